@@ -1,0 +1,40 @@
+"""The one tree of errors.
+
+    TurnMixError
+    ├── UserError                  the user's mistake: names the field, the value and the fix (exit code 2)
+    │   ├── RecipeError
+    │   └── MissingDependencyError names the package to install
+    └── InfrastructureError        retried, then excluded; never a reward of 0 (exit code 1 when fatal)
+        ├── SandboxError
+        └── TeacherError           the teacher could not be asked
+
+A wrong patch, a malformed tool call or an exhausted budget is no error: it is a trajectory with a stop reason.
+"""
+
+
+class TurnMixError(Exception):
+    """Everything TurnMix raises on purpose."""
+
+
+class UserError(TurnMixError):
+    """A mistake in what the user gave. The message names the field, the value and the fix."""
+
+
+class RecipeError(UserError):
+    """A recipe, or an override of one, that cannot be run."""
+
+
+class MissingDependencyError(UserError):
+    """An optional part is not installed. The message names the package."""
+
+
+class InfrastructureError(TurnMixError):
+    """Something around the agent failed, not the agent. Retried, then excluded and counted."""
+
+
+class SandboxError(InfrastructureError):
+    """A sandbox did not start, died, or lost its connection."""
+
+
+class TeacherError(InfrastructureError):
+    """The teacher gave no usable answer after all retries."""

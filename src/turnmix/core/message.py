@@ -1,0 +1,86 @@
+"""Canonical messages: OpenAI-shaped, with tool arguments as objects, never as JSON strings.
+
+    >>> call = ToolCall(id="call_0", name="finish", arguments={"message": "done"})
+    >>> message = Message(role="assistant", content="", tool_calls=(call,))
+    >>> Message.from_json(message.to_json()) == message
+    True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a tool by the agent."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    """Argument values by name, as JSON values. A wrong type is the tool's to refuse."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": "function",
+            "function": {"name": self.name, "arguments": dict(self.arguments)},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ToolCall:
+        function = data["function"]
+        return cls(id=data["id"], name=function["name"], arguments=function["arguments"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    """For role `tool`: the call that this answers."""
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            data["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            data["tool_call_id"] = self.tool_call_id
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Message:
+        return cls(
+            role=data["role"],
+            content=data["content"],
+            tool_calls=tuple(ToolCall.from_json(call) for call in data.get("tool_calls", ())),
+            tool_call_id=data.get("tool_call_id"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpecification:
+    """What an agent is told of a tool; also the schema its calls are checked against."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """A JSON schema of type `object`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape chat templates and OpenAI-compatible endpoints take."""
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": dict(self.parameters),
+            },
+        }

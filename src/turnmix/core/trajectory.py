@@ -1,0 +1,194 @@
+"""What happened: states, actions, observations, labels (paper Eq. 5-7, 10).
+
+A `Turn` holds what was executed and, beside it, what the teacher would have done. The label is never part
+of the next state: the state of turn t is the prompt and the executed actions and observations before t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+from turnmix.core.message import Message, ToolSpecification
+
+Actor = Literal["student", "teacher"]
+
+
+class StopReason(str, Enum):
+    """Why a trajectory ended. All but `infra_error` are data."""
+
+    finished = "finished"  # the agent called finish: its patch is submitted
+    max_turns = "max_turns"
+    max_tokens = "max_tokens"
+    stuck = "stuck"
+    wall_time = "wall_time"
+    infra_error = "infra_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a policy sees when it acts: the observable history h_t (paper Eq. 7) and the tools on offer."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpecification, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One turn-level action a_t: reasoning text and tool calls, as one assistant message."""
+
+    message: Message
+    parse_error: str | None = None
+    """What was wrong with a tool call in the text; the raw text is then `message.content`. Told to the agent."""
+    token_ids: tuple[int, ...] | None = None
+    """The sampled tokens, end-of-turn token included, when a local policy sampled them; None otherwise."""
+    logprobs: tuple[float, ...] | None = None
+    """log π(token) under the sampling policy at temperature 1, one per token id; None when not computed."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"message": self.message.to_json()}
+        for name in ("parse_error", "prompt_tokens", "completion_tokens"):
+            if (value := getattr(self, name)) is not None:
+                data[name] = value
+        if self.token_ids is not None:
+            data["token_ids"] = list(self.token_ids)
+        if self.logprobs is not None:
+            data["logprobs"] = list(self.logprobs)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Action:
+        return cls(
+            message=Message.from_json(data["message"]),
+            parse_error=data.get("parse_error"),
+            token_ids=None if data.get("token_ids") is None else tuple(data["token_ids"]),
+            logprobs=None if data.get("logprobs") is None else tuple(data["logprobs"]),
+            prompt_tokens=data.get("prompt_tokens"),
+            completion_tokens=data.get("completion_tokens"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One visited state's execution: who acted, what was executed, what was observed, what is the label."""
+
+    actor: Actor
+    action: Action
+    observation: tuple[Message, ...]
+    """The messages that answer the action: one `tool` message a call, or one `user` message."""
+    label: Action | None = None
+    """The teacher's action in this state. On a teacher turn it is the executed action itself.
+    None: not asked for, or the answer was lost."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds by part: `act`, `label`, `step`."""
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "actor": self.actor,
+            "action": self.action.to_json(),
+            "observation": [message.to_json() for message in self.observation],
+            "seconds": dict(self.seconds),
+        }
+        if self.label is not None:
+            same = self.label is self.action
+            data["label"] = "executed" if same else self.label.to_json()
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Turn:
+        action = Action.from_json(data["action"])
+        label = data.get("label")
+        return cls(
+            actor=data["actor"],
+            action=action,
+            observation=tuple(Message.from_json(message) for message in data["observation"]),
+            label=None if label is None else action if label == "executed" else Action.from_json(label),
+            seconds=data.get("seconds", {}),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the verifier found about the final state of the workspace."""
+
+    resolved: bool
+    submitted: bool
+    """The agent finished with a patch that is not empty (paper App. F: a valid submission)."""
+    passed: int
+    failed: int
+    patch: str = ""
+    """The agent's change as a unified diff."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("resolved", "submitted", "passed", "failed", "patch")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """One rollout of one task, from its prompt to its verdict."""
+
+    id: str
+    task_id: str
+    iteration: int
+    """Counted from 1; 0 for an evaluation of the base student."""
+    seed: int
+    tools: tuple[ToolSpecification, ...]
+    prompt: tuple[Message, ...]
+    turns: tuple[Turn, ...]
+    stop_reason: StopReason
+    verdict: Verdict | None
+    """None: not computed (an `infra_error`), never 'unresolved'."""
+    beta: float | None = None
+    """The nominal teacher share under which this was rolled out; None where the mixture has none."""
+    error: str | None = None
+    """For an `infra_error`: what failed."""
+    attempts: int = 1
+
+    def state(self, turn: int) -> State:
+        """The state in which turn `turn` (from 0) was taken: prompt and executed history, never a label."""
+        messages = list(self.prompt)
+        for past in self.turns[:turn]:
+            messages.append(past.action.message)
+            messages.extend(past.observation)
+        return State(messages=tuple(messages), tools=self.tools)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "task_id": self.task_id,
+            "iteration": self.iteration,
+            "seed": self.seed,
+            "beta": self.beta,
+            "stop_reason": self.stop_reason.value,
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
+            "error": self.error,
+            "attempts": self.attempts,
+            "tools": [tool.to_json()["function"] for tool in self.tools],
+            "prompt": [message.to_json() for message in self.prompt],
+            "turns": [turn.to_json() for turn in self.turns],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trajectory:
+        return cls(
+            id=data["id"],
+            task_id=data["task_id"],
+            iteration=data["iteration"],
+            seed=data["seed"],
+            beta=data["beta"],
+            stop_reason=StopReason(data["stop_reason"]),
+            verdict=None if data["verdict"] is None else Verdict.from_json(data["verdict"]),
+            error=data["error"],
+            attempts=data["attempts"],
+            tools=tuple(ToolSpecification(**tool) for tool in data["tools"]),
+            prompt=tuple(Message.from_json(message) for message in data["prompt"]),
+            turns=tuple(Turn.from_json(turn) for turn in data["turns"]),
+        )

@@ -1,0 +1,1 @@
+"""Where an agent acts: task sources, and the environment of one trajectory."""

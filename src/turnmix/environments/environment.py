@@ -1,0 +1,55 @@
+"""The seam between a rollout and the world the agent acts in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from turnmix.core.message import Message
+from turnmix.core.task import Task
+from turnmix.core.trajectory import Action, State, StopReason, Verdict
+
+Split = Literal["train", "holdout"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What an action led to."""
+
+    observation: tuple[Message, ...]
+    stop_reason: StopReason | None = None
+    """None: the trajectory goes on."""
+
+
+class Environment(Protocol):
+    """One trajectory's world: a sandbox, the scaffold's tools, budgets, and a verifier."""
+
+    async def reset(self) -> State:
+        """Start the world; the first state: prompt and tools. Raises InfrastructureError."""
+        ...
+
+    async def step(self, action: Action) -> Step:
+        """Execute an action. Whatever the action is, this returns an observation; raises InfrastructureError only."""
+        ...
+
+    async def verify(self, stop_reason: StopReason) -> Verdict:
+        """Judge the final state. Trusts nothing that the agent left behind. Raises InfrastructureError."""
+        ...
+
+    async def close(self) -> None:
+        """Free the world. Safe to call twice."""
+
+
+class TaskSource(Protocol):
+    """A family of tasks with a train and a holdout split that share no task."""
+
+    name: str
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """All tasks of a split, in a fixed order; the sequence may make its items lazily."""
+        ...
+
+    def environment(self, task: Task) -> Environment:
+        """A fresh world for one trajectory of `task`."""
+        ...

@@ -1,0 +1,1 @@
+"""Evaluation at beta = 0, with intervals, and its reports."""

@@ -1,0 +1,1 @@
+"""What is taught: one short file a method."""

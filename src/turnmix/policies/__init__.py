@@ -1,0 +1,1 @@
+"""Who acts: scripted, oracle (privileged), local (transformers) and endpoint (OpenAI-compatible) policies."""

@@ -1,0 +1,1 @@
+"""Who acts each turn (mixture), one task (rollout), many tasks (collector)."""

@@ -1,0 +1,92 @@
+"""The seam between an agent's tools and the isolated place where they run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one sandbox may use."""
+
+    memory_bytes: int = 1 << 30
+    """Total of all its processes, and (counted with them) of its files in memory."""
+    processes: int = 64
+    file_bytes: int = 64 << 20
+    """Largest single file."""
+    disk_bytes: int = 256 << 20
+    """All files together."""
+    wall_seconds: float = 1800.0
+    """From start; then the sandbox is killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """A command that has ended."""
+
+    exit_code: int | None
+    """None: killed at its time-out."""
+    output: bytes
+    """Standard output and standard error, interleaved, whole up to the caller's limit."""
+
+
+class Terminal(Protocol):
+    """An interactive shell on a pseudo-terminal inside the sandbox."""
+
+    async def write(self, data: bytes) -> None:
+        """Type `data`. b"\\x03" interrupts the foreground process."""
+
+    async def read(self) -> bytes:
+        """Wait for output and return what is there; b"" when the shell has ended."""
+        ...
+
+    async def close(self) -> None:
+        """Kill the shell and everything it started."""
+
+
+class Sandbox(Protocol):
+    """One trajectory's isolated machine. All paths are absolute paths inside it.
+
+    Every method raises SandboxError when the sandbox itself failed (did not start, died, exceeded its wall time);
+    what the agent's commands do, however wrong, raises nothing.
+    """
+
+    async def start(self) -> None: ...
+
+    async def run(
+        self,
+        command: str,
+        *,
+        working_directory: str = "/",
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float = 60.0,
+        output_limit: int = 16 << 20,
+    ) -> CommandResult:
+        """Run `command` by /bin/sh in a fresh process; killed with its children at the time-out (seconds)."""
+        ...
+
+    async def open_terminal(
+        self, *, working_directory: str, environment: Mapping[str, str] | None = None
+    ) -> Terminal:
+        """A persistent shell (bash where there is one, else sh): no echo, no line editing, empty prompts PS1, PS2
+        unless `environment` sets them."""
+        ...
+
+    async def read_file(self, path: str, *, limit: int = 16 << 20) -> bytes:
+        """Whole content of a regular file.
+
+        Raises:
+            OSError: as the file system says (FileNotFoundError, IsADirectoryError, PermissionError, …);
+                a file over `limit` bytes is OSError(errno.EFBIG).
+        """
+        ...
+
+    async def write_file(self, path: str, content: bytes) -> None:
+        """Write a whole file, making its parent directories. Raises OSError as `read_file`."""
+        ...
+
+    async def stop(self) -> None:
+        """Kill everything in it and free it. Safe to call twice, and before start."""

@@ -1,0 +1,1 @@
+"""The agent's tools, their formats, and its prompts."""
