@@ -1,1 +1,2 @@
-"""Learning: rendering, trees, loss, learner, checkpoints. Synchronous; the only layer that needs torch besides policies.local."""
+"""Learning: rendering, trees, loss, learner, checkpoints. Synchronous; beside policies.local, all of
+torch."""

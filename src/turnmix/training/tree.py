@@ -1,0 +1,202 @@
+"""A trajectory's rendered transitions enter, one token tree leaves: shared prefixes once, every label on it.
+
+Each transition (paper Eq. 11) is a prompt and a target, tokenised alone. The tree is the trie over all of
+them: a row is a node, its position is its depth, it attends to its ancestors and itself, and the loss is a
+set of (source row, target token, weight) triples. A fork therefore supervises both continuations, and the
+gradient is that of the separate transitions, whatever the chat template does to history.
+
+The student took 7 where the teacher would have taken 5; the next state holds the 7:
+
+    >>> first = RenderedTransition(prompt_ids=(1, 2), target_ids=(5, 9), group="a")
+    >>> second = RenderedTransition(prompt_ids=(1, 2, 7, 3), target_ids=(6, 9), group="a")
+    >>> tree = build_tree([first, second])
+    >>> tree.token_ids.tolist()  # trunk first; the branch 5 hangs below row 1
+    [1, 2, 7, 3, 6, 5]
+    >>> tree.position_ids.tolist()
+    [0, 1, 2, 3, 4, 2]
+    >>> [(run.start, run.stop, run.parent) for run in tree.runs]
+    [(0, 5, -1), (5, 6, 1)]
+    >>> list(zip(tree.label_rows.tolist(), tree.label_ids.tolist()))
+    [(1, 5), (3, 6), (4, 9), (5, 9)]
+    >>> tree.separate_tokens  # rows that separate training would compute
+    8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedTransition:
+    """One transition as the student's tokens."""
+
+    prompt_ids: tuple[int, ...]
+    target_ids: tuple[int, ...]
+    """The tokens to learn, end of turn included."""
+    weight: float | tuple[float, ...] = 1.0
+    """The weight of −log π, of either sign: one for all target tokens, or one each."""
+    group: str
+    """The trajectory's id: transitions of one group share a tree."""
+
+    def __post_init__(self) -> None:
+        if not self.prompt_ids or not self.target_ids:
+            sizes = f"{len(self.prompt_ids)} and {len(self.target_ids)} tokens"
+            raise ValueError(f"prompt_ids and target_ids of {self.group!r} must not be empty, got {sizes}")
+        if isinstance(self.weight, tuple) and len(self.weight) != len(self.target_ids):
+            counts = f"{len(self.weight)} weights for {len(self.target_ids)} target tokens"
+            raise ValueError(f"weight of {self.group!r} must be one number or one a token, got {counts}")
+
+    @property
+    def num_rows(self) -> int:
+        """Input tokens of this transition alone: its last target token is predicted, never read."""
+        return len(self.prompt_ids) + len(self.target_ids) - 1
+
+    @property
+    def num_labels(self) -> int:
+        """Target tokens that the loss counts: those whose weight is not zero."""
+        if isinstance(self.weight, tuple):
+            return sum(weight != 0 for weight in self.weight)
+        return len(self.target_ids) if self.weight != 0 else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Rows [start, stop), each the child of the row before it; the first is the child of `parent` (−1: a
+    root)."""
+
+    start: int
+    stop: int
+    parent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTree:
+    """A trie over token sequences, laid out in N rows, parents first."""
+
+    token_ids: Integers
+    position_ids: Integers
+    """The depth of each row."""
+    runs: tuple[Run, ...]
+    """The first is the trunk, the longest path. What hangs below one row of the trunk follows as one block,
+    ordered by that row."""
+    label_rows: Integers
+    """The row whose output predicts the label token, one a triple."""
+    label_ids: Integers
+    label_weights: NDArray[np.float64]
+    num_labels: int
+    """Label tokens before equal ones were merged: what the loss is normalised by."""
+    separate_tokens: int
+    """Rows that the transitions have when each is computed alone."""
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
+    """The trie over `transitions`. Sorting makes neighbours share the longest prefixes, so each path is
+    compared with one other only."""
+    paths = sorted({item.prompt_ids + item.target_ids[:-1] for item in transitions})
+    arrays = [np.asarray(path, dtype=np.int64) for path in paths]
+    trunk = max(range(len(paths)), key=lambda index: len(paths[index]))
+    outward = [(index, index - 1) for index in range(trunk + 1, len(paths))]
+    outward += [(index, index + 1) for index in range(trunk - 1, -1, -1)]
+
+    depths = [0]  # of the first row of each run, in order of discovery
+    chunks = [arrays[trunk]]
+    parents = [(-1, 0)]  # run, and offset within it
+    attached = [-1]  # the trunk row that a run's block hangs below
+    spines = {trunk: [0]}  # the runs on a path, from the root
+    for index, neighbour in outward:
+        cut = shared_prefix(arrays[index], arrays[neighbour])
+        spine = [run for run in spines[neighbour] if depths[run] < cut]
+        if cut < len(arrays[index]):
+            above = spine[-1] if spine else -1
+            parents.append((above, cut - 1 - depths[above]))
+            attached.append(attached[above] if above > 0 else cut - 1)
+            depths.append(cut)
+            chunks.append(arrays[index][cut:])
+            spine.append(len(chunks) - 1)
+        spines[index] = spine
+
+    order = sorted(range(len(chunks)), key=lambda run: attached[run] if run else -2)
+    starts = [0] * len(chunks)
+    row = 0
+    for run in order:
+        starts[run] = row
+        row += len(chunks[run])
+    rows_of = {}
+    for index, spine in spines.items():
+        ends = [*(depths[run] for run in spine[1:]), len(paths[index])]
+        pieces = [np.arange(end - depths[run]) + starts[run] for run, end in zip(spine, ends, strict=True)]
+        rows_of[paths[index]] = np.concatenate(pieces)
+    rows, ids, weights = _labels(transitions, rows_of)
+    return TokenTree(
+        token_ids=np.concatenate([chunks[run] for run in order]),
+        position_ids=np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in order]),
+        runs=tuple(
+            Run(
+                start=starts[run],
+                stop=starts[run] + len(chunks[run]),
+                parent=-1 if parents[run][0] < 0 else starts[parents[run][0]] + parents[run][1],
+            )
+            for run in order
+        ),
+        label_rows=rows,
+        label_ids=ids,
+        label_weights=weights,
+        num_labels=sum(item.num_labels for item in transitions),
+        separate_tokens=sum(item.num_rows for item in transitions),
+    )
+
+
+def split_to_budget(transitions: Sequence[RenderedTransition], budget: int) -> list[list[RenderedTransition]]:
+    """Lots whose trees have at most `budget` rows each, repeating the shared trunk; a transition that is
+    longer alone gets a lot alone."""
+    ordered = sorted(transitions, key=lambda item: item.prompt_ids + item.target_ids)
+    lots: list[list[RenderedTransition]] = []
+    size = 0
+    previous = np.empty(0, dtype=np.int64)
+    for item in ordered:
+        path = np.asarray(item.prompt_ids + item.target_ids[:-1], dtype=np.int64)
+        added = len(path) - shared_prefix(path, previous)
+        if not lots or size + added > budget:
+            lots.append([])
+            size, added = 0, len(path)
+        lots[-1].append(item)
+        size += added
+        previous = path
+    return lots
+
+
+def shared_prefix(left: Integers, right: Integers) -> int:
+    """The length of the longest common prefix."""
+    shorter = min(len(left), len(right))
+    differences = left[:shorter] != right[:shorter]
+    return int(differences.argmax()) if differences.any() else shorter
+
+
+def _labels(
+    transitions: Sequence[RenderedTransition], rows_of: dict[tuple[int, ...], Integers]
+) -> tuple[Integers, Integers, NDArray[np.float64]]:
+    """The loss as triples, sorted by row; labels that agree in row and token become one, their weights
+    summed."""
+    rows: list[Integers] = []
+    ids: list[int] = []
+    weights: list[float] = []
+    for item in transitions:
+        path = rows_of[item.prompt_ids + item.target_ids[:-1]]
+        rows.append(path[len(item.prompt_ids) - 1 :])
+        ids.extend(item.target_ids)
+        weights.extend(np.broadcast_to(item.weight, len(item.target_ids)))
+    pairs = np.stack([np.concatenate(rows), np.asarray(ids, dtype=np.int64)])
+    merged, where = np.unique(pairs, axis=1, return_inverse=True)
+    summed = np.bincount(where.reshape(-1), weights=np.asarray(weights), minlength=merged.shape[1])
+    kept = summed != 0
+    return merged[0][kept], merged[1][kept], summed[kept]

@@ -1,0 +1,122 @@
+"""The token tree: its layout on small examples, and its meaning against the slow, obvious trie."""
+
+import doctest
+import random
+
+import numpy as np
+import pytest
+
+import turnmix.training.tree
+from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
+
+
+def transition(prompt, target, weight=1.0):
+    return RenderedTransition(prompt_ids=tuple(prompt), target_ids=tuple(target), weight=weight, group="a")
+
+
+def random_transitions(generator, count):
+    """Few distinct tokens and short lengths, so that forks, prefixes and duplicates all come up."""
+    made = []
+    for _ in range(count):
+        prompt = [generator.randrange(2) for _ in range(generator.randint(1, 6))]
+        target = [generator.randrange(3) for _ in range(generator.randint(1, 4))]
+        made.append(transition(prompt, target, weight=generator.choice([1.0, -0.5, 2.0])))
+    return made
+
+
+def path_to(tree: TokenTree, row: int) -> tuple[int, ...]:
+    """The tokens from the root down to `row`, climbed one parent at a time."""
+    tokens = []
+    while row >= 0:
+        tokens.append(int(tree.token_ids[row]))
+        run = next(run for run in tree.runs if run.start <= row < run.stop)
+        row = run.parent if row == run.start else row - 1
+    return tuple(reversed(tokens))
+
+
+def obvious_trie(transitions):
+    """Nodes as prefixes, and the summed weight of each (prefix, next token)."""
+    nodes, labels = set(), {}
+    for item in transitions:
+        tokens = item.prompt_ids + item.target_ids
+        nodes.update(tokens[: end + 1] for end in range(len(tokens) - 1))
+        for place, token in enumerate(item.target_ids, start=len(item.prompt_ids)):
+            labels[tokens[:place], token] = labels.get((tokens[:place], token), 0.0) + item.weight
+    return nodes, {key: weight for key, weight in labels.items() if weight != 0}
+
+
+def test_the_documented_example_holds():
+    assert doctest.testmod(turnmix.training.tree).failed == 0
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_tree_has_the_nodes_depths_and_labels_of_the_obvious_trie(seed):
+    generator = random.Random(seed)
+    transitions = random_transitions(generator, generator.randint(1, 9))
+    tree = build_tree(transitions)
+    nodes, labels = obvious_trie(transitions)
+
+    paths = [path_to(tree, row) for row in range(len(tree))]
+    assert sorted(paths) == sorted(nodes)  # each node once
+    assert tree.position_ids.tolist() == [len(path) - 1 for path in paths]
+    triples = zip(tree.label_rows, tree.label_ids, tree.label_weights, strict=True)
+    assert {(paths[row], token): weight for row, token, weight in triples} == pytest.approx(labels)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_tree_does_not_depend_on_the_order_of_its_transitions(seed):
+    generator = random.Random(seed)
+    transitions = random_transitions(generator, 6)
+    tree = build_tree(transitions)
+    again = build_tree(generator.sample(transitions, len(transitions)))
+    assert np.array_equal(tree.token_ids, again.token_ids)
+    assert tree.runs == again.runs
+    assert np.array_equal(tree.label_rows, again.label_rows)
+
+
+def test_the_longest_path_is_the_trunk_and_the_others_follow_by_where_they_leave_it():
+    tree = build_tree(
+        [
+            transition([1, 2, 3, 4, 5], [6, 7, 8]),  # trunk: rows 0 to 6
+            transition([1, 2, 3, 9], [9, 9]),  # leaves after row 2
+            transition([1, 0, 0], [0]),  # leaves after row 0
+        ]
+    )
+    assert [(run.start, run.stop, run.parent) for run in tree.runs] == [(0, 7, -1), (7, 9, 0), (9, 11, 2)]
+
+
+def test_equal_labels_become_one_triple_with_their_weights_summed():
+    tree = build_tree([transition([1], [5, 6], weight=1.0), transition([1], [5, 7], weight=0.5)])
+    assert tree.label_ids.tolist() == [5, 6, 7]
+    assert tree.label_weights.tolist() == [1.5, 1.0, 0.5]
+    assert tree.num_labels == 4  # counted before merging: 2 + 2
+
+
+def test_every_token_may_have_its_own_weight():
+    tree = build_tree([transition([1], [5, 6], weight=(0.0, -2.0))])
+    assert list(zip(tree.label_ids, tree.label_weights, strict=True)) == [(6, -2.0)]
+    assert tree.num_labels == 1
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_split_keeps_every_transition_and_obeys_the_budget(seed):
+    transitions = random_transitions(random.Random(seed), 8)
+    lots = split_to_budget(transitions, budget=10)
+    assert sorted(repr(item) for lot in lots for item in lot) == sorted(map(repr, transitions))
+    for lot in lots:
+        assert len(build_tree(lot)) <= 10
+
+
+def test_a_transition_longer_than_the_budget_gets_a_tree_alone():
+    lots = split_to_budget([transition([1, 2, 3, 4], [5]), transition([1, 2], [5])], budget=3)
+    assert sorted(len(lot) for lot in lots) == [1, 1]
+
+
+def test_an_empty_prompt_or_target_is_refused():
+    with pytest.raises(ValueError, match="must not be empty, got 0 and 1"):
+        transition([], [1])
+
+
+def test_weights_that_do_not_match_the_target_are_refused():
+    with pytest.raises(ValueError, match="2 weights for 1 target tokens"):
+        transition([1], [1], weight=(1.0, 2.0))
