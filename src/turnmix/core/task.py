@@ -15,3 +15,13 @@ class Task:
     working_directory: str
     files: Mapping[str, str]
     """Text files laid into the working directory at the start, by relative path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """What only the verifier and a privileged teacher may know. Never part of a state, a prompt or a sandbox."""
+
+    files: Mapping[str, str]
+    """The gold content of every file that the gold patch changes, by relative path."""
+    test_command: str
+    """What shows the failure before the gold patch and its absence after it."""

@@ -1,0 +1,122 @@
+"""The minirepo task source: task i of a split is a pure function of (seed, split, i)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import overload
+
+from pydantic import Field, model_validator
+
+from turnmix.core.task import Solution, Task
+from turnmix.environments.environment import Split
+from turnmix.environments.minirepo.repository import Case, Repository, make_repository
+from turnmix.environments.minirepo.templates import MODULES
+from turnmix.environments.minirepo.verifier import MinirepoVerifier
+from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.scaffold.scaffold import ScaffoldSettings
+from turnmix.settings import Settings
+
+WORKING_DIRECTORY = "/testbed"
+HOLDOUT_SHARE = 5
+"""One repository in this many, by the digest of its files, can only be a holdout task."""
+
+
+class MinirepoSettings(Settings):
+    """Which small broken repositories are made."""
+
+    train: int = Field(4000, ge=1, le=1_000_000)
+    """Number of training tasks."""
+    holdout: int = Field(200, ge=1, le=100_000)
+    """Number of holdout tasks."""
+    seed: int = Field(0, ge=0)
+    """Other seeds give other tasks."""
+    modules: tuple[int, int] = (3, 5)
+    """Fewest and most modules of a repository."""
+    bugs: tuple[int, int] = (1, 3)
+    """Fewest and most bugs; each is in a module of its own."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> MinirepoSettings:
+        for name, (low, high), top in (("modules", self.modules, len(MODULES)), ("bugs", self.bugs, self.modules[0])):
+            if not 1 <= low <= high <= top:
+                raise ValueError(f"{name} is [{low}, {high}]; give two numbers with 1 <= first <= second <= {top}")
+        return self
+
+
+class MinirepoTasks(Sequence[Task]):
+    """The tasks of one split, made as they are asked for."""
+
+    def __init__(self, settings: MinirepoSettings, split: Split) -> None:
+        self._settings = settings
+        self._split: Split = split
+        self._length = settings.train if split == "train" else settings.holdout
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        index %= self._length
+        repository = _repository(self._settings, self._split, index)
+        return Task(
+            id=f"minirepo-{self._settings.seed}-{self._split}-{index:05d}",
+            problem_statement=repository.problem_statement,
+            working_directory=WORKING_DIRECTORY,
+            files=repository.files,
+        )
+
+
+class MinirepoSource:
+    """Small Python repositories with one to three bugs, each task in a sandbox of its own."""
+
+    name = "minirepo"
+
+    def __init__(
+        self, settings: MinirepoSettings, *, make_sandbox: Callable[[], Sandbox], scaffold: ScaffoldSettings
+    ) -> None:
+        self._settings = settings
+        self._make_sandbox = make_sandbox
+        self._scaffold = scaffold
+        self._verifier = MinirepoVerifier(make_sandbox, self._cases)
+
+    def tasks(self, split: Split) -> MinirepoTasks:
+        return MinirepoTasks(self._settings, split)
+
+    def environment(self, task: Task) -> ScaffoldedEnvironment:
+        return ScaffoldedEnvironment(
+            task=task, sandbox=self._make_sandbox(), settings=self._scaffold, verifier=self._verifier
+        )
+
+    def solution(self, task: Task) -> Solution:
+        """For the verifier and the oracle alone."""
+        return self._repository(task).solution
+
+    def _cases(self, task: Task) -> tuple[Case, ...]:
+        return self._repository(task).cases
+
+    def _repository(self, task: Task) -> Repository:
+        _, _, split, index = task.id.split("-")
+        return _repository(self._settings, split, int(index))
+
+
+@lru_cache(maxsize=4096)
+def _repository(settings: MinirepoSettings, split: str, index: int) -> Repository:
+    """Task `index` of a split: the first draw whose digest falls into that split."""
+    generator = random.Random(f"minirepo {settings.seed} {split} {index}")
+    while True:
+        repository = make_repository(generator, modules=settings.modules, bugs=settings.bugs)
+        digest = hashlib.sha256(json.dumps(repository.files).encode()).digest()
+        if (int.from_bytes(digest[:4], "big") % HOLDOUT_SHARE == 0) == (split == "holdout"):
+            return repository

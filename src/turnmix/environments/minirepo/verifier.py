@@ -1,0 +1,129 @@
+"""The verdict on a minirepo: the agent's files, called in a fresh sandbox, values compared out here.
+
+The agent's code only ever sees arguments. Expected values stay in this process, so edited tests, conftest,
+sitecustomize, a changed PATH, an exit code faked at import or a patched comparison change nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from turnmix.core.errors import SandboxError
+from turnmix.core.task import Task
+from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.environments.minirepo.repository import Case, same_value
+from turnmix.environments.workspace import read_workspace
+from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+
+CALLER = """\
+import importlib, json, os, sys
+directory, source = sys.argv[1], json.loads(sys.stdin.read())
+answers = os.fdopen(os.dup(1), "w")
+sys.path.insert(0, directory)
+for module, function, arguments in source:
+    try:
+        answer = [getattr(importlib.import_module(module), function)(*arguments)]
+        line = json.dumps(answer)
+    except BaseException:
+        line = "null"
+    answers.write("\\n@answer " + line + "\\n")
+    answers.flush()
+"""
+
+TIMEOUT_SECONDS = 20.0
+
+
+class MinirepoVerifier:
+    """Judges final workspaces. `cases` gives the calls that decide a task."""
+
+    def __init__(self, make_sandbox: Callable[[], Sandbox], cases: Callable[[Task], Sequence[Case]]) -> None:
+        self._make_sandbox = make_sandbox
+        self._cases = cases
+
+    async def __call__(self, task: Task, sandbox: Sandbox, stop_reason: StopReason) -> Verdict:
+        """The verdict on what the agent left in `sandbox`; unresolved unless it was submitted.
+
+        Raises:
+            SandboxError: a sandbox failed; the verdict is then unknown, not false.
+        """
+        cases = self._cases(task)
+        unresolved = Verdict(resolved=False, submitted=False, passed=0, failed=len(cases))
+        try:
+            files = await read_workspace(sandbox, task.working_directory)
+        except SandboxLimitExceeded:
+            return unresolved
+        patch = unified_patch(task.files, files)
+        submitted = stop_reason is StopReason.finished and bool(patch)
+        if not submitted:
+            return Verdict(resolved=False, submitted=False, passed=0, failed=len(cases), patch=patch)
+        passed = await self._count_passed(task, {**files, **_protected(task)}, cases)
+        return Verdict(
+            resolved=passed == len(cases),
+            submitted=True,
+            passed=passed,
+            failed=len(cases) - passed,
+            patch=patch,
+        )
+
+    async def _count_passed(self, task: Task, files: Mapping[str, bytes], cases: Sequence[Case]) -> int:
+        sandbox = self._make_sandbox()
+        try:
+            await sandbox.start()
+            for path, content in files.items():
+                await sandbox.write_file(f"{task.working_directory}/{path}", content)
+            await sandbox.write_file("/tmp/call.py", CALLER.encode())
+            calls = [[case.module, case.function, list(case.arguments)] for case in cases]
+            result = await sandbox.run(
+                f"/usr/bin/env -i /usr/bin/env python3 -I -S -B /tmp/call.py {task.working_directory}",
+                working_directory="/tmp",
+                stdin=json.dumps(calls).encode(),
+                timeout=TIMEOUT_SECONDS,
+                output_limit=1 << 20,
+            )
+        except SandboxLimitExceeded:
+            return 0
+        except OSError as error:  # e.g. a file name that the agent made and nothing can write again
+            raise SandboxError(f"verification of {task.id}: {error}") from error
+        finally:
+            await sandbox.stop()
+        marker = b"@answer "  # other lines are what the agent's code printed
+        answers = [
+            _parse_answer(line[len(marker) :]) for line in result.output.split(b"\n") if line.startswith(marker)
+        ]
+        if len(answers) < len(cases):
+            return 0
+        return sum(
+            len(answer) == 1 and same_value(answer[0], case.expected) for answer, case in zip(answers, cases)
+        )
+
+
+def unified_patch(before: Mapping[str, str], after: Mapping[str, bytes]) -> str:
+    """What changed, as a unified diff with a/ and b/ paths; undecodable bytes are shown replaced."""
+    parts = []
+    for path in sorted({*before, *after}):
+        old = before.get(path, "")
+        new = after[path].decode(errors="replace") if path in after else ""
+        if old != new:
+            lines = difflib.unified_diff(
+                old.splitlines(keepends=True),
+                new.splitlines(keepends=True),
+                f"a/{path}" if path in before else "/dev/null",
+                f"b/{path}" if path in after else "/dev/null",
+            )
+            parts += [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
+    return "".join(parts)
+
+
+def _protected(task: Task) -> dict[str, bytes]:
+    """The tests as they were, whatever the agent made of them."""
+    return {name: task.files[name].encode() for name in ("test_repo.py", "run_tests.py")}
+
+
+def _parse_answer(line: bytes) -> list[object]:
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return []
+    return answer if isinstance(answer, list) else []

@@ -1,0 +1,37 @@
+"""Reading an agent's workspace whole: every regular file, as bytes. What is in there is untrusted."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.sandbox import Sandbox
+
+WORKSPACE_LIMIT = 8 << 20
+
+
+async def read_workspace(sandbox: Sandbox, directory: str) -> dict[str, bytes]:
+    """Regular files under `directory` by relative path, without `.git` and byte code.
+
+    Links, devices and anything else that is not a regular file are left out; so is what lies beyond 8 MiB.
+
+    Raises:
+        SandboxError: the sandbox failed.
+    """
+    result = await sandbox.run(
+        "tar -c --exclude=./.git --exclude=__pycache__ . 2>/dev/null",
+        working_directory=directory,
+        output_limit=WORKSPACE_LIMIT,
+    )
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(result.output), errors="surrogateescape") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    files[member.name.removeprefix("./")] = content.read()
+    except (tarfile.TarError, EOFError) as error:
+        if not files and len(result.output) < WORKSPACE_LIMIT and result.exit_code is not None:
+            raise SandboxError(f"reading {directory}: {error}") from error
+    return files

@@ -1,0 +1,8 @@
+"""nano-student: a one-million-parameter Qwen3 that knows the tools' format and copies names, but decides poorly.
+
+`CHECKPOINT` is where its base checkpoint is shipped; `python -m turnmix.nano.pretrain` makes it again from nothing.
+"""
+
+from pathlib import Path
+
+CHECKPOINT = Path(__file__).parent / "checkpoint"

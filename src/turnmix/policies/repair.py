@@ -1,0 +1,67 @@
+"""What is left to repair in one file: the gold hunks not yet applied, or that the file is damaged.
+
+A file is intact when it is its base text with some of the gold hunks applied; anything else is damage.
+
+    >>> plan = plan_repair("a\\nb\\nc\\n", "a\\nB\\nC\\n", current="a\\nB\\nc\\n")
+    >>> [(hunk.line, hunk.old, hunk.new) for hunk in plan or ()]
+    [(3, ('c',), ('C',))]
+    >>> plan_repair("a\\nb\\n", "a\\nB\\n", current="x\\nb\\n") is None
+    True
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """Lines `line`… of the current file (from 1) hold `old` and should hold `new`."""
+
+    line: int
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+def plan_repair(base: str, gold: str, current: str) -> tuple[Hunk, ...] | None:
+    """The hunks still to apply to `current`, in order; None when it is damaged."""
+    old, new, now = base.split("\n"), gold.split("\n"), current.split("\n")
+    blocks = [
+        (old[a:b], new[c:d])
+        for a, b, c, d in _line_by_line(difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes())
+    ]
+    return _match(blocks, 0, now, 0)
+
+
+def _line_by_line(opcodes: list[tuple[str, int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Opcodes as spans, with replacements of equally many lines split into single lines."""
+    spans = []
+    for tag, a, b, c, d in opcodes:
+        if tag == "replace" and b - a == d - c:
+            spans += [(a + i, a + i + 1, c + i, c + i + 1) for i in range(b - a)]
+        else:
+            spans.append((a, b, c, d))
+    return spans
+
+
+def _match(
+    blocks: list[tuple[list[str], list[str]]], index: int, now: list[str], position: int
+) -> tuple[Hunk, ...] | None:
+    while index < len(blocks):
+        old, new = blocks[index]
+        if now[position : position + len(new)] == new:
+            rest = _match(blocks, index + 1, now, position + len(new)) if old != new else None
+            if rest is not None:
+                return rest
+            if old == new:
+                position += len(new)
+                index += 1
+                continue
+        if old == new or now[position : position + len(old)] != old:
+            return None
+        rest = _match(blocks, index + 1, now, position + len(old))
+        if rest is None:
+            return None
+        return (Hunk(line=position + 1, old=tuple(old), new=tuple(new)), *rest)
+    return () if position == len(now) else None
