@@ -1,1 +1,1 @@
-"""Evaluation at beta = 0, with intervals, and its reports."""
+"""How good a student is: greedy, on its own, on tasks it was not taught."""

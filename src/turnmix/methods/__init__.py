@@ -1,1 +1,1 @@
-"""What is taught: one short file a method."""
+"""One short file a post-training method: who acts, what is taught, with which weight (paper Table 2)."""

@@ -1,1 +1,1 @@
-"""Who acts each turn (mixture), one task (rollout), many tasks (collector)."""
+"""Who acts (mixture), one task's rollout, and many at once (collector)."""

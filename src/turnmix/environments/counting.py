@@ -1,0 +1,112 @@
+"""The smallest world with consequences, for tests and benchmarks: bring a counter to its goal. No sandbox.
+
+The agent calls `add` with an amount and `finish` at the end. A wrong amount moves the counter and can be undone,
+so states that the student wrecked are as real here as in a repository. Resolved: finished at the goal.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.task import Task
+from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.environments.environment import Split, Step
+
+_AMOUNT = {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]}
+TOOLS = (
+    ToolSpecification(name="add", description="Add an amount to the counter.", parameters=_AMOUNT),
+    ToolSpecification(name="finish", description="Submit.", parameters={"type": "object", "properties": {}}),
+)
+
+
+class CountingEnvironment:
+    """A counter that starts at 0."""
+
+    def __init__(self, task: Task, *, goal: int, max_turns: int = 20) -> None:
+        self.goal = goal
+        self.count = 0
+        """Where the counter stands: a privileged policy may read it."""
+        self._task = task
+        self._turns_left = max_turns
+
+    async def reset(self) -> State:
+        return State(messages=(Message(role="user", content=self._task.problem_statement),), tools=TOOLS)
+
+    async def step(self, action: Action) -> Step:
+        self._turns_left -= 1
+        calls = action.message.tool_calls
+        observation: tuple[Message, ...]
+        if calls:
+            observation = tuple(
+                Message(
+                    role="tool",
+                    content=self._execute(call.name, call.arguments.get("amount")),
+                    tool_call_id=call.id,
+                )
+                for call in calls
+            )
+        else:
+            observation = (Message(role="user", content="Please call a tool."),)
+        if any(call.name == "finish" for call in calls):
+            return Step(observation=observation, stop_reason=StopReason.finished)
+        return Step(
+            observation=observation, stop_reason=None if self._turns_left > 0 else StopReason.max_turns
+        )
+
+    async def verify(self, stop_reason: StopReason) -> Verdict:
+        has_finished = stop_reason is StopReason.finished
+        resolved = has_finished and self.count == self.goal
+        return Verdict(
+            resolved=resolved,
+            submitted=has_finished and self.count != 0,
+            passed=int(resolved),
+            failed=int(not resolved),
+            patch=f"+{self.count}",
+        )
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _execute(self, tool: str, amount: object) -> str:
+        if tool == "finish":
+            return "submitted"
+        if tool != "add":
+            return f"there is no tool {tool!r}; there are add and finish"
+        if not isinstance(amount, int):
+            return f"amount must be an integer, not {amount!r}"
+        self.count += amount
+        return f"the counter is at {self.count}"
+
+
+class CountingSource:
+    """Tasks `count-<split>-<number>` with goals of 1 to 9, drawn from `seed`."""
+
+    name = "counting"
+
+    def __init__(
+        self, *, num_train: int = 100, num_holdout: int = 20, seed: int = 0, max_turns: int = 20
+    ) -> None:
+        generator = random.Random(seed)
+        self._max_turns = max_turns
+        self._goals: dict[str, int] = {}
+        self._tasks: dict[Split, list[Task]] = {"train": [], "holdout": []}
+        sizes: tuple[tuple[Split, int], ...] = (("train", num_train), ("holdout", num_holdout))
+        for split, size in sizes:
+            for number in range(size):
+                goal = generator.randint(1, 9)
+                task = Task(
+                    id=f"count-{split}-{number}",
+                    problem_statement=f"Bring the counter from 0 to {goal}, then call finish.",
+                    working_directory="/",
+                    files={},
+                )
+                self._goals[task.id] = goal
+                self._tasks[split].append(task)
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        return self._tasks[split]
+
+    def environment(self, task: Task) -> CountingEnvironment:
+        return CountingEnvironment(task, goal=self._goals[task.id], max_turns=self._max_turns)

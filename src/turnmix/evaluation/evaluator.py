@@ -1,0 +1,109 @@
+"""Evaluation: the student alone, β = 0, no labels, on holdout tasks (paper §4.1).
+
+In: tasks and a student that decodes greedily. Out: resolved of n with a 95 % Wilson interval, mean turns,
+stop reasons. Infra_errors are excluded from n and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turnmix.core.task import Task
+from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.environments.environment import TaskSource
+from turnmix.evaluation.interval import wilson
+from turnmix.policies.policy import Policy
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import StudentMixture
+from turnmix.rollout.plan import RolloutPlan, make_plans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How many of n judged tasks a student resolved."""
+
+    resolved: int
+    submitted: int
+    n: int
+    low: float
+    high: float
+    mean_turns: float | None
+    """None: nothing was judged."""
+    stop_reasons: Mapping[str, int]
+    """Of the n judged trajectories."""
+    infra_errors: int
+    """Trajectories that failed around the agent; not in n."""
+
+    @property
+    def rate(self) -> float | None:
+        return self.resolved / self.n if self.n else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "resolved": self.resolved,
+            "submitted": self.submitted,
+            "n": self.n,
+            "low": self.low,
+            "high": self.high,
+            "mean_turns": self.mean_turns,
+            "stop_reasons": dict(self.stop_reasons),
+            "infra_errors": self.infra_errors,
+        }
+
+
+def summarise(trajectories: Iterable[Trajectory]) -> Evaluation:
+    """The figures of trajectories already rolled out."""
+    everything = list(trajectories)
+    judged = [
+        (trajectory, trajectory.verdict)
+        for trajectory in everything
+        if trajectory.verdict is not None and trajectory.stop_reason is not StopReason.infra_error
+    ]
+    n = len(judged)
+    resolved = sum(verdict.resolved for _, verdict in judged)
+    low, high = wilson(resolved, n)
+    return Evaluation(
+        resolved=resolved,
+        submitted=sum(verdict.submitted for _, verdict in judged),
+        n=n,
+        low=low,
+        high=high,
+        mean_turns=sum(len(trajectory.turns) for trajectory, _ in judged) / n if n else None,
+        stop_reasons=dict(sorted(Counter(trajectory.stop_reason.value for trajectory, _ in judged).items())),
+        infra_errors=len(everything) - n,
+    )
+
+
+def evaluation_plans(
+    tasks: Sequence[Task], *, iteration: int, seed: int, cohort_size: int
+) -> list[RolloutPlan]:
+    """Plans for one evaluation, ids like `e002-00007`; iteration 0 is the student before any training."""
+    return make_plans(tasks, iteration=iteration, seed=seed, cohort_size=cohort_size, beta=0.0, prefix="e")
+
+
+async def evaluate(
+    plans: Sequence[RolloutPlan],
+    *,
+    source: TaskSource,
+    student: Policy,
+    concurrency: int,
+    on_trajectory: Callable[[Trajectory], None] | None = None,
+    attempts: int = 3,
+) -> Evaluation:
+    """Roll out `plans` with the student on every turn. Whether it decodes greedily is the policy's to set."""
+    return summarise(
+        await collect(
+            plans,
+            source=source,
+            student=student,
+            teacher=None,
+            mixture=StudentMixture(),
+            label=False,
+            concurrency=concurrency,
+            on_trajectory=on_trajectory,
+            attempts=attempts,
+        )
+    )

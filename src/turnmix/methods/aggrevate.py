@@ -1,0 +1,29 @@
+"""AggreVaTe-style: a student prefix, then the teacher; its label in every visited state (paper Eq. 9, 10)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from turnmix.core.trajectory import Trajectory
+from turnmix.core.transition import Transition
+from turnmix.methods.method import Method
+from turnmix.methods.targets import teach, teacher_label
+from turnmix.rollout.mixture import MixtureSettings
+
+
+def _transitions(trajectories: Sequence[Trajectory], generator: random.Random) -> list[Transition]:
+    return teach(trajectories, teacher_label)
+
+
+AGGREVATE = Method(
+    name="aggrevate",
+    title="AggreVaTe-style",
+    mixture=lambda: MixtureSettings(kind="aggrevate"),
+    filter="submitted",
+    label=True,
+    transitions=_transitions,
+    acts="the student for κ turns, then the teacher; submitted trajectories are kept",
+    taught="the teacher's action in every visited state",
+    weight="1",
+)

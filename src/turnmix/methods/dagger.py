@@ -1,0 +1,29 @@
+"""DAgger-style: mixed turn by turn, the teacher's label in every visited state (paper Eq. 8, 10)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from turnmix.core.trajectory import Trajectory
+from turnmix.core.transition import Transition
+from turnmix.methods.method import Method
+from turnmix.methods.targets import teach, teacher_label
+from turnmix.rollout.mixture import MixtureSettings
+
+
+def _transitions(trajectories: Sequence[Trajectory], generator: random.Random) -> list[Transition]:
+    return teach(trajectories, teacher_label)
+
+
+DAGGER = Method(
+    name="dagger",
+    title="DAgger-style",
+    mixture=lambda: MixtureSettings(kind="dagger"),
+    filter="submitted",
+    label=True,
+    transitions=_transitions,
+    acts="each turn the teacher with probability β_i, else the student; submitted trajectories are kept",
+    taught="the teacher's action in every visited state",
+    weight="1",
+)

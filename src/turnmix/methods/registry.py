@@ -1,0 +1,19 @@
+"""All methods by name, and the table of them that the README prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from turnmix.methods.aggrevate import AGGREVATE
+from turnmix.methods.dagger import DAGGER
+from turnmix.methods.method import Method
+from turnmix.methods.sft import SFT
+
+METHODS: Mapping[str, Method] = {method.name: method for method in (SFT, DAGGER, AGGREVATE)}
+
+
+def methods_table() -> str:
+    """The methods as a Markdown table, a row each."""
+    rows = [f"| {m.title} (`{m.name}`) | {m.acts} | {m.taught} | {m.weight} |" for m in METHODS.values()]
+    head = ["| method | who acts | what is taught | token weight |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])

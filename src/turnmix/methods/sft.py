@@ -1,0 +1,29 @@
+"""Supervised fine-tuning on the teacher's resolved trajectories: behaviour cloning (paper §2, Table 2)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from turnmix.core.trajectory import Trajectory
+from turnmix.core.transition import Transition
+from turnmix.methods.method import Method
+from turnmix.methods.targets import executed_action, teach
+from turnmix.rollout.mixture import MixtureSettings
+
+
+def _transitions(trajectories: Sequence[Trajectory], generator: random.Random) -> list[Transition]:
+    return teach(trajectories, executed_action)
+
+
+SFT = Method(
+    name="sft",
+    title="SFT",
+    mixture=lambda: MixtureSettings(kind="teacher"),
+    filter="resolved",
+    label=False,
+    transitions=_transitions,
+    acts="the teacher on every turn; resolved trajectories are kept",
+    taught="the executed action",
+    weight="1",
+)

@@ -1,0 +1,204 @@
+"""Many trajectories at once: plans go in, trajectories come out in the same order.
+
+cohort      begun together: every member's policy sessions are opened before any member runs, so that a
+            local student knows whom to wait for and its batches never depend on timing
+admission   the next cohort begins once all its members fit under `concurrency`, or nothing is open
+failure     an infra_error is tried again from its start, alone, after a growing pause; the last one is
+            returned, and counted, never a reward
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from turnmix.core.errors import UserError
+from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.environments.environment import Environment, TaskSource
+from turnmix.policies.policy import Episode, Policy, PolicySession
+from turnmix.rollout.mixture import Mixture
+from turnmix.rollout.plan import RolloutPlan, derive_seed
+from turnmix.rollout.rollout import Closable, close_quietly, roll_out
+
+
+async def collect(
+    plans: Sequence[RolloutPlan],
+    *,
+    source: TaskSource,
+    student: Policy,
+    teacher: Policy | None,
+    mixture: Mixture,
+    label: bool,
+    concurrency: int,
+    on_trajectory: Callable[[Trajectory], None] | None = None,
+    attempts: int = 3,
+    backoff_seconds: float = 1.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Trajectory]:
+    """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort).
+
+    `on_trajectory` is called once for each trajectory as it ends, infra_errors included. `label`: ask the
+    teacher in the student's states too. The pause before attempt n is backoff_seconds · 2^(n−2). The policies
+    stay open; every session and environment is closed, also when this is cancelled or raises (a UserError, or
+    a bug).
+    """
+    if concurrency < 1 or attempts < 1:
+        raise UserError(f"concurrency and attempts must be 1 or more, not {concurrency} and {attempts}")
+    if label and teacher is None:
+        raise UserError("labels are asked for, but there is no teacher: set `teacher`")
+    finished: dict[str, Trajectory] = {}
+
+    def keep(trajectory: Trajectory) -> None:
+        if on_trajectory is not None:
+            on_trajectory(trajectory)
+        finished[trajectory.id] = trajectory
+
+    members = _Members(
+        source=source,
+        student=student,
+        teacher=teacher,
+        mixture=mixture,
+        label=label,
+        attempts=attempts,
+        backoff_seconds=backoff_seconds,
+        clock=clock,
+        keep=keep,
+    )
+    running = _Running()
+    try:
+        for cohort in _cohorts(plans):
+            await running.fewer_than(concurrency - len(cohort) + 1)
+            for member in [members.begin(plan, plan.cohort) for plan in cohort]:
+                running.start(members.run(member))
+        await running.fewer_than(1)
+    finally:
+        await running.cancel()
+        await members.close()
+    return [finished[plan.trajectory_id] for plan in plans]
+
+
+def _cohorts(plans: Sequence[RolloutPlan]) -> list[list[RolloutPlan]]:
+    cohorts: dict[str, list[RolloutPlan]] = {}
+    for plan in plans:
+        cohorts.setdefault(plan.cohort, []).append(plan)
+    if len({plan.trajectory_id for plan in plans}) < len(plans):
+        raise ValueError("two plans share a trajectory id")
+    return list(cohorts.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """A trajectory that has begun: its sessions are open."""
+
+    plan: RolloutPlan
+    environment: Environment
+    student_session: PolicySession
+    teacher_session: PolicySession | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Members:
+    """Begins trajectories, runs them with their further attempts, and knows which are open."""
+
+    source: TaskSource
+    student: Policy
+    teacher: Policy | None
+    mixture: Mixture
+    label: bool
+    attempts: int
+    backoff_seconds: float
+    clock: Callable[[], float]
+    keep: Callable[[Trajectory], None]
+    _open: dict[str, list[Closable]] = field(default_factory=dict)
+
+    def begin(self, plan: RolloutPlan, cohort: str) -> _Member:
+        environment = self.source.environment(plan.task)
+        opened: list[Closable] = [environment]
+        self._open[plan.trajectory_id] = opened
+
+        def episode(environment: Environment | None) -> Episode:
+            return Episode(
+                trajectory_id=plan.trajectory_id,
+                task=plan.task,
+                seed=plan.seed,
+                environment=environment,
+                cohort=cohort,
+            )
+
+        student_session = self.student.begin(episode(None))
+        opened.append(student_session)
+        teacher_session = None
+        if self.teacher is not None:
+            teacher_session = self.teacher.begin(episode(environment))
+            opened.append(teacher_session)
+        return _Member(
+            plan=plan,
+            environment=environment,
+            student_session=student_session,
+            teacher_session=teacher_session,
+        )
+
+    async def run(self, member: _Member) -> None:
+        plan = member.plan
+        for attempt in range(1, self.attempts + 1):
+            if attempt > 1:
+                await asyncio.sleep(self.backoff_seconds * 2 ** (attempt - 2))
+                member = self.begin(plan, f"{plan.trajectory_id}-attempt-{attempt}")
+            trajectory = await roll_out(
+                plan,
+                environment=member.environment,
+                student_session=member.student_session,
+                teacher_session=member.teacher_session,
+                actors=self.mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
+                label=self.label,
+                attempt=attempt,
+                clock=self.clock,
+            )
+            del self._open[plan.trajectory_id]
+            if trajectory.stop_reason is not StopReason.infra_error:
+                break
+        self.keep(trajectory)
+
+    async def close(self) -> None:
+        """Close what began and never ran: a task cancelled before its first step closes nothing itself."""
+        for opened in self._open.values():
+            for thing in reversed(opened):
+                await close_quietly(thing)
+
+
+class _Running:
+    """Tasks in flight; waiting on them costs nothing per task, so thousands are fine."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._note_end)
+
+    async def fewer_than(self, num_tasks: int) -> None:
+        """Wait until fewer than `num_tasks` run, or none does. Raises what a task raised."""
+        while len(self._tasks) >= max(1, num_tasks) and self._failure is None:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def cancel(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = self._failure or task.exception()
+        self._changed.set()

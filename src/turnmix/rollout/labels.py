@@ -1,0 +1,68 @@
+"""The teacher's labels of one trajectory, asked for beside it (paper Eq. 10).
+
+In: the visited states, one `ask` a student turn. Out: at the end of the trajectory, the turns with their
+labels. The trajectory waits for the teacher's look (the environment rests meanwhile), never for its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from turnmix.core.trajectory import Action, State, Turn
+from turnmix.policies.policy import PolicySession
+
+
+class Labels:
+    """Labels of one trajectory, in flight or answered."""
+
+    def __init__(self, teacher: PolicySession, *, clock: Callable[[], float]) -> None:
+        self._teacher = teacher
+        self._clock = clock
+        self._asked: dict[int, asyncio.Task[tuple[Action, float]]] = {}
+        self._has_looked = asyncio.Event()
+        self._has_looked.set()
+        self._failure: BaseException | None = None
+
+    def ask(self, turn: int, state: State) -> None:
+        """Ask for the label of `turn`; returns at once."""
+        self._has_looked = asyncio.Event()
+        task = asyncio.create_task(self._answer(state, self._has_looked))
+        task.add_done_callback(self._note_failure)
+        self._asked[turn] = task
+
+    async def looked(self) -> None:
+        """Wait until the environment may move on. Raises what any label so far has failed with."""
+        await self._has_looked.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def attach(self, turns: Sequence[Turn]) -> list[Turn]:
+        """The turns with the labels asked for; waits for those in flight. Raises what a label failed with."""
+        labelled = list(turns)
+        for index, task in self._asked.items():
+            label, seconds = await task
+            turn = labelled[index]
+            labelled[index] = replace(turn, label=label, seconds={**turn.seconds, "label": seconds})
+        return labelled
+
+    async def close(self) -> None:
+        """Give up what is still in flight."""
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    async def _answer(self, state: State, has_looked: asyncio.Event) -> tuple[Action, float]:
+        started = self._clock()
+        try:
+            await self._teacher.look()
+        finally:
+            has_looked.set()
+        # No await between look and act: the session still holds this state's look when `act` begins.
+        action = await self._teacher.act(state)
+        return action, self._clock() - started
+
+    def _note_failure(self, task: asyncio.Task[tuple[Action, float]]) -> None:
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
