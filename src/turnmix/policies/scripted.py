@@ -2,8 +2,8 @@
 
 In: an episode and its state. Out: the action that the script names, after a simulated latency.
 
-    >>> policy = ScriptedPolicy.of_actions("student", [call_action("think", thought="hm"), text_action("done")])
-    >>> policy.name
+    >>> actions = [call_action("think", thought="hm"), text_action("done")]
+    >>> ScriptedPolicy.of_actions("student", actions).name
     'student'
 """
 
@@ -43,7 +43,7 @@ class ScriptedPolicy:
     def __init__(
         self, name: str, script: Script, *, latency: float = 0.0, sleep: Sleep = asyncio.sleep
     ) -> None:
-        """`latency`: simulated seconds of every answer, spent in `sleep`, which a fake clock may stand in for."""
+        """`latency`: simulated seconds of every answer, spent in `sleep`, which may be a fake clock's."""
         self.name = name
         self._script = script
         self._latency = latency
