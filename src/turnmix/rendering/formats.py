@@ -1,0 +1,249 @@
+"""How a model family writes tool calls. Text of one assistant turn in; content, calls or a complaint out.
+
+`parse` never raises. A malformed call executes nothing: the raw text stays the content, and `error` tells
+the agent what is wrong and shows the right form. A `<think>…</think>` block stays in the content, and calls
+inside it are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from turnmix.core.errors import UserError
+from turnmix.core.message import ToolCall, ToolSpecification
+from turnmix.rendering.arguments import UnreadableJsonError, read_json, without_surrogates
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_SPACE = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedTurn:
+    """What an assistant turn says and calls. With an `error` there are no calls; `content` is the raw text."""
+
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    error: str | None = None
+
+
+class ToolCallFormat(Protocol):
+    """One family's way of writing tool calls as text."""
+
+    name: str
+
+    def parse(self, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
+        """Read one assistant turn. Never raises; calls are named `call_0`, `call_1`, … by position."""
+        ...
+
+    def write(self, call: ToolCall) -> str:
+        """The call as the family writes it."""
+        ...
+
+
+def format_for(chat_template: str, *, model: str) -> ToolCallFormat:
+    """The format that a chat template renders.
+
+    Raises:
+        UserError: none that TurnMix can read.
+    """
+    if "<function=" in chat_template and "<parameter=" in chat_template:
+        return Qwen3CoderFormat()
+    if OPEN in chat_template and "arguments" in chat_template:
+        return HermesFormat()
+    raise UserError(
+        f"student.model: the chat template of {model!r} writes tool calls in no format that TurnMix reads; "
+        "choose a model whose template uses Hermes JSON (Qwen3, Qwen2.5, Hermes) or Qwen3-Coder XML"
+    )
+
+
+class HermesFormat:
+    """`<tool_call>` around a JSON object with `name` and `arguments`.
+
+    >>> HermesFormat().parse('Hm.\\n<tool_call>\\n{"name": "f", "arguments": {"x": 1}}\\n</tool_call>', ())
+    ParsedTurn(content='Hm.', tool_calls=(ToolCall(id='call_0', name='f', arguments={'x': 1}),), error=None)
+    """
+
+    name = "hermes"
+
+    def parse(self, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
+        return _parse_turn(self, text, tools)
+
+    def write(self, call: ToolCall) -> str:
+        body = {"name": call.name, "arguments": dict(call.arguments)}
+        return f"{OPEN}\n{json.dumps(body, ensure_ascii=False)}\n{CLOSE}"
+
+    def read_body(self, text: str, start: int, tools: Sequence[ToolSpecification]) -> _Body:
+        """The call whose JSON begins at `start`."""
+        try:
+            value, end = read_json(text, start)
+        except UnreadableJsonError as error:
+            raise _MalformedCallError(str(error)) from None
+        if not isinstance(value, dict):
+            raise _MalformedCallError("the JSON must be an object with the keys `name` and `arguments`")
+        for key in ("name", "arguments"):
+            if key not in value:
+                raise _MalformedCallError(f"the JSON object lacks the key `{key}`")
+        if extra := sorted(set(value) - {"name", "arguments"}):
+            raise _MalformedCallError(
+                f"the JSON object has the unknown key {extra[0][:60]!r}: arguments belong inside `arguments`"
+            )
+        if not isinstance(value["name"], str) or not value["name"]:
+            raise _MalformedCallError("`name` must be the name of a tool, as a string")
+        if not isinstance(value["arguments"], dict):
+            raise _MalformedCallError("`arguments` must be a JSON object of values by argument name")
+        return _Body(value["name"], value["arguments"], end)
+
+
+class Qwen3CoderFormat:
+    """XML-like calls whose values stand as plain text and are read back by the tool's schema.
+
+    >>> text = "<tool_call>\\n<function=f>\\n<parameter=x>\\n1\\n</parameter>\\n</function>\\n</tool_call>"
+    >>> Qwen3CoderFormat().parse(text, ()).tool_calls
+    (ToolCall(id='call_0', name='f', arguments={'x': '1'}),)
+    """
+
+    name = "qwen3-coder"
+
+    def parse(self, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
+        return _parse_turn(self, text, tools)
+
+    def write(self, call: ToolCall) -> str:
+        lines = [OPEN, f"<function={call.name}>"]
+        for key, value in call.arguments.items():
+            written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            lines += [f"<parameter={key}>", written, "</parameter>"]
+        return "\n".join([*lines, "</function>", CLOSE])
+
+    def read_body(self, text: str, start: int, tools: Sequence[ToolSpecification]) -> _Body:
+        """The call whose `<function=…>` begins at `start`."""
+        opening = _FUNCTION.match(text, start)
+        if opening is None:
+            raise _MalformedCallError(f"`{OPEN}` must be followed by `<function=NAME>`")
+        name = opening[1].strip()
+        properties = _properties(name, tools)
+        arguments: dict[str, Any] = {}
+        position = opening.end()
+        while (parameter := _PARAMETER.match(text, position)) is not None:
+            key = parameter[1].strip()
+            closing = _PARAMETER_END.search(text, parameter.end())
+            if closing is None:
+                raise _MalformedCallError(f"the parameter `{key[:60]}` is not closed by `</parameter>`")
+            if key in arguments:
+                raise _MalformedCallError(f"the parameter `{key[:60]}` is given twice")
+            value = text[parameter.end() : closing.start()]
+            value = value[1:] if value.startswith("\n") else value
+            value = value[:-1] if value.endswith("\n") else value
+            arguments[key] = _read_value(value, properties.get(key))
+            position = closing.end()
+        ending = _FUNCTION_END.match(text, position)
+        if ending is None:
+            raise _MalformedCallError(f"the function `{name[:60]}` is not closed by `</function>`")
+        return _Body(name, arguments, ending.end())
+
+
+_FUNCTION = re.compile(r"\s*<function=([^<>\n]*[^<>\s][^<>\n]*)>")
+_FUNCTION_END = re.compile(r"\s*</function>")
+_PARAMETER = re.compile(r"\s*<parameter=([^<>\n]*[^<>\s][^<>\n]*)>")
+# A value may itself hold `</parameter>`: the one that ends it is followed by what may follow a parameter.
+_PARAMETER_END = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
+_PLAIN_SPELLINGS = {"True": True, "true": True, "False": False, "false": False}
+
+
+def _read_value(text: str, schema: Any) -> Any:
+    """`text` as the schema's type; as text where the schema wants text, is silent, or does not fit."""
+    wanted = schema.get("type") if isinstance(schema, dict) else None
+    if wanted == "boolean":
+        return _PLAIN_SPELLINGS.get(text.strip(), text)
+    if wanted not in ("integer", "number", "array", "object"):
+        return text
+    try:
+        value, end = read_json(text)
+    except UnreadableJsonError:
+        return text
+    return text if text[end:].strip() else value
+
+
+def _properties(name: str, tools: Sequence[ToolSpecification]) -> Mapping[str, Any]:
+    for tool in tools:
+        if tool.name == name:
+            properties: Mapping[str, Any] = tool.parameters.get("properties", {})
+            return properties
+    return {}
+
+
+class _Body(NamedTuple):
+    name: str
+    arguments: dict[str, Any]
+    end: int
+
+
+class _MalformedCallError(Exception):
+    """What is wrong with the call, in words for the agent."""
+
+
+class _ReadsBodies(ToolCallFormat, Protocol):
+    def read_body(self, text: str, start: int, tools: Sequence[ToolSpecification]) -> _Body: ...
+
+
+def _parse_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
+    text = without_surrogates(text)
+    try:
+        return _split_turn(format, text, tools)
+    except _MalformedCallError as error:
+        example = format.write(_example_call(tools))
+        message = f"Your tool call was not executed: {error}. Write a tool call exactly like this:\n{example}"
+        return ParsedTurn(content=text, error=message)
+
+
+def _split_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
+    position = _end_of_thinking(text)
+    if OPEN not in text[position:]:
+        _refuse_stray_marks(text[position:])
+        return ParsedTurn(content=text)
+    pieces = [text[:position]]
+    calls: list[ToolCall] = []
+    while (start := text.find(OPEN, position)) >= 0:
+        pieces.append(text[position:start])
+        body = format.read_body(text, start + len(OPEN), tools)
+        position = _SPACE.match(text, body.end).end()  # type: ignore[union-attr]
+        if not text.startswith(CLOSE, position):
+            raise _MalformedCallError(f"the call of `{body.name[:60]}` must be followed by `{CLOSE}` at once")
+        position += len(CLOSE)
+        calls.append(ToolCall(id=f"call_{len(calls)}", name=body.name, arguments=body.arguments))
+    pieces.append(text[position:])
+    _refuse_stray_marks("".join(pieces[1:]))
+    content = pieces[0] + "\n".join(piece.strip() for piece in pieces[1:] if piece.strip())
+    return ParsedTurn(content=content.strip(), tool_calls=tuple(calls))
+
+
+def _end_of_thinking(text: str) -> int:
+    """Where the answer begins. `</think>` alone ends a block too: the generation prompt may open one."""
+    opened = text.lstrip().startswith("<think>")
+    closing = text.find("</think>")
+    if opened and closing < 0:
+        raise _MalformedCallError("the thinking block is not closed; write `</think>` before the call")
+    call = text.find(OPEN)
+    if closing < 0 or (not opened and 0 <= call < closing):
+        return 0
+    end = closing + len("</think>")
+    return _SPACE.match(text, end).end()  # type: ignore[union-attr]
+
+
+def _refuse_stray_marks(text: str) -> None:
+    for mark in (CLOSE, "<function=", "</function>"):
+        if mark in text:
+            raise _MalformedCallError(f"`{mark}` stands outside of a `{OPEN}` block")
+
+
+def _example_call(tools: Sequence[ToolSpecification]) -> ToolCall:
+    """A call of the first tool that takes text, with its required arguments."""
+    for tool in tools:
+        properties = tool.parameters.get("properties", {})
+        required = [key for key in tool.parameters.get("required", ()) if key in properties]
+        if required and all(properties[key].get("type") == "string" for key in required):
+            return ToolCall(id="call_0", name=tool.name, arguments={key: "..." for key in required})
+    return ToolCall(id="call_0", name="TOOL_NAME", arguments={"ARGUMENT_NAME": "VALUE"})
