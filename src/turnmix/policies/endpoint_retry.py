@@ -1,0 +1,116 @@
+"""What to do when an endpoint did not answer: whose fault it was, and how long to wait.
+
+In: a status and a body, a Retry-After header, an attempt's number. Out: a `Fault`, seconds, a message.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
+
+Remedy = Literal["retry", "context", "user", "state"]
+
+_CONTEXT = re.compile(
+    r"context.?length|context.?window|context.?size|maximum.?context|prompt is too long|max_model_len"
+    r"|reduce the length",
+    re.IGNORECASE,
+)
+_RETRIED = frozenset({408, 409, 425, 429})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One attempt that gave no answer."""
+
+    remedy: Remedy
+    """retry: passes by itself; context: the conversation is too long, which is data; user: the settings are
+    wrong; state: this one request was refused, and asking again will not help."""
+    cause: str
+    """A short name to count by, such as `429` or `timeout`."""
+    detail: str
+    """One line for a person, without secrets."""
+    retry_after: float | None = None
+    """Seconds the endpoint asked to be left alone."""
+
+
+def remedy_for(status: int, text: str) -> Remedy:
+    """What a status other than 200 calls for.
+
+    >>> remedy_for(503, ""), remedy_for(401, ""), remedy_for(400, "maximum context length is 4096 tokens")
+    ('retry', 'user', 'context')
+    """
+    if status == 429 and "insufficient_quota" in text:
+        return "user"
+    if status in _RETRIED or status >= 500:
+        return "retry"
+    if status == 413 or (status in (400, 422) and _CONTEXT.search(text)):
+        return "context"
+    return "state" if status in (400, 422) else "user"
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds asked for by Retry-After, a number or an HTTP date; None when absent or unreadable.
+
+    A date counts from the server's own Date header where there is one, so that clocks need not agree.
+
+    >>> retry_after_seconds({"retry-after": "1.5"}, now=0.0)
+    1.5
+    >>> retry_after_seconds({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, now=40.0)
+    20.0
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+        return float(value)
+    until = _timestamp(value)
+    if until is None:
+        return None
+    server_now = _timestamp(headers.get("date", ""))
+    return max(0.0, until - (now if server_now is None else server_now))
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def backoff_seconds(attempt: int, *, base: float, limit: float, generator: random.Random) -> float:
+    """Exponential backoff with full jitter: uniform up to min(limit, base·2^(attempt-1))."""
+    return generator.uniform(0.0, min(limit, base * 2.0 ** min(attempt - 1, 60)))
+
+
+def describe_mistake(fault: Fault, settings: EndpointSettings, *, name: str, key_is_set: bool) -> str:
+    """What the user has to change: the field, its value and the fix."""
+    endpoint = f"{name}.endpoint {redacted_url(settings.endpoint)}"
+    model = f"{name}.model {settings.model!r}"
+    variable = f"environment variable {settings.api_key_environment} ({name}.api_key_environment)"
+    if fault.remedy == "context":
+        mistake = (
+            f"{name}.max_new_tokens {settings.max_new_tokens} leaves no room for a prompt in the context of "
+            f"{model}; lower it"
+        )
+    elif fault.cause in ("401", "403"):
+        state = "holds a key that is refused" if key_is_set else "is not set"
+        mistake = f"{variable} {state}; set it to a key for {endpoint}"
+    elif fault.cause in ("402", "429"):
+        mistake = f"{variable} holds a key whose account at {endpoint} has no credit left; add some"
+    elif fault.cause in ("400", "413", "422"):
+        mistake = (
+            f"{endpoint} refuses the request for {model}; change the field it names, or remove one (null in "
+            f"{name}.extra_body)"
+        )
+    else:
+        mistake = (
+            f"{endpoint} does not serve {model} at /chat/completions; check the name, and the base URL "
+            "(most end in /v1)"
+        )
+    return f"{mistake}. It said: {fault.detail}"

@@ -1,0 +1,197 @@
+"""Canonical messages to the chat-completions wire and back.
+
+In: a state, or the body of an answer. Out: the JSON of a request, or an `Action`.
+
+Canonical arguments are objects; on the wire they are JSON strings. What a model got wrong in a call is
+data: an `Action` with `parse_error` and the raw text kept. Only a body that is no chat completion raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from turnmix.core.message import Message, ToolCall
+from turnmix.core.trajectory import Action, State
+
+CONTEXT_EXCEEDED = "the conversation no longer fits the model's context window"
+
+
+class WireFunction(BaseModel):
+    """The function part of a call, as loose as servers are."""
+
+    name: Any = None
+    arguments: Any = None
+
+
+class WireCall(BaseModel):
+    """One tool call of an answer."""
+
+    id: Any = None
+    function: WireFunction
+
+
+class WireMessage(BaseModel):
+    """The assistant message of an answer. `reasoning_content` is not read: students would learn it."""
+
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[WireCall] | None = None
+
+
+class WireChoice(BaseModel):
+    """One completion of an answer."""
+
+    message: WireMessage
+    finish_reason: str | None = None
+
+
+class WireUsage(BaseModel):
+    """Token counts, where the server gives them."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class WireAnswer(BaseModel):
+    """The body of a chat completion."""
+
+    choices: list[WireChoice] | None = None
+    usage: WireUsage | None = None
+
+
+class MalformedAnswer(ValueError):
+    """The body is no usable chat completion; `cause` counts it."""
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+
+
+def request_seed(episode_seed: int, state: State) -> int:
+    """A seed for one request, from the episode's seed and the turn; a positive 31-bit integer."""
+    turn = sum(message.role == "assistant" for message in state.messages)
+    digest = hashlib.sha256(f"{episode_seed}:{turn}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def wire_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Messages with JSON-string arguments, and call ids that are unique in the whole conversation.
+
+    Ids of different policies may collide across turns, which some providers refuse; nine alphanumeric
+    characters are what the strictest of them takes.
+    """
+    wire: list[dict[str, Any]] = []
+    open_calls: list[tuple[str, str]] = []
+    num_calls = 0
+    for message in messages:
+        data = message.to_json()
+        if message.role == "assistant":
+            open_calls = []
+            for call, call_data in zip(message.tool_calls, data.get("tool_calls", ()), strict=True):
+                call_data["id"] = f"call{num_calls:05d}"
+                call_data["function"]["arguments"] = json.dumps(dict(call.arguments), ensure_ascii=False)
+                open_calls.append((call.id, call_data["id"]))
+                num_calls += 1
+        answered = next((pair for pair in open_calls if pair[0] == message.tool_call_id), None)
+        if answered is not None:
+            open_calls.remove(answered)
+            data["tool_call_id"] = answered[1]
+        wire.append(data)
+    return wire
+
+
+def read_json(text: str | bytes) -> Any:
+    """Strict JSON: no NaN, no infinities, lone surrogates replaced, so that it can be stored and sent again.
+
+    Raises:
+        ValueError: not such JSON.
+    """
+    try:
+        strict = json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return json.loads(strict.encode("utf-8", "replace"))
+
+
+def read_answer(body: bytes) -> Action:
+    """The action in the body of a chat completion.
+
+    Raises:
+        MalformedAnswer: the body is not JSON, has no choices, or the server itself says that it failed.
+    """
+    try:
+        answer = WireAnswer.model_validate(read_json(body))
+    except ValidationError as error:
+        raise MalformedAnswer("malformed_answer", f"unexpected shape at {error.errors()[0]['loc']}") from None
+    except ValueError as error:
+        raise MalformedAnswer("invalid_json", f"the body is not JSON: {error}") from None
+    if not answer.choices:
+        raise MalformedAnswer("empty_choices", "the answer has no choices")
+    choice = answer.choices[0]
+    if choice.finish_reason in ("error", "abort"):
+        raise MalformedAnswer("aborted", f"the server ended the answer with {choice.finish_reason!r}")
+    usage = answer.usage or WireUsage()
+    message, parse_error = _read_choice(choice)
+    return Action(
+        message=message,
+        parse_error=parse_error,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+    )
+
+
+def _read_choice(choice: WireChoice) -> tuple[Message, str | None]:
+    content = _text(choice.message.content)
+    wire_calls = choice.message.tool_calls or []
+    was_cut = choice.finish_reason == "length"
+    try:
+        calls = _read_calls(wire_calls)
+    except ValueError as error:
+        raw = [call.function.model_dump_json() for call in wire_calls]
+        cut = " (the answer was cut at the limit of new tokens)" if was_cut else ""
+        text = "\n".join(part for part in (content, *raw) if part)
+        return Message(role="assistant", content=text), f"{error}{cut}"
+    parse_error = None
+    if not calls and choice.finish_reason in ("tool_calls", "function_call"):
+        parse_error = "the answer announced tool calls and held none that could be read"
+    elif not calls and was_cut and (not content or "<tool_call>" in content or "<function=" in content):
+        parse_error = "the answer was cut at the limit of new tokens before its tool call was complete"
+    return Message(role="assistant", content=content, tool_calls=calls), parse_error
+
+
+def _text(content: str | Sequence[dict[str, Any]] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
+
+
+def _read_calls(wire_calls: Sequence[WireCall]) -> tuple[ToolCall, ...]:
+    calls: list[ToolCall] = []
+    for wire in wire_calls:
+        name = wire.function.name
+        if not isinstance(name, str) or not name:
+            raise ValueError("a tool call names no tool")
+        arguments = wire.function.arguments
+        if isinstance(arguments, str) and arguments.strip():
+            try:
+                arguments = read_json(arguments)
+            except ValueError as error:
+                raise ValueError(f"the arguments of {name} are not valid JSON: {error}") from None
+        elif arguments is None or arguments == "":
+            arguments = {}
+        if not isinstance(arguments, dict):
+            raise ValueError(f"the arguments of {name} are not a JSON object")
+        calls.append(ToolCall(id=_free_id(wire.id, calls), name=name, arguments=arguments))
+    return tuple(calls)
+
+
+def _free_id(proposed: Any, calls: Sequence[ToolCall]) -> str:
+    """The server's id, or a made-up one where it is missing or taken."""
+    taken = {call.id for call in calls}
+    if isinstance(proposed, str) and proposed and proposed not in taken:
+        return proposed
+    return next(name for number in range(len(calls), 1 << 30) if (name := f"call_{number}") not in taken)
