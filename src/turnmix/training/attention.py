@@ -147,6 +147,15 @@ def tree_attention_in(model: Any) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
+def tree_hidden_states(model: Any, batch: TreeBatch) -> Tensor:
+    """The last hidden states [N, D] of `batch`, inside `tree_attention_in(model)`."""
+    output = model.base_model(
+        input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, tree_plan=batch.plan
+    )
+    hidden_ND: Tensor = output.last_hidden_state[0]
+    return hidden_ND
+
+
 def _blocks(tree: TokenTree, offset: int, device: torch.device | str) -> list[Block]:
     """The trunk, then the runs below it in lots: a lot grows while the masked-out pairs that it adds cost
     less than another kernel call."""

@@ -1,0 +1,39 @@
+"""What a user configures of learning. Apart from the learner, so that reading a recipe does not import
+torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from turnmix.settings import Settings
+
+
+class LearnerSettings(Settings):
+    """How the student learns from one batch of transitions."""
+
+    learning_rate: float = Field(default=3e-6, gt=0)
+    """Peak learning rate of AdamW."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """What the learning rate does after its warm-up, over the steps of one batch of transitions."""
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """The share of those steps in which the learning rate rises from 0."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay of matrices; vectors (norms, biases) never decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's two moments."""
+    gradient_clip: float | None = Field(default=1.0, gt=0)
+    """The largest L2 norm of a step's gradient; null: no limit."""
+    batch_size: int = Field(default=16, ge=1)
+    """Trajectories in one optimiser step."""
+    epochs: int = Field(default=3, ge=1)
+    """Passes over one batch of transitions."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the passes compute in. Weights and optimiser state stay in float32: at small learning rates
+    bfloat16 would round most updates away."""
+    tokens_per_pass: int = Field(default=8192, ge=1)
+    """Tree rows in one forward pass. A larger tree is split and repeats its trunk; a single transition larger
+    than this gets a pass alone."""
+    max_context: int | None = Field(default=None, ge=2)
+    """A transition of more tokens is dropped and counted; null: the model's own limit."""

@@ -1,0 +1,140 @@
+"""Checkpoints: whole or not at all, and a resumed run is the uninterrupted one."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_student import CharacterRenderer, batch, digest, fitted, settings, tiny_model
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from turnmix.core.errors import UserError
+from turnmix.training import checkpoint
+from turnmix.training.checkpoint import load_student, restore_learner, save_checkpoint
+from turnmix.training.learner import Learner
+
+
+@pytest.fixture
+def tokenizer():
+    vocabulary = {"<end>": 0, "a": 1}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<end>")), eos_token="<end>"
+    )
+
+
+def learner_of(model):
+    return Learner(model, CharacterRenderer(), settings())
+
+
+def saved(directory, tokenizer):
+    learner = learner_of(tiny_model())
+    learner.fit(batch(seed=1), generator=random.Random(1))
+    save_checkpoint(directory, model=learner.model, tokenizer=tokenizer, learner=learner)
+    return learner
+
+
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path, tokenizer):
+    learner = saved(tmp_path / "one", tokenizer)
+    model, _ = load_student(tmp_path / "one")
+    assert digest(model) == digest(learner.model)
+    resumed = learner_of(model)
+    restore_learner(tmp_path / "one", resumed)
+
+    learner.fit(batch(seed=2), generator=random.Random(2))
+    resumed.fit(batch(seed=2), generator=random.Random(2))
+    assert digest(resumed.model) == digest(learner.model)
+    assert resumed.steps == learner.steps
+
+
+def test_the_optimiser_state_matters_to_a_resumed_run(tmp_path, tokenizer):
+    learner = saved(tmp_path / "one", tokenizer)
+    forgetful = learner_of(load_student(tmp_path / "one")[0])
+    learner.fit(batch(seed=2), generator=random.Random(2))
+    forgetful.fit(batch(seed=2), generator=random.Random(2))
+    assert digest(forgetful.model) != digest(learner.model)
+
+
+@pytest.mark.parametrize("cut", ["save_model", "force_to_disk"])
+def test_a_save_that_fails_half_way_leaves_no_checkpoint_and_does_not_hinder_the_next(
+    tmp_path, tokenizer, monkeypatch, cut
+):
+    class FullDiskError(Exception):
+        pass
+
+    def fail(*_, **__):
+        raise FullDiskError
+
+    model = tiny_model()
+    with monkeypatch.context() as patch:
+        if cut == "save_model":
+            patch.setattr(type(tokenizer), "save_pretrained", fail)
+        else:
+            patch.setattr(checkpoint, "_force_to_disk", fail)
+        with pytest.raises(FullDiskError):
+            save_checkpoint(tmp_path / "one", model=model, tokenizer=tokenizer)
+    assert not (tmp_path / "one").exists()
+
+    save_checkpoint(tmp_path / "one", model=model, tokenizer=tokenizer)
+    assert digest(load_student(tmp_path / "one")[0]) == digest(model)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_saving_again_replaces_the_checkpoint(tmp_path, tokenizer):
+    save_checkpoint(tmp_path / "one", model=tiny_model(), tokenizer=tokenizer)
+    other = fitted(batch())[0]
+    save_checkpoint(tmp_path / "one", model=other, tokenizer=tokenizer)
+    assert digest(load_student(tmp_path / "one")[0]) == digest(other)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_missing_checkpoint_is_refused_with_its_path_and_a_remedy(tmp_path):
+    with pytest.raises(UserError, match=r"student.model: .*nowhere cannot be loaded .*: give the directory"):
+        load_student(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_damaged_checkpoint_is_refused_with_its_path(tmp_path, tokenizer, name):
+    saved(tmp_path / "one", tokenizer)
+    damaged = tmp_path / "one" / name
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    with pytest.raises(UserError, match="one cannot be loaded"):
+        load_student(tmp_path / "one")
+
+
+def test_weights_that_lack_a_tensor_are_refused_by_its_name(tmp_path, tokenizer):
+    model = tiny_model()
+    kept = {name: tensor for name, tensor in model.state_dict().items() if "layers.1.mlp.up" not in name}
+    save_checkpoint(tmp_path / "one", model=model, tokenizer=tokenizer)
+    model.save_pretrained(tmp_path / "one", state_dict=kept)
+    with pytest.raises(UserError, match=r"lacks 1 weights, such as .*layers\.1\.mlp\.up"):
+        load_student(tmp_path / "one")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_damaged_or_missing_learner_file_is_refused_with_its_path(tmp_path, tokenizer, content):
+    saved(tmp_path / "one", tokenizer)
+    path = tmp_path / "one" / "learner.pt"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=r"learner\.pt cannot be loaded"):
+        restore_learner(tmp_path / "one", learner_of(tiny_model()))
+
+
+def test_a_learner_file_cut_short_is_refused(tmp_path, tokenizer):
+    saved(tmp_path / "one", tokenizer)
+    path = tmp_path / "one" / "learner.pt"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"learner\.pt cannot be loaded"):
+        restore_learner(tmp_path / "one", learner_of(tiny_model()))
+
+
+def test_the_learner_file_is_read_without_running_code(tmp_path, tokenizer):
+    class Attack:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "attacked",))
+
+    saved(tmp_path / "one", tokenizer)
+    torch.save({"optimizer": Attack(), "steps": 0}, tmp_path / "one" / "learner.pt")
+    with pytest.raises(UserError):
+        restore_learner(tmp_path / "one", learner_of(tiny_model()))
+    assert not (tmp_path / "attacked").exists()

@@ -1,0 +1,184 @@
+"""The learner: what it optimises, that it is deterministic, and which models it refuses."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_student import (
+    SIZES,
+    CharacterRenderer,
+    batch,
+    digest,
+    fitted,
+    flat,
+    settings,
+    tiny_model,
+    transition,
+)
+from transformers import (
+    GraniteConfig,
+    GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from turnmix.core.errors import UserError
+from turnmix.training.learner import Learner
+
+
+def test_learning_lowers_the_loss_and_reports_what_it_did():
+    steps = []
+    learner = Learner(tiny_model(), CharacterRenderer(), settings(epochs=10, learning_rate=3e-3))
+    transitions = batch()
+    report = learner.fit(transitions, generator=random.Random(0), on_step=steps.append)
+    assert report.last_epoch_loss < 0.5 * report.first_epoch_loss
+    assert report.transitions == 24
+    assert report.label_tokens == sum(len(item.target.message.content) + 1 for item in transitions)
+    assert report.tree_tokens < report.separate_tokens
+    assert report.steps == learner.steps == 30  # 10 epochs × 6 trajectories / 2
+    assert [step.step for step in steps] == list(range(1, 31))
+
+
+def test_one_step_is_adamw_on_the_mean_over_the_label_tokens_of_separate_transitions():
+    transitions = [*batch(3), transition(["x"], "down", weight=-0.5, trajectory="z")]
+    trained, report = fitted(transitions, batch_size=4, epochs=1, gradient_clip=None)
+
+    expected, renderer = tiny_model(), CharacterRenderer()
+    optimizer = torch.optim.AdamW(expected.parameters(), lr=1e-3, weight_decay=0.0)
+    total, num_labels = torch.zeros(()), 0
+    for item in transitions:
+        prompt = renderer.prompt_ids(item.state)
+        target = renderer.target_ids(item.state, item.target)
+        logits = expected(input_ids=torch.tensor([prompt + target])).logits[0, len(prompt) - 1 : -1]
+        total = total + item.weight * torch.nn.functional.cross_entropy(
+            logits, torch.tensor(target), reduction="sum"
+        )
+        num_labels += len(target)
+    (total / num_labels).backward()
+    optimizer.step()
+
+    assert report.first_epoch_loss == pytest.approx(total.item() / num_labels, rel=1e-5)
+    update = flat(expected) - flat(tiny_model())
+    assert (flat(trained) - flat(expected)).norm() / update.norm() < 1e-3  # Adam divides rounding by itself
+
+
+@pytest.mark.parametrize("tokens_per_pass", [40, 100, 10_000])
+def test_the_gradient_does_not_depend_on_how_trees_are_grouped_or_split(tokens_per_pass):
+    norms = []
+    for budget in (tokens_per_pass, 300):
+        learner = Learner(tiny_model(), CharacterRenderer(), settings(tokens_per_pass=budget, batch_size=6))
+        learner.fit(
+            batch(), generator=random.Random(0), on_step=lambda step: norms.append(step.gradient_norm)
+        )
+    half = len(norms) // 2
+    assert norms[0] == pytest.approx(norms[half], rel=1e-5)
+
+
+def test_the_same_input_gives_the_same_weights_in_another_process():
+    program = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]); torch.set_num_threads(int(sys.argv[2]))\n"
+        "from tiny_student import batch, digest, fitted\n"
+        "print(digest(fitted(batch())[0]))"
+    )
+    arguments = [str(Path(__file__).parent), str(torch.get_num_threads())]
+    other = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == digest(fitted(batch())[0])
+
+
+def test_the_order_of_trees_comes_from_the_generator():
+    assert digest(fitted(batch(), seed=0)[0]) == digest(fitted(batch(), seed=0)[0])
+    assert digest(fitted(batch(), seed=0)[0]) != digest(fitted(batch(), seed=1)[0])
+
+
+def test_a_transition_longer_than_the_context_is_dropped_and_counted():
+    long, short = transition(["x" * 300], "open", trajectory="long"), transition(["x"], "open")
+    model, report = fitted([long, short])
+    assert (report.transitions, report.dropped_too_long, report.label_tokens) == (2, 1, 5)
+    assert digest(model) == digest(fitted([short])[0])
+
+
+def test_nothing_to_learn_from_changes_nothing_and_computes_no_loss():
+    model, report = fitted([transition(["x"], "open", weight=0.0)])
+    assert report.steps == 0
+    assert report.first_epoch_loss is None
+    assert digest(model) == digest(tiny_model())
+
+
+def test_a_cosine_schedule_rises_through_its_warmup_and_falls_to_nearly_nothing():
+    rates = []
+    learner = Learner(
+        tiny_model(),
+        CharacterRenderer(),
+        settings(schedule="cosine", warmup_ratio=0.25, epochs=4, batch_size=3),
+    )
+    learner.fit(batch(), generator=random.Random(0), on_step=lambda step: rates.append(step.learning_rate))
+    # 8 steps: 2 of warm-up, then 1e-3 · (1 + cos(π · i / 6)) / 2
+    assert rates[:3] == pytest.approx([5e-4, 1e-3, 1e-3])
+    assert rates[5] == pytest.approx(5e-4)
+    assert rates[-1] == pytest.approx(1e-3 * 0.0669873, rel=1e-4)
+
+
+def test_a_gradient_is_clipped_to_the_limit():
+    """One step of plain SGD would show it best; with AdamW the report must still give the norm before
+    clipping."""
+    norms = {}
+    for limit in (None, 1e-3):
+        steps = []
+        learner = Learner(
+            tiny_model(), CharacterRenderer(), settings(gradient_clip=limit, epochs=1, batch_size=6)
+        )
+        learner.fit(batch(), generator=random.Random(0), on_step=steps.append)
+        moment = learner.state_dict()["optimizer"]["state"][0]["exp_avg"]
+        norms[limit] = (steps[0].gradient_norm, moment.norm().item())
+    assert norms[None][0] == pytest.approx(norms[1e-3][0])
+    assert norms[1e-3][1] <= 0.1 * 1e-3 * 1.001  # (1 − β₁) · limit
+    assert norms[None][1] > norms[1e-3][1]
+
+
+def test_bfloat16_passes_learn_nearly_the_same_and_leave_float32_weights():
+    model, report = fitted(batch(), dtype="bfloat16", epochs=1)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert report.first_epoch_loss == pytest.approx(fitted(batch(), epochs=1)[1].first_epoch_loss, rel=1e-2)
+
+
+def test_generation_attends_as_before_after_a_fit():
+    model = tiny_model()
+    before = model.config._attn_implementation
+    Learner(model, CharacterRenderer(), settings()).fit(batch(2), generator=random.Random(0))
+    assert model.config._attn_implementation == before
+
+
+def test_a_llama_is_accepted():
+    Learner(LlamaForCausalLM(LlamaConfig(**SIZES)), CharacterRenderer(), settings())
+
+
+def test_a_sliding_window_is_refused_by_name():
+    model = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=16))
+    with pytest.raises(UserError, match=r"'mistral' cannot be trained exactly .*sliding_window=16"):
+        Learner(model, CharacterRenderer(), settings())
+
+
+def test_layers_other_than_full_attention_are_refused_by_name():
+    config = Qwen3Config(**SIZES, head_dim=8, use_sliding_window=True, sliding_window=16, max_window_layers=1)
+    with pytest.raises(UserError, match="layer_types include sliding_attention"):
+        Learner(Qwen3ForCausalLM(config), CharacterRenderer(), settings())
+
+
+def test_a_model_that_scales_its_logits_is_refused_because_its_tree_logits_differ():
+    model = GraniteForCausalLM(GraniteConfig(**SIZES, logits_scaling=8.0))
+    with pytest.raises(UserError, match="gives other logits on a token tree"):
+        Learner(model, CharacterRenderer(), settings())
+
+
+def test_a_context_beyond_the_models_own_is_refused():
+    with pytest.raises(UserError, match="max_context is 512, but the student reads 256 tokens"):
+        Learner(tiny_model(), CharacterRenderer(), settings(max_context=512))
