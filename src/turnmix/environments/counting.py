@@ -1,7 +1,7 @@
 """The smallest world with consequences, for tests and benchmarks: bring a counter to its goal. No sandbox.
 
-The agent calls `add` with an amount and `finish` at the end. A wrong amount moves the counter and can be undone,
-so states that the student wrecked are as real here as in a repository. Resolved: finished at the goal.
+The agent calls `add` with an amount and `finish` at the end. A wrong amount moves the counter and can be
+undone, so states that the student wrecked are as real here as in a repository. Resolved: at the goal.
 """
 
 from __future__ import annotations

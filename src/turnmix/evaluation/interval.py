@@ -1,7 +1,7 @@
 """The Wilson score interval of a share.
 
-In: k of n. Out: the 95 % interval of the share behind them. It stays inside 0 … 1 and holds at k = 0 and k = n,
-where the textbook interval collapses (Wilson 1927, JASA 22; Brown, Cai and DasGupta 2001, Stat. Sci. 16).
+In: k of n. Out: the 95 % interval of the share behind them. It stays inside 0 … 1 and holds at k = 0 and
+k = n, where the textbook interval collapses (Wilson 1927; Brown, Cai and DasGupta 2001).
 """
 
 from __future__ import annotations

@@ -45,8 +45,6 @@ async def roll_out(
 
     `label`: ask the teacher also in the states in which the student acts. `clock` measures seconds.
     """
-    if label and teacher_session is None:
-        raise UserError("labels are asked for, but there is no teacher: set `teacher`")
     labels = Labels(teacher_session, clock=clock) if label and teacher_session is not None else None
     first, turns = _BEFORE_RESET, list[Turn]()
     stop_reason: StopReason | None = None
@@ -57,6 +55,8 @@ async def roll_out(
         for thing in (environment, teacher_session, labels, student_session):
             if thing is not None:
                 closing.push_async_callback(close_quietly, thing)
+        if label and labels is None:
+            raise UserError("labels are asked for, but there is no teacher: set `teacher`")
         try:
             first = state = await environment.reset()
             while stop_reason is None:

@@ -1,0 +1,75 @@
+import asyncio
+
+import pytest
+from recorded_trajectories import labelled_turn, trajectory
+from recording_world import RecordingPolicy, RecordingSource
+
+from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.environments.counting import CountingSource
+from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.evaluation.interval import wilson
+from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
+
+UNRESOLVED = Verdict(resolved=False, submitted=True, passed=0, failed=1)
+
+
+def test_infra_errors_are_excluded_and_counted():
+    turn = labelled_turn("student", "a")
+    evaluation = summarise(
+        [
+            trajectory("a", turn, turn),
+            trajectory("b", turn, verdict=UNRESOLVED, stop_reason=StopReason.max_turns),
+            trajectory("c", turn, turn, turn, verdict=None, stop_reason=StopReason.infra_error),
+        ]
+    )
+    assert (evaluation.resolved, evaluation.submitted, evaluation.n, evaluation.infra_errors) == (1, 2, 2, 1)
+    assert (evaluation.low, evaluation.high) == wilson(1, 2)
+    assert evaluation.mean_turns == 1.5
+    assert evaluation.stop_reasons == {"finished": 1, "max_turns": 1}
+
+
+def test_nothing_judged_is_not_zero_percent():
+    evaluation = summarise([trajectory("c", verdict=None, stop_reason=StopReason.infra_error)])
+    assert (evaluation.n, evaluation.rate, evaluation.mean_turns) == (0, None, None)
+    assert (evaluation.low, evaluation.high) == (0.0, 1.0)
+
+
+def test_the_student_alone_is_evaluated_on_every_task():
+    source = CountingSource(num_holdout=20)
+    tasks = source.tasks("holdout")
+
+    def add_up_to_four(episode, state):
+        return call_action("finish") if turn_number(state) == 4 else call_action("add", amount=1)
+
+    told = []
+    evaluation = asyncio.run(
+        evaluate(
+            evaluation_plans(tasks, iteration=0, seed=0, cohort_size=8),
+            source=source,
+            student=ScriptedPolicy("student", add_up_to_four),
+            concurrency=8,
+            on_trajectory=told.append,
+        )
+    )
+    of_four = sum("to 4," in task.problem_statement for task in tasks)
+    assert 0 < of_four < 20
+    assert (evaluation.resolved, evaluation.n, evaluation.mean_turns) == (of_four, 20, 5)
+    assert evaluation.rate == pytest.approx(of_four / 20)
+    assert {one.id for one in told} == {f"e000-{index:05d}" for index in range(20)}
+    assert all(one.beta == 0 and turn.actor == "student" for one in told for turn in one.turns)
+    assert all(turn.label is None for one in told for turn in one.turns)
+
+
+def test_an_evaluation_whose_world_fails_counts_no_task_as_unresolved():
+    source = RecordingSource(fail="verify", failures=1)
+    evaluation = asyncio.run(
+        evaluate(
+            evaluation_plans(source.tasks("train"), iteration=1, seed=0, cohort_size=4),
+            source=source,
+            student=RecordingPolicy("student", source),
+            concurrency=4,
+            attempts=1,
+        )
+    )
+    assert (evaluation.n, evaluation.infra_errors) == (3, 1)
+    assert evaluation.to_json()["stop_reasons"] == {"max_turns": 3}

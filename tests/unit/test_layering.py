@@ -1,0 +1,104 @@
+"""The layers point one way, and the pure ones stay free of torch and of HTTP."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import turnmix
+
+ROOT = Path(turnmix.__file__).parent
+HEAVY = {"torch", "transformers", "httpx", "requests", "aiohttp", "urllib3", "openai"}
+
+# A module may import from its own layer and those before it. What is not named belongs to the loop.
+LAYERS = [
+    ["core"],
+    ["settings", "rendering"],
+    ["policies.policy", "policies.scripted", "sandboxes", "scaffold", "environments"],
+    ["rollout"],
+    ["policies", "methods", "training", "evaluation"],
+    [""],
+    ["cli", "__main__"],
+]
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+
+
+def layer(module):
+    """The layer of a dotted name below `turnmix`: that of its longest named beginning."""
+    parts = module.split(".")
+    beginnings = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return next((LAYER[name] for name in beginnings if name in LAYER), LAYER[""])
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("turnmix."):
+            yield node.module.removeprefix("turnmix.")
+        if isinstance(node, ast.Import):
+            yield from (
+                alias.name.removeprefix("turnmix.") for alias in node.names if "turnmix." in alias.name
+            )
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        if path.name != "__init__.py":
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts), path
+
+
+def test_no_module_imports_from_a_later_layer():
+    wrong = [
+        f"{module} imports {imported}"
+        for module, path in modules()
+        for imported in imports_of(path)
+        if layer(imported) > layer(module)
+    ]
+    assert wrong == []
+
+
+def loaded_by(statement):
+    """The top-level modules that a fresh interpreter has after `statement`."""
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+
+
+def test_core_methods_and_mixture_load_neither_torch_nor_an_http_client():
+    pure = [
+        name for name, _ in modules() if name.startswith(("core.", "methods.")) or name == "rollout.mixture"
+    ]
+    assert "methods.registry" in pure
+    loaded = loaded_by("; ".join(f"import turnmix.{name}" for name in pure))
+    assert loaded & HEAVY == set()
+
+
+def test_importing_turnmix_loads_nothing_else():
+    assert loaded_by("import turnmix") - loaded_by("pass") == {"turnmix"}
+
+
+def test_importing_turnmix_takes_under_0_3_seconds():
+    code = "import time; started = time.perf_counter(); import turnmix; print(time.perf_counter() - started)"
+    # The fastest of three: another program's load is not ours.
+    taken = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(taken) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("core.task", "settings"),
+        ("rollout.mixture", "methods.sft"),
+        ("policies.policy", "policies.local"),
+        ("loop", "cli"),
+    ],
+)
+def test_the_layers_are_what_the_design_says(earlier, later):
+    assert layer(earlier) < layer(later)
