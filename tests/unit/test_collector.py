@@ -172,6 +172,21 @@ def test_a_users_mistake_or_a_bug_in_one_trajectory_ends_the_run_and_closes_the_
     assert_all_that_began_is_closed(source)
 
 
+def test_a_policy_that_cannot_begin_leaves_nothing_open_of_the_members_before_it():
+    class Shy(RecordingPolicy):
+        def begin(self, episode):
+            if len(self.episodes) == 2:
+                raise UserError("student.model: no such model")
+            return super().begin(episode)
+
+    source = RecordingSource()
+    with pytest.raises(UserError, match="no such model"):
+        run(collecting(source, student=Shy("student", source), plans=plans_for(source, cohort_size=4)))
+    assert sum(event.startswith("begin student") for event in source.events) == 2
+    assert not any(event.startswith("reset") for event in source.events)
+    assert_all_that_began_is_closed(source)
+
+
 def test_a_record_that_cannot_be_written_ends_the_run():
     def write(trajectory):
         raise OSError(28, "No space left on device")

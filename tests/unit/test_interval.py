@@ -18,6 +18,11 @@ def test_no_success_and_no_failure_give_one_sided_intervals():
     assert wilson(200, 200) == (pytest.approx(200 / 203.8414588), 1.0)
 
 
+def test_the_ends_are_exact_for_every_number_of_tasks():
+    assert {wilson(0, n)[0] for n in range(1, 2000)} == {0.0}
+    assert {wilson(n, n)[1] for n in range(1, 2000)} == {1.0}
+
+
 def test_the_interval_solves_the_equation_it_comes_from():
     # At both ends p: |k/n − p| = z·√(p(1−p)/n).
     for k, n in ((1, 10), (37, 200), (150, 200)):
