@@ -38,7 +38,7 @@ def later(turns):
 
 def policy_for(url, **changes):
     sleep = changes.pop("sleep", None)
-    given = {"model": "coder", "backoff_seconds": 0.01, "max_backoff_seconds": 0.02, "timeout_seconds": 0.4}
+    given = {"model": "coder", "backoff_seconds": 0.01, "max_backoff_seconds": 0.02, "timeout_seconds": 20}
     settings = EndpointSettings(endpoint=url, **{**given, **changes})
     return EndpointPolicy(settings, generator=random.Random(0), sleep=sleep or asyncio.sleep)
 
@@ -79,9 +79,13 @@ TRANSIENT = {
 }
 
 
+def patience(cause):
+    return 0.4 if cause == "timeout" else 20
+
+
 @pytest.mark.parametrize("cause", TRANSIENT)
 def test_what_passes_is_tried_again_and_counted_by_its_cause(cause):
-    action, policy, _ = ask([TRANSIENT[cause], GOOD])
+    action, policy, _ = ask([TRANSIENT[cause], GOOD], timeout_seconds=patience(cause))
     assert action.message.tool_calls[0].arguments == {"message": "done"}
     assert policy.counters.retries == {cause: 1}
     assert (policy.counters.requests, policy.counters.answers) == (2, 1)
@@ -89,7 +93,7 @@ def test_what_passes_is_tried_again_and_counted_by_its_cause(cause):
 
 @pytest.mark.parametrize("cause", TRANSIENT)
 def test_what_lasts_is_an_infrastructure_error_after_bounded_attempts(cause):
-    error, policy, server = ask([TRANSIENT[cause]], max_attempts=2)
+    error, policy, server = ask([TRANSIENT[cause]], max_attempts=2, timeout_seconds=patience(cause))
     assert isinstance(error, TeacherError)
     assert len(server.requests) == policy.counters.requests == 2
     assert policy.counters.failures == 1
@@ -118,7 +122,7 @@ def test_a_server_that_trickles_bytes_for_ever_is_timed_out():
     async def run():
         server = await asyncio.start_server(trickle, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        policy = policy_for(f"http://127.0.0.1:{port}/v1", max_attempts=1)
+        policy = policy_for(f"http://127.0.0.1:{port}/v1", max_attempts=1, timeout_seconds=0.4)
         try:
             with pytest.raises(TeacherError, match=r"no whole answer within 0\.4 s"):
                 await asyncio.wait_for(policy.begin(episode()).act(STATE), 5)
@@ -454,7 +458,7 @@ def test_a_retry_after_holds_every_conversation_back():
 def test_no_more_requests_are_under_way_than_allowed():
     async def run():
         async with FailingEndpoint(lambda *_: Reply(body=GOOD.body, delay=0.02)) as server:
-            policy = policy_for(server.url, max_concurrency=3, timeout_seconds=5)
+            policy = policy_for(server.url, max_concurrency=3)
             await asyncio.gather(*(policy.begin(episode()).act(STATE) for _ in range(20)))
             await policy.close()
             return server
@@ -537,7 +541,7 @@ def test_a_model_that_is_not_served_is_found_with_the_nearest_name():
     ],
 )
 def test_a_tool_call_that_does_not_work_is_found(answer, said):
-    finding = check(serving("coder", answer=answer))["tool_call"]
+    finding = check(serving("coder", answer=answer), timeout_seconds=1)["tool_call"]
     assert finding.passed is False
     assert said in finding.detail
 

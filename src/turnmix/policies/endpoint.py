@@ -129,9 +129,7 @@ class EndpointPolicy:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             settings = self.settings
-            self._client = EndpointClient(
-                settings.endpoint, self._key, max_connections=settings.max_concurrency
-            )
+            self._client = EndpointClient(settings.endpoint, self._key, max_idle=settings.max_concurrency)
             self._slots = asyncio.Semaphore(settings.max_concurrency)
             self._loop = loop
         return self._client

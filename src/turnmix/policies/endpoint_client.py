@@ -34,7 +34,7 @@ class Reply:
 class EndpointClient:
     """Connections to one endpoint, in one event loop."""
 
-    def __init__(self, url: str, key: SecretStr | None, *, max_connections: int) -> None:
+    def __init__(self, url: str, key: SecretStr | None, *, max_idle: int) -> None:
         """`url`: the base URL. Credentials in it go into a header and out of the URL, which httpx logs."""
         parsed = httpx.URL(url)
         self._base = parsed.copy_with(username=None, password=None)
@@ -45,7 +45,7 @@ class EndpointClient:
             self._secrets.append(key.get_secret_value())
             if auth is None:
                 headers["authorization"] = f"Bearer {key.get_secret_value()}"
-        limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle)
         # Time is bounded as a whole, by `send`: httpx's own limits are per read, and a server that trickles
         # keep-alive bytes never meets them.
         self._http = httpx.AsyncClient(headers=headers, auth=auth, limits=limits, timeout=None)
