@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from turnmix.core.errors import SandboxError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -20,6 +22,18 @@ class Limits:
     """All files together."""
     wall_seconds: float = 1800.0
     """From start; then the sandbox is killed."""
+
+
+class SandboxLimitExceeded(SandboxError):
+    """The sandbox was killed for what its processes did: the agent's doing, not the infrastructure's.
+
+    Commands alone, not the sandbox, are killed where that restores the limit; their output says so.
+    """
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the sandbox was killed: it exceeded its limit {limit}")
+        self.limit = limit
+        """The field of `Limits`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +63,8 @@ class Terminal(Protocol):
 class Sandbox(Protocol):
     """One trajectory's isolated machine. All paths are absolute paths inside it.
 
-    Every method raises SandboxError when the sandbox itself failed (did not start, died, exceeded its wall time);
-    what the agent's commands do, however wrong, raises nothing.
+    Every method raises SandboxError when the sandbox itself failed (did not start, died, exceeded its wall
+    time); what the agent's commands do, however wrong, raises nothing.
     """
 
     async def start(self) -> None: ...
@@ -71,8 +85,8 @@ class Sandbox(Protocol):
     async def open_terminal(
         self, *, working_directory: str, environment: Mapping[str, str] | None = None
     ) -> Terminal:
-        """A persistent shell (bash where there is one, else sh): no echo, no line editing, empty prompts PS1, PS2
-        unless `environment` sets them."""
+        """A persistent shell (bash where there is one, else sh): no echo, no line editing, empty prompts
+        PS1, PS2 unless `environment` sets them."""
         ...
 
     async def read_file(self, path: str, *, limit: int = 16 << 20) -> bytes:

@@ -1,0 +1,179 @@
+"""A sandbox made of Linux namespaces by bubblewrap.
+
+Enters: limits. Leaves: a sandbox that sees a read-only system, one file system of its own in memory
+(/testbed, /tmp, its home), its own processes, and no network. The agent is user 1000 inside. Outside that is
+the user who runs this, or, where root runs this, a user id that nobody has: root then writes the user
+namespace's mapping itself, which also works where the kernel denies user namespaces to others.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import subprocess
+from typing import Any
+
+from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.seccomp import seccomp_filter
+from turnmix.sandboxes.supervised import SupervisedSandbox, wait_readable
+from turnmix.sandboxes.supervisor_code import BOOTSTRAP
+
+USER = 1000
+WORKSPACE = "/testbed"
+HOME = "/home/agent"
+SHARED_MEMORY_BYTES = 64 << 20
+SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+SYSTEM_FILES = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types")
+ACCOUNTS = {
+    "passwd": f"root:x:0:0::/:/bin/sh\nagent:x:{USER}:{USER}::{HOME}:/bin/sh\nnobody:x:65534:65534::/:\n",
+    "group": f"root:x:0:\nagent:x:{USER}:\ntty:x:5:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+_starts = itertools.count()
+
+
+class BubblewrapSandbox(SupervisedSandbox):
+    """One trajectory's sandbox. `check_sandbox` says in advance whether this machine can make one."""
+
+    def _configuration(self) -> dict[str, Any]:
+        path = "/usr/local/bin:/usr/bin:/bin"
+        if self._interpreter.prefix is not None:
+            path = f"{path}:{self._interpreter.prefix}/bin"
+        variables = {
+            "PATH": path,
+            "HOME": HOME,
+            "USER": "agent",
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "PAGER": "cat",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "GIT_AUTHOR_NAME": "agent",
+            "GIT_AUTHOR_EMAIL": "agent@localhost",
+            "GIT_COMMITTER_NAME": "agent",
+            "GIT_COMMITTER_EMAIL": "agent@localhost",
+        }
+        return {
+            "root": b"",
+            "user": USER if os.geteuid() == 0 else None,
+            "environment": {name.encode(): value.encode() for name, value in variables.items()},
+            "file_systems": ("/", "/dev/shm"),
+        }
+
+    async def _launch(self, socket_descriptor: int, diagnostics: int) -> tuple[subprocess.Popen[bytes], int]:
+        is_root = os.geteuid() == 0
+        information, information_end = os.pipe()
+        mapped, mapped_end = os.pipe()
+        inherited = [information_end]
+        try:
+            arguments = ["--info-fd", str(information_end)]
+            if is_root:
+                arguments += ["--userns-block-fd", str(mapped)]
+                inherited.append(mapped)
+            for option, content in (("--seccomp {}", seccomp_filter()), *_accounts()):
+                descriptor = _pipe_holding(content)
+                inherited.append(descriptor)
+                arguments += option.format(descriptor).split()
+            command = [*self._command(is_root), *arguments, self._interpreter.executable]
+            process = subprocess.Popen(  # noqa: ASYNC220 (it waits for the exec alone)
+                [*command, "-I", "-S", "-c", BOOTSTRAP],
+                stdin=socket_descriptor,
+                stdout=diagnostics,
+                stderr=diagnostics,
+                pass_fds=inherited,
+                env={"PATH": "/usr/bin:/bin"},
+                cwd="/",
+            )
+            self._process = process
+            os.close(information_end)
+            inherited.remove(information_end)
+            pid = await _read_child_pid(information)
+            if is_root:
+                _map_users(pid, next(_starts))
+                os.write(mapped_end, b"\n")
+            return process, pid
+        except FileNotFoundError as error:
+            raise SandboxError(f"bubblewrap (bwrap) is not installed: {error}") from error
+        finally:
+            for descriptor in {information, mapped, mapped_end, *inherited}:
+                os.close(descriptor)
+
+    def _command(self, is_root: bool) -> list[str]:
+        limits = self.limits
+        arguments = [
+            "bwrap",
+            "--unshare-all",
+            "--unshare-user",
+            "--die-with-parent",
+            "--new-session",
+            "--as-pid-1",
+        ]
+        arguments += ["--hostname", "sandbox", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_RESOURCE"]
+        if is_root:
+            arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        else:
+            arguments += ["--uid", str(USER), "--gid", str(USER)]
+        shared_memory = min(SHARED_MEMORY_BYTES, limits.disk_bytes // 4)
+        arguments += [*_size(limits.disk_bytes - shared_memory), "--tmpfs", "/"]
+        arguments += ["--ro-bind", "/usr", "/usr"]
+        for name in SYSTEM_LINKS:
+            if os.path.islink(f"/{name}"):
+                arguments += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
+            elif os.path.isdir(f"/{name}"):
+                arguments += ["--ro-bind", f"/{name}", f"/{name}"]
+        arguments += ["--perms", "0755", "--dir", "/etc"]
+        for name in SYSTEM_FILES:
+            arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+        if self._interpreter.prefix is not None:
+            arguments += ["--ro-bind", self._interpreter.prefix, self._interpreter.prefix]
+        arguments += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+        arguments += ["--perms", "1777", *_size(shared_memory), "--tmpfs", "/dev/shm"]
+        arguments += ["--perms", "1777", "--dir", "/tmp"]
+        for directory in (WORKSPACE, HOME):
+            arguments += ["--perms", "0777", "--dir", directory]
+        return [*arguments, "--chmod", "0555", "/"]
+
+
+def _size(size: int) -> list[str]:
+    return ["--size", str(size)] if _bubblewrap_sizes_file_systems() else []
+
+
+@functools.lru_cache
+def _bubblewrap_sizes_file_systems() -> bool:
+    """Before version 0.7 there is no --size: the supervisor's watchdog alone then limits the files."""
+    result = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, timeout=30)
+    return "--size" in result.stdout + result.stderr
+
+
+def _accounts() -> list[tuple[str, bytes]]:
+    return [(f"--perms 0644 --file {{}} /etc/{name}", content.encode()) for name, content in ACCOUNTS.items()]
+
+
+def _pipe_holding(content: bytes) -> int:
+    """The readable end of a pipe with `content`, which must fit into it, and nothing after it."""
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    return reader
+
+
+async def _read_child_pid(descriptor: int) -> int:
+    text = b""
+    while not text.rstrip().endswith(b"}"):
+        await wait_readable(descriptor)
+        part = os.read(descriptor, 4096)
+        if not part:
+            raise OSError("bwrap ended before it made the sandbox")
+        text += part
+    return int(json.loads(text)["child-pid"])
+
+
+def _map_users(pid: int, start: int) -> None:
+    """Give the namespace root, for bwrap to set it up, and one user that no other sandbox or process has."""
+    outside = (1 << 30) + ((os.getpid() << 10) + start % 1024) % (1 << 30)
+    for kind in ("uid", "gid"):
+        with open(f"/proc/{pid}/{kind}_map", "w") as file:
+            file.write(f"0 0 1\n{USER} {outside} 1\n")

@@ -1,0 +1,127 @@
+"""One command or terminal: a session of processes under a leader, and the way of its input and output.
+
+Runs inside the sandbox. Enters: what to start. Leaves: pieces of output, as the leader and its children
+write them.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import os
+import termios
+
+TYPE_CHECKING = False  # `typing` is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+CHUNK = 64 << 10
+TERMINAL_WINDOW = 256 << 10
+"""Bytes of a terminal's output that may be on their way unacknowledged."""
+TYPED_BYTES = 1 << 20
+FOREVER = float("inf")
+
+
+class Job:
+    """Descriptors are -1 when closed."""
+
+    def __init__(self, channel: int, command: bytes | None, deadline: float, output_limit: int) -> None:
+        self.channel = channel
+        self.command = command
+        """None: a terminal."""
+        self.deadline = deadline
+        self.allowance = output_limit
+        self.timed_out = False
+        self.pid = 0
+        self.output = -1
+        self.input = -1
+        self.typed = b""
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.command is None
+
+    def open(self, stdin: bytes) -> tuple[list[int], list[Any]]:
+        """Open this side's descriptors. Returns the other side's, and what the shell does with them."""
+        if self.is_terminal:
+            self.output, terminal = os.openpty()
+            self.input = os.dup(self.output)
+            attributes = termios.tcgetattr(terminal)
+            attributes[1] &= ~termios.ONLCR
+            attributes[3] &= ~termios.ECHO
+            termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+            # Opened by the new session's leader, it becomes the controlling terminal.
+            actions: list[Any] = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0)]
+            actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+            others = [terminal]
+        else:
+            self.output, output = os.pipe()
+            actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+            others = [output]
+            if stdin:
+                source, self.input = os.pipe()
+                actions.append((os.POSIX_SPAWN_DUP2, source, 0))
+                others.append(source)
+            else:
+                actions.append((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0))
+        self.typed = stdin
+        for descriptor in {self.output, self.input} - {-1}:
+            os.set_blocking(descriptor, False)
+        return others, actions
+
+    def spawn(self, directory: bytes, environment: dict[bytes, bytes], actions: list[Any]) -> None:
+        """Start the shell. Raises OSError, ValueError; BlockingIOError when there is no room for a
+        process."""
+        if self.command is not None:
+            shell = [b"/bin/sh", b"-c", self.command]
+        elif os.access("/bin/bash", os.X_OK):
+            shell = [b"/bin/bash", b"--norc", b"--noprofile", b"--noediting", b"+H", b"-i"]
+        else:
+            shell = [b"/bin/sh", b"-i"]
+        reset = [_signal.SIGPIPE, _signal.SIGXFSZ]  # Python ignores them, and what is ignored is inherited
+        os.chdir(directory)
+        try:
+            self.pid = os.posix_spawn(
+                shell[0], shell, environment, file_actions=actions, setsid=True, setsigdef=reset
+            )
+        finally:
+            os.chdir("/")
+
+    def type(self, data: bytes) -> None:
+        # An interrupt must not wait behind input that nobody reads.
+        self.typed = data if data == b"\x03" else (self.typed + data)[:TYPED_BYTES]
+
+    def pump(self, send: Callable[[int, bytes, bytes], None]) -> bool:
+        """Pass one piece of output on; whether there was one."""
+        try:
+            data = os.read(self.output, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: the last process let go of the terminal
+            data = b""
+        if not data:
+            os.close(self.output)
+            self.output = -1
+            return False
+        passed = data if self.is_terminal else data[: max(0, self.allowance)]
+        if passed:
+            send(self.channel, b"o", passed)
+        self.allowance -= len(data)
+        return True
+
+    def feed(self) -> None:
+        """Pass on what was typed, as far as it is taken."""
+        try:
+            self.typed = self.typed[os.write(self.input, self.typed[:CHUNK]) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.typed = b""
+        if not self.typed and not self.is_terminal:
+            os.close(self.input)
+            self.input = -1
+
+    def close(self) -> None:
+        for descriptor in {self.output, self.input} - {-1}:
+            os.close(descriptor)
+        self.output = self.input = -1

@@ -1,0 +1,96 @@
+"""Who descends from whom among a sandbox's processes, and killing a whole family. Runs inside the sandbox.
+
+Enters: /proc. Leaves: the processes of a leader (the shell of one command or terminal), or strays: processes
+that left every leader's session and whose parents are gone.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import os
+
+TYPE_CHECKING = False  # `typing` is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Process:
+    __slots__ = ("parent", "resident_bytes", "session", "threads")
+
+    def __init__(self, parent: int, session: int, threads: int, resident_bytes: int) -> None:
+        self.parent = parent
+        self.session = session
+        self.threads = threads
+        self.resident_bytes = resident_bytes
+
+
+def snapshot() -> dict[int, Process]:
+    """All processes in sight but this one, by pid; zombies left out."""
+    found: dict[int, Process] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+                fields = file.read(4096).rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if fields and fields[0] not in (b"Z", b"X"):
+            resident_bytes = int(fields[21]) * PAGE_BYTES
+            found[int(name)] = Process(int(fields[1]), int(fields[3]), int(fields[17]), resident_bytes)
+    return found
+
+
+def leader_of(pid: int, processes: dict[int, Process], leaders: Container[int]) -> int:
+    """The leader a process belongs to, by ancestry or session; 0 for a stray."""
+    session = processes[pid].session
+    for _ in range(len(processes) + 1):
+        if pid in leaders:
+            return pid
+        if pid not in processes:
+            break
+        pid = processes[pid].parent
+    return session if session in leaders else 0
+
+
+def kill_family(leader: int, leaders: Container[int], *, spare_leader: bool = False) -> int:
+    """Kill all that `leader` leads (0: all strays), and say how many.
+
+    All are stopped before any is killed, so that a fork bomb cannot outrun the killing.
+    """
+    stopped: set[int] = set()
+    for _ in range(200):
+        processes = snapshot()
+        members = {pid for pid in processes if leader_of(pid, processes, leaders) == leader}
+        if spare_leader:
+            members.discard(leader)
+        if members <= stopped:
+            break
+        for pid in members - stopped:
+            send_signal(pid, _signal.SIGSTOP)
+        stopped |= members
+    for pid in stopped:
+        send_signal(pid, _signal.SIGKILL)
+    return len(stopped)
+
+
+def send_signal(pid: int, number: int) -> None:
+    try:  # noqa: SIM105 (contextlib is slow to import)
+        os.kill(pid, number)
+    except OSError:  # it ended meanwhile
+        pass
+
+
+def proportional_bytes(pid: int, resident_bytes: int) -> int:
+    """Memory of a process with shared pages divided among their users; `resident_bytes` where it hides
+    them."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+            for line in file.read(8192).splitlines():
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return resident_bytes

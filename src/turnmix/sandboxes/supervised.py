@@ -1,0 +1,181 @@
+"""What all sandboxes with a supervisor inside share: starting it, talking to it, killing it.
+
+Enters: requests of the sandbox protocol. Leaves: their results. A subclass says how the supervisor is
+launched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.connection import TERMINAL_LIMIT, Connection, SupervisedTerminal
+from turnmix.sandboxes.inside.supervisor import TIMED_OUT
+from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxLimitExceeded
+from turnmix.sandboxes.supervisor_code import Interpreter, find_interpreter, opening_message
+
+START_SECONDS = 60.0
+
+
+class SupervisedSandbox(ABC):
+    """The sandbox's processes live no longer than this process, and no longer than the thread that started
+    it."""
+
+    def __init__(self, limits: Limits | None = None, *, interpreter: Interpreter | None = None) -> None:
+        self.limits = limits or Limits()
+        self._interpreter = interpreter or find_interpreter()
+        self._connection: Connection | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._supervisor = -1
+        """A descriptor of the supervisor's process, which no other process can take the place of."""
+        self._diagnostics = -1
+        self._expiry: asyncio.TimerHandle | None = None
+
+    @abstractmethod
+    async def _launch(self, socket_descriptor: int, diagnostics: int) -> tuple[subprocess.Popen[bytes], int]:
+        """Start BOOTSTRAP with the socket as its input. Returns the process, and the supervisor's pid once
+        it is certain; raises SandboxError."""
+
+    @abstractmethod
+    def _configuration(self) -> dict[str, Any]:
+        """What the supervisor is told, apart from the limits."""
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        self._diagnostics, diagnostics = os.pipe()
+        os.set_blocking(self._diagnostics, False)
+        connection = self._connection = Connection(self._describe_end)
+        try:
+            with theirs:
+                await loop.create_connection(lambda: connection, sock=ours)
+                try:
+                    self._process, supervisor = await self._launch(theirs.fileno(), diagnostics)
+                finally:
+                    os.close(diagnostics)
+            self._supervisor = os.pidfd_open(supervisor)
+            limits = {name: getattr(self.limits, name) for name in Limits.__slots__ if name != "wall_seconds"}
+            configuration = {**self._configuration(), "limits": limits}
+            connection.send_raw(opening_message(self._interpreter, configuration))
+            await asyncio.wait_for(connection.ready(), START_SECONDS)
+        except BaseException as error:
+            reason = self._describe_end()
+            await self.stop()
+            if isinstance(error, (OSError, SandboxError, asyncio.TimeoutError)):
+                raise SandboxError(f"a sandbox did not start: {error!r} {reason}") from error
+            raise
+        expired = SandboxLimitExceeded("wall_seconds")
+        self._expiry = loop.call_later(self.limits.wall_seconds, self._kill, expired)
+
+    async def run(
+        self,
+        command: str,
+        *,
+        working_directory: str = "/",
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float = 60.0,
+        output_limit: int = 16 << 20,
+    ) -> CommandResult:
+        """As the protocol says. What left the command's family for good (a daemon) lives on until `stop`."""
+        connection = self._require_connection()
+        where = _encode(working_directory)
+        variables = _encode_variables(environment)
+        request = (_encode(command), where, variables, stdin, float(timeout), output_limit)
+        channel = connection.open(output_limit, "run", *request)
+        code = await connection.result(channel)
+        return CommandResult(exit_code=None if code == TIMED_OUT else code, output=bytes(channel.buffer))
+
+    async def open_terminal(
+        self, *, working_directory: str, environment: Mapping[str, str] | None = None
+    ) -> SupervisedTerminal:
+        connection = self._require_connection()
+        request = (_encode(working_directory), _encode_variables(environment))
+        return SupervisedTerminal(connection, connection.open(TERMINAL_LIMIT, "terminal", *request))
+
+    async def read_file(self, path: str, *, limit: int = 16 << 20) -> bytes:
+        connection = self._require_connection()
+        channel = connection.open(limit, "read", _encode(path), limit)
+        await self._access(channel, path)
+        return bytes(channel.buffer)
+
+    async def write_file(self, path: str, content: bytes) -> None:
+        connection = self._require_connection()
+        await self._access(connection.open(0, "write", _encode(path), bytes(content)), path)
+
+    async def stop(self) -> None:
+        self._kill(SandboxError("the sandbox was stopped"))
+        process, self._process = self._process, None
+        if process is not None:
+            # The end of a pid namespace's first process is the end of them all.
+            if self._supervisor >= 0:
+                await wait_readable(self._supervisor)
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                await wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
+            process.wait()
+        for descriptor in (self._supervisor, self._diagnostics):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._supervisor = self._diagnostics = -1
+
+    def _require_connection(self) -> Connection:
+        if self._connection is None:
+            raise SandboxError("the sandbox was not started")
+        return self._connection
+
+    async def _access(self, channel: Any, path: str) -> None:
+        try:
+            await self._require_connection().result(channel)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+
+    def _kill(self, reason: SandboxError) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._connection is not None:
+            self._connection.fail(reason)
+        if self._supervisor >= 0:
+            self._end_supervisor()
+        elif self._process is not None:
+            self._process.kill()
+
+    def _end_supervisor(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
+
+    def _describe_end(self) -> str:
+        """What was written where errors go, at most its last lines."""
+        with contextlib.suppress(OSError):
+            return os.read(self._diagnostics, 1 << 16)[-2000:].decode("utf-8", "replace").strip()
+        return ""
+
+
+async def wait_readable(descriptor: int) -> None:
+    """Wait for something to read; of the descriptor of a process, for its end."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _encode(text: str) -> bytes:
+    """Whatever text an agent wrote, also half a surrogate pair, as bytes."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _encode_variables(environment: Mapping[str, str] | None) -> dict[bytes, bytes]:
+    return {_encode(name): _encode(value) for name, value in (environment or {}).items()}
