@@ -23,7 +23,7 @@ _SPACE = re.compile(r"\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedTurn:
-    """What an assistant turn says and calls. With an `error` there are no calls; `content` is the raw text."""
+    """What an assistant turn says and calls. With an `error` there are no calls, and the raw text stays."""
 
     content: str
     tool_calls: tuple[ToolCall, ...] = ()

@@ -1,7 +1,7 @@
-"""Text to token ids, cached between special tokens: a conversation is read again every turn, mostly unchanged.
+"""Text to token ids, cached between special tokens: a conversation is mostly the one of the turn before.
 
-In: rendered text. Out: exactly the ids that the tokenizer gives for the whole text. A plain added token cuts
-the text before the tokenizer's model sees it, so the pieces between such tokens can be tokenised apart. Where
+In: rendered text. Out: exactly the ids that the tokenizer gives for all of it. A plain added token cuts the
+text before the tokenizer's model sees it, so the pieces between such tokens can be tokenised apart. Where
 a tokenizer has other added tokens, or looks across pieces, the whole text is tokenised instead.
 """
 

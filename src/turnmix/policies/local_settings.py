@@ -1,0 +1,28 @@
+"""What a user configures of the student; importing it loads no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from turnmix.settings import Settings
+
+
+class StudentSettings(Settings):
+    """The model that learns, and how it samples."""
+
+    model: str = "nano-student"
+    """`nano-student`, a path, or a hub id: any causal language model with full attention in transformers."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """The weights' type."""
+    device: str = "cpu"
+    """Where the model lies: `cpu`, `cuda`, `cuda:1`."""
+    temperature: float = Field(default=0.7, gt=0)
+    """Of rollouts. Evaluation is greedy."""
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    """Of rollouts: sample from the smallest set of tokens that holds this share of the probability."""
+    max_new_tokens: int = Field(default=1024, ge=1)
+    """At most so many tokens a turn, and no more than the context leaves room for."""
+    cohort_size: int = Field(default=32, ge=1)
+    """Trajectories that generate together. Part of the recipe: it decides batches and so roundings."""
