@@ -297,6 +297,12 @@ def test_a_conversation_too_long_for_the_model_is_data(said):
     assert policy.counters.context_exceeded == len(server.requests) == 1
 
 
+def test_a_long_prompt_after_answers_is_data_too():
+    action, policy, _ = ask([GOOD, refusal(400, "maximum context length is 4096 tokens")], times=2)
+    assert "context window" in action.parse_error
+    assert policy.counters.context_exceeded == 1
+
+
 def test_a_bare_prompt_that_never_fitted_means_too_many_new_tokens():
     error, _, _ = ask([refusal(400, "maximum context length is 4096 tokens")])
     assert isinstance(error, UserError)
