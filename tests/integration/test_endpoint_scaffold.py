@@ -1,4 +1,4 @@
-"""An endpoint teacher repairs real repositories in sandboxes while every other request to its server fails."""
+"""An endpoint teacher repairs real repositories in sandboxes while every other request of it fails."""
 
 import asyncio
 import json
