@@ -9,7 +9,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
-from turnmix.training.learner import Learner, LearnerSettings
+from turnmix.training.learner import Learner
+from turnmix.training.learner_settings import LearnerSettings
 
 END = 1
 SIZES = {

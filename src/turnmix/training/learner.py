@@ -13,19 +13,23 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
-from pydantic import Field
 
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
-from turnmix.settings import Settings
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
+from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.loss import weighted_cross_entropy
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
+
+
+ROWS_PER_CPU_PASS = 2048
+"""Small trees share a pass up to here on a CPU: five nano trees at once left the cache and took 1.6 times as
+long."""
 
 
 class Renderer(Protocol):
@@ -38,35 +42,6 @@ class Renderer(Protocol):
     def target_ids(self, state: State, action: Action) -> list[int]:
         """The tokens of `action` taken in `state`, end of turn included."""
         ...
-
-
-class LearnerSettings(Settings):
-    """How the student learns from one batch of transitions."""
-
-    learning_rate: float = Field(default=3e-6, gt=0)
-    """Peak learning rate of AdamW."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """What the learning rate does after its warm-up, over the steps of one batch of transitions."""
-    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
-    """The share of those steps in which the learning rate rises from 0."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled decay of matrices; vectors (norms, biases) never decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of AdamW's two moments."""
-    gradient_clip: float | None = Field(default=1.0, gt=0)
-    """The largest L2 norm of a step's gradient; null: no limit."""
-    batch_size: int = Field(default=16, ge=1)
-    """Trajectories in one optimiser step."""
-    epochs: int = Field(default=3, ge=1)
-    """Passes over one batch of transitions."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the passes compute in. Weights and optimiser state stay in float32: at small learning rates
-    bfloat16 would round most updates away."""
-    tokens_per_pass: int = Field(default=8192, ge=1)
-    """Tree rows in one forward pass. A larger tree is split and repeats its trunk; a single transition larger
-    than this gets a pass alone."""
-    max_context: int | None = Field(default=None, ge=2)
-    """A transition of more tokens is dropped and counted; null: the model's own limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,9 +226,12 @@ class Learner:
 
     def _passes(self, trees: Sequence[TokenTree]) -> Iterator[list[TokenTree]]:
         """Consecutive trees that fit into one forward pass together."""
+        limit = self.settings.tokens_per_pass
+        if self.model.device.type == "cpu":
+            limit = min(limit, ROWS_PER_CPU_PASS)
         group: list[TokenTree] = []
         for tree in trees:
-            if group and sum(map(len, group)) + len(tree) > self.settings.tokens_per_pass:
+            if group and sum(map(len, group)) + len(tree) > limit:
                 yield group
                 group = []
             group.append(tree)
