@@ -1,0 +1,37 @@
+"""Laying a task's files into a sandbox: one script, nothing needed but a POSIX shell and mkdir."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+
+from turnmix.core.errors import SandboxError
+from turnmix.core.task import Task
+from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.scaffold.observation import decode, encode
+
+GIT_REPOSITORY = """git init -q -b main \
+&& git config user.name agent && git config user.email agent@localhost \
+&& git add -A -f && git -c gc.auto=0 commit -q --no-verify --allow-empty -m 'Initial state'"""
+
+
+async def lay_files(task: Task, sandbox: Sandbox, *, afterwards: str = "") -> None:
+    """Make the working directory with the task's files in it, then run the shell command `afterwards` there.
+
+    `functools.partial(lay_files, afterwards=GIT_REPOSITORY)` makes it a git repository with one commit.
+
+    Raises:
+        SandboxError: a file could not be written or `afterwards` failed.
+    """
+    directories = {posixpath.dirname(path) for path in task.files}
+    root = shlex.quote(task.working_directory)
+    script = ["set -e", f"mkdir -p -- {root}", f"cd -- {root}"]
+    if directories - {""}:
+        script.append(f"mkdir -p -- {' '.join(map(shlex.quote, sorted(directories - {''})))}")
+    script += [f"printf %s {shlex.quote(text)} > {shlex.quote(path)}" for path, text in task.files.items()]
+    script.append(afterwards)
+    # By standard input, because one argument of a process holds no more than 128 KiB.
+    result = await sandbox.run("exec /bin/sh -s", stdin=encode("\n".join(script)))
+    if result.exit_code != 0:
+        output = decode(result.output[-500:])
+        raise SandboxError(f"preparing task {task.id}: exit code {result.exit_code}, {output!r}")

@@ -1,0 +1,127 @@
+"""The environment of every task worked on with the scaffold's tools: sandbox, tools, budgets, verifier.
+
+In: actions. Out: observations, and at the end a stop reason and a verdict. What the agent does ends a
+trajectory as data; only a failing sandbox or verifier raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from turnmix.core.message import Message
+from turnmix.core.task import Task
+from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.environments.environment import Step
+from turnmix.environments.preparation import lay_files
+from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.scaffold.scaffold import Answer, Scaffold, ScaffoldSettings, refused
+from turnmix.scaffold.stuck import HISTORY_NEEDED, Exchange, stuck_pattern
+
+CHARACTERS_PER_TOKEN = 4
+Prepare = Callable[[Task, Sandbox], Awaitable[None]]
+
+
+class Verifier(Protocol):
+    """Judges the final state of a sandbox; trusts nothing that the agent left in it."""
+
+    async def __call__(self, task: Task, sandbox: Sandbox, stop_reason: StopReason) -> Verdict:
+        """Raises InfrastructureError."""
+        ...
+
+
+class ScaffoldedEnvironment:
+    """One trajectory's world. `sandbox` and `task` are open to a privileged teacher."""
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        sandbox: Sandbox,
+        settings: ScaffoldSettings,
+        verifier: Verifier,
+        prepare: Prepare = lay_files,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.task = task
+        self.sandbox = sandbox
+        self._settings = settings
+        self._verifier = verifier
+        self._prepare = prepare
+        self._clock = clock
+        self._scaffold = Scaffold(
+            settings=settings, sandbox=sandbox, working_directory=task.working_directory
+        )
+        self._deadline = float("inf")
+        self._turns = 0
+        self._characters = 0
+        self._history: deque[Exchange] = deque(maxlen=HISTORY_NEEDED)
+        self._is_destroyed = False
+
+    async def reset(self) -> State:
+        await self.sandbox.start()
+        await self._prepare(self.task, self.sandbox)
+        self._deadline = self._clock() + self._settings.wall_seconds
+        prompt = self._scaffold.prompt(self.task)
+        self._characters = sum(len(message.content) for message in prompt)
+        return State(messages=prompt, tools=self._scaffold.specifications)
+
+    async def step(self, action: Action) -> Step:
+        remaining = self._deadline - self._clock()
+        try:
+            answer = await asyncio.wait_for(self._scaffold.execute(action), remaining)
+        except asyncio.TimeoutError:
+            told = refused(action, "[The time for this task is over.]")
+            return Step(observation=told, stop_reason=StopReason.wall_time)
+        except SandboxLimitExceeded as exceeded:
+            self._is_destroyed = True
+            is_time = exceeded.limit == "wall_seconds"
+            told = refused(action, f"[The machine was stopped: {exceeded}]")
+            return Step(
+                observation=told, stop_reason=StopReason.wall_time if is_time else StopReason.limit_exceeded
+            )
+        self._turns += 1
+        self._history.append(Exchange.of(action, answer.observation))
+        return Step(observation=answer.observation, stop_reason=self._stop_reason(action, answer))
+
+    async def verify(self, stop_reason: StopReason) -> Verdict:
+        if self._is_destroyed:  # there is no final state to judge, and nothing was submitted
+            return Verdict(resolved=False, submitted=False, passed=0, failed=0)
+        await self._scaffold.close()
+        return await self._verifier(self.task, self.sandbox, stop_reason)
+
+    async def close(self) -> None:
+        try:
+            await self._scaffold.close()
+        finally:
+            await self.sandbox.stop()
+
+    def _stop_reason(self, action: Action, answer: Answer) -> StopReason | None:
+        if answer.is_finished:
+            return StopReason.finished
+        if self._clock() >= self._deadline:
+            return StopReason.wall_time
+        if stuck_pattern(tuple(self._history)) is not None:
+            return StopReason.stuck
+        if self._tokens(action, answer.observation) >= self._settings.max_tokens:
+            return StopReason.max_tokens
+        return StopReason.max_turns if self._turns >= self._settings.max_turns else None
+
+    def _tokens(self, action: Action, observation: tuple[Message, ...]) -> float:
+        """Tokens of the next state."""
+        observed = sum(len(message.content) for message in observation)
+        self._characters += _written(action) + observed
+        if action.prompt_tokens is None or action.completion_tokens is None:
+            return self._characters / CHARACTERS_PER_TOKEN
+        return action.prompt_tokens + action.completion_tokens + observed / CHARACTERS_PER_TOKEN
+
+
+def _written(action: Action) -> int:
+    """Characters of an action, its calls' arguments roughly."""
+    arguments = (value for call in action.message.tool_calls for value in call.arguments.values())
+    return len(action.message.content) + sum(
+        len(value) if isinstance(value, str) else 8 for value in arguments
+    )

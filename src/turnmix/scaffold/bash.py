@@ -1,0 +1,155 @@
+"""`execute_bash`: commands in one persistent shell with its own directory and environment.
+
+A command without new output for a while is left running and can be given input; one that exceeds the hard
+limit is interrupted. A shell that ends, or cannot be interrupted, is replaced, and the agent is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from turnmix.core.message import ToolSpecification
+from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.scaffold.observation import clean_terminal_output, encode, error, printable, truncate
+from turnmix.scaffold.shell import COMMAND_FILE, MARKER, Outcome, Shell, ShellReport, open_shell
+
+KEYS = {"C-c": b"\x03", "C-d": b"\x04", "C-z": b"\x1a"}
+INTERRUPT_SECONDS = 1.0
+LONGEST_TIMEOUT = 86_400.0
+RUNNING = (
+    "Send an empty command to wait on, or is_input 'true' with the text to type or C-c, C-d, C-z. "
+    "A larger timeout waits longer."
+)
+
+
+class BashTool:
+    """The shell of one trajectory, opened at the first call."""
+
+    specification = ToolSpecification(
+        name="execute_bash",
+        description="Run a command in a persistent shell. is_input 'true' types into the running command: "
+        "text, C-c, C-d or C-z.",
+        parameters={
+            "type": "object",
+            "properties": {
+                "command": {"type": "string"},
+                "is_input": {"type": "string", "enum": ["true", "false"]},
+                "timeout": {"type": "number", "description": "Seconds."},
+            },
+            "required": ["command"],
+        },
+    )
+    ends_trajectory = False
+
+    def __init__(
+        self,
+        *,
+        sandbox: Sandbox,
+        working_directory: str,
+        max_observation_characters: int,
+        no_output_seconds: float,
+        hard_timeout_seconds: float,
+    ) -> None:
+        self._sandbox = sandbox
+        self._working_directory = working_directory
+        self._max_characters = max_observation_characters
+        self._no_output_seconds = no_output_seconds
+        self._hard_timeout_seconds = hard_timeout_seconds
+        self._shell: Shell | None = None
+        self._is_running = False
+
+    async def call(self, arguments: Mapping[str, Any]) -> str:
+        command: str = arguments["command"]
+        timeout: float | None = arguments.get("timeout")
+        if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
+            return error(f"Argument `timeout` must be seconds between 0 and {LONGEST_TIMEOUT:.0f}.")
+        if "\0" in command:
+            return error("Argument `command` must not contain a NUL character.")
+        before = await self._late_ending()
+        observation = await self._carry_out(command, arguments.get("is_input") == "true", timeout)
+        return before + observation
+
+    async def close(self) -> None:
+        shell, self._shell, self._is_running = self._shell, None, False
+        if shell is not None:
+            await shell.close()
+
+    async def _late_ending(self) -> str:
+        """What a command that was left running printed, if it has ended meanwhile."""
+        if self._shell is None or not self._is_running or await self._shell.is_running():
+            return ""
+        return "[The previous command has ended.]\n" + await self._wait(self._shell, None) + "\n"
+
+    async def _carry_out(self, command: str, is_input: bool, timeout: float | None) -> str:
+        is_empty = not command.strip()
+        if not self._is_running and (is_input or is_empty):
+            return error("No command is running. Give a command, without is_input.")
+        if self._is_running and not (is_input or is_empty):
+            return error(f"The previous command is still running, so this one was not run. {RUNNING}")
+        if self._shell is None:
+            self._shell = await self._open()
+        if self._shell is None:
+            return error("No shell could be started. Too many processes may be running.")
+        if self._is_running and not is_empty:
+            await self._shell.send(KEYS.get(command.strip()) or encode(command.rstrip("\n") + "\n"))
+        elif not self._is_running:
+            try:
+                await self._shell.start(encode(command))
+            except OSError as failure:
+                return error(f"The command was not run: {failure.strerror} ({COMMAND_FILE}).")
+            self._is_running = True
+        return await self._wait(self._shell, timeout)
+
+    async def _wait(self, shell: Shell, timeout: float | None) -> str:
+        """The observation of the running command until it ends or is left running."""
+        total_seconds = self._hard_timeout_seconds if timeout is None else timeout
+        report = await shell.wait(
+            quiet_seconds=self._no_output_seconds if timeout is None else None, total_seconds=total_seconds
+        )
+        output = self._shown(report)
+        if report.outcome is Outcome.quiet:
+            status = f"[No output for {self._no_output_seconds:g} seconds: it is still running. {RUNNING}]"
+        elif report.outcome is Outcome.timeout:
+            last_output, note = await self._interrupt(shell)
+            output += last_output
+            status = f"[Stopped after {total_seconds:g} seconds.{note}]"
+        elif report.outcome is Outcome.ended:
+            status = f"[The shell has ended.{await self._replace()}]"
+        else:
+            self._is_running = False
+            status = f"[Command finished with exit code {report.exit_code}]"
+        directory = self._working_directory if self._shell is None else self._shell.directory
+        return f"{output}[Current working directory: {printable(directory)}]\n{status}"
+
+    async def _interrupt(self, shell: Shell) -> tuple[str, str]:
+        """What the command still printed, and what to tell of its end."""
+        await shell.send(KEYS["C-c"])
+        report = await shell.wait(quiet_seconds=None, total_seconds=INTERRUPT_SECONDS)
+        if report.outcome is Outcome.finished:
+            self._is_running = False
+            return self._shown(report), ""
+        return self._shown(report), " It did not react to C-c." + await self._replace()
+
+    async def _replace(self) -> str:
+        await self.close()
+        self._shell = await self._open()
+        return " A new shell was opened." if self._shell is not None else " No new shell could be opened."
+
+    async def _open(self) -> Shell | None:
+        # Bytes: a character takes at most four, and escape sequences take some more.
+        limit = 4 * self._max_characters
+        return await open_shell(self._sandbox, working_directory=self._working_directory, output_limit=limit)
+
+    def _shown(self, report: ShellReport) -> str:
+        head, tail = (report.head, report.tail) if report.left_out else (report.head + report.tail, b"")
+        text = truncate(_read(head), tail=_read(tail), left_out=report.left_out, limit=self._max_characters)
+        return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _read(output: bytes) -> str:
+    """Clean text, without lines that show the scaffold's own prompt (of `env`, `set -x`)."""
+    text = clean_terminal_output(output)
+    if MARKER not in text:
+        return text
+    return "".join(line for line in text.splitlines(keepends=True) if MARKER not in line)
