@@ -29,11 +29,11 @@ HOLDOUT_SHARE = 5
 class MinirepoSettings(Settings):
     """Which small broken repositories are made."""
 
-    train: int = Field(4000, ge=1, le=1_000_000)
+    train: int = Field(default=4000, ge=1, le=1_000_000)
     """Number of training tasks."""
-    holdout: int = Field(200, ge=1, le=100_000)
+    holdout: int = Field(default=200, ge=1, le=100_000)
     """Number of holdout tasks."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Other seeds give other tasks."""
     modules: tuple[int, int] = (3, 5)
     """Fewest and most modules of a repository."""

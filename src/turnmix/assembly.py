@@ -1,0 +1,124 @@
+"""From a recipe to the parts of a run: task source, teacher, student.
+
+In: settings. Out: what they describe, checked for what this machine lacks before any work starts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnmix.config import OracleSettings, Recipe
+from turnmix.core.errors import UserError
+from turnmix.core.message import Message
+from turnmix.core.trajectory import Action, State
+from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.nano import CHECKPOINT
+from turnmix.policies.endpoint import EndpointPolicy
+from turnmix.policies.oracle import OraclePolicy
+from turnmix.policies.policy import Policy
+from turnmix.rollout.plan import derive_seed
+from turnmix.sandboxes.selection import check_sandbox, make_sandbox
+
+if TYPE_CHECKING:
+    from turnmix.policies.local_settings import StudentSettings
+    from turnmix.rendering.renderer import Renderer
+    from turnmix.training.learner import Learner
+
+NANO_STUDENT = "nano-student"
+_ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
+
+
+def make_source(recipe: Recipe) -> MinirepoSource:
+    """The tasks of a recipe; nothing is started yet."""
+    settings = MinirepoSettings.model_validate(recipe.tasks.model_dump(exclude={"source"}))
+    return MinirepoSource(
+        settings, make_sandbox=partial(make_sandbox, recipe.sandbox), scaffold=recipe.scaffold
+    )
+
+
+def check_machine(recipe: Recipe) -> None:
+    """Refuse a recipe whose sandboxes this machine cannot make. Raises MissingDependencyError."""
+    check_sandbox(recipe.sandbox)
+
+
+def teacher_opener(recipe: Recipe, source: MinirepoSource) -> Callable[[], Policy]:
+    """What opens the teacher; each opened one is to be closed."""
+    settings = recipe.teacher
+    if isinstance(settings, OracleSettings):
+        return lambda: OraclePolicy(source.solution)
+    return lambda: EndpointPolicy(settings, generator=random.Random(derive_seed(recipe.seed, "endpoint")))
+
+
+def student_location(settings: StudentSettings) -> str:
+    """Where the student's weights come from. Raises UserError when the embedded student is not there."""
+    if settings.model != NANO_STUDENT:
+        return settings.model
+    if not CHECKPOINT.is_dir():
+        raise UserError(
+            "student.model: the checkpoint of 'nano-student' is not in this installation: make it with "
+            "`make student`, or name another model"
+        )
+    return str(CHECKPOINT)
+
+
+class LearningStudent:
+    """One model in this process that acts and learns."""
+
+    def __init__(self, *, model: Any, tokenizer: Any, recipe: Recipe) -> None:
+        """Raises UserError for a model that cannot be a student."""
+        from turnmix.policies.local import refuse_unsupported
+        from turnmix.rendering.renderer import Renderer
+        from turnmix.training.learner import Learner
+
+        refuse_unsupported(model.config, recipe.student.model)
+        self._tokenizer = tokenizer
+        self._settings = recipe.student
+        self.renderer: Renderer = Renderer(tokenizer)
+        self.renderer.check()
+        self.learner: Learner = Learner(model.to(recipe.student.device), self.renderer, recipe.learner)
+
+    @classmethod
+    def load(cls, recipe: Recipe, *, checkpoint: Path | None) -> LearningStudent:
+        """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet."""
+        import torch
+
+        from turnmix.training.checkpoint import load_student, restore_learner
+
+        torch.set_num_threads(recipe.threads)
+        model, tokenizer = load_student(checkpoint or student_location(recipe.student))
+        student = cls(model=model, tokenizer=tokenizer, recipe=recipe)
+        if checkpoint is not None:
+            restore_learner(checkpoint, student.learner)
+        return student
+
+    def policy(self, *, greedy: bool) -> Policy:
+        """The student as it now is, acting."""
+        from turnmix.policies.local import LocalPolicy
+
+        return LocalPolicy(self.learner.model, self.renderer, self._settings, greedy=greedy)
+
+    def count_tokens(self, action: Action) -> int:
+        """Tokens of an action as the student writes it, whoever acted."""
+        return len(self.renderer.target_ids(_ANY_STATE, action))
+
+    def save(self, checkpoint: Path) -> None:
+        """Weights, tokenizer and optimiser: whole or not at all."""
+        from turnmix.training.checkpoint import save_checkpoint
+
+        save_checkpoint(checkpoint, model=self.learner.model, tokenizer=self._tokenizer, learner=self.learner)
+
+
+def acting_student(settings: StudentSettings, *, location: str, threads: int) -> Policy:
+    """A student that only acts, greedily."""
+    import torch
+
+    from turnmix.policies.load import load_student
+    from turnmix.policies.local import LocalPolicy
+
+    torch.set_num_threads(threads)
+    model, renderer = load_student(settings, source=location)
+    return LocalPolicy(model, renderer, settings, greedy=True)

@@ -1,0 +1,116 @@
+"""Words in, exit code out: 0 done, 1 the run failed or was stopped, 2 the user's mistake."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import turnmix
+from turnmix.core.errors import TurnMixError, UserError
+
+DONE, FAILED, MISTAKEN = 0, 1, 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISTAKEN, f"turnmix: {message}; see `{self.prog} --help`\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="turnmix", description="Train LLM agents in the states that they will really visit."
+    )
+    parser.add_argument("--version", action="version", version=f"turnmix {turnmix.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    train = commands.add_parser(
+        "train",
+        help="train a student by a recipe",
+        usage="turnmix train RECIPE [key=value ...] [--run DIR] [--dry-run]\n"
+        "       turnmix train --resume RUN",
+        description="Train a student by a recipe, or go on with a run that was stopped.",
+        epilog="example: turnmix train minirepo_dagger learner.epochs=1 --run runs/first",
+    )
+    train.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
+    train.add_argument("--run", metavar="DIR", help="where the run goes; runs/RECIPE if left out")
+    train.add_argument("--resume", metavar="RUN", help="go on with the run in this directory")
+    train.add_argument(
+        "--dry-run", action="store_true", help="print the recipe with every default, and do nothing"
+    )
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="evaluate a run's student or any model on holdout tasks",
+        usage="turnmix evaluate RUN_OR_MODEL [RECIPE] [key=value ...]",
+        description="Evaluate the last checkpoint of a run, one checkpoint, or any model (which needs a "
+        "recipe): greedily, alone, on holdout tasks.",
+    )
+    evaluate.add_argument("target", metavar="RUN_OR_MODEL", help="a run, a checkpoint, or a hub id")
+    evaluate.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
+
+    show = commands.add_parser("show", help="show a run's figures, or one trajectory")
+    show.add_argument("run", metavar="RUN", help="a run directory")
+    show.add_argument("trajectory", nargs="?", metavar="TRAJECTORY", help="an id, such as i001-00003")
+    show.add_argument("--full", action="store_true", help="fold nothing")
+
+    tasks = commands.add_parser(
+        "tasks",
+        help="list the tasks of a recipe, or print one",
+        usage="turnmix tasks RECIPE [ID] [key=value ...] [--limit N]",
+    )
+    tasks.add_argument("words", nargs="+", metavar="RECIPE | ID | key=value", help="a recipe, a task's id")
+    tasks.add_argument("--limit", type=int, default=20, metavar="N", help="tasks listed of each split (20)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    parser = make_parser()
+    options, further = parser.parse_known_args(arguments)
+    # argparse gives up on words that come after an option.
+    unknown = [word for word in further if word.startswith("-")]
+    if unknown or (further and not hasattr(options, "words")):
+        parser.error(f"unknown argument {(unknown or further)[0]!r}")
+    if further:
+        options.words = [*options.words, *further]
+    try:
+        return _run(options)
+    except UserError as error:
+        print(f"turnmix: {error}", file=sys.stderr)
+        return MISTAKEN
+    except TurnMixError as error:
+        print(f"turnmix: failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("turnmix: stopped", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "train":
+        from turnmix.cli.train import train
+
+        train(words=options.words, run=options.run, resume=options.resume, is_dry=options.dry_run)
+    elif options.command == "evaluate":
+        from turnmix.cli.evaluate import evaluate_target
+
+        evaluate_target(options.target, words=options.words)
+    elif options.command == "show":
+        from turnmix.cli.show import show_run, show_trajectory
+
+        if options.trajectory is None:
+            show_run(options.run)
+        else:
+            show_trajectory(options.run, options.trajectory, is_full=options.full)
+    else:
+        from turnmix.cli.tasks import show_tasks
+
+        show_tasks(options.words, limit=options.limit)
+    return DONE

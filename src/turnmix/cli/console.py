@@ -1,0 +1,95 @@
+"""What a person sees while a run goes on: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from turnmix.report import stage_text
+from turnmix.store.run_directory import stage_id
+
+PLAIN_LINE_SECONDS = 20.0
+Seconds = Callable[[str], float | None]
+"""A stage's id -> how long it took; None: not known."""
+
+
+def make_console() -> Console:
+    """Standard output: at most 80 columns where it is no terminal; rich itself obeys NO_COLOR."""
+    return Console(width=None if sys.stdout.isatty() else 80, highlight=False, soft_wrap=False)
+
+
+class _Lines:
+    """Progress as plain lines, each written at once."""
+
+    def __init__(self, console: Console, seconds: Seconds) -> None:
+        self._console = console
+        self._seconds = seconds
+        self._stage, self._total, self._told = "", 0, 0.0
+
+    def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
+        self._stage, self._total, self._told = f"iteration {iteration:<3} {stage:<9}", total, time.monotonic()
+        if done:
+            self._tell(f"{done}/{total} found on disk")
+
+    def advance(self, done: int, note: str) -> None:
+        if time.monotonic() - self._told >= PLAIN_LINE_SECONDS:
+            self._told = time.monotonic()
+            self._tell(f"{done}/{self._total}, {note}")
+
+    def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
+        self._print(stage_text(stage, iteration, figures, self._seconds(stage_id(stage, iteration))))
+
+    def _tell(self, text: str) -> None:
+        self._print(f"{self._stage} {text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.file.flush()
+
+
+class _Bars(_Lines):
+    """One bar for the stage under way; a line stays of each that has finished."""
+
+    def __init__(self, console: Console, seconds: Seconds, bars: Progress) -> None:
+        super().__init__(console, seconds)
+        self._bars = bars
+
+    def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
+        name = "base" if iteration == 0 else f"{iteration}"
+        self._clear()
+        self._bars.add_task(f"{name} {stage}", total=total, completed=done, note="")
+
+    def advance(self, done: int, note: str) -> None:
+        for task in self._bars.task_ids:
+            self._bars.update(task, completed=done, note=note)
+
+    def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
+        self._clear()
+        super().end(stage, iteration, figures)
+
+    def _clear(self) -> None:
+        for task in list(self._bars.task_ids):
+            self._bars.remove_task(task)
+
+
+@contextmanager
+def make_progress(console: Console, *, seconds: Seconds) -> Iterator[_Lines]:
+    """Who is told how far a run is."""
+    if not console.is_terminal:
+        yield _Lines(console, seconds)
+        return
+    columns = (
+        TextColumn("{task.description:<11}"),
+        BarColumn(bar_width=20, style="default", complete_style="blue", finished_style="blue"),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield _Bars(console, seconds, bars)

@@ -1,0 +1,65 @@
+"""`turnmix tasks`: the tasks of a recipe, listed, or one of them as the agent gets it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from turnmix.assembly import make_source
+from turnmix.cli.console import make_console
+from turnmix.cli.words import names_and_overrides
+from turnmix.config import load_recipe
+from turnmix.core.errors import UserError
+from turnmix.core.task import Task
+from turnmix.environments.environment import Split, TaskSource
+from turnmix.transcript import printable
+
+SPLITS: tuple[Split, ...] = ("train", "holdout")
+
+
+def show_tasks(words: Sequence[str], *, limit: int) -> None:
+    """List the first `limit` tasks of each split, or print the one whose id is given.
+
+    Raises:
+        UserError: no recipe, or no such task.
+    """
+    names, overrides = names_and_overrides(words, at_most=2)
+    if not names:
+        raise UserError("name a recipe, such as recipes/minirepo_dagger.yaml")
+    if limit < 1:
+        raise UserError(f"--limit {limit}: list 1 task or more")
+    source = make_source(load_recipe(names[0], overrides))
+    if len(names) == 2:
+        _print_task(_find(source, names[1], recipe=names[0]))
+        return
+    console = make_console()
+    for split in SPLITS:
+        tasks = source.tasks(split)
+        console.print(f"{split}: {len(tasks):,} tasks", style="bold")
+        for task in itertools.islice(tasks, limit):
+            first_line = printable(task.problem_statement.strip().split("\n")[0])
+            console.print(Text(f"  {task.id}  {first_line}"), no_wrap=True, overflow="ellipsis")
+        if len(tasks) > limit:
+            console.print(f"  … {len(tasks) - limit:,} more: --limit {len(tasks)}")
+    console.print(f"Print one: turnmix tasks {names[0]} ID", markup=False)
+
+
+def _find(source: TaskSource, task_id: str, *, recipe: str) -> Task:
+    # The holdout first: it is short, and sources may make their tasks as they are asked for.
+    for split in reversed(SPLITS):
+        for task in source.tasks(split):
+            if task.id == task_id:
+                return task
+    raise UserError(f"no task {task_id!r} in {recipe}: `turnmix tasks {recipe}` lists them")
+
+
+def _print_task(task: Task) -> None:
+    console = make_console()
+    console.print(Text(task.id, style="bold"))
+    console.print(Text(printable(task.problem_statement.rstrip())), soft_wrap=True)
+    for path, content in task.files.items():
+        console.print()
+        console.print(Text(f"{task.working_directory}/{path}", style="bold"))
+        console.print(Text(printable(content.rstrip())), soft_wrap=True)

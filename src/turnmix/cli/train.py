@@ -1,0 +1,123 @@
+"""`turnmix train`: a recipe in, a run directory out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnmix.cli.console import make_console, make_progress
+from turnmix.cli.words import names_and_overrides
+from turnmix.config import Recipe, load_recipe, recipe_yaml
+from turnmix.core.errors import RecipeError, TurnMixError, UserError
+from turnmix.report import duration_text, summary_table
+from turnmix.store.run_directory import RunDirectory
+
+
+def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: bool) -> None:
+    """Print the recipe (`is_dry`), begin a run, or go on with one.
+
+    Raises:
+        UserError: the words make no run.
+        TurnMixError: the run failed, or was stopped; the message says how to go on.
+    """
+    names, overrides = names_and_overrides(words, at_most=1)
+    if resume is not None and run is not None:
+        raise UserError(f"--run {run} and --resume {resume}: a run goes on where it lies; leave --run out")
+    if resume is not None:
+        recipe = _resumed_recipe(Path(resume), names, overrides)
+    elif names:
+        recipe = load_recipe(names[0], overrides)
+    else:
+        raise UserError("name a recipe, such as recipes/minirepo_dagger.yaml, or a run with --resume")
+    if is_dry:
+        print(recipe_yaml(recipe), end="")
+        return
+    from turnmix.assembly import check_machine
+
+    check_machine(recipe)
+    if resume is not None:
+        directory = RunDirectory.resume(Path(resume))
+    else:
+        path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
+        directory = RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))
+    with closing(directory), _stop_on_signals(directory.path):
+        _train(recipe, directory)
+
+
+def _train(recipe: Recipe, run: RunDirectory) -> None:
+    from turnmix.assembly import LearningStudent, make_source, teacher_opener
+    from turnmix.loop import Loop
+
+    console = make_console()
+    for change in run.changed_versions():
+        console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
+    iteration = run.last_checkpoint()
+    student = LearningStudent.load(recipe, checkpoint=run.checkpoint(iteration) if iteration else None)
+    source = make_source(recipe)
+    with make_progress(console, seconds=run.clock.stage_seconds) as progress:
+        loop = Loop(
+            recipe,
+            run=run,
+            source=source,
+            teacher=teacher_opener(recipe, source),
+            student=student,
+            progress=progress,
+        )
+        summary = loop.run()
+    console.print()
+    console.print(summary_table(summary), highlight=False)
+    console.print()
+    console.print(
+        f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run.path}", highlight=False
+    )
+    console.print(f"Look at trajectories: turnmix show {run.path}", highlight=False)
+
+
+def _resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) -> Recipe:
+    """The recipe of a run. One given again must be the same: its secrets alone may be new."""
+    with closing(RunDirectory.read(run)) as directory:
+        stored_path = directory.recipe_path
+    stored = yaml.safe_load(stored_path.read_text(encoding="utf-8"))
+    recipe = load_recipe(names[0] if names else str(stored_path), overrides)
+    given = yaml.safe_load(recipe_yaml(recipe))
+    for field, was, now in _differences(stored, given, ""):
+        raise RecipeError(
+            f"{field}: {now!r}, but the run in {run} was begun with {was!r}: a run goes on with its own "
+            "recipe; leave recipe and overrides out, or begin another run with --run"
+        )
+    return recipe
+
+
+def _differences(stored: Any, given: Any, field: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(stored, dict) and isinstance(given, dict):
+        for key in [*stored, *(key for key in given if key not in stored)]:
+            below = f"{field}.{key}".lstrip(".")
+            yield from _differences(stored.get(key), given.get(key), below)
+    elif stored != given:
+        yield field, stored, given
+
+
+@contextmanager
+def _stop_on_signals(run: Path) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run cleanly, and the message says how to go on."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    again = f"go on with: turnmix train --resume {run}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise TurnMixError(f"stopped; {again}") from None
+    except UserError:
+        raise
+    except TurnMixError as error:
+        raise TurnMixError(f"{error}\nturnmix: {again}") from error
+    except OSError as error:
+        raise TurnMixError(f"{error}\nturnmix: {again}") from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        sys.stdout.flush()

@@ -1,0 +1,174 @@
+"""The recipe: everything a run depends on, composed of the settings of its parts.
+
+In: a recipe's name or path and `key=value` overrides. Out: a `Recipe` with every default filled in, also
+those that its method sets. Two equal recipes give equal runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from turnmix.environments.minirepo.source import MinirepoSettings
+from turnmix.methods.filters import FilterName
+from turnmix.methods.registry import METHODS
+from turnmix.policies.endpoint_settings import EndpointSettings
+from turnmix.policies.local_settings import StudentSettings
+from turnmix.recipe_file import find_recipe, read_recipe, validated, with_overrides
+from turnmix.rollout.mixture import MixtureSettings
+from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.scaffold.scaffold import ScaffoldSettings
+from turnmix.settings import Settings
+from turnmix.training.learner_settings import LearnerSettings
+
+
+class MinirepoTaskSettings(MinirepoSettings):
+    """The embedded tasks."""
+
+    source: Literal["minirepo"] = "minirepo"
+    """Where tasks come from."""
+
+
+class OracleSettings(Settings):
+    """The privileged teacher that knows each task's solution."""
+
+    kind: Literal["oracle"] = "oracle"
+    """Which teacher."""
+
+
+class EndpointTeacherSettings(EndpointSettings):
+    """A teacher behind an OpenAI-compatible endpoint."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    """Which teacher."""
+
+
+class RolloutSettings(Settings):
+    """How one iteration's trajectories are collected."""
+
+    tasks_per_iteration: int = Field(default=512, ge=1)
+    """Tasks of one online batch. The training tasks are gone through once before any comes again."""
+    samples_per_task: int = Field(default=1, ge=1)
+    """Trajectories per task."""
+    concurrency: int = Field(default=64, ge=1)
+    """Trajectories under way at one moment; at least one cohort always runs."""
+    attempts: int = Field(default=3, ge=1)
+    """Attempts at a trajectory before it counts as an infra_error."""
+
+
+class DataSettings(Settings):
+    """What is trained on."""
+
+    dataset: Literal["fresh", "aggregate"] = "fresh"
+    """fresh: this iteration's trajectories (paper App. F); aggregate: all so far (paper Eq. 3-4)."""
+    filter: FilterName
+    """Which trajectories are kept; left out, the method's own."""
+
+
+class EvaluationSettings(Settings):
+    """How the student is measured: greedy, alone, on holdout tasks."""
+
+    tasks: int = Field(default=200, ge=1)
+    """The first so many holdout tasks, or all of them where there are fewer."""
+    every: int = Field(default=1, ge=1)
+    """Evaluate after every so many iterations, and always after the last."""
+    base: bool = True
+    """Evaluate the student before any training too."""
+
+
+class Recipe(Settings):
+    """One run."""
+
+    method: str
+    """What is trained how: the name of a method."""
+    seed: int = Field(default=0, ge=0)
+    """Seeds all that is drawn in the run."""
+    iterations: int = Field(default=5, ge=1)
+    """Rounds of rollouts and learning."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of tensor code. 1 is best for nano models."""
+    tasks: MinirepoTaskSettings = MinirepoTaskSettings()
+    """Which tasks."""
+    sandbox: SandboxSettings = SandboxSettings()
+    """Where the agent's commands run."""
+    scaffold: ScaffoldSettings = ScaffoldSettings()
+    """The agent's tools and budgets."""
+    student: StudentSettings = StudentSettings()
+    """Who learns."""
+    teacher: Annotated[OracleSettings | EndpointTeacherSettings, Field(discriminator="kind")] = (
+        OracleSettings()
+    )
+    """Who teaches."""
+    mixture: MixtureSettings
+    """Who acts; left out, as the method says."""
+    rollouts: RolloutSettings = RolloutSettings()
+    """How trajectories are collected."""
+    data: DataSettings
+    """What is trained on."""
+    learner: LearnerSettings = LearnerSettings()
+    """How it is learned."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """How progress is measured."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Lay the method's choices, and the teacher's kind, under what is given."""
+        if not isinstance(given, dict):
+            return given
+        data = dict(given)
+        teacher = data.get("teacher")
+        if isinstance(teacher, dict) and "kind" not in teacher:
+            data["teacher"] = {"kind": "endpoint" if "endpoint" in teacher else "oracle", **teacher}
+        method = METHODS.get(str(data.get("method")))
+        if method is None:
+            raise ValueError(_wrong_method(data.get("method")))
+        for section, defaults in (
+            ("mixture", {"kind": method.mixture().kind}),
+            ("data", {"filter": method.filter}),
+        ):
+            if isinstance(value := data.get(section) or {}, dict):
+                data[section] = {**defaults, **value}
+        if data["mixture"] == {"kind": method.mixture().kind}:
+            data["mixture"] = method.mixture()
+        return data
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe found by path or bare name, with overrides such as `learner.epochs=1` laid over it.
+
+    Raises:
+        RecipeError: one line for each mistake.
+    """
+    path = find_recipe(name)
+    source = f"{path} (with overrides)" if overrides else str(path)
+    return validated(Recipe, with_overrides(read_recipe(path), overrides), source=source)
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The recipe with every default, as a file that `load_recipe` reads back as an equal recipe."""
+    data = recipe.model_dump(mode="json")
+    for section, value in data.items():
+        if isinstance(value, dict):
+            data[section] = dict(sorted(value.items(), key=lambda item: item[0] not in ("kind", "source")))
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=80)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists on one line."""
+
+
+_Dumper.add_representer(
+    list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+)
+
+
+def _wrong_method(name: Any) -> str:
+    wrong = "not given" if name is None else f"{name!r} is not known"
+    close = difflib.get_close_matches(str(name), list(METHODS), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"method: {wrong}: use one of {', '.join(METHODS)}{hint}"

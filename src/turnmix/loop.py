@@ -1,0 +1,275 @@
+"""The one loop (paper Alg. 1): roll out, keep, learn, evaluate. It knows no method by name.
+
+In: a recipe, its parts and a run directory. Out: the directory, filled, and its summary. What a stage does
+is a function of the recipe and of what is on disk; data are read back in the order of their plans, never in
+the order in which they came. So a run killed at any moment and resumed ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from turnmix.assembly import LearningStudent
+from turnmix.config import Recipe
+from turnmix.core.errors import InfrastructureError
+from turnmix.core.task import Task
+from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.environments.environment import TaskSource
+from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.methods.filters import apply_filter
+from turnmix.methods.registry import METHODS
+from turnmix.policies.policy import Policy
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import make_mixture
+from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans, unfinished_cohorts
+from turnmix.rollout.share import teacher_share
+from turnmix.store.append_log import TrajectoryLog
+from turnmix.store.run_directory import RunDirectory, stage_id
+from turnmix.summary import summary_of
+
+LARGEST_INFRA_SHARE = 0.5
+"""A stage in which more than this share of trajectories failed around the agent stops the run."""
+
+
+class Progress(Protocol):
+    """Who is told how far the run is."""
+
+    def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
+        """A stage of `total` parts begins; `done` of them were found on disk."""
+
+    def advance(self, done: int, note: str) -> None:
+        """`done` parts of the stage are there now."""
+
+    def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
+        """The stage has finished."""
+
+
+class Loop:
+    """One run, from wherever its directory stands to its end."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        run: RunDirectory,
+        source: TaskSource,
+        teacher: Callable[[], Policy],
+        student: LearningStudent,
+        progress: Progress,
+    ) -> None:
+        """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one."""
+        self._recipe = recipe
+        self._run = run
+        self._source = source
+        self._teacher = teacher
+        self._student = student
+        self._progress = progress
+        self._method = METHODS[recipe.method]
+        self._mixture = make_mixture(recipe.mixture)
+
+    def run(self) -> dict[str, Any]:
+        """Do all that is left; the summary."""
+        if self._recipe.evaluation.base:
+            self._stage("evaluate", 0, self._evaluate)
+        for iteration in range(1, self._recipe.iterations + 1):
+            self._stage("rollout", iteration, self._roll_out)
+            self._stage("train", iteration, self._train)
+            if iteration % self._recipe.evaluation.every == 0 or iteration == self._recipe.iterations:
+                self._stage("evaluate", iteration, self._evaluate)
+        return self._write_summary()
+
+    def _stage(self, stage: str, iteration: int, work: Callable[[int], dict[str, Any]]) -> None:
+        has_trained = stage != "train" or self._run.last_checkpoint() >= iteration
+        if self._run.stage_metrics(stage, iteration) is not None and has_trained:
+            return
+        with self._run.clock.stage(stage_id(stage, iteration)):
+            figures = work(iteration)
+        self._run.record_stage(stage, iteration, figures)
+        self._progress.end(stage, iteration, figures)
+        self._write_summary()
+
+    def _roll_out(self, iteration: int) -> dict[str, Any]:
+        rollouts, beta = self._recipe.rollouts, self._mixture.beta(iteration)
+        plans = make_plans(
+            sampled_tasks(
+                self._source.tasks("train"),
+                iteration=iteration,
+                number=rollouts.tasks_per_iteration,
+                seed=derive_seed(self._recipe.seed, "tasks"),
+            ),
+            iteration=iteration,
+            seed=derive_seed(self._recipe.seed, "rollouts"),
+            cohort_size=self._recipe.student.cohort_size,
+            beta=beta,
+            samples_per_task=rollouts.samples_per_task,
+        )
+
+        async def collecting(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
+            student, teacher = self._student.policy(greedy=False), self._teacher()
+            try:
+                await collect(
+                    missing,
+                    source=self._source,
+                    student=student,
+                    teacher=teacher,
+                    mixture=self._mixture,
+                    label=self._method.label,
+                    concurrency=rollouts.concurrency,
+                    attempts=rollouts.attempts,
+                    on_trajectory=keep,
+                )
+            finally:
+                await student.close()
+                await teacher.close()
+
+        self._complete("rollout", plans, self._run.trajectories, collecting)
+        trajectories = list(self._run.trajectories.read(plan.trajectory_id for plan in plans))
+        share = teacher_share(trajectories, count_tokens=self._student.count_tokens)
+        figures = summarise(trajectories)
+        return {
+            "beta": beta,
+            "realised_beta": share.by_turns,
+            "realised_beta_tokens": share.by_tokens,
+            "rollouts": len(trajectories),
+            "turns": share.num_turns,
+            "resolved": figures.resolved,
+            "submitted": figures.submitted,
+            "stop_reasons": dict(figures.stop_reasons),
+            "infra_errors": figures.infra_errors,
+        }
+
+    def _train(self, iteration: int) -> dict[str, Any]:
+        is_fresh = self._recipe.data.dataset == "fresh"
+        batches = [f"i{past:03d}" for past in range(iteration if is_fresh else 1, iteration + 1)]
+        ids = [member for batch in batches for member in self._run.trajectories.ids_of(batch)]
+        filtered = apply_filter(self._recipe.data.filter, self._run.trajectories.read(ids))
+        transitions = self._method.transitions(
+            filtered.kept, random.Random(derive_seed(self._recipe.seed, "transitions", iteration))
+        )
+        losses: list[float] = []
+
+        def on_step(report: Any) -> None:
+            if not losses:
+                self._progress.begin("train", iteration, total=report.num_steps, done=0)
+            losses.append(report.loss)
+            self._progress.advance(report.step, f"loss {report.loss:.3f}")
+            self._run.clock.tick()
+
+        report = self._student.learner.fit(
+            transitions,
+            generator=random.Random(derive_seed(self._recipe.seed, "learner", iteration)),
+            on_step=on_step,
+        )
+        figures = {
+            "kept": len(filtered.kept),
+            "dropped": filtered.num_dropped,
+            "labels": report.transitions - report.dropped_too_long,
+            "dropped_too_long": report.dropped_too_long,
+            "label_tokens": report.label_tokens,
+            "tree_tokens": report.tree_tokens,
+            "separate_tokens": report.separate_tokens,
+            "first_epoch_loss": report.first_epoch_loss,
+            "loss": report.last_epoch_loss,
+            "step_losses": losses,
+        }
+        # Before the checkpoint: a checkpoint in place says that the stage is over.
+        self._run.record_stage("train", iteration, figures)
+        self._student.save(self._run.checkpoint(iteration))
+        return figures
+
+    def _evaluate(self, iteration: int) -> dict[str, Any]:
+        holdout = self._source.tasks("holdout")
+        plans = evaluation_plans(
+            holdout[: self._recipe.evaluation.tasks],
+            iteration=iteration,
+            seed=derive_seed(self._recipe.seed, "evaluation"),
+            cohort_size=self._recipe.student.cohort_size,
+        )
+
+        async def evaluating(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
+            student = self._student.policy(greedy=True)
+            try:
+                await evaluate(
+                    missing,
+                    source=self._source,
+                    student=student,
+                    concurrency=self._recipe.rollouts.concurrency,
+                    attempts=self._recipe.rollouts.attempts,
+                    on_trajectory=keep,
+                )
+            finally:
+                await student.close()
+
+        self._complete("evaluate", plans, self._run.evaluations, evaluating)
+        ids = [plan.trajectory_id for plan in plans]
+        return summarise(self._run.evaluations.read(ids)).to_json()
+
+    def _complete(
+        self,
+        stage: str,
+        plans: Sequence[RolloutPlan],
+        log: TrajectoryLog,
+        collecting: Callable[[list[RolloutPlan], Callable[[Trajectory], None]], Any],
+    ) -> None:
+        """Roll out the plans that `log` lacks, each trajectory stored as it ends."""
+        ids = {plan.trajectory_id for plan in plans}
+        held = [member for member in log.ids if member in ids]
+        resolved = sum(trajectory.verdict.resolved for trajectory in log.read(held) if trajectory.verdict)
+        infra_errors: list[Trajectory] = []
+        done = len(held)
+        iteration = plans[0].iteration
+        self._progress.begin(stage, iteration, total=len(plans), done=done)
+
+        def keep(trajectory: Trajectory) -> None:
+            nonlocal done, resolved
+            if trajectory.id in log:
+                return
+            if trajectory.stop_reason is StopReason.infra_error:
+                infra_errors.append(trajectory)
+            else:
+                log.append(trajectory)
+                resolved += bool(trajectory.verdict and trajectory.verdict.resolved)
+            done += 1
+            failed = f", {len(infra_errors)} infra errors" if infra_errors else ""
+            self._progress.advance(done, f"{resolved} resolved{failed}")
+            self._run.clock.tick()
+
+        if missing := unfinished_cohorts(plans, set(held)):
+            asyncio.run(collecting(missing, keep))
+        # Stored last, so that a run stopped by an outage tries them again when it is resumed.
+        if len(infra_errors) > LARGEST_INFRA_SHARE * len(plans):
+            raise InfrastructureError(
+                f"{stage} {iteration}: {len(infra_errors)} of {len(plans)} trajectories failed around "
+                f"the agent; the first: {infra_errors[0].error}"
+            )
+        for trajectory in infra_errors:
+            log.append(trajectory)
+
+    def _write_summary(self) -> dict[str, Any]:
+        summary = summary_of(self._recipe, self._run)
+        self._run.write_summary(summary)
+        return summary
+
+
+def sampled_tasks(tasks: Sequence[Task], *, iteration: int, number: int, seed: int) -> list[Task]:
+    """The tasks of one iteration, counted from 1: the next `number` of one seeded order after another.
+
+    No task comes again before all have come once, over iterations too.
+
+    >>> [sampled_tasks("abc", iteration=i, number=2, seed=0) for i in (1, 2, 3)]  # one order, then another
+    [['b', 'c'], ['a', 'b'], ['c', 'a']]
+    """
+    first = (iteration - 1) * number
+    order = itertools.islice(_orders(len(tasks), seed), first, first + number)
+    return [tasks[index] for index in order]
+
+
+def _orders(number: int, seed: int) -> Iterator[int]:
+    for lap in itertools.count():
+        order = list(range(number))
+        random.Random(derive_seed(seed, lap)).shuffle(order)
+        yield from order

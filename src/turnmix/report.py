@@ -1,0 +1,86 @@
+"""A run's figures as a person reads them: one line a stage, one table a run. At most 80 columns.
+
+In: what stages recorded, and summaries. Out: text. A figure that was not computed is shown as a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+DASH = "–"
+
+
+def evaluation_text(figures: Mapping[str, Any] | None) -> str:
+    """Resolved of n, and the 95 % interval of the share.
+
+    >>> evaluation_text({"resolved": 8, "n": 10, "low": 0.4902, "high": 0.9433})
+    '8/10   80 % [49, 94]'
+    """
+    if figures is None:
+        return DASH
+    if not figures["n"]:
+        return "0/0  nothing judged"
+    share = 100 * figures["resolved"] / figures["n"]
+    interval = f"[{100 * figures['low']:.0f}, {100 * figures['high']:.0f}]"
+    return f"{figures['resolved']}/{figures['n']}  {share:3.0f} % {interval}"
+
+
+def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: float | None) -> str:
+    """What a finished stage came to."""
+    name = "base student" if iteration == 0 else f"iteration {iteration}"
+    took = "" if seconds is None else f", {duration_text(seconds)}"
+    if stage == "rollout":
+        beta = "" if figures["beta"] is None else f"β {figures['beta']:.2f}, "
+        share = f"teacher's share {_number(figures['realised_beta'])}"
+        told = f"{figures['resolved']} of {figures['rollouts']} resolved, {beta}{share}"
+    elif stage == "train":
+        told = (
+            f"{figures['labels']:,} labels of {figures['kept']} trajectories, "
+            f"loss {_number(figures['first_epoch_loss'], 3)} → {_number(figures['loss'], 3)}"
+        )
+    else:
+        told = f"holdout resolved {evaluation_text(figures)}"
+    errors = figures.get("infra_errors")
+    failed = f", {errors} infra errors" if errors else ""
+    return f"{name:<13} {stage:<9} {told}{failed}{took}"
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """The table a run ends with."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("iteration")
+    for title in ("β", "teacher's\nshare", "rollouts\nresolved", "labels", "loss"):
+        table.add_column(title, justify="right")
+    table.add_column("holdout resolved\n(95 % interval)", justify="right", no_wrap=True)
+    if summary["base"] is not None:
+        table.add_row("base", *[""] * 5, evaluation_text(summary["base"]))
+    for row in summary["iterations"]:
+        table.add_row(
+            str(row["iteration"]),
+            _number(row["beta"]),
+            _number(row["realised_beta"]),
+            f"{row['resolved']}/{row['rollouts'] - row['infra_errors']}",
+            DASH if row["labels"] is None else f"{row['labels']:,}",
+            _number(row["loss"], 3),
+            Text(evaluation_text(row["eval"]), style="bold"),
+        )
+    return table
+
+
+def duration_text(seconds: float) -> str:
+    """
+    >>> duration_text(7.26), duration_text(254)
+    ('7.3 s', '4 min 14 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,114 @@
+"""Records on disk: one JSON line each, appended whole, kept whatever happens to the process.
+
+In: records with an id, in any order. Out: the same ones by id. A line is on the disk before `append` returns;
+one that a crash cut short is dropped when the file is opened again; an id already held is not written twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from turnmix.core.errors import UserError
+from turnmix.core.trajectory import Trajectory
+
+
+class AppendLog:
+    """An append-only file of records, each with a string `id`. One process at a time may write it."""
+
+    def __init__(self, path: Path, *, is_writable: bool = True) -> None:
+        self.path = path
+        self._spans: dict[str, tuple[int, int]] = {}
+        """Start and length of each record's line, in bytes."""
+        self._descriptor: int | None = None
+        if is_writable:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        whole = self._index()
+        if self._descriptor is not None and whole < os.fstat(self._descriptor).st_size:
+            os.ftruncate(self._descriptor, whole)
+
+    def __contains__(self, record_id: str) -> bool:
+        return record_id in self._spans
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """In the order in which they were written."""
+        return tuple(self._spans)
+
+    def records(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The records of these ids, in this order. Raises KeyError for an id not held."""
+        spans = [self._spans[record_id] for record_id in ids]
+        if not spans:
+            return
+        with self.path.open("rb") as file:
+            for start, length in spans:
+                file.seek(start)
+                yield json.loads(file.read(length))
+
+    def append_record(self, record: Mapping[str, Any]) -> bool:
+        """Write one line and wait until it is on the disk. False: its id is held already, nothing is done."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} was opened for reading only")
+        if record["id"] in self._spans:
+            return False
+        line = json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+        start = os.fstat(self._descriptor).st_size
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:])
+            os.fsync(self._descriptor)
+        except OSError:
+            # A full disk must not leave half a line for the next one to be glued to.
+            os.ftruncate(self._descriptor, start)
+            raise
+        self._spans[record["id"]] = (start, len(line))
+        return True
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _index(self) -> int:
+        """Find every whole line; the number of bytes they take."""
+        position = 0
+        if not self.path.exists():
+            return position
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    record_id = json.loads(line)["id"]
+                except (ValueError, TypeError, KeyError) as error:
+                    raise UserError(
+                        f"{self.path}, line {number}: not a record of a run ({error!r}): delete that line, "
+                        "or start a new run"
+                    ) from error
+                self._spans.setdefault(record_id, (position, len(line)))
+                position += len(line)
+        return position
+
+
+class TrajectoryLog(AppendLog):
+    """An append-only file of trajectories."""
+
+    def append(self, trajectory: Trajectory) -> bool:
+        """As `append_record`."""
+        return self.append_record(trajectory.to_json())
+
+    def read(self, ids: Iterable[str]) -> Iterator[Trajectory]:
+        """The trajectories of these ids, in this order. Raises KeyError for an id not held."""
+        return (Trajectory.from_json(record) for record in self.records(ids))
+
+    def ids_of(self, batch: str) -> list[str]:
+        """The ids of one batch, such as `i001`, in the order of its plans."""
+        members = [record_id for record_id in self.ids if record_id.rpartition("-")[0] == batch]
+        return sorted(members, key=lambda record_id: (len(record_id), record_id))

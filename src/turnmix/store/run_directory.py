@@ -1,0 +1,163 @@
+"""One run's directory. All that a resumed run needs, and all that a reader of its results looks at.
+
+recipe.yaml         the resolved recipe, every default in it
+versions.json       with what the run was begun
+trajectories.jsonl  one line a trajectory, as it ended
+evaluations.jsonl   the same for evaluations
+metrics.jsonl       one line a finished stage (rollout, train, evaluate) of an iteration
+checkpoints/        iteration-001/ …, in Hugging Face format
+summary.json        the figures of the run so far
+clock.json          seconds, over all processes that worked on the run
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from turnmix.core.errors import UserError
+from turnmix.store.append_log import AppendLog, TrajectoryLog
+from turnmix.store.atomic import write_atomically
+from turnmix.store.clock import RunClock
+from turnmix.store.versions import versions
+
+RECIPE = "recipe.yaml"
+LOCK = ".lock"
+
+
+class RunDirectory:
+    """An open run. Made by `create`, `resume` or `read`, never directly."""
+
+    def __init__(self, path: Path, *, lock: int | None) -> None:
+        self.path = path
+        self._lock = lock
+        is_writable = lock is not None
+        self.trajectories = TrajectoryLog(path / "trajectories.jsonl", is_writable=is_writable)
+        self.evaluations = TrajectoryLog(path / "evaluations.jsonl", is_writable=is_writable)
+        self.metrics = AppendLog(path / "metrics.jsonl", is_writable=is_writable)
+        self.clock = RunClock(path / "clock.json")
+
+    @classmethod
+    def create(cls, path: Path, *, recipe_yaml: str) -> RunDirectory:
+        """Begin a run in a directory that is new or empty.
+
+        Raises:
+            UserError: something is there already, or the directory cannot be made.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _check_is_free(path)
+        except OSError as error:
+            raise UserError(f"run directory {path}: {error.strerror}: name another with --run") from error
+        lock = _locked(path)
+        _check_is_free(path)
+        write_atomically(path / "versions.json", json.dumps(versions(), indent=2) + "\n")
+        write_atomically(path / RECIPE, recipe_yaml)
+        return cls(path, lock=lock)
+
+    @classmethod
+    def resume(cls, path: Path) -> RunDirectory:
+        """Open a run to continue it.
+
+        Raises:
+            UserError: there is no run, or another process is writing it.
+        """
+        _check_holds_run(path)
+        return cls(path, lock=_locked(path))
+
+    @classmethod
+    def read(cls, path: Path) -> RunDirectory:
+        """Open a run to look at it, also while another process writes it.
+
+        Raises:
+            UserError: there is no run.
+        """
+        _check_holds_run(path)
+        return cls(path, lock=None)
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.path / RECIPE
+
+    def changed_versions(self) -> Iterator[str]:
+        """What differs between the versions that the run was begun with and those now running."""
+        begun = json.loads((self.path / "versions.json").read_text())
+        for name, now in versions().items():
+            if begun.get(name) != now:
+                yield f"{name} was {begun.get(name)}, is {now}"
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Where the checkpoint after `iteration` is, or will be."""
+        return self.path / "checkpoints" / f"iteration-{iteration:03d}"
+
+    def last_checkpoint(self) -> int:
+        """The last iteration with a checkpoint; 0: none yet."""
+        iteration = 0
+        while self.checkpoint(iteration + 1).is_dir():
+            iteration += 1
+        return iteration
+
+    def stage_metrics(self, stage: str, iteration: int) -> dict[str, Any] | None:
+        """What a finished stage of an iteration recorded; None while it is not finished."""
+        record_id = stage_id(stage, iteration)
+        return next(self.metrics.records([record_id])) if record_id in self.metrics else None
+
+    def record_stage(self, stage: str, iteration: int, figures: Mapping[str, Any]) -> None:
+        """Note that a stage has finished, and with what figures."""
+        self.metrics.append_record(
+            {"id": stage_id(stage, iteration), "iteration": iteration, "stage": stage, **figures}
+        )
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def close(self) -> None:
+        """Free the lock. Safe to call twice."""
+        for log in (self.trajectories, self.evaluations, self.metrics):
+            log.close()
+        if self._lock is not None:
+            self.clock.write()
+            os.close(self._lock)
+            self._lock = None
+
+
+def stage_id(stage: str, iteration: int) -> str:
+    """A stage's name in `metrics.jsonl` and `clock.json`."""
+    return f"{stage}-{iteration:03d}"
+
+
+def _check_is_free(path: Path) -> None:
+    # A run killed before its recipe was written has no more than this, and is begun anew.
+    taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, "versions.json"})
+    taken = [name for name in taken if not name.endswith(".partial")]
+    if RECIPE in taken:
+        raise UserError(
+            f"run directory {path} holds a run already: continue it with --resume {path}, or name another "
+            "directory with --run"
+        )
+    if taken:
+        raise UserError(
+            f"run directory {path} is not empty ({taken[0]} is in it): name another directory with --run"
+        )
+
+
+def _check_holds_run(path: Path) -> None:
+    if not (path / RECIPE).is_file():
+        raise UserError(f"{path} holds no run (no {RECIPE} in it): name a run directory, such as runs/demo")
+
+
+def _locked(path: Path) -> int:
+    descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"run directory {path} is being written by another process: wait for it, stop it, or name "
+            "another directory with --run"
+        ) from error
+    return descriptor

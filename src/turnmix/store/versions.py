@@ -1,0 +1,46 @@
+"""With what a run was made: versions, platform and git revision, for `versions.json`."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import turnmix
+
+PACKAGES = ("torch", "transformers", "tokenizers", "pydantic", "numpy")
+
+
+def versions() -> dict[str, str | None]:
+    """By name; None for what is not there."""
+    found: dict[str, str | None] = {
+        "turnmix": turnmix.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git_revision": git_revision(Path(turnmix.__file__).parent),
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def git_revision(package: Path) -> str | None:
+    """The revision of the checkout that tracks the package, `+changes` when files differ; else None."""
+    try:
+        # An installation below some other project's checkout is not of that checkout.
+        if _git(package, "ls-files", "--", "__init__.py") == "":
+            return None
+        changes = _git(package, "status", "--porcelain", "--", ".")
+        return _git(package, "rev-parse", "HEAD") + ("+changes" if changes else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(directory), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,154 @@
+"""One trajectory as a person reads it: who acted each turn, the label where it differs, observations folded.
+
+In: a trajectory. Out: lines of at most `width` columns, each with its part, which a terminal may colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from turnmix.core.message import Message
+from turnmix.core.trajectory import Action, Trajectory, Turn, Verdict
+
+Part = Literal["head", "student", "teacher", "action", "label", "observation", "problem", "text"]
+
+_FOLDED_TO = 8
+_NO_FOLD = 1 << 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a transcript."""
+
+    part: Part
+    text: str
+
+
+def transcript(trajectory: Trajectory, *, width: int = 80, is_full: bool = False) -> list[Line]:
+    """The lines of a whole trajectory. `is_full`: nothing is folded."""
+    writer = _Writer(width=width, longest=_NO_FOLD if is_full else _FOLDED_TO)
+    return [
+        *writer.header(trajectory),
+        *(line for message in trajectory.prompt for line in writer.prompt(message)),
+        *(line for number, turn in enumerate(trajectory.turns, 1) for line in writer.turn(number, turn)),
+        *writer.ending(trajectory),
+    ]
+
+
+def differs(label: Action | None, executed: Action) -> bool:
+    """Would the teacher have done something else? The calls' ids do not count, nor words beside a call."""
+    return label is not None and _essence(label) != _essence(executed)
+
+
+def outcome(verdict: Verdict | None) -> str:
+    """A verdict in a word or two."""
+    if verdict is None:
+        return "not judged"
+    return "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "nothing submitted"
+
+
+def printable(text: str) -> str:
+    r"""Text that cannot command a terminal: control characters are spelled out.
+
+    >>> printable("a\x1b[2Jb\tc")
+    'a\\x1b[2Jb    c'
+    """
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape").decode()
+        for character in text.expandtabs(4).replace("\r\n", "\n")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writer:
+    width: int
+    longest: int
+    """Lines of a text before it is folded."""
+
+    def header(self, trajectory: Trajectory) -> Iterator[Line]:
+        beta = "" if trajectory.beta is None else f", β {trajectory.beta:.2f}"
+        yield from self._wrapped("head", f"{trajectory.id}  {trajectory.task_id}", "")
+        teacher = sum(turn.actor == "teacher" for turn in trajectory.turns)
+        student = len(trajectory.turns) - teacher
+        yield from self._wrapped(
+            "text",
+            f"{outcome(trajectory.verdict)}: {trajectory.stop_reason.value} after {student} student "
+            f"and {teacher} teacher turns; iteration {trajectory.iteration}{beta}",
+            "",
+        )
+
+    def prompt(self, message: Message) -> Iterator[Line]:
+        yield Line(part="text", text="")
+        yield Line(part="head", text=message.role)
+        yield from self._folded("text", message.content, "  ")
+
+    def turn(self, number: int, turn: Turn) -> Iterator[Line]:
+        yield Line(part="text", text="")
+        agrees = "" if turn.actor == "teacher" or turn.label is None else "  = teacher"
+        if differs(turn.label, turn.action):
+            agrees = "  ≠ teacher"
+        yield Line(part=turn.actor, text=f"turn {number}  {turn.actor}{agrees}")
+        yield from self._action("action", turn.action, "  ")
+        if turn.label is not None and differs(turn.label, turn.action):
+            yield Line(part="label", text="  the teacher would have done")
+            yield from self._action("label", turn.label, "    ")
+        for message in turn.observation:
+            yield from self._folded("observation", message.content, "  │ ")
+
+    def ending(self, trajectory: Trajectory) -> Iterator[Line]:
+        yield Line(part="text", text="")
+        if trajectory.error is not None:
+            yield from self._wrapped("problem", f"infra_error: {trajectory.error}", "")
+        if trajectory.verdict is not None:
+            verdict = trajectory.verdict
+            tests = f"{verdict.passed} tests passed, {verdict.failed} failed"
+            yield from self._wrapped("head", f"{outcome(verdict)}: {tests}", "")
+            yield from self._folded("text", verdict.patch, "  ")
+
+    def _action(self, part: Part, action: Action, indent: str) -> Iterator[Line]:
+        if action.message.content or not action.message.tool_calls:
+            yield from self._folded(part, action.message.content or "(says nothing)", indent)
+        for call in action.message.tool_calls:
+            yield from self._wrapped(part, call.name, indent)
+            for name, value in call.arguments.items():
+                text = value if isinstance(value, str) else repr(value)
+                if "\n" in text:
+                    yield from self._wrapped(part, f"{name}:", f"{indent}  ")
+                    yield from self._folded(part, text, f"{indent}    ")
+                else:
+                    yield from self._wrapped(part, f"{name}: {text}", f"{indent}  ")
+        if action.parse_error is not None:
+            yield from self._wrapped("problem", f"malformed: {action.parse_error}", indent)
+
+    def _folded(self, part: Part, text: str, indent: str) -> Iterator[Line]:
+        lines = text.strip("\n").split("\n") if text.strip("\n") else []
+        hidden = len(lines) - self.longest
+        # Hiding one line would take one line.
+        shown = lines if hidden <= 1 else lines[: self.longest // 2]
+        yield from self._lines(part, shown, indent)
+        if hidden > 1:
+            yield from self._wrapped(part, f"… {hidden} more lines", indent)
+            yield from self._lines(part, lines[len(lines) - self.longest // 2 :], indent)
+
+    def _lines(self, part: Part, lines: Sequence[str], indent: str) -> Iterator[Line]:
+        for line in lines:
+            yield from self._wrapped(part, line, indent)
+
+    def _wrapped(self, part: Part, text: str, indent: str) -> Iterator[Line]:
+        width = self.width - len(indent)
+        for piece in printable(text).split("\n"):
+            wrapped = textwrap.wrap(
+                piece, width, drop_whitespace=False, replace_whitespace=False, expand_tabs=False
+            )
+            for line in wrapped or [""]:
+                yield Line(part=part, text=f"{indent}{line}".rstrip())
+
+
+def _essence(action: Action) -> object:
+    calls = [(call.name, dict(call.arguments)) for call in action.message.tool_calls]
+    return calls or action.message.content.strip()
