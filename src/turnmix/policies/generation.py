@@ -70,6 +70,7 @@ class CohortGeneration:
         self._cache = RowCache()
         self._rows: list[_Row] = []
 
+    @torch.inference_mode()
     def leave(self, key: Hashable) -> None:
         """Forget a row that will not generate again."""
         last = len(self._rows) - 1

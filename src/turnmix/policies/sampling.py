@@ -1,4 +1,4 @@
-"""One token for each row from its logits: greedily, or by temperature, top-p and the row's own uniform number.
+"""One token a row from its logits: greedily, or by temperature, top-p and the row's own uniform number.
 
 Legend: N rows, V vocabulary, K candidates.
 """

@@ -80,8 +80,8 @@ class Renderer:
         Raises:
             UserError: the template leaves out the tools, or a rendered call does not parse back to itself.
         """
-        prompt = self._prompt_text(_PROBE_STATE)
-        if _PROBE_TOOL.name not in prompt:
+        beginning = State(messages=_PROBE_STATE.messages[:2], tools=_PROBE_STATE.tools)
+        if _PROBE_TOOL.name not in self._prompt_text(beginning):
             raise self._error(
                 "has a chat template that leaves out the tools", "choose a model trained for tools"
             )
