@@ -59,6 +59,7 @@ class BubblewrapSandbox(SupervisedSandbox):
         return {
             "root": b"",
             "user": USER if os.geteuid() == 0 else None,
+            "owned": (WORKSPACE.encode(), HOME.encode()),
             "environment": {name.encode(): value.encode() for name, value in variables.items()},
             "file_systems": ("/", "/dev/shm"),
         }
@@ -113,7 +114,8 @@ class BubblewrapSandbox(SupervisedSandbox):
         ]
         arguments += ["--hostname", "sandbox", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_RESOURCE"]
         if is_root:
-            arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+            for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN"):
+                arguments += ["--cap-add", capability]
         else:
             arguments += ["--uid", str(USER), "--gid", str(USER)]
         shared_memory = min(SHARED_MEMORY_BYTES, limits.disk_bytes // 4)
@@ -133,7 +135,7 @@ class BubblewrapSandbox(SupervisedSandbox):
         arguments += ["--perms", "1777", *_size(shared_memory), "--tmpfs", "/dev/shm"]
         arguments += ["--perms", "1777", "--dir", "/tmp"]
         for directory in (WORKSPACE, HOME):
-            arguments += ["--perms", "0777", "--dir", directory]
+            arguments += ["--perms", "0755", "--dir", directory]
         return [*arguments, "--chmod", "0555", "/"]
 
 

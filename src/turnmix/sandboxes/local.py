@@ -34,6 +34,7 @@ class UnsandboxedSandbox(SupervisedSandbox):
         return {
             "root": os.fsencode(self.root),
             "user": None,
+            "owned": (),
             "environment": {
                 **{name: value for name, value in os.environb.items() if name in (b"PATH", b"LANG")},
                 b"HOME": os.fsencode(self.root + HOME),

@@ -85,7 +85,7 @@ class SupervisedSandbox(ABC):
         timeout: float = 60.0,
         output_limit: int = 16 << 20,
     ) -> CommandResult:
-        """As the protocol says. What left the command's family for good (a daemon) lives on until `stop`."""
+        """As the protocol says. A daemon that hides its origin outlives the time-out, until `stop`."""
         connection = self._require_connection()
         where = _encode(working_directory)
         variables = _encode_variables(environment)

@@ -28,6 +28,8 @@ class Confinement:
         self.root: bytes = configuration["root"]
         self.user: int | None = configuration["user"]
         """The unprivileged user to become; None: this process is it already."""
+        self.owned: tuple[bytes, ...] = configuration["owned"]
+        """Directories that become that user's."""
 
     def enter(self) -> None:
         os.closerange(3, 256)
@@ -41,6 +43,8 @@ class Confinement:
             with open("/proc/sys/user/max_user_namespaces", "w") as file:
                 file.write("0")
             if self.user is not None:
+                for directory in self.owned:  # git refuses a repository in a directory of another user's
+                    os.chown(directory, self.user, self.user)
                 os.setgroups([])
                 os.setresgid(self.user, self.user, self.user)
                 os.setresuid(self.user, self.user, self.user)

@@ -10,6 +10,8 @@ import _signal  # type: ignore[import-not-found]
 import os
 import termios
 
+from turnmix.sandboxes.inside.process_tree import kill_family
+
 TYPE_CHECKING = False  # `typing` is slow to import
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,7 @@ TERMINAL_WINDOW = 256 << 10
 """Bytes of a terminal's output that may be on their way unacknowledged."""
 TYPED_BYTES = 1 << 20
 FOREVER = float("inf")
+INTERRUPT = b"\x03"
 
 
 class Job:
@@ -33,9 +36,11 @@ class Job:
         self.allowance = output_limit
         self.timed_out = False
         self.pid = 0
+        self.mark = b"SANDBOX_JOB=%d" % channel
         self.output = -1
         self.input = -1
         self.typed = b""
+        self.path = ""
 
     @property
     def is_terminal(self) -> bool:
@@ -51,7 +56,8 @@ class Job:
             attributes[3] &= ~termios.ECHO
             termios.tcsetattr(terminal, termios.TCSANOW, attributes)
             # Opened by the new session's leader, it becomes the controlling terminal.
-            actions: list[Any] = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0)]
+            self.path = os.ttyname(terminal)
+            actions: list[Any] = [(os.POSIX_SPAWN_OPEN, 0, self.path, os.O_RDWR, 0)]
             actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
             others = [terminal]
         else:
@@ -80,16 +86,37 @@ class Job:
             shell = [b"/bin/sh", b"-i"]
         reset = [_signal.SIGPIPE, _signal.SIGXFSZ]  # Python ignores them, and what is ignored is inherited
         os.chdir(directory)
+        name, _, value = self.mark.partition(b"=")
         try:
             self.pid = os.posix_spawn(
-                shell[0], shell, environment, file_actions=actions, setsid=True, setsigdef=reset
+                shell[0],
+                shell,
+                {**environment, name: value},
+                file_actions=actions,
+                setsid=True,
+                setsigdef=reset,
             )
         finally:
             os.chdir("/")
 
+    def kill(self) -> None:
+        """Kill the leader and all that it started, but for daemons that hide where they come from."""
+        kill_family(self.pid, (self.pid,), mark=self.mark)
+
     def type(self, data: bytes) -> None:
-        # An interrupt must not wait behind input that nobody reads.
-        self.typed = data if data == b"\x03" else (self.typed + data)[:TYPED_BYTES]
+        if data == INTERRUPT:
+            self._discard_input()
+        self.typed = (self.typed + data)[:TYPED_BYTES]
+
+    def _discard_input(self) -> None:
+        """An interrupt must not wait behind input that nobody reads: here, on its way, or at the terminal."""
+        self.typed = b""
+        if self.input < 0:
+            return
+        termios.tcflush(self.input, termios.TCOFLUSH)
+        terminal = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        termios.tcflush(terminal, termios.TCIFLUSH)
+        os.close(terminal)
 
     def pump(self, send: Callable[[int, bytes, bytes], None]) -> bool:
         """Pass one piece of output on; whether there was one."""

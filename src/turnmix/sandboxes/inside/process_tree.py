@@ -55,15 +55,22 @@ def leader_of(pid: int, processes: dict[int, Process], leaders: Container[int]) 
     return session if session in leaders else 0
 
 
-def kill_family(leader: int, leaders: Container[int], *, spare_leader: bool = False) -> int:
-    """Kill all that `leader` leads (0: all strays), and say how many.
+def kill_family(
+    leader: int, leaders: Container[int], *, spare_leader: bool = False, mark: bytes | None = None
+) -> int:
+    """Kill all that `leader` leads (0: all strays), and say how many; with `mark`, also the strays that carry
+    this line in their environment: daemons that the leader started.
 
     All are stopped before any is killed, so that a fork bomb cannot outrun the killing.
     """
     stopped: set[int] = set()
     for _ in range(200):
         processes = snapshot()
-        members = {pid for pid in processes if leader_of(pid, processes, leaders) == leader}
+        members = set()
+        for pid in processes:
+            found = leader_of(pid, processes, leaders)
+            if found == leader or (found == 0 and mark is not None and carries(pid, mark)):
+                members.add(pid)
         if spare_leader:
             members.discard(leader)
         if members <= stopped:
@@ -74,6 +81,15 @@ def kill_family(leader: int, leaders: Container[int], *, spare_leader: bool = Fa
     for pid in stopped:
         send_signal(pid, _signal.SIGKILL)
     return len(stopped)
+
+
+def carries(pid: int, mark: bytes) -> bool:
+    """Whether a process was started with `mark` in its environment. A process can hide it."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            return mark in file.read(1 << 20).split(b"\0")
+    except OSError:
+        return False
 
 
 def send_signal(pid: int, number: int) -> None:

@@ -22,7 +22,6 @@ import time
 from turnmix.sandboxes.inside.confinement import Confinement
 from turnmix.sandboxes.inside.files import read_file, write_file
 from turnmix.sandboxes.inside.job import CHUNK, FOREVER, TERMINAL_WINDOW, Job
-from turnmix.sandboxes.inside.process_tree import kill_family
 from turnmix.sandboxes.inside.watchdog import LimitExceeded, Watchdog
 
 TYPE_CHECKING = False  # `typing` is slow to import
@@ -134,7 +133,7 @@ class Supervisor:
         elif job is not None and operation == "acknowledge":
             job.allowance += arguments[0]
         elif job is not None and operation == "close":
-            kill_family(job.pid, (job.pid,))
+            job.kill()
         self.watchdog.wake(time.monotonic())
 
     def access(self, channel: int, access: Callable[..., bytes], path: bytes, argument: Any) -> None:
@@ -207,7 +206,7 @@ class Supervisor:
         for job in self.jobs.values():
             if now >= job.deadline:
                 job.timed_out, job.deadline = True, FOREVER
-                kill_family(job.pid, (job.pid,))
+                job.kill()
         try:
             if killed := self.watchdog.look(now, *self.leaders()):
                 self.note(*killed)

@@ -1,0 +1,411 @@
+"""What a sandbox does for an agent that means well."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from turnmix.core.errors import MissingDependencyError, SandboxError
+from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
+from turnmix.sandboxes.sandbox import Limits, SandboxLimitExceeded
+from turnmix.sandboxes.selection import SandboxSettings, check_sandbox, make_sandbox
+from turnmix.sandboxes.supervisor_code import Interpreter
+
+try:
+    check_sandbox(SandboxSettings())
+    MISSING = ""
+except MissingDependencyError as error:
+    MISSING = str(error)
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+
+def inside(scenario, limits=None, sandbox=None):
+    """Run `scenario(sandbox)` in a started sandbox that is stopped afterwards."""
+
+    async def whole():
+        chosen = sandbox or BubblewrapSandbox(limits)
+        await chosen.start()
+        try:
+            return await asyncio.wait_for(scenario(chosen), 30)
+        finally:
+            await chosen.stop()
+
+    return asyncio.run(whole())
+
+
+def run(command, **options):
+    return inside(lambda sandbox: sandbox.run(command, **options))
+
+
+async def read_until(terminal, marker):
+    output = b""
+    while marker not in output:
+        piece = await asyncio.wait_for(terminal.read(), 10)
+        if not piece:
+            break
+        output += piece
+    return output
+
+
+def test_a_command_gives_its_exit_code_and_both_its_outputs_in_order():
+    result = run("echo one; echo two >&2; echo three; exit 7")
+    assert (result.exit_code, result.output) == (7, b"one\ntwo\nthree\n")
+
+
+def test_a_command_killed_by_a_signal_has_the_exit_code_a_shell_gives():
+    assert run("kill -SEGV $$").exit_code == 128 + 11
+
+
+def test_a_command_gets_its_input_directory_and_environment():
+    result = run(
+        "cat; pwd; echo $FRUIT $HOME",
+        stdin=b"in" * 100_000,
+        working_directory="/testbed",
+        environment={"FRUIT": "fig"},
+    )
+    assert result.output == b"in" * 100_000 + b"/testbed\nfig /home/agent\n"
+
+
+def test_a_command_past_its_time_out_is_killed_with_its_children_and_keeps_its_output():
+    async def scenario(sandbox):
+        started = time.monotonic()
+        result = await sandbox.run("echo begun; setsid sleep 71 & sleep 72 | cat", timeout=0.3)
+        listing = await sandbox.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        return result, time.monotonic() - started, listing.output
+
+    result, seconds, processes = inside(scenario)
+    assert (result.exit_code, result.output) == (None, b"begun\n")
+    assert seconds < 5
+    assert b"sleep 7" not in processes
+
+
+def test_a_command_that_leaves_a_background_process_returns_at_once():
+    started = time.monotonic()
+    assert run("sleep 20 & echo started").output == b"started\n"
+    assert time.monotonic() - started < 5
+
+
+def test_output_beyond_the_limit_is_cut_and_the_command_goes_on():
+    result = run("head -c 3000000 /dev/zero; exit 3", output_limit=1000)
+    assert (result.exit_code, result.output) == (3, bytes(1000))
+
+
+def test_a_directory_that_is_gone_and_a_command_with_a_zero_byte_are_answers_not_errors():
+    assert run("true", working_directory="/testbed/gone").exit_code == 126
+    assert run("echo \0").exit_code == 126
+    assert run("echo \ud800; exit 4").exit_code == 4
+    assert run("x" * 300_000).exit_code == 126
+
+
+def test_files_are_written_and_read_whole():
+    async def scenario(sandbox):
+        content = os.urandom(3_000_000)
+        await sandbox.write_file("/testbed/a/b/c.bin", content)
+        assert await sandbox.read_file("/testbed/a/b/c.bin") == content
+        await sandbox.write_file("/testbed/a/b/c.bin", b"short")
+        assert await sandbox.read_file("/testbed/a/b/c.bin") == b"short"
+        assert (await sandbox.run("cat a/b/c.bin", working_directory="/testbed")).output == b"short"
+        await sandbox.write_file("/testbed/empty", b"")
+        assert await sandbox.read_file("/testbed/empty") == b""
+
+    inside(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/testbed/gone", FileNotFoundError),
+        ("/testbed", IsADirectoryError),
+        ("/proc/1/environ", PermissionError),
+        ("/testbed/pipe", OSError),
+        ("/dev/zero", OSError),
+        ("relative", OSError),
+        ("/zero\0byte", OSError),
+        ("/testbed/large", OSError),
+    ],
+)
+def test_what_cannot_be_read_is_the_file_systems_error_and_never_waits(path, error):
+    async def scenario(sandbox):
+        await sandbox.run("mkfifo /testbed/pipe; head -c 2000 /dev/zero > /testbed/large")
+        with pytest.raises(error) as caught:
+            await sandbox.read_file(path, limit=1000)
+        assert caught.value.filename == path
+        assert (await sandbox.run("echo on")).output == b"on\n"
+
+    inside(scenario)
+
+
+def test_what_cannot_be_written_is_the_file_systems_error():
+    async def scenario(sandbox):
+        await sandbox.write_file("/testbed/file", b"")
+        for path in (
+            "/usr/bin/new",
+            "/etc/new",
+            "/testbed",
+            "/testbed/file/below",
+            "/proc/self/oom_score_adj",
+        ):
+            with pytest.raises(OSError):
+                await sandbox.write_file(path, b"x")
+
+    inside(scenario)
+
+
+def test_a_terminal_keeps_its_directory_and_variables_and_echoes_nothing():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/testbed")
+        await terminal.write(b"cd /tmp; fruit=fig\n")
+        await terminal.write(b'echo "$PWD $fruit!"; echo END\n')
+        assert await read_until(terminal, b"END\n") == b"/tmp fig!\nEND\n"
+
+    inside(scenario)
+
+
+def test_a_terminal_shows_the_prompt_that_the_caller_chose():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/testbed", environment={"PS1": "<ready>"})
+        assert await read_until(terminal, b"<ready>") == b"<ready>"
+
+    inside(scenario)
+
+
+def test_an_interrupt_ends_the_foreground_command_and_not_the_shell():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(b"echo BEGUN; sleep 60\n")
+        await read_until(terminal, b"BEGUN")
+        await terminal.write(b"\x03")
+        await terminal.write(b"echo ALIVE $?\n")
+        assert b"ALIVE 130" in await read_until(terminal, b"ALIVE 130")
+
+    inside(scenario)
+
+
+def test_an_interrupt_overtakes_input_that_nobody_reads():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(b"echo BEGUN; sleep 60\n")
+        await read_until(terminal, b"BEGUN")
+        await terminal.write(b"ignored\n" * 20_000)
+        await asyncio.sleep(0.1)
+        await terminal.write(b"\x03")
+        await terminal.write(b"echo ALIVE\n")
+        assert b"ALIVE" in await read_until(terminal, b"ALIVE")
+
+    inside(scenario)
+
+
+def test_a_terminal_reads_input_and_its_end():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(b"cat; echo END\n")
+        await terminal.write(b"typed\n\x04")
+        assert await read_until(terminal, b"END\n") == b"typed\nEND\n"
+
+    inside(scenario)
+
+
+def test_a_shell_that_has_exited_reads_as_empty_for_ever():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(b"echo bye; exit\n")
+        assert b"bye\n" in await read_until(terminal, b"never")
+        assert await terminal.read() == b""
+        await terminal.write(b"too late\n")
+        await terminal.close()
+
+    inside(scenario)
+
+
+def test_closing_a_terminal_kills_what_it_started_and_ends_a_pending_read():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(b"sleep 71 & setsid sleep 72 & echo BEGUN\n")
+        await read_until(terminal, b"BEGUN\n")
+        reading = asyncio.ensure_future(terminal.read())
+        await asyncio.sleep(0.05)
+        await terminal.close()
+        await terminal.close()
+        await asyncio.wait_for(reading, 5)
+        return (await sandbox.run("cat /proc/[0-9]*/cmdline")).output
+
+    assert b"sleep" not in inside(scenario)
+
+
+def test_a_flood_of_output_stops_nothing_else():
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(b"yes\n")
+        flood = asyncio.ensure_future(sandbox.run("yes | head -c 8000000"))
+        for number in range(20):
+            await sandbox.write_file("/testbed/file", b"%d" % number)
+            assert await sandbox.read_file("/testbed/file") == b"%d" % number
+        assert len((await flood).output) == 8_000_000
+        for _ in range(50):
+            assert await terminal.read()
+        await terminal.write(b"\x03")
+        await terminal.write(b"echo ALIVE\n")
+        assert b"ALIVE" in await read_until(terminal, b"ALIVE")
+
+    inside(scenario)
+
+
+def test_the_usual_tools_of_a_python_repository_work():
+    async def scenario(sandbox):
+        await sandbox.write_file(
+            "/testbed/test_sum.py",
+            b"import tempfile, threading, unittest, multiprocessing\n"
+            b"class Test(unittest.TestCase):\n"
+            b"    def test(self):\n"
+            b"        tempfile.TemporaryFile().write(b'x')\n"
+            b"        threading.Thread(target=print).start()\n"
+            b"        multiprocessing.Lock()\n"
+            b"        self.assertEqual(multiprocessing.Pool(2).map(abs, [-1, 2]), [1, 2])\n",
+        )
+        result = await sandbox.run("python3 -m unittest -q", working_directory="/testbed")
+        assert result.exit_code == 0, result.output
+        command = (
+            "git init -q . && git add -A && git commit -qm one && echo x >> test_sum.py && git diff --stat"
+        )
+        result = await sandbox.run(f"command -v git || exit 0; {command}", working_directory="/testbed")
+        assert result.exit_code == 0, result.output
+
+    inside(scenario)
+
+
+def test_the_agent_is_the_same_ordinary_user_wherever_it_runs():
+    output = run(
+        "id -u; id -un; whoami; hostname; touch /new 2>&1; python3 -c 'import os; print(os.environ)'"
+    ).output
+    assert output.startswith(b"1000\nagent\nagent\nsandbox\ntouch: ")
+    for name in os.environ:
+        if name.startswith(("PYTEST", "SSH", "VIRTUAL", "SUDO")):
+            assert name.encode() not in output
+
+
+def test_sixty_four_sandboxes_work_at_once():
+    async def one(number):
+        sandbox = BubblewrapSandbox()
+        try:
+            await sandbox.start()
+            return (await sandbox.run(f"echo {number} > /tmp/file; sleep 0.2; cat /tmp/file")).output
+        finally:
+            await sandbox.stop()
+
+    async def all_of_them():
+        return await asyncio.gather(*(one(number) for number in range(64)))
+
+    assert asyncio.run(all_of_them()) == [b"%d\n" % number for number in range(64)]
+
+
+def test_start_and_stop_leave_no_process_and_no_open_descriptor():
+    def open_descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    async def scenario():
+        await one()
+        before = open_descriptors()
+        for _ in range(5):
+            await one()
+        return before, open_descriptors()
+
+    async def one():
+        sandbox = BubblewrapSandbox()
+        await sandbox.stop()
+        await sandbox.start()
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(b"sleep 4321\n")
+        await sandbox.stop()
+        await sandbox.stop()
+        with pytest.raises(SandboxError):
+            await sandbox.run("true")
+        with pytest.raises(SandboxError):
+            await terminal.read()
+
+    before, after = asyncio.run(scenario())
+    assert after == before
+
+
+def test_a_command_whose_caller_is_cancelled_is_killed():
+    async def scenario(sandbox):
+        running = asyncio.ensure_future(sandbox.run("sleep 4321"))
+        await asyncio.sleep(0.1)
+        running.cancel()
+        await asyncio.sleep(0.2)
+        return (await sandbox.run("cat /proc/[0-9]*/cmdline")).output
+
+    assert b"4321" not in inside(scenario)
+
+
+def test_the_wall_time_ends_the_sandbox_and_says_so():
+    async def scenario(sandbox):
+        with pytest.raises(SandboxLimitExceeded) as caught:
+            await sandbox.run("sleep 60")
+        assert caught.value.limit == "wall_seconds"
+        with pytest.raises(SandboxLimitExceeded):
+            await sandbox.read_file("/etc/passwd")
+
+    inside(scenario, Limits(wall_seconds=0.4))
+
+
+def test_a_sandbox_that_dies_from_outside_is_an_infrastructure_failure():
+    async def scenario(sandbox):
+        running = asyncio.ensure_future(sandbox.run("sleep 60"))
+        await asyncio.sleep(0.1)
+        sandbox._process.kill()
+        with pytest.raises(SandboxError) as caught:
+            await running
+        assert not isinstance(caught.value, SandboxLimitExceeded)
+
+    inside(scenario)
+
+
+def test_an_interpreter_outside_the_system_directories_supervises_as_well():
+    prefix = os.path.realpath(sys.base_prefix)
+    executable = f"{prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    interpreter = Interpreter(executable=executable, prefix=None if prefix.startswith("/usr") else prefix)
+    sandbox = BubblewrapSandbox(interpreter=interpreter)
+    assert inside(lambda sandbox: sandbox.run("echo yes"), sandbox=sandbox).output == b"yes\n"
+
+
+def test_an_interpreter_that_is_not_there_is_said_at_the_start():
+    async def scenario():
+        with pytest.raises(SandboxError):
+            await BubblewrapSandbox(interpreter=Interpreter(executable="/usr/bin/no-python")).start()
+
+    asyncio.run(scenario())
+
+
+def test_the_preflight_names_the_package_that_is_missing(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(MissingDependencyError, match="apt-get install bubblewrap"):
+        check_sandbox(SandboxSettings())
+    check_sandbox(SandboxSettings(kind="none"))
+
+
+def test_the_preflight_says_what_bwrap_says_when_namespaces_are_denied(monkeypatch, tmp_path):
+    program = tmp_path / "bwrap"
+    program.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(MissingDependencyError, match="setting up uid map: Permission denied"):
+        check_sandbox(SandboxSettings())
+
+
+def test_unsandboxed_is_chosen_by_name_and_cleans_up():
+    async def scenario(sandbox):
+        await sandbox.write_file("/testbed/file", b"here")
+        assert await sandbox.read_file("/testbed/file") == b"here"
+        assert (await sandbox.run("cat file", working_directory="/testbed")).output == b"here"
+        terminal = await sandbox.open_terminal(working_directory="/testbed")
+        await terminal.write(b"(setsid sleep 4329 &) ; echo DONE\n")
+        await read_until(terminal, b"DONE\n")
+        return sandbox.root
+
+    root = inside(scenario, sandbox=make_sandbox(SandboxSettings(kind="none")))
+    assert not Path(root).exists()
+    assert b"4329" not in subprocess.run(["ps", "-eo", "args"], capture_output=True).stdout
