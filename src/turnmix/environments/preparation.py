@@ -16,7 +16,7 @@ GIT_REPOSITORY = """git init -q -b main \
 
 
 async def lay_files(task: Task, sandbox: Sandbox, *, afterwards: str = "") -> None:
-    """Make the working directory with the task's files in it, then run the shell command `afterwards` there.
+    """Lay the task's files into the working directory, then run the shell command `afterwards` there.
 
     `functools.partial(lay_files, afterwards=GIT_REPOSITORY)` makes it a git repository with one commit.
 
@@ -24,14 +24,15 @@ async def lay_files(task: Task, sandbox: Sandbox, *, afterwards: str = "") -> No
         SandboxError: a file could not be written or `afterwards` failed.
     """
     directories = {posixpath.dirname(path) for path in task.files}
-    root = shlex.quote(task.working_directory)
-    script = ["set -e", f"mkdir -p -- {root}", f"cd -- {root}"]
+    script = ["set -e"]
     if directories - {""}:
         script.append(f"mkdir -p -- {' '.join(map(shlex.quote, sorted(directories - {''})))}")
     script += [f"printf %s {shlex.quote(text)} > {shlex.quote(path)}" for path, text in task.files.items()]
     script.append(afterwards)
     # By standard input, because one argument of a process holds no more than 128 KiB.
-    result = await sandbox.run("exec /bin/sh -s", stdin=encode("\n".join(script)))
+    result = await sandbox.run(
+        "exec /bin/sh -s", working_directory=task.working_directory, stdin=encode("\n".join(script))
+    )
     if result.exit_code != 0:
         output = decode(result.output[-500:])
         raise SandboxError(f"preparing task {task.id}: exit code {result.exit_code}, {output!r}")

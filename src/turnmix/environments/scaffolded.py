@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from turnmix.core.message import Message
@@ -121,7 +121,8 @@ class ScaffoldedEnvironment:
 
 def _written(action: Action) -> int:
     """Characters of an action, its calls' arguments roughly."""
-    arguments = (value for call in action.message.tool_calls for value in call.arguments.values())
-    return len(action.message.content) + sum(
-        len(value) if isinstance(value, str) else 8 for value in arguments
-    )
+    characters = len(action.message.content)
+    for call in action.message.tool_calls:
+        values = call.arguments.values() if isinstance(call.arguments, Mapping) else ()
+        characters += sum(len(value) if isinstance(value, str) else 8 for value in values)
+    return characters

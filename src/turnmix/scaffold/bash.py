@@ -12,7 +12,7 @@ from typing import Any
 from turnmix.core.message import ToolSpecification
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.observation import clean_terminal_output, encode, error, printable, truncate
-from turnmix.scaffold.shell import COMMAND_FILE, MARKER, Outcome, Shell, ShellReport, open_shell
+from turnmix.scaffold.shell import MARKER, Outcome, Shell, ShellReport, open_shell
 
 KEYS = {"C-c": b"\x03", "C-d": b"\x04", "C-z": b"\x1a"}
 INTERRUPT_SECONDS = 1.0
@@ -94,10 +94,7 @@ class BashTool:
         if self._is_running and not is_empty:
             await self._shell.send(KEYS.get(command.strip()) or encode(command.rstrip("\n") + "\n"))
         elif not self._is_running:
-            try:
-                await self._shell.start(encode(command))
-            except OSError as failure:
-                return error(f"The command was not run: {failure.strerror} ({COMMAND_FILE}).")
+            await self._shell.start(encode(command))
             self._is_running = True
         return await self._wait(self._shell, timeout)
 
@@ -139,7 +136,11 @@ class BashTool:
     async def _open(self) -> Shell | None:
         # Bytes: a character takes at most four, and escape sequences take some more.
         limit = 4 * self._max_characters
-        return await open_shell(self._sandbox, working_directory=self._working_directory, output_limit=limit)
+        for directory in (self._working_directory, "/"):  # the agent may have removed the first
+            shell = await open_shell(self._sandbox, working_directory=directory, output_limit=limit)
+            if shell is not None:
+                return shell
+        return None
 
     def _shown(self, report: ShellReport) -> str:
         head, tail = (report.head, report.tail) if report.left_out else (report.head + report.tail, b"")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.observation import error, printable
 
 _LIMIT = 1 << 20
-_SCRIPT = """cd -- {path} || exit 1
-for entry in * */*; do
+_SCRIPT = """for entry in * */*; do
   if [ -d "$entry" ] && [ ! -L "$entry" ]; then printf '%s/\\000' "$entry"
   elif [ -e "$entry" ] || [ -L "$entry" ]; then printf '%s\\000' "$entry"; fi
 done"""
@@ -21,7 +18,7 @@ async def list_directory(sandbox: Sandbox, path: str) -> str:
     Raises:
         SandboxError: the sandbox failed.
     """
-    result = await sandbox.run(_SCRIPT.format(path=shlex.quote(path)), output_limit=_LIMIT)
+    result = await sandbox.run(_SCRIPT, working_directory=path, output_limit=_LIMIT)
     if result.exit_code is None:
         return error(f"Listing {path} took too long.")
     entries = sorted(

@@ -96,9 +96,7 @@ class EditorTool:
         first, last = view_range if len(view_range) == 2 else (0, 0)
         last = len(lines) if last == -1 else last
         if not 1 <= first <= len(lines) or last < first:
-            return error(
-                f"Argument `view_range` must be [first, last] with 1 <= first <= last <= {len(lines)}, or -1."
-            )
+            return error(f"Argument `view_range` must be [first, last], lines from 1 to {len(lines)}.")
         return self._capped(_numbered(lines, first, min(last, len(lines))))
 
     async def _create(self, path: str, arguments: Mapping[str, Any]) -> str:
@@ -125,14 +123,10 @@ class EditorTool:
             return error("Arguments `old_str` and `new_str` are the same: nothing to do.")
         count = text.count(old)
         if count == 0:
-            return error(
-                f"`old_str` was not found in {path}. It must match the file exactly, with its white space."
-            )
+            return error(f"`old_str` was not found in {path}. It must match exactly, with all white space.")
         if count > 1:
             shown = ", ".join(map(str, _match_lines(text, old)))
-            return error(
-                f"`old_str` was found {count} times in {path}, at lines {shown}. Add lines around it."
-            )
+            return error(f"`old_str` occurs {count} times in {path}, at lines {shown}. Add lines around it.")
         first = text.count("\n", 0, text.index(old)) + 1
         changed = text.replace(old, new, 1)
         return await self._edited(path, content, changed, first=first, last=first + new.count("\n"))

@@ -25,9 +25,9 @@ _LONGEST_PROMPT = 8192
 _GLANCE_SECONDS = 0.01
 _DISCARD_READS = 16
 
-COMMAND_FILE = "/tmp/.turnmix-command"
-_TYPED_LIMIT = 1024
-"""Bytes; terminals cut lines at 4096. Longer commands, and those a terminal would change, go by a file."""
+_LINE_BYTES = 512
+"""Of a typed line before quoting, which may make it four times as long; terminals cut lines at 4096."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 
 ENVIRONMENT = {
     "PS1": PROMPT,
@@ -91,9 +91,8 @@ class BoundedOutput:
 class Shell:
     """One terminal with a shell at its prompt, or with one command running. Made by `open_shell`."""
 
-    def __init__(self, *, sandbox: Sandbox, terminal: Terminal, output_limit: int) -> None:
+    def __init__(self, *, terminal: Terminal, output_limit: int) -> None:
         self.directory = ""
-        self._sandbox = sandbox
         self._terminal = terminal
         self._output = BoundedOutput(output_limit)
         self._unread = b""
@@ -102,16 +101,14 @@ class Shell:
         self._ending: Outcome | None = None
 
     async def start(self, command: bytes) -> None:
-        """Begin a command; the one before must have finished. Raises OSError: nothing was begun."""
-        quoted = b"'" + command.replace(b"'", b"'\\''") + b"'"
-        if len(quoted) > _TYPED_LIMIT or re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", command):
-            await self._sandbox.write_file(COMMAND_FILE, command)
-            quoted = b'"$(cat ' + COMMAND_FILE.encode() + b')"'
+        """Begin a command; the one before must have finished."""
         await self._discard_prompts()
         # `command` keeps a syntax error from ending a shell. The prompt is set before, so that an interrupt,
         # which drops the rest of the line, is reported; and after, because the command may have changed it.
         after = PROMPT.replace("$PWD", "\\$PWD").encode()
-        await self.send(b"PS1='%b'; command eval %b; PS1=\"%b\"\n" % (PROMPT.encode(), quoted, after))
+        await self.send(
+            b"PS1='%b'; command eval %b; PS1=\"%b\"\n" % (PROMPT.encode(), _typed(command), after)
+        )
 
     async def send(self, keys: bytes) -> None:
         """Type to the running command."""
@@ -196,12 +193,33 @@ async def open_shell(
         SandboxError: the sandbox itself failed.
     """
     terminal = await sandbox.open_terminal(working_directory=working_directory, environment=ENVIRONMENT)
-    shell = Shell(sandbox=sandbox, terminal=terminal, output_limit=output_limit)
+    shell = Shell(terminal=terminal, output_limit=output_limit)
     report = await shell.wait(quiet_seconds=None, total_seconds=timeout)
     if report.outcome is Outcome.finished:
         return shell
     await shell.close()
     return None
+
+
+def _typed(command: bytes) -> bytes:
+    r"""`command` as one word that can be typed at any terminal, whatever bytes but NUL are in it.
+
+    >>> print(_typed(b"echo 'hi' there").decode())
+    'echo '\''hi'\'' there'
+    >>> print(_typed(b"echo \\ \x03").decode())
+    "$(printf %b 'echo \\ \0003')"
+    """
+    if not _CONTROL.search(command):
+        return _quoted(command)
+    # What the terminal would take for a key travels as an escape sequence.
+    escaped = _CONTROL.sub(lambda match: b"\\0%03o" % ord(match[0]), command.replace(b"\\", b"\\\\"))
+    return b'"$(printf %b ' + _quoted(escaped) + b')"'
+
+
+def _quoted(text: bytes) -> bytes:
+    """`text` as one shell word, in short lines: an escaped newline between two quoted parts joins them."""
+    pieces = (text[start : start + _LINE_BYTES] for start in range(0, len(text), _LINE_BYTES))
+    return b"\\\n".join(b"'" + piece.replace(b"'", b"'\\''") + b"'" for piece in pieces)
 
 
 def _possible_prompt(data: bytes) -> int:

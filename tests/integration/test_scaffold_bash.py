@@ -1,0 +1,235 @@
+"""`execute_bash` in a real sandbox, with a real shell on a real terminal."""
+
+import pytest
+from scaffold_in_sandbox import in_world, needs_sandbox
+
+from turnmix.sandboxes.sandbox import Limits
+
+pytestmark = needs_sandbox
+FOOTER = "[Current working directory: {}]\n[Command finished with exit code {}]"
+
+
+def ended(output: str = "", *, directory: str = "/testbed", code: int = 0) -> str:
+    return output + FOOTER.format(directory, code)
+
+
+def test_output_directory_and_exit_code_are_reported():
+    async def test(world):
+        assert await world.bash("echo hi; echo err >&2") == ended("hi\nerr\n")
+        assert await world.bash("(exit 7)") == ended(code=7)
+        assert await world.bash("printf 'no newline'") == ended("no newline\n")
+        assert await world.bash("true") == ended()
+
+    in_world(test)
+
+
+def test_directory_variables_and_functions_last():
+    async def test(world):
+        assert await world.bash("cd /tmp; X=1; f() { echo f$X; }") == ended(directory="/tmp")
+        assert await world.bash("f") == ended("f1\n", directory="/tmp")
+
+    in_world(test)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("cat <<'EOF'\n$a 'b' \"c\"\nEOF", "$a 'b' \"c\"\n"),
+        ("for i in 1 2\ndo echo $i\ndone", "1\n2\n"),
+        ("echo 'it'\"'\"'s' !! `echo back` $((1+1)) \\\\", "it's !! back 2 \\\n"),
+        ("printf '%s\\n' a\tb # comment", "a\nb\n"),
+        ("echo " + "x" * 9000 + " | wc -c", "9001\n"),
+        ("echo é", "é\n"),
+        ("PS1='$ '; echo kept", "kept\n"),
+        ("set -u; echo $PWD; set +u", "/testbed\n"),
+        ("env | grep ^PS1", ""),
+    ],
+)
+def test_a_command_of_any_shape_runs_as_written(command, expected):
+    async def test(world):
+        assert await world.bash(command) == ended(expected)
+
+    in_world(test)
+
+
+def test_a_syntax_error_is_told_and_the_shell_lives_on():
+    async def test(world):
+        await world.bash("X=kept")
+        observation = await world.bash("if true; then")
+        assert "syntax error" in observation
+        assert observation.endswith("exit code 2]")
+        assert await world.bash("echo $X") == ended("kept\n")
+
+    in_world(test)
+
+
+def test_a_command_that_prints_nothing_is_reported_as_running_and_takes_input():
+    async def test(world):
+        observation = await world.bash("read line; echo got $line")
+        assert "still running" in observation
+        assert (await world.bash("ls")).startswith("ERROR: The previous command is still running")
+        assert await world.bash("word", is_input="true") == ended("got word\n")
+        assert (await world.bash("word", is_input="true")).startswith("ERROR: No command is running")
+        assert (await world.bash("")).startswith("ERROR: No command is running")
+
+    in_world(test, no_output_seconds=0.2)
+
+
+def test_a_question_without_a_newline_is_shown_while_it_waits():
+    async def test(world):
+        assert (await world.bash("read -p 'Password: ' word")).startswith("Password: \n")
+        assert await world.bash("C-c", is_input="true") == ended("\n", code=130)
+
+    in_world(test, no_output_seconds=0.2)
+
+
+def test_a_program_that_reads_all_its_input_cannot_swallow_the_report():
+    async def test(world):
+        assert "still running" in await world.bash("cat")
+        assert "still running" in await world.bash("text", is_input="true")
+        assert await world.bash("C-d", is_input="true") == ended()
+
+    in_world(test, no_output_seconds=0.2)
+
+
+def test_a_stopped_program_can_be_continued():
+    async def test(world):
+        assert "still running" in await world.bash("cat; echo after")
+        assert "exit code" in await world.bash("C-z", is_input="true")
+        assert "still running" in await world.bash("fg")
+        assert (await world.bash("word", is_input="true")).startswith("word\n")
+        assert "exit code 0]" in await world.bash("C-d", is_input="true")
+
+    in_world(test, no_output_seconds=0.2)
+
+
+def test_an_empty_command_asks_for_further_output():
+    async def test(world):
+        assert "still running" in await world.bash("sleep 0.5; echo done")
+        assert await world.bash("") == ended("done\n")
+
+    in_world(test, no_output_seconds=0.3)
+
+
+def test_a_command_that_ended_meanwhile_is_told_before_the_next():
+    async def test(world):
+        assert "still running" in await world.bash("sleep 0.3; echo late")
+        await world.sandbox.run("sleep 0.4")
+        assert await world.bash("echo next") == (
+            f"[The previous command has ended.]\n{ended('late' + chr(10))}\n{ended('next' + chr(10))}"
+        )
+
+    in_world(test, no_output_seconds=0.1)
+
+
+def test_a_command_over_its_time_is_interrupted_and_the_shell_lives_on():
+    async def test(world):
+        await world.bash("X=kept")
+        observation = await world.bash("echo begun; sleep 30", timeout="0.3")
+        assert observation == "begun\n\n[Current working directory: /testbed]\n[Stopped after 0.3 seconds.]"
+        assert await world.bash("echo $X") == ended("kept\n")
+
+    in_world(test)
+
+
+def test_a_command_that_ignores_interrupts_loses_its_shell():
+    async def test(world):
+        observation = await world.bash("trap '' INT; while :; do :; done", timeout=0.3)
+        assert "did not react to C-c. A new shell was opened." in observation
+        assert await world.bash("pwd") == ended("/testbed\n")
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("command", ["exit 3", "kill -9 $$", "exec true", "set -e; false"])
+def test_a_shell_that_ends_is_replaced_and_the_agent_is_told(command):
+    async def test(world):
+        await world.bash("cd /tmp")
+        assert (await world.bash(command)).endswith("[The shell has ended. A new shell was opened.]")
+        assert await world.bash("pwd") == ended("/testbed\n")
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("start", ["bash --norc", "sh", "exec sh"])
+def test_a_shell_inside_the_shell_works_as_a_shell(start):
+    async def test(world):
+        assert "exit code" in await world.bash(start)
+        assert await world.bash("echo hi\nfalse") == ended("hi\n", code=1)
+        assert "syntax error" in (await world.bash("if")).lower()
+        assert await world.bash("cd /tmp") == ended(directory="/tmp")
+
+    in_world(test)
+
+
+def test_a_flood_is_cut_in_the_middle():
+    async def test(world):
+        observation = await world.bash("seq 1 2000000")
+        assert observation.startswith("1\n2\n3\n")
+        assert observation.endswith("1999999\n2000000\n" + ended())
+        assert len(observation) < 30_200
+        assert "characters left out ...]" in observation
+
+    in_world(test)
+
+
+def test_an_endless_flood_is_stopped():
+    async def test(world):
+        observation = await world.bash("yes", timeout=0.5)
+        assert "[Stopped after 0.5 seconds.]" in observation
+        assert len(observation) < 60_200
+        assert await world.bash("echo hi") == ended("hi\n")
+
+    in_world(test)
+
+
+def test_background_output_does_not_pass_for_an_ending():
+    async def test(world):
+        await world.bash("(sleep 0.2; echo later) &")
+        observation = await world.bash("sleep 0.4; echo now")
+        assert observation.startswith("later\n")
+        assert observation.endswith(ended("now\n"))
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_bytes_that_a_terminal_would_take_for_keys_reach_the_command(shell):
+    async def test(world):
+        if shell == "sh":
+            await world.bash("exec sh")
+        command = "printf %s '\x01\x03\x04\x15\x1a\x7f\r\\n\\\\\t\n\x1b[0m' | od -An -tx1"
+        # \n and \\ stay two characters each, for printf %s interprets nothing
+        bytes_shown = " 01 03 04 15 1a 7f 0d 5c 6e 5c 5c 09 0a 1b 5b 30\n 6d\n"
+        assert await world.bash(command) == ended(bytes_shown)
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_long_text_of_long_lines_reaches_the_command(shell):
+    async def test(world):
+        if shell == "sh":
+            await world.bash("exec sh")
+        text = ("it's é" * 2000 + "\n") * 20
+        assert await world.bash(f"cat > file <<'END'\n{text}END") == ended()
+        assert await world.sandbox.read_file("/testbed/file") == text.encode()
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "1e9", "NaN", "soon"])
+def test_an_impossible_timeout_is_refused(timeout):
+    async def test(world):
+        assert (await world.bash("echo hi", timeout=timeout)).startswith("ERROR: ")
+
+    in_world(test)
+
+
+def test_a_fork_bomb_leaves_an_agent_that_is_told_so():
+    async def test(world):
+        await world.bash("f() { f | f & }; f", timeout=1)
+        for _ in range(3):
+            assert await world.bash("echo hi", timeout=2)
+
+    in_world(test, limits=Limits(processes=20))
