@@ -27,8 +27,8 @@ from turnmix.training.loss import weighted_cross_entropy
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
 
 ROWS_PER_CPU_PASS = 2048
-"""Small trees share a pass up to here on a CPU: more rows at once leave the cache. Four to five nano trees in one
-pass took 1.1 (busy machine) to 1.6 (quiet) times as long as one by one."""
+"""Small trees share a pass up to here on a CPU: more rows at once leave the cache. Four to five nano trees in
+one pass took 1.1 (busy machine) to 1.6 (quiet) times as long as one by one."""
 
 
 class Renderer(Protocol):
