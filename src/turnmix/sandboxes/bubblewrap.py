@@ -136,7 +136,7 @@ class BubblewrapSandbox(SupervisedSandbox):
         arguments += ["--perms", "1777", "--dir", "/tmp"]
         for directory in (WORKSPACE, HOME):
             arguments += ["--perms", "0755", "--dir", directory]
-        return [*arguments, "--chmod", "0555", "/"]
+        return [*arguments, "--chmod", "0555", "/etc", "--chmod", "0555", "/"]
 
 
 def _size(size: int) -> list[str]:
@@ -151,7 +151,7 @@ def _bubblewrap_sizes_file_systems() -> bool:
 
 
 def _accounts() -> list[tuple[str, bytes]]:
-    return [(f"--perms 0644 --file {{}} /etc/{name}", content.encode()) for name, content in ACCOUNTS.items()]
+    return [(f"--perms 0444 --file {{}} /etc/{name}", content.encode()) for name, content in ACCOUNTS.items()]
 
 
 def _pipe_holding(content: bytes) -> int:

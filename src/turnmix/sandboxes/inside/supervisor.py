@@ -46,6 +46,8 @@ class Supervisor:
         self.children_ended, wake = os.pipe()
         for descriptor in (0, self.children_ended, wake):
             os.set_blocking(descriptor, False)
+        # What process 1 does not handle, others inside cannot send it; Python handles this one.
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         _signal.signal(_signal.SIGCHLD, lambda *_: None)
         _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
