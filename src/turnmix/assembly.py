@@ -6,7 +6,7 @@ In: settings. Out: what they describe, checked for what this machine lacks befor
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from turnmix.config import OracleSettings, Recipe
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
+from turnmix.core.transition import Transition
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.endpoint import EndpointPolicy
@@ -26,7 +27,7 @@ from turnmix.sandboxes.selection import check_sandbox, make_sandbox
 if TYPE_CHECKING:
     from turnmix.policies.local_settings import StudentSettings
     from turnmix.rendering.renderer import Renderer
-    from turnmix.training.learner import Learner
+    from turnmix.training.learner import FitReport, Learner, StepReport
 
 NANO_STUDENT = "nano-student"
 _ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
@@ -84,11 +85,9 @@ class LearningStudent:
     @classmethod
     def load(cls, recipe: Recipe, *, checkpoint: Path | None) -> LearningStudent:
         """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet."""
-        import torch
-
         from turnmix.training.checkpoint import load_student, restore_learner
 
-        torch.set_num_threads(recipe.threads)
+        _prepare_tensor_code(recipe.threads)
         model, tokenizer = load_student(checkpoint or student_location(recipe.student))
         student = cls(model=model, tokenizer=tokenizer, recipe=recipe)
         if checkpoint is not None:
@@ -100,6 +99,16 @@ class LearningStudent:
         from turnmix.policies.local import LocalPolicy
 
         return LocalPolicy(self.learner.model, self.renderer, self._settings, greedy=greedy)
+
+    def learn(
+        self,
+        transitions: Sequence[Transition],
+        *,
+        generator: random.Random,
+        on_step: Callable[[StepReport], None],
+    ) -> FitReport:
+        """Train on `transitions`, as the recipe's learner section says."""
+        return self.learner.fit(transitions, generator=generator, on_step=on_step)
 
     def count_tokens(self, action: Action) -> int:
         """Tokens of an action as the student writes it, whoever acted."""
@@ -114,11 +123,17 @@ class LearningStudent:
 
 def acting_student(settings: StudentSettings, *, location: str, threads: int) -> Policy:
     """A student that only acts, greedily."""
-    import torch
-
     from turnmix.policies.load import load_student
     from turnmix.policies.local import LocalPolicy
 
-    torch.set_num_threads(threads)
+    _prepare_tensor_code(threads)
     model, renderer = load_student(settings, source=location)
     return LocalPolicy(model, renderer, settings, greedy=True)
+
+
+def _prepare_tensor_code(threads: int) -> None:
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(threads)
+    logging.disable_progress_bar()

@@ -11,13 +11,14 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from turnmix.assembly import LearningStudent
 from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.task import Task
-from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.trajectory import Action, StopReason, Trajectory
+from turnmix.core.transition import Transition
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.methods.filters import apply_filter
@@ -30,6 +31,9 @@ from turnmix.rollout.share import teacher_share
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.run_directory import RunDirectory, stage_id
 from turnmix.summary import summary_of
+
+if TYPE_CHECKING:
+    from turnmix.training.learner import FitReport, StepReport
 
 LARGEST_INFRA_SHARE = 0.5
 """A stage in which more than this share of trajectories failed around the agent stops the run."""
@@ -48,6 +52,31 @@ class Progress(Protocol):
         """The stage has finished."""
 
 
+class Student(Protocol):
+    """Who acts and learns."""
+
+    def policy(self, *, greedy: bool) -> Policy:
+        """The student as it now is, acting."""
+        ...
+
+    def learn(
+        self,
+        transitions: Sequence[Transition],
+        *,
+        generator: random.Random,
+        on_step: Callable[[StepReport], None],
+    ) -> FitReport:
+        """Train on `transitions`."""
+        ...
+
+    def count_tokens(self, action: Action) -> int:
+        """Tokens of an action as the student writes it, whoever acted."""
+        ...
+
+    def save(self, checkpoint: Path) -> None:
+        """Write all that a resumed run needs of it: whole or not at all."""
+
+
 class Loop:
     """One run, from wherever its directory stands to its end."""
 
@@ -58,7 +87,7 @@ class Loop:
         run: RunDirectory,
         source: TaskSource,
         teacher: Callable[[], Policy],
-        student: LearningStudent,
+        student: Student,
         progress: Progress,
     ) -> None:
         """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one."""
@@ -152,14 +181,14 @@ class Loop:
         )
         losses: list[float] = []
 
-        def on_step(report: Any) -> None:
+        def on_step(report: StepReport) -> None:
             if not losses:
                 self._progress.begin("train", iteration, total=report.num_steps, done=0)
             losses.append(report.loss)
             self._progress.advance(report.step, f"loss {report.loss:.3f}")
             self._run.clock.tick()
 
-        report = self._student.learner.fit(
+        report = self._student.learn(
             transitions,
             generator=random.Random(derive_seed(self._recipe.seed, "learner", iteration)),
             on_step=on_step,

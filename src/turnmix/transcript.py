@@ -60,7 +60,7 @@ def printable(text: str) -> str:
         character
         if character.isprintable() or character == "\n"
         else character.encode("unicode_escape").decode()
-        for character in text.expandtabs(4).replace("\r\n", "\n")
+        for character in text.expandtabs(4)
     )
 
 
@@ -126,7 +126,8 @@ class _Writer:
             yield from self._wrapped("problem", f"malformed: {action.parse_error}", indent)
 
     def _folded(self, part: Part, text: str, indent: str) -> Iterator[Line]:
-        lines = text.strip("\n").split("\n") if text.strip("\n") else []
+        text = text.replace("\r\n", "\n").strip("\n")
+        lines = text.split("\n") if text else []
         hidden = len(lines) - self.longest
         # Hiding one line would take one line.
         shown = lines if hidden <= 1 else lines[: self.longest // 2]

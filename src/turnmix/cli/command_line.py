@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"turnmix: {error}", file=sys.stderr)
         return MISTAKEN
     except TurnMixError as error:
-        print(f"turnmix: failed: {error}", file=sys.stderr)
+        print(f"turnmix: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("turnmix: stopped", file=sys.stderr)

@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
+from turnmix.assembly import LearningStudent, check_machine, make_source, teacher_opener
 from turnmix.cli.console import make_console, make_progress
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError, TurnMixError, UserError
 from turnmix.report import duration_text, summary_table
-from turnmix.store.run_directory import RunDirectory
+from turnmix.store.run_directory import RunDirectory, check_is_free
 
 
 def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: bool) -> None:
@@ -38,29 +39,29 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
     if is_dry:
         print(recipe_yaml(recipe), end="")
         return
-    from turnmix.assembly import check_machine
-
     check_machine(recipe)
     if resume is not None:
-        directory = RunDirectory.resume(Path(resume))
-    else:
-        path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
-        directory = RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))
-    with closing(directory), _stop_on_signals(directory.path):
-        _train(recipe, directory)
+        with closing(RunDirectory.resume(Path(resume))) as directory:
+            iteration = directory.last_checkpoint()
+            checkpoint = directory.checkpoint(iteration) if iteration else None
+            _train(recipe, directory, LearningStudent.load(recipe, checkpoint=checkpoint))
+        return
+    path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
+    check_is_free(path)
+    # A student that cannot be loaded leaves no directory behind.
+    student = LearningStudent.load(recipe, checkpoint=None)
+    with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))) as directory:
+        _train(recipe, directory, student)
 
 
-def _train(recipe: Recipe, run: RunDirectory) -> None:
-    from turnmix.assembly import LearningStudent, make_source, teacher_opener
+def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent) -> None:
     from turnmix.loop import Loop
 
     console = make_console()
     for change in run.changed_versions():
         console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
-    iteration = run.last_checkpoint()
-    student = LearningStudent.load(recipe, checkpoint=run.checkpoint(iteration) if iteration else None)
     source = make_source(recipe)
-    with make_progress(console, seconds=run.clock.stage_seconds) as progress:
+    with _stop_on_signals(run.path), make_progress(console, seconds=run.clock.stage_seconds) as progress:
         loop = Loop(
             recipe,
             run=run,

@@ -48,13 +48,13 @@ class RunDirectory:
         Raises:
             UserError: something is there already, or the directory cannot be made.
         """
+        check_is_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _check_is_free(path)
         except OSError as error:
             raise UserError(f"run directory {path}: {error.strerror}: name another with --run") from error
         lock = _locked(path)
-        _check_is_free(path)
+        check_is_free(path)
         write_atomically(path / "versions.json", json.dumps(versions(), indent=2) + "\n")
         write_atomically(path / RECIPE, recipe_yaml)
         return cls(path, lock=lock)
@@ -130,7 +130,10 @@ def stage_id(stage: str, iteration: int) -> str:
     return f"{stage}-{iteration:03d}"
 
 
-def _check_is_free(path: Path) -> None:
+def check_is_free(path: Path) -> None:
+    """Raise UserError when a run cannot begin in this directory, because it holds one or something else."""
+    if not path.is_dir():
+        return
     # A run killed before its recipe was written has no more than this, and is begun anew.
     taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, "versions.json"})
     taken = [name for name in taken if not name.endswith(".partial")]

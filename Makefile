@@ -1,0 +1,36 @@
+# make demo     train the embedded student with DAgger; the run lies in runs/demo
+# make test     lint, types and all tests
+# make student  make the embedded student's base checkpoint again, from nothing
+# make venv     the environment alone
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/demo
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint student venv bubblewrap
+.DEFAULT_GOAL := demo
+
+demo: venv bubblewrap
+	@RUN="$(RUN)" BIN="$(BIN)" sh scripts/demo.sh
+
+test: venv bubblewrap lint
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+student: venv
+	$(BIN)/python -m turnmix.nano.pretrain
+
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml scripts/make_venv.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/make_venv.sh
+	@touch $@
+
+bubblewrap:
+	@command -v bwrap >/dev/null || sh scripts/apt_install.sh bubblewrap

@@ -1,0 +1,106 @@
+"""A run killed at twenty random moments and resumed ends as one that was never interrupted."""
+
+import json
+import multiprocessing
+import os
+import random
+import time
+
+import pytest
+
+RECIPE = """\
+method: dagger
+iterations: 2
+tasks: {train: 40, holdout: 8}
+student: {model: nano-student, cohort_size: 2, max_new_tokens: 24}
+scaffold: {max_turns: 5}
+mixture: {decay: 0.5, floor: 0.5}
+rollouts: {tasks_per_iteration: 4, concurrency: 4}
+data: {filter: all}
+learner: {learning_rate: 1.0e-3, epochs: 1, batch_size: 2}
+evaluation: {tasks: 2, base: false}
+"""
+KILLS = 20
+
+
+def train(arguments, output):
+    """In a process of its own, with tensor code loaded already by the fork server."""
+    from turnmix.cli import main
+
+    with open(output, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    raise SystemExit(main(arguments))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("resume")
+    recipe = directory / "tiny.yaml"
+    recipe.write_text(RECIPE)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch", "transformers.models.qwen3.modeling_qwen3", "turnmix.training.checkpoint", "turnmix.loop"]
+    )
+
+    def start_training(run):
+        began = (run / "recipe.yaml").exists()
+        arguments = ["train", "--resume", str(run)] if began else ["train", str(recipe), "--run", str(run)]
+        process = context.Process(target=train, args=(arguments, str(run) + ".log"))
+        process.start()
+        return process
+
+    return start_training
+
+
+def trajectories(path):
+    """What happened, by id; wall-clock seconds aside."""
+    found = {}
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        for turn in record["turns"]:
+            del turn["seconds"]
+        assert record["id"] not in found, f"{record['id']} is there twice"
+        found[record["id"]] = record
+    return found
+
+
+def outcome(run):
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["wall_seconds"]
+    for row in summary["iterations"]:
+        del row["seconds"]
+    weights = {path.parent.name: path.read_bytes() for path in run.glob("checkpoints/*/model.safetensors")}
+    logs = [trajectories(run / name) for name in ("trajectories.jsonl", "evaluations.jsonl")]
+    return summary, weights, logs
+
+
+def test_a_run_killed_at_twenty_random_moments_and_resumed_ends_as_if_never_interrupted(start, tmp_path):
+    whole = tmp_path / "whole"
+    start(tmp_path / "warm-up").join()
+    began = time.monotonic()
+    process = start(whole)
+    process.join()
+    duration = time.monotonic() - began
+    assert process.exitcode == 0, (tmp_path / "whole.log").read_text()
+    expected = outcome(whole)
+    assert expected[0]["is_complete"]
+    assert len(expected[1]) == 2
+
+    generator = random.Random(20)
+    kills = completed = 0
+    while kills < KILLS or not completed:
+        run = tmp_path / f"killed-{completed}"
+        process = start(run)
+        # Longer than any one stage may take, so that the run gets on between kills.
+        process.join(generator.uniform(0, 0.6 * duration) if kills < KILLS else None)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            kills += 1
+            continue
+        assert process.exitcode == 0, (tmp_path / f"{run.name}.log").read_text()
+        assert outcome(run) == expected
+        completed += 1
+    assert kills == KILLS

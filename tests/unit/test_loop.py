@@ -1,0 +1,177 @@
+"""The loop over a world without sandboxes, and a student that learns by heart."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from turnmix.config import Recipe
+from turnmix.core.errors import InfrastructureError, TeacherError
+from turnmix.environments.counting import CountingSource
+from turnmix.loop import Loop, sampled_tasks
+from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.store.run_directory import RunDirectory
+from turnmix.training.learner_settings import LearnerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """The counts that a fit reports."""
+
+    transitions: int
+    label_tokens: int = 0
+    dropped_too_long: int = 0
+    tree_tokens: int = 0
+    separate_tokens: int = 0
+    first_epoch_loss: float | None = None
+    last_epoch_loss: float | None = None
+
+
+@dataclass(kw_only=True)
+class MemorisingStudent:
+    """Does what it was taught in a conversation of the same length; finishes where it was taught nothing."""
+
+    memory: dict = field(default_factory=dict)
+    fits: list = field(default_factory=list)
+
+    def policy(self, *, greedy):
+        def script(episode, state):
+            return self.memory.get(len(state.messages), call_action("finish"))
+
+        return ScriptedPolicy("student", script)
+
+    def learn(self, transitions, *, generator, on_step):
+        self.fits.append([(each.trajectory_id, len(each.state.messages)) for each in transitions])
+        self.memory.update({len(each.state.messages): each.target for each in transitions})
+        return Learned(transitions=len(transitions))
+
+    def count_tokens(self, action):
+        return 1
+
+    def save(self, checkpoint: Path):
+        checkpoint.mkdir(parents=True)
+
+
+def teach(episode, state):
+    goal = int(episode.task.problem_statement.split(",")[0].split()[-1])
+    reached = sum(message.role == "assistant" for message in state.messages)
+    return call_action("add", amount=1) if reached < goal else call_action("finish")
+
+
+class Silent:
+    def begin(self, stage, iteration, *, total, done): ...
+    def advance(self, done, note): ...
+    def end(self, stage, iteration, figures): ...
+
+
+def recipe(**changes):
+    return Recipe.model_validate(
+        {
+            "method": "dagger",
+            "iterations": 2,
+            "student": {"cohort_size": 4},
+            "rollouts": {"tasks_per_iteration": 8, "attempts": 1},
+            "evaluation": {"tasks": 5},
+            "learner": LearnerSettings(),
+            **changes,
+        }
+    )
+
+
+def loop(path, *, teacher=teach, student=None, is_resumed=False, **changes):
+    made = recipe(**changes)
+    run = RunDirectory.resume(path) if is_resumed else RunDirectory.create(path, recipe_yaml="")
+    return Loop(
+        made,
+        run=run,
+        source=CountingSource(),
+        teacher=lambda: ScriptedPolicy("teacher", teacher),
+        student=student or MemorisingStudent(),
+        progress=Silent(),
+    ), run
+
+
+def test_a_run_leaves_its_summary_and_every_trajectory(tmp_path):
+    training, run = loop(tmp_path / "run")
+    summary = training.run()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+    assert (summary["method"], summary["seed"], summary["is_complete"]) == ("dagger", 0, True)
+    assert (summary["base"]["resolved"], summary["base"]["n"]) == (0, 5)
+    first, second = summary["iterations"]
+    assert (first["iteration"], first["beta"], first["realised_beta"], first["rollouts"]) == (1, 1.0, 1.0, 8)
+    assert (first["resolved"], first["infra_errors"]) == (8, 0)
+    assert (second["beta"], second["eval"]["n"]) == (0.8, 5)
+    assert set(first["seconds"]) == {"rollout", "train", "evaluate"}
+    assert len(run.trajectories) == 16
+    assert len(run.evaluations) == 15
+    assert run.last_checkpoint() == 2
+
+
+def test_data_are_taught_in_the_order_of_plans_and_aggregate_takes_all_iterations(tmp_path):
+    student = MemorisingStudent()
+    loop(tmp_path / "fresh", student=student)[0].run()
+    for number, fit in enumerate(student.fits, 1):
+        assert [name for name, _ in fit] == sorted(name for name, _ in fit)
+        assert {name[:4] for name, _ in fit} == {f"i00{number}"}
+    student = MemorisingStudent()
+    loop(tmp_path / "all", student=student, data={"dataset": "aggregate", "filter": "all"})[0].run()
+    assert {name[:4] for name, _ in student.fits[1]} == {"i001", "i002"}
+
+
+def test_a_finished_run_does_nothing_more(tmp_path):
+    training, run = loop(tmp_path / "run")
+    training.run()
+    run.close()
+    before = (tmp_path / "run" / "trajectories.jsonl").read_bytes()
+    student = MemorisingStudent()
+    again, _ = loop(tmp_path / "run", student=student, is_resumed=True)
+    again.run()
+    assert student.fits == []
+    assert (tmp_path / "run" / "trajectories.jsonl").read_bytes() == before
+
+
+def test_an_outage_stops_the_run_and_a_resumed_one_tries_those_trajectories_again(tmp_path):
+    def unreachable(episode, state):
+        raise TeacherError("no route")
+
+    training, run = loop(tmp_path / "run", teacher=unreachable)
+    with pytest.raises(InfrastructureError, match=r"8 of 8 trajectories failed .* no route"):
+        training.run()
+    assert len(run.trajectories) == 0
+    run.close()
+    summary = loop(tmp_path / "run", is_resumed=True)[0].run()
+    assert summary["iterations"][0]["infra_errors"] == 0
+
+
+def test_few_infra_errors_are_stored_counted_and_not_taught(tmp_path):
+    def sometimes_unreachable(episode, state):
+        if episode.trajectory_id.endswith("3"):
+            raise TeacherError("no route")
+        return teach(episode, state)
+
+    student = MemorisingStudent()
+    training, run = loop(tmp_path / "run", teacher=sometimes_unreachable, student=student)
+    summary = training.run()
+    first = summary["iterations"][0]
+    assert (first["rollouts"], first["infra_errors"], first["resolved"], first["kept"]) == (8, 1, 7, 7)
+    assert "i001-00003" in run.trajectories
+    assert "i001-00003" not in {name for name, _ in student.fits[0]}
+
+
+def test_evaluation_is_as_rare_as_asked_but_never_left_out_at_the_end(tmp_path):
+    evaluation = {"tasks": 2, "every": 2, "base": False}
+    summary = loop(tmp_path / "run", evaluation=evaluation, iterations=3)[0].run()
+    assert summary["base"] is None
+    assert [row["eval"] is not None for row in summary["iterations"]] == [False, True, True]
+
+
+def test_no_task_comes_again_before_all_have_come():
+    drawn = [
+        task
+        for iteration in range(1, 6)
+        for task in sampled_tasks(range(10), iteration=iteration, number=4, seed=1)
+    ]
+    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
+    assert drawn[:10] != drawn[10:]
+    assert sampled_tasks(range(10), iteration=1, number=4, seed=2) != drawn[:4]

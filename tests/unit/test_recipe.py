@@ -1,0 +1,157 @@
+"""Recipes: defaults, overrides, and mistakes reported so that they can be mended."""
+
+import subprocess
+import sys
+
+import pytest
+
+from turnmix.config import load_recipe, recipe_yaml
+from turnmix.core.errors import RecipeError
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write_recipe(text, name="one.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    return write_recipe
+
+
+def complaint(path, *overrides):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value)
+
+
+def test_a_method_brings_its_mixture_and_filter(write):
+    path = write("method: sft")
+    assert (load_recipe(path).mixture.kind, load_recipe(path).data.filter) == ("teacher", "resolved")
+    dagger = load_recipe(path, ["method=dagger"])
+    assert (dagger.mixture.kind, dagger.mixture.floor, dagger.data.filter) == ("dagger", 0.6, "submitted")
+
+
+def test_what_is_given_of_a_section_stays_and_the_method_fills_in_the_rest(write):
+    recipe = load_recipe(write("method: dagger\nmixture: {floor: 0.1}\ndata: {dataset: aggregate}"))
+    assert (recipe.mixture.kind, recipe.mixture.decay, recipe.mixture.floor) == ("dagger", 0.2, 0.1)
+    assert (recipe.data.dataset, recipe.data.filter) == ("aggregate", "submitted")
+
+
+def test_overrides_are_dotted_paths_with_yaml_values_and_the_last_one_wins(write):
+    path = write("method: dagger\nlearner: {epochs: 2}")
+    recipe = load_recipe(
+        path, ["learner.epochs=4", "learner.epochs=5", "learner.learning_rate=1e-3", "scaffold.tools=[think]"]
+    )
+    assert (recipe.learner.epochs, recipe.learner.learning_rate) == (5, 0.001)
+    assert recipe.scaffold.tools == ("think",)
+
+
+def test_an_endpoint_makes_the_teacher_an_endpoint(write):
+    recipe = load_recipe(
+        write("method: dagger"), ["teacher.endpoint=http://localhost:1/v1", "teacher.model=m"]
+    )
+    assert recipe.teacher.kind == "endpoint"
+
+
+def test_a_recipe_is_found_by_its_bare_name(write):
+    write("method: sft", "recipes/mine.yaml")
+    assert load_recipe("mine").method == "sft"
+    assert complaint("mime") == (
+        "recipe 'mime' not found, neither as a file nor as recipes/mime.yaml; did you mean 'mine'?"
+    )
+
+
+def test_the_resolved_recipe_reads_back_as_itself(write):
+    recipe = load_recipe(write("method: aggrevate\nmixture: {support: [2, 7]}"))
+    assert load_recipe(write(recipe_yaml(recipe), "resolved.yaml")) == recipe
+
+
+def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
+    path = write("method: dagger\nteacher: {endpoint: 'https://me:hush@host/v1', model: m}")
+    assert load_recipe(path).teacher.endpoint == "https://me:hush@host/v1"
+    assert "hush" not in recipe_yaml(load_recipe(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "method: dager",
+            ["method: 'dager' is not known: use one of sft, dagger, aggrevate; did you mean 'dagger'?"],
+        ),
+        ("seed: 1", ["method: not given: use one of sft, dagger, aggrevate"]),
+        ("method: sft\nsed: 1", ["sed: unknown key; did you mean 'seed'?"]),
+        (
+            "method: sft\nlearner: {learning_rat: 1}",
+            ["learner.learning_rat: unknown key; did you mean 'learning_rate'?"],
+        ),
+        (
+            "method: sft\nscaffold: {prompt: {xyz: 1}}",
+            ["scaffold.prompt.xyz: unknown key; known keys: name, "],
+        ),
+        (
+            "method: sft\nrollouts: {concurrency: 0}\niterations: x",
+            [
+                "iterations: 'x': must be a valid integer",
+                "rollouts.concurrency: 0: must be greater than or equal to 1",
+            ],
+        ),
+        (
+            "method: sft\nteacher: {kind: oracl}",
+            ["teacher.kind: 'oracl' is not known: use one of oracle, endpoint; did you mean 'oracle'?"],
+        ),
+        (
+            "method: sft\nteacher: {kind: oracle, endpoint: 'http://x'}",
+            ["teacher.endpoint: unknown key of this kind; set teacher.kind to endpoint"],
+        ),
+        ("method: sft\nteacher: {endpoint: 'http://x'}", ["teacher.model: not given: add it"]),
+        ("method: sft\nteacher: {endpoint: 'ftp://me:hush@x', model: m}", ["teacher.endpoint: not an http"]),
+        ("method: sft\nmixture: {decay: 1}", ["mixture.decay = 1.0: the teacher mixture has no decay"]),
+        ("method: sft\nstudent: nano", ["student: 'nano': must have keys of its own: model, "]),
+        ("[1, 2]", ["a recipe is a mapping of keys to values, not a list"]),
+        (
+            "method: sft\nseed: 1\nseed: 2",
+            ["not valid YAML at line 3: the key 'seed' is given twice: keep one"],
+        ),
+        ("method: [", ["not valid YAML at line 1"]),
+    ],
+)
+def test_each_mistake_is_one_line_with_file_field_and_fix(write, text, lines):
+    path = write(text)
+    reported = complaint(path).split("\n")
+    assert len(reported) == len(lines)
+    for got, expected in zip(reported, lines, strict=True):
+        assert got.startswith(f"{path}: {expected}")
+        assert "hush" not in got
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("learner", "override 'learner': write it as key=value"),
+        ("seed.x=1", "override 'seed.x=1': seed is 3, which has no keys below it"),
+        ("learner.epoch=1", "learner.epoch: unknown key; did you mean 'epochs'?"),
+        ("learner.epochs=[", "override 'learner.epochs=[': not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_reported_as_a_wrong_recipe_is(write, override, expected):
+    assert expected in complaint(write("method: sft\nseed: 3"), override)
+
+
+def test_every_shipped_recipe_loads(request):
+    recipes = sorted((request.config.rootpath / "recipes").glob("*.yaml"))
+    assert recipes
+    for path in recipes:
+        load_recipe(str(path))
+
+
+def test_reading_a_recipe_imports_no_tensor_code():
+    code = (
+        "import sys, turnmix.config, turnmix.assembly\n"
+        "assert not {'torch', 'transformers', 'httpx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

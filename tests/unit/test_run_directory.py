@@ -1,0 +1,133 @@
+"""The run directory: append-only logs, one writer, atomic files, a clock that goes on."""
+
+import json
+
+import pytest
+from recorded_trajectories import labelled_turn, trajectory
+
+from turnmix.core.errors import UserError
+from turnmix.store.append_log import AppendLog, TrajectoryLog
+from turnmix.store.clock import RunClock
+from turnmix.store.run_directory import RunDirectory, stage_id
+from turnmix.store.versions import git_revision, versions
+
+
+def test_trajectories_come_back_equal_and_in_the_order_of_plans(tmp_path):
+    later = trajectory("i001-00010", labelled_turn("student", "a", "b", tokens=3))
+    earlier = trajectory("i001-00002", labelled_turn("teacher", "\ud800 ü"))
+    log = TrajectoryLog(tmp_path / "log")
+    for each in (later, earlier, trajectory("i002-00000")):
+        assert log.append(each)
+    reopened = TrajectoryLog(tmp_path / "log", is_writable=False)
+    assert reopened.ids_of("i001") == ["i001-00002", "i001-00010"]
+    assert list(reopened.read(reopened.ids_of("i001"))) == [earlier, later]
+    assert next(reopened.read(["i001-00002"])).turns[0].label.message.content == "\ud800 ü"
+
+
+def test_an_id_already_held_is_not_written_again(tmp_path):
+    log = AppendLog(tmp_path / "log")
+    assert log.append_record({"id": "a", "value": 1})
+    assert not log.append_record({"id": "a", "value": 2})
+    log.close()
+    assert not AppendLog(tmp_path / "log").append_record({"id": "a", "value": 3})
+    assert (tmp_path / "log").read_text() == '{"id":"a","value":1}\n'
+
+
+def test_a_whole_line_that_is_no_record_is_named(tmp_path):
+    (tmp_path / "log").write_text('{"id":"a"}\nnonsense\n')
+    with pytest.raises(UserError, match="log, line 2: not a record"):
+        AppendLog(tmp_path / "log")
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="method: sft\n")
+    with pytest.raises(UserError, match="is being written by another process"):
+        RunDirectory.resume(tmp_path / "run")
+    RunDirectory.read(tmp_path / "run").close()
+    run.close()
+    RunDirectory.resume(tmp_path / "run").close()
+
+
+def test_a_reader_changes_nothing_even_of_a_line_that_is_being_written(tmp_path):
+    RunDirectory.create(tmp_path / "run", recipe_yaml="").close()
+    log = tmp_path / "run" / "trajectories.jsonl"
+    log.write_text('{"id":"a"}\n{"id":"b')
+    with_reader = RunDirectory.read(tmp_path / "run")
+    assert with_reader.trajectories.ids == ("a",)
+    assert log.read_text() == '{"id":"a"}\n{"id":"b'
+
+
+def test_a_directory_that_holds_a_run_is_refused_with_both_ways_out(tmp_path):
+    RunDirectory.create(tmp_path / "run", recipe_yaml="").close()
+    with pytest.raises(UserError, match=r"--resume .*run, or name another directory with --run"):
+        RunDirectory.create(tmp_path / "run", recipe_yaml="")
+
+
+def test_a_directory_that_holds_something_else_is_refused_and_left_as_it_was(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match=r"not empty \(thesis.tex is in it\)"):
+        RunDirectory.create(tmp_path, recipe_yaml="")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_killed_before_its_recipe_was_written_is_begun_anew(tmp_path):
+    for name in (".lock", "versions.json", ".recipe.yaml.partial"):
+        (tmp_path / name).touch()
+    RunDirectory.create(tmp_path, recipe_yaml="method: sft\n").close()
+    assert (tmp_path / "recipe.yaml").read_text() == "method: sft\n"
+
+
+def test_a_directory_without_a_run_cannot_be_resumed_or_read(tmp_path):
+    for opening in (RunDirectory.resume, RunDirectory.read):
+        with pytest.raises(UserError, match="holds no run"):
+            opening(tmp_path)
+
+
+def test_the_last_checkpoint_is_the_last_whole_one(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    assert run.last_checkpoint() == 0
+    for name in ("iteration-001", "iteration-002", ".iteration-003.partial"):
+        (tmp_path / "run" / "checkpoints" / name).mkdir(parents=True)
+    assert run.last_checkpoint() == 2
+
+
+def test_a_finished_stage_is_recorded_once(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    assert run.stage_metrics("train", 1) is None
+    run.record_stage("train", 1, {"loss": 0.5})
+    run.record_stage("train", 1, {"loss": 0.7})
+    assert run.stage_metrics("train", 1)["loss"] == 0.5
+
+
+def test_versions_name_what_the_run_was_begun_with(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    stored = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert stored == versions()
+    assert {"python", "turnmix", "torch", "transformers", "git_revision", "platform"} <= stored.keys()
+    assert list(run.changed_versions()) == []
+    (tmp_path / "run" / "versions.json").write_text(json.dumps({**stored, "torch": "1.0"}))
+    assert list(run.changed_versions()) == [f"torch was 1.0, is {stored['torch']}"]
+
+
+def test_a_package_outside_any_checkout_has_no_revision(tmp_path):
+    assert git_revision(tmp_path) is None
+
+
+def test_the_clock_adds_up_over_processes_and_stages(tmp_path):
+    now = [100.0]
+    first = RunClock(tmp_path / "clock.json", clock=lambda: now[0])
+    with first.stage(stage_id("rollout", 1)):
+        now[0] += 7
+        first.tick()
+        now[0] += 0.5  # lost: the process is killed half a second after its last tick
+    killed = json.dumps({"wall_seconds": 7.0, "stages": {"rollout-001": 7.0}})
+    (tmp_path / "clock.json").write_text(killed)
+    now[0] = 5000.0
+    second = RunClock(tmp_path / "clock.json", clock=lambda: now[0])
+    with second.stage("rollout-001"):
+        now[0] += 3
+        assert second.stage_seconds("rollout-001") == 10.0
+    now[0] += 2
+    assert (second.wall_seconds, second.stage_seconds("rollout-001")) == (12.0, 10.0)
+    assert second.stage_seconds("train-001") is None
+    assert json.loads((tmp_path / "clock.json").read_text())["wall_seconds"] == 10.0
