@@ -58,27 +58,31 @@ class BubblewrapSandbox(SupervisedSandbox):
         }
         return {
             "root": b"",
-            "user": USER if os.geteuid() == 0 else None,
+            "user": USER if _spare_users() else None,
             "owned": (WORKSPACE.encode(), HOME.encode()),
             "environment": {name.encode(): value.encode() for name, value in variables.items()},
             "file_systems": ("/", "/dev/shm"),
         }
 
     async def _launch(self, socket_descriptor: int, diagnostics: int) -> tuple[subprocess.Popen[bytes], int]:
-        is_root = os.geteuid() == 0
+        spare_users = _spare_users()
         information, information_end = os.pipe()
         mapped, mapped_end = os.pipe()
         inherited = [information_end]
         try:
             arguments = ["--info-fd", str(information_end)]
-            if is_root:
+            if spare_users:
                 arguments += ["--userns-block-fd", str(mapped)]
                 inherited.append(mapped)
             for option, content in (("--seccomp {}", seccomp_filter()), *_accounts()):
                 descriptor = _pipe_holding(content)
                 inherited.append(descriptor)
                 arguments += option.format(descriptor).split()
-            command = [*self._command(is_root), *arguments, self._interpreter.executable]
+            command = [
+                *self._command(becomes_user=bool(spare_users)),
+                *arguments,
+                self._interpreter.executable,
+            ]
             process = subprocess.Popen(  # noqa: ASYNC220 (it waits for the exec alone)
                 [*command, "-I", "-S", "-c", BOOTSTRAP],
                 stdin=socket_descriptor,
@@ -92,8 +96,9 @@ class BubblewrapSandbox(SupervisedSandbox):
             os.close(information_end)
             inherited.remove(information_end)
             pid = await _read_child_pid(information)
-            if is_root:
-                _map_users(pid, next(_starts))
+            if spare_users:
+                start = (os.getpid() << 10) + next(_starts) % 1024
+                _map_user(pid, spare_users[start % len(spare_users)])
                 os.write(mapped_end, b"\n")
             return process, pid
         except FileNotFoundError as error:
@@ -102,7 +107,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             for descriptor in {information, mapped, mapped_end, *inherited}:
                 os.close(descriptor)
 
-    def _command(self, is_root: bool) -> list[str]:
+    def _command(self, *, becomes_user: bool) -> list[str]:
         limits = self.limits
         arguments = [
             "bwrap",
@@ -113,7 +118,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             "--as-pid-1",
         ]
         arguments += ["--hostname", "sandbox", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_RESOURCE"]
-        if is_root:
+        if becomes_user:
             for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN"):
                 arguments += ["--cap-add", capability]
         else:
@@ -173,9 +178,24 @@ async def _read_child_pid(descriptor: int) -> int:
     return int(json.loads(text)["child-pid"])
 
 
-def _map_users(pid: int, start: int) -> None:
+def _spare_users() -> range:
+    """User ids that nobody has and that this process can give away; none, unless it is root.
+
+    Root of a container has a part of the ids alone, perhaps only its own: then it is an ordinary user.
+    """
+    if os.geteuid() != 0:
+        return range(0)
+    first, size = 0, 1 << 32
+    for kind in ("uid", "gid"):
+        with open(f"/proc/self/{kind}_map") as file:
+            lines = [line.split() for line in file]
+        inside, _, count = max(lines, key=lambda fields: int(fields[2]))
+        first, size = max(first, int(inside)), min(size, int(count))
+    return range(first + size // 4, first + size // 2)
+
+
+def _map_user(pid: int, outside: int) -> None:
     """Give the namespace root, for bwrap to set it up, and one user that no other sandbox or process has."""
-    outside = (1 << 30) + ((os.getpid() << 10) + start % 1024) % (1 << 30)
     for kind in ("uid", "gid"):
         with open(f"/proc/{pid}/{kind}_map", "w") as file:
             file.write(f"0 0 1\n{USER} {outside} 1\n")
