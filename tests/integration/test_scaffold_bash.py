@@ -1,9 +1,12 @@
 """`execute_bash` in a real sandbox, with a real shell on a real terminal."""
 
+import shlex
+
 import pytest
 from scaffold_in_sandbox import in_world, needs_sandbox
 
 from turnmix.sandboxes.sandbox import Limits
+from turnmix.scaffold.bash import LONGEST_COMMAND
 
 pytestmark = needs_sandbox
 FOOTER = "[Current working directory: {}]\n[Command finished with exit code {}]"
@@ -48,6 +51,16 @@ def test_directory_variables_and_functions_last():
 def test_a_command_of_any_shape_runs_as_written(command, expected):
     async def test(world):
         assert await world.bash(command) == ended(expected)
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("name", ["a $(echo b) `c`", "\\w\\$", "new\nline", "é", "#turnmix"])
+def test_a_directory_of_any_name_is_reported_as_it_is(name):
+    async def test(world):
+        quoted = shlex.quote(name)
+        observation = await world.bash(f"mkdir {quoted}; cd {quoted}")
+        assert observation == ended(directory=f"/testbed/{name}")
 
     in_world(test)
 
@@ -211,9 +224,22 @@ def test_a_long_text_of_long_lines_reaches_the_command(shell):
     async def test(world):
         if shell == "sh":
             await world.bash("exec sh")
-        text = ("it's é" * 2000 + "\n") * 20
+        text = ("it's é" * 2000 + "\n") * 5
         assert await world.bash(f"cat > file <<'END'\n{text}END") == ended()
         assert await world.sandbox.read_file("/testbed/file") == text.encode()
+
+    in_world(test)
+
+
+def test_the_longest_command_arrives_whole_and_a_longer_one_is_refused():
+    async def test(world):
+        command = "cat > file <<'END'\n{}\nEND"
+        text = "'" * (LONGEST_COMMAND - len(command.format("")))
+        assert await world.bash(command.format(text)) == ended()
+        assert await world.sandbox.read_file("/testbed/file") == text.encode() + b"\n"
+        assert (await world.bash(command.format(text + "x"))).startswith(
+            "ERROR: Argument `command` is longer"
+        )
 
     in_world(test)
 

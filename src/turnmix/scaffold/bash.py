@@ -11,11 +11,12 @@ from typing import Any
 
 from turnmix.core.message import ToolSpecification
 from turnmix.sandboxes.sandbox import Sandbox
-from turnmix.scaffold.observation import clean_terminal_output, encode, error, printable, truncate
+from turnmix.scaffold.observation import clean_terminal_output, encode, error, truncate
 from turnmix.scaffold.shell import MARKER, Outcome, Shell, ShellReport, open_shell
 
 KEYS = {"C-c": b"\x03", "C-d": b"\x04", "C-z": b"\x1a"}
 INTERRUPT_SECONDS = 1.0
+LONGEST_COMMAND = 100_000
 LONGEST_TIMEOUT = 86_400.0
 RUNNING = (
     "Send an empty command to wait on, or is_input 'true' with the text to type or C-c, C-d, C-z. "
@@ -66,6 +67,10 @@ class BashTool:
             return error(f"Argument `timeout` must be seconds between 0 and {LONGEST_TIMEOUT:.0f}.")
         if "\0" in command:
             return error("Argument `command` must not contain a NUL character.")
+        if len(command) > LONGEST_COMMAND:
+            return error(
+                f"Argument `command` is longer than {LONGEST_COMMAND} characters: make a file instead."
+            )
         before = await self._late_ending()
         observation = await self._carry_out(command, arguments.get("is_input") == "true", timeout)
         return before + observation
@@ -117,7 +122,7 @@ class BashTool:
             self._is_running = False
             status = f"[Command finished with exit code {report.exit_code}]"
         directory = self._working_directory if self._shell is None else self._shell.directory
-        return f"{output}[Current working directory: {printable(directory)}]\n{status}"
+        return f"{output}[Current working directory: {directory}]\n{status}"
 
     async def _interrupt(self, shell: Shell) -> tuple[str, str]:
         """What the command still printed, and what to tell of its end."""

@@ -71,7 +71,6 @@ class EditorTool:
             "insert": self._insert,
             "undo_edit": self._undo,
         }
-        # Every path that enters the sandbox or an observation is one that UTF-8 can hold.
         path = printable(posixpath.normpath(path))
         try:
             return await commands[arguments["command"]](path, arguments)
@@ -182,7 +181,7 @@ def _lines(text: str, *, keep_ends: bool = False) -> list[str]:
 def _numbered(lines: list[str], first: int, last: int) -> str:
     """As `cat -n` prints it."""
     shown = enumerate(lines[first - 1 : last], start=first)
-    return "\n".join(f"{number:6}\t{printable(line.rstrip(chr(13)))}" for number, line in shown)
+    return "\n".join(f"{number:6}\t{line.rstrip(chr(13))}" for number, line in shown)
 
 
 def _with_line_ends_of(text: str, part: str) -> str:

@@ -53,7 +53,7 @@ def encode(text: str) -> bytes:
 
 def quoted(text: str, *, limit: int = 80) -> str:
     """`text` as it may stand in an error message."""
-    return printable(repr(text if len(text) <= limit else text[:limit] + "…"))
+    return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
 def clean_terminal_output(output: bytes) -> str:
