@@ -1,9 +1,9 @@
 """Canonical messages: OpenAI-shaped, with tool arguments as objects, never as JSON strings.
 
-    >>> call = ToolCall(id="call_0", name="finish", arguments={"message": "done"})
-    >>> message = Message(role="assistant", content="", tool_calls=(call,))
-    >>> Message.from_json(message.to_json()) == message
-    True
+>>> call = ToolCall(id="call_0", name="finish", arguments={"message": "done"})
+>>> message = Message(role="assistant", content="", tool_calls=(call,))
+>>> Message.from_json(message.to_json()) == message
+True
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ class StopReason(str, Enum):
     max_tokens = "max_tokens"
     stuck = "stuck"
     wall_time = "wall_time"
-    limit_exceeded = "limit_exceeded"  # the agent's processes used more than the sandbox allows, which ended it
+    limit_exceeded = (
+        "limit_exceeded"  # the agent's processes used more than the sandbox allows, which ended it
+    )
     infra_error = "infra_error"
 
 

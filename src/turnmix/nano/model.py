@@ -6,7 +6,7 @@ punctuation never merge with each other, so a name has the same tokens in a docs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,11 @@ MARKUP_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_respo
 SPLIT = r"\\[ntr\"\\]|[A-Za-z]+|[0-9]|[^A-Za-z0-9\\]+|\\"
 
 
-def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on `texts`, with a Qwen3-style chat template and Hermes tool calls."""
+def make_tokenizer(texts: Iterable[str], phrases: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer trained on `texts`, with a Qwen3-style chat template and Hermes tool calls.
+
+    Each of `phrases` is one token.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -34,13 +37,15 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE - len(MARKUP_TOKENS),
+        vocab_size=VOCABULARY_SIZE - len(MARKUP_TOKENS) - len(phrases),
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in MARKUP_TOKENS])
+    tokenizer.add_tokens(
+        [AddedToken(token, normalized=False, special=False) for token in (*MARKUP_TOKENS, *phrases)]
+    )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
@@ -62,7 +67,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen3ForCaus
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=4,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,

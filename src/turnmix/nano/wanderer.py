@@ -40,7 +40,9 @@ def wander(state: State, generator: random.Random) -> Action:
         choices += 2 * [lambda: _search(generator.choice(names))]
     if definitions:
         choices += 2 * [lambda: _view(*generator.choice(definitions)[:2])]
-        choices += [lambda: call_action("execute_bash", command=f"git checkout {generator.choice(definitions)[0]}")]
+        choices += [
+            lambda: call_action("execute_bash", command=f"git checkout {generator.choice(definitions)[0]}")
+        ]
     if viewed := _last_view(state):
         choices += 3 * [lambda: _edit(*viewed, generator)]
     if generator.random() < 0.03:
@@ -53,7 +55,9 @@ def _search(name: str) -> Action:
 
 
 def _view(path: str, line: str) -> Action:
-    return call_action("str_replace_editor", command="view", path=f"/testbed/{path}", view_range=[int(line), -1])
+    return call_action(
+        "str_replace_editor", command="view", path=f"/testbed/{path}", view_range=[int(line), -1]
+    )
 
 
 def _last_view(state: State) -> tuple[str, list[tuple[str, str]]] | None:
@@ -74,7 +78,9 @@ def _edit(path: str, function: list[tuple[str, str]], generator: random.Random) 
     parameters = re.findall(r"(\w+)(?:=\d+)?[,)]", function[0][1])
     number, line = generator.choice([function[0], *function[2:]] if "=" in function[0][1] else function[2:])
     try:
-        changed = sorted({text for _, text in mutate_line(line, parameters, is_signature=number == function[0][0])})
+        changed = sorted(
+            {text for _, text in mutate_line(line, parameters, is_signature=number == function[0][0])}
+        )
     except SyntaxError:
         changed = []
     indentation = line[: len(line) - len(line.lstrip())]

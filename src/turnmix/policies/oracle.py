@@ -66,7 +66,8 @@ class OracleSession:
 
     def _next_step(self, history: History, report: str | None) -> Action:
         if RUNNING in history.last_observation:
-            return call_action("execute_bash", command="C-c", is_input="true")
+            key = "C-d" if history.last_command == "C-c" else "C-c"  # the end of input closes a deaf shell
+            return call_action("execute_bash", command=key, is_input="true")
         if report is None:
             return self._bash(history, self._solution.test_command)
         plans = {path: self._plan(path) for path in sorted({*self._task.files, *self._solution.files})}
@@ -79,7 +80,9 @@ class OracleSession:
         remaining = [(path, hunk) for path, plan in plans.items() for hunk in plan or ()]
         if not remaining:
             return call_action("finish", message="done")
-        return self._repair(*min(remaining, key=lambda item: self._rank(*item, report=report)), history=history)
+        return self._repair(
+            *min(remaining, key=lambda item: self._rank(*item, report=report)), history=history
+        )
 
     def _plan(self, path: str) -> tuple[Hunk, ...] | None:
         if path not in self._files:
@@ -103,7 +106,9 @@ class OracleSession:
     def _repair(self, path: str, hunk: Hunk, *, history: History) -> Action:
         name, start = self._function(path, hunk)
         lines = self._files[path].split("\n")
-        shown = [f"{number:6}\t{lines[number - 1]}" for number in range(start, hunk.line + max(1, len(hunk.old)))]
+        shown = [
+            f"{number:6}\t{lines[number - 1]}" for number in range(start, hunk.line + max(1, len(hunk.old)))
+        ]
         if all(line in history.observations for line in shown):
             return self._edit(path, hunk, history)
         definition = f"{path}:{start}:{lines[start - 1]}"

@@ -1,9 +1,9 @@
 """The seam between a rollout and whoever acts in it.
 
-    session = policy.begin(episode)
-    await session.look()                 # the environment is at rest: a privileged policy reads it now
-    action = await session.act(state)    # may run beside the environment's next step
-    await session.close()
+session = policy.begin(episode)
+await session.look()                 # the environment is at rest: a privileged policy reads it now
+action = await session.act(state)    # may run beside the environment's next step
+await session.close()
 """
 
 from __future__ import annotations

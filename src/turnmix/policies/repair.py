@@ -12,6 +12,7 @@ A file is intact when it is its base text with some of the gold hunks applied; a
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -34,7 +35,7 @@ def plan_repair(base: str, gold: str, current: str) -> tuple[Hunk, ...] | None:
     return _match(blocks, 0, now, 0)
 
 
-def _line_by_line(opcodes: list[tuple[str, int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+def _line_by_line(opcodes: Sequence[tuple[str, int, int, int, int]]) -> list[tuple[int, int, int, int]]:
     """Opcodes as spans, with replacements of equally many lines split into single lines."""
     spans = []
     for tag, a, b, c, d in opcodes:

@@ -15,6 +15,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.Gt,
@@ -25,7 +26,12 @@ COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.NotEq: ast.Eq,
     ast.In: ast.NotIn,
 }
-BOUNDARIES: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}
+BOUNDARIES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+}
 OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -91,61 +97,68 @@ def mutate_line(line: str, parameters: list[str], *, is_signature: bool) -> Iter
 
 def _mutations(tree: ast.AST, parameters: list[str], *, is_signature: bool) -> Iterator[tuple[str, Mutation]]:
     """All mutations of a tree, in a fixed order; each changes the tree in place when called."""
-    if is_signature:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.arguments):
-                for default in node.defaults:
-                    assert isinstance(default, ast.Constant)
-                    yield "wrong default", lambda default=default: setattr(default, "value", default.value + 1)
-        return
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare):
-            operator = type(node.ops[0])
-            if operator in COMPARISONS:
-                yield "comparison", lambda node=node, new=COMPARISONS[operator]: setattr(node, "ops", [new()])
-            if operator in BOUNDARIES:
-                yield "boundary", lambda node=node, new=BOUNDARIES[operator]: setattr(node, "ops", [new()])
+        if is_signature:
+            yield from _default_mutations(node)
+        elif isinstance(node, ast.Compare):
+            yield from _comparison_mutations(node)
         elif isinstance(node, ast.BoolOp):
-            new_operator = ast.Or if isinstance(node.op, ast.And) else ast.And
-            yield "boolean", lambda node=node, new=new_operator: setattr(node, "op", new())
+            opposite = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+            yield "boolean", partial(setattr, node, "op", opposite)
         elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in OPERATORS:
-            yield "operator", lambda node=node, new=OPERATORS[type(node.op)]: setattr(node, "op", new())
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.FloorDiv | ast.Mod | ast.Add):
-                yield "swapped operands", lambda node=node: _swap_operands(node)
+            yield "operator", partial(setattr, node, "op", OPERATORS[type(node.op)]())
+            if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Mult):
+                yield "swapped operands", partial(_swap, node, "left", "right")
         elif isinstance(node, ast.If):
-            yield "condition", lambda node=node: setattr(node, "test", ast.UnaryOp(ast.Not(), node.test))
+            yield "condition", partial(setattr, node, "test", ast.UnaryOp(ast.Not(), node.test))
         elif isinstance(node, ast.Subscript):
             yield from _index_mutations(node)
         elif isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Name) and node.func.id in CALLS:
-                yield "wrong call", lambda node=node: setattr(node.func, "id", CALLS[node.func.id])
-            if isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
-                yield "wrong call", lambda node=node: setattr(node.func, "attr", CALLS[node.func.attr])
-            if len(node.args) == 2:
-                yield "swapped arguments", lambda node=node: node.args.reverse()
+            yield from _call_mutations(node)
         elif isinstance(node, ast.Constant) and type(node.value) is int:
-            yield "constant", lambda node=node: setattr(node, "value", node.value + 1)
+            yield "constant", partial(setattr, node, "value", node.value + 1)
         elif isinstance(node, ast.Constant) and type(node.value) is bool:
-            yield "constant", lambda node=node: setattr(node, "value", not node.value)
+            yield "constant", partial(setattr, node, "value", not node.value)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in parameters:
             for name in parameters:
                 if name != node.id:
-                    yield "wrong variable", lambda node=node, name=name: setattr(node, "id", name)
+                    yield "wrong variable", partial(setattr, node, "id", name)
 
 
-def _swap_operands(node: ast.BinOp) -> None:
-    node.left, node.right = node.right, node.left
+def _default_mutations(node: ast.AST) -> Iterator[tuple[str, Mutation]]:
+    for default in node.defaults if isinstance(node, ast.arguments) else ():
+        if isinstance(default, ast.Constant) and type(default.value) is int:
+            yield "wrong default", partial(setattr, default, "value", default.value + 1)
+
+
+def _comparison_mutations(node: ast.Compare) -> Iterator[tuple[str, Mutation]]:
+    operator = type(node.ops[0])
+    if operator in COMPARISONS:
+        yield "comparison", partial(setattr, node, "ops", [COMPARISONS[operator]()])
+    if operator in BOUNDARIES:
+        yield "boundary", partial(setattr, node, "ops", [BOUNDARIES[operator]()])
+
+
+def _call_mutations(node: ast.Call) -> Iterator[tuple[str, Mutation]]:
+    if isinstance(node.func, ast.Name) and node.func.id in CALLS:
+        yield "wrong call", partial(setattr, node.func, "id", CALLS[node.func.id])
+    if isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
+        yield "wrong call", partial(setattr, node.func, "attr", CALLS[node.func.attr])
+    if len(node.args) == 2:
+        yield "swapped arguments", node.args.reverse
 
 
 def _index_mutations(node: ast.Subscript) -> Iterator[tuple[str, Mutation]]:
     index = node.slice
     if isinstance(index, ast.Slice):
-        yield "index", lambda: _swap_bounds(index)
+        yield "index", partial(_swap, index, "lower", "upper")
     elif isinstance(index, ast.UnaryOp):
-        yield "index", lambda: setattr(node, "slice", ast.Constant(0))
+        yield "index", partial(setattr, node, "slice", ast.Constant(0))
     elif isinstance(index, ast.Constant):
-        yield "index", lambda: setattr(node, "slice", ast.UnaryOp(ast.USub(), ast.Constant(1)))
+        yield "index", partial(setattr, node, "slice", ast.UnaryOp(ast.USub(), ast.Constant(1)))
 
 
-def _swap_bounds(index: ast.Slice) -> None:
-    index.lower, index.upper = index.upper, index.lower
+def _swap(node: ast.AST, first: str, second: str) -> None:
+    one, other = getattr(node, first), getattr(node, second)
+    setattr(node, first, other)
+    setattr(node, second, one)

@@ -84,7 +84,9 @@ class _Function:
         return "\n".join(lines)
 
 
-def make_repository(generator: random.Random, *, modules: tuple[int, int], bugs: tuple[int, int]) -> Repository:
+def make_repository(
+    generator: random.Random, *, modules: tuple[int, int], bugs: tuple[int, int]
+) -> Repository:
     """Draw one repository with a number of modules and of bugs in the given inclusive ranges."""
     functions = _draw_functions(generator, generator.randint(*modules))
     num_bugs = generator.randint(*bugs)
@@ -139,7 +141,9 @@ def _draw_cases(function: _Function, generator: random.Random) -> list[Case]:
         if number % VISIBLE_CASES == 2 and "high" in kinds:
             arguments = _at_boundary(kinds, arguments, "high")
         expected = call(*arguments)
-        cases.append(Case(module=function.module, function=function.name, arguments=arguments, expected=expected))
+        cases.append(
+            Case(module=function.module, function=function.name, arguments=arguments, expected=expected)
+        )
     return cases
 
 
@@ -211,7 +215,11 @@ def _test_source(functions: list[_Function]) -> str:
         lines = [f"def test_{function.name}():"]
         for case in function.cases[:VISIBLE_CASES]:
             call = f"{case.module}.{case.function}({', '.join(map(repr, case.arguments))})"
-            check = f"is {case.expected}" if case.expected is None or isinstance(case.expected, bool) else f"== {case.expected!r}"
+            check = (
+                f"is {case.expected}"
+                if case.expected is None or isinstance(case.expected, bool)
+                else f"== {case.expected!r}"
+            )
             lines.append(f"    assert {call} {check}")
         parts.append("\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import overload
 
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ from turnmix.environments.environment import Split
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
 from turnmix.environments.minirepo.templates import MODULES
 from turnmix.environments.minirepo.verifier import MinirepoVerifier
+from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -42,9 +43,14 @@ class MinirepoSettings(Settings):
 
     @model_validator(mode="after")
     def _ranges(self) -> MinirepoSettings:
-        for name, (low, high), top in (("modules", self.modules, len(MODULES)), ("bugs", self.bugs, self.modules[0])):
+        for name, (low, high), top in (
+            ("modules", self.modules, len(MODULES)),
+            ("bugs", self.bugs, self.modules[0]),
+        ):
             if not 1 <= low <= high <= top:
-                raise ValueError(f"{name} is [{low}, {high}]; give two numbers with 1 <= first <= second <= {top}")
+                raise ValueError(
+                    f"{name} is [{low}, {high}]; give two numbers with 1 <= first <= second <= {top}"
+                )
         return self
 
 
@@ -96,7 +102,11 @@ class MinirepoSource:
 
     def environment(self, task: Task) -> ScaffoldedEnvironment:
         return ScaffoldedEnvironment(
-            task=task, sandbox=self._make_sandbox(), settings=self._scaffold, verifier=self._verifier
+            task=task,
+            sandbox=self._make_sandbox(),
+            settings=self._scaffold,
+            verifier=self._verifier,
+            prepare=partial(lay_files, afterwards=GIT_REPOSITORY),
         )
 
     def solution(self, task: Task) -> Solution:

@@ -74,9 +74,21 @@ class Template:
 
 
 TEMPLATES: tuple[Template, ...] = (
-    Template(("add", "combine"), ("number", "other"), "Return {number} plus {other}.", "return {number} + {other}"),
-    Template(("subtract", "reduce"), ("number", "other"), "Return {number} minus {other}.", "return {number} - {other}"),
-    Template(("multiply", "scale"), ("number", "other"), "Return {number} times {other}.", "return {number} * {other}"),
+    Template(
+        ("add", "combine"), ("number", "other"), "Return {number} plus {other}.", "return {number} + {other}"
+    ),
+    Template(
+        ("subtract", "reduce"),
+        ("number", "other"),
+        "Return {number} minus {other}.",
+        "return {number} - {other}",
+    ),
+    Template(
+        ("multiply", "scale"),
+        ("number", "other"),
+        "Return {number} times {other}.",
+        "return {number} * {other}",
+    ),
     Template(
         ("clamp", "limit"),
         ("number", "low", "high"),
@@ -113,9 +125,24 @@ TEMPLATES: tuple[Template, ...] = (
         "Return the {numbers} that are at least {low}.",
         "return [item for item in {numbers} if item >= {low}]",
     ),
-    Template(("take", "head"), ("numbers", "count"), "Return the first {count} of {numbers}.", "return {numbers}[:{count}]"),
-    Template(("drop", "skip"), ("numbers", "count"), "Return {numbers} without the first {count}.", "return {numbers}[{count}:]"),
-    Template(("tail", "trailing"), ("numbers", "count"), "Return the last {count} of {numbers}.", "return {numbers}[-{count}:]"),
+    Template(
+        ("take", "head"),
+        ("numbers", "count"),
+        "Return the first {count} of {numbers}.",
+        "return {numbers}[:{count}]",
+    ),
+    Template(
+        ("drop", "skip"),
+        ("numbers", "count"),
+        "Return {numbers} without the first {count}.",
+        "return {numbers}[{count}:]",
+    ),
+    Template(
+        ("tail", "trailing"),
+        ("numbers", "count"),
+        "Return the last {count} of {numbers}.",
+        "return {numbers}[-{count}:]",
+    ),
     Template(("first", "front"), ("numbers",), "Return the first of {numbers}.", "return {numbers}[0]"),
     Template(("last", "final"), ("numbers",), "Return the last of {numbers}.", "return {numbers}[-1]"),
     Template(
@@ -142,8 +169,18 @@ TEMPLATES: tuple[Template, ...] = (
         "Return the largest of {numbers} minus the smallest.",
         "largest = max({numbers})\nsmallest = min({numbers})\nreturn largest - smallest",
     ),
-    Template(("largest", "best"), ("numbers", "other"), "Return the largest of {numbers} and {other}.", "return max(max({numbers}), {other})"),
-    Template(("smallest", "worst"), ("numbers", "other"), "Return the smallest of {numbers} and {other}.", "return min(min({numbers}), {other})"),
+    Template(
+        ("largest", "best"),
+        ("numbers", "other"),
+        "Return the largest of {numbers} and {other}.",
+        "return max(max({numbers}), {other})",
+    ),
+    Template(
+        ("smallest", "worst"),
+        ("numbers", "other"),
+        "Return the smallest of {numbers} and {other}.",
+        "return min(min({numbers}), {other})",
+    ),
     Template(
         ("find", "locate"),
         ("words", "word"),
@@ -162,10 +199,30 @@ TEMPLATES: tuple[Template, ...] = (
         "Return whether {word} is one of {words}.",
         "return {word} in {words}",
     ),
-    Template(("append", "extend"), ("words", "word"), "Return {words} with {word} at the end.", "return {words} + [{word}]"),
-    Template(("prepend", "lead"), ("words", "word"), "Return {words} with {word} at the start.", "return [{word}] + {words}"),
-    Template(("shout", "upper"), ("words",), "Return {words} in upper case.", "return [item.upper() for item in {words}]"),
-    Template(("order", "sort"), ("numbers",), "Return {numbers} from smallest to largest.", "return sorted({numbers})"),
+    Template(
+        ("append", "extend"),
+        ("words", "word"),
+        "Return {words} with {word} at the end.",
+        "return {words} + [{word}]",
+    ),
+    Template(
+        ("prepend", "lead"),
+        ("words", "word"),
+        "Return {words} with {word} at the start.",
+        "return [{word}] + {words}",
+    ),
+    Template(
+        ("shout", "upper"),
+        ("words",),
+        "Return {words} in upper case.",
+        "return [item.upper() for item in {words}]",
+    ),
+    Template(
+        ("order", "sort"),
+        ("numbers",),
+        "Return {numbers} from smallest to largest.",
+        "return sorted({numbers})",
+    ),
     Template(
         ("rank", "descend"),
         ("numbers",),
@@ -196,7 +253,12 @@ TEMPLATES: tuple[Template, ...] = (
         "Return the sum of {numbers} times {others}, pair by pair.",
         "total = 0\nfor left, right in zip({numbers}, {others}):\n    total += left * right\nreturn total",
     ),
-    Template(("join", "concat"), ("numbers", "others"), "Return {numbers} followed by {others}.", "return {numbers} + {others}"),
+    Template(
+        ("join", "concat"),
+        ("numbers", "others"),
+        "Return {numbers} followed by {others}.",
+        "return {numbers} + {others}",
+    ),
     Template(
         ("average", "mean"),
         ("numbers", "other"),

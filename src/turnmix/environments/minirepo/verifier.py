@@ -90,7 +90,9 @@ class MinirepoVerifier:
             await sandbox.stop()
         marker = b"@answer "  # other lines are what the agent's code printed
         answers = [
-            _parse_answer(line[len(marker) :]) for line in result.output.split(b"\n") if line.startswith(marker)
+            _parse_answer(line[len(marker) :])
+            for line in result.output.split(b"\n")
+            if line.startswith(marker)
         ]
         if len(answers) < len(cases):
             return 0
@@ -112,7 +114,9 @@ def unified_patch(before: Mapping[str, str], after: Mapping[str, bytes]) -> str:
                 f"a/{path}" if path in before else "/dev/null",
                 f"b/{path}" if path in after else "/dev/null",
             )
-            parts += [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
+            parts += [
+                line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines
+            ]
     return "".join(parts)
 
 

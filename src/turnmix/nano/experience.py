@@ -1,0 +1,69 @@
+"""What the nano student's base checkpoint learns from: the wanderer's trajectories, with some of the oracle's turns.
+
+In: a number of trajectories and a seed. Out: a JSON-lines file of trajectories, rolled out in real sandboxes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from turnmix.core.trajectory import Trajectory
+from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.nano.wanderer import make_wanderer
+from turnmix.policies.oracle import OraclePolicy
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import Actors
+from turnmix.rollout.plan import make_plans
+from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.scaffold.scaffold import ScaffoldSettings
+
+TASK_SEED = 1_000_003
+"""Its repositories are none of a recipe's, whose seeds are smaller."""
+CONCURRENCY = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherShareMixture:
+    """Each trajectory draws its own teacher share between 0 and `most`, then each turn by that share."""
+
+    most: float
+
+    def beta(self, iteration: int) -> float | None:
+        return None
+
+    def actors(self, iteration: int, generator: random.Random) -> Actors:
+        share = generator.uniform(0, self.most)
+        seed = generator.getrandbits(64)
+        return lambda turn: "teacher" if random.Random(f"{seed} {turn}").random() < share else "student"
+
+
+def collect_experience(path: Path, *, num_trajectories: int, teacher_share: float, seed: int) -> None:
+    """Write `num_trajectories` trajectories of the wanderer to `path`, one JSON object a line, in plan order."""
+    sandbox = SandboxSettings()
+    source = MinirepoSource(
+        MinirepoSettings(train=num_trajectories, seed=TASK_SEED + seed),
+        make_sandbox=lambda: make_sandbox(sandbox),
+        scaffold=ScaffoldSettings(),
+    )
+    plans = make_plans(source.tasks("train"), iteration=1, seed=seed, cohort_size=1, beta=None)
+    with path.open("w") as file:
+
+        def write(trajectory: Trajectory) -> None:
+            file.write(json.dumps(trajectory.to_json()) + "\n")
+
+        asyncio.run(
+            collect(
+                plans,
+                source=source,
+                student=make_wanderer("wanderer", seed),
+                teacher=OraclePolicy(source.solution),
+                mixture=TeacherShareMixture(most=teacher_share),
+                label=True,
+                concurrency=CONCURRENCY,
+                on_trajectory=write,
+            )
+        )

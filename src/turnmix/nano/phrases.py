@@ -1,0 +1,55 @@
+"""Phrases of the scaffold that never vary: one token each, so that a laptop's contexts stay short.
+
+Names, numbers and code are never part of a phrase: they keep one tokenisation wherever they stand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from turnmix.core.message import ToolSpecification
+
+CALLS = (
+    '\n{"name": "execute_bash", "arguments": {"command": "',
+    '\n{"name": "execute_bash", "arguments": {"command": "python3 run_tests.py"}}\n',
+    '\n{"name": "execute_bash", "arguments": {"command": "grep -rn \\"def ',
+    '\n{"name": "execute_bash", "arguments": {"command": "sed -i \'',
+    '\n{"name": "execute_bash", "arguments": {"command": "git checkout ',
+    '\n{"name": "execute_bash", "arguments": {"command": "cd /testbed && ',
+    '\n{"name": "execute_bash", "arguments": {"command": "C-c", "is_input": "true"}}\n',
+    '\n{"name": "str_replace_editor", "arguments": {"command": "view", "path": "/testbed/',
+    '\n{"name": "finish", "arguments": {"message": "done"}}\n',
+    '.py", "view_range": [',
+    ", -1]}}\n",
+    '\\" ."}}\n',
+    '.py"}}\n',
+    "' ",
+    "c\\\\",
+)
+STATUS = (
+    *(
+        f"[Current working directory: /testbed]\n[Command finished with exit code {code}]\n"
+        for code in range(3)
+    ),
+    "assistant\n",
+    "user\n",
+    "system\n",
+    " AssertionError\n",
+    "FAIL test_",
+    " failed, ",
+    " passed\n",
+    "./",
+    ".py:",
+    ":def ",
+)
+
+
+def make_phrases(prompt_texts: Sequence[str], tools: Sequence[ToolSpecification]) -> list[str]:
+    """The fixed texts of prompts, of tool specifications as a chat template writes them, of calls and of answers."""
+    specifications = [json.dumps(tool.to_json(), ensure_ascii=False) + "\n" for tool in tools]
+    template = (
+        "\n\n# Tools\n\nThe functions you may call:\n<tools>\n",
+        "</tools>\n\nWrite each call as JSON with name and arguments between <tool_call> and </tool_call>.",
+    )
+    return [*prompt_texts, *template, *specifications, *CALLS, *STATUS]

@@ -1,0 +1,86 @@
+"""The oracle resolves every task, from any state: alone, beside a random student, and after deliberate damage."""
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from turnmix.core.trajectory import StopReason
+from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.nano.wanderer import make_wanderer
+from turnmix.policies.oracle import OraclePolicy
+from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture, TeacherMixture
+from turnmix.rollout.plan import make_plans
+from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.scaffold.scaffold import ScaffoldSettings
+
+WRECKS = {
+    "edits the wrong line": "sed -i '1c\\broken' *.py",
+    "empties every file": "for file in *.py; do : > $file; done",
+    "deletes every file": "rm -f *.py",
+    "overwrites one file with another": "for file in *.py; do cat run_tests.py > $file; done",
+    "edits the tests": "echo 'raise SystemExit(0)' > test_repo.py",
+    "removes version control": "rm -rf .git; : > test_repo.py",
+    "leaves the directory": "cd / && ls",
+    "shadows a module": "echo 'raise ImportError' > sys_helper.py; mkdir -p test_repo",
+    "starts what never ends": "sleep 1000",
+    "changes the shell": "python3() { echo 0 failed; }; exec 2>/dev/null; export PATH=/nowhere:$PATH",
+}
+
+
+def roll_out(student, mixture, *, num_tasks, max_turns=40):
+    scaffold = ScaffoldSettings(max_turns=max_turns, no_output_seconds=0.5)
+    source = MinirepoSource(
+        MinirepoSettings(), make_sandbox=partial(make_sandbox, SandboxSettings()), scaffold=scaffold
+    )
+    plans = make_plans(source.tasks("train")[:num_tasks], iteration=1, seed=0, cohort_size=1, beta=None)
+    return asyncio.run(
+        collect(
+            plans,
+            source=source,
+            student=student,
+            teacher=OraclePolicy(source.solution),
+            mixture=mixture,
+            label=True,
+            concurrency=8,
+        )
+    )
+
+
+def test_alone_it_resolves_every_task_in_few_turns():
+    trajectories = roll_out(make_wanderer("unused", 0), TeacherMixture(), num_tasks=12)
+    assert [trajectory.verdict.resolved for trajectory in trajectories] == [True] * 12
+    assert all(6 <= len(trajectory.turns) <= 16 for trajectory in trajectories)
+
+
+def test_beside_a_random_student_it_resolves_all_that_the_student_does_not_give_up():
+    trajectories = roll_out(make_wanderer("wanderer", 1), DaggerMixture(decay=0, floor=0.6), num_tasks=16)
+    ended_by_teacher = [
+        trajectory
+        for trajectory in trajectories
+        if trajectory.stop_reason is StopReason.finished and trajectory.turns[-1].actor == "teacher"
+    ]
+    assert len(ended_by_teacher) >= 10
+    assert all(trajectory.verdict.resolved for trajectory in ended_by_teacher)
+
+
+@pytest.mark.parametrize("command", WRECKS.values(), ids=WRECKS)
+def test_it_recovers_when_the_student(command):
+    def wreck(episode, state):
+        return call_action("execute_bash", command=command if turn_number(state) == 1 else "true")
+
+    mixture = AggrevateMixture(support=(2, 2))
+    (trajectory,) = roll_out(ScriptedPolicy("vandal", wreck), mixture, num_tasks=1)
+    assert trajectory.turns[1].action.message.tool_calls[0].arguments["command"] == command
+    assert trajectory.stop_reason is StopReason.finished
+    assert trajectory.verdict.resolved
+
+
+def test_it_names_the_same_step_for_the_same_state():
+    first, second = (
+        roll_out(make_wanderer("wanderer", 2), DaggerMixture(decay=0, floor=0.5), num_tasks=4) for _ in range(2)
+    )
+    for one, other in zip(first, second):
+        assert [turn.label for turn in one.turns] == [turn.label for turn in other.turns]
