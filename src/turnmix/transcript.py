@@ -47,7 +47,7 @@ def outcome(verdict: Verdict | None) -> str:
     """A verdict in a word or two."""
     if verdict is None:
         return "not judged"
-    return "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "nothing submitted"
+    return "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "no patch"
 
 
 def printable(text: str) -> str:

@@ -12,8 +12,8 @@ RECIPE = """\
 method: dagger
 iterations: 2
 tasks: {train: 40, holdout: 8}
-student: {model: nano-student, cohort_size: 2, max_new_tokens: 24}
-scaffold: {max_turns: 5}
+student: {model: nano-student, cohort_size: 2, max_new_tokens: 16}
+scaffold: {max_turns: 4}
 mixture: {decay: 0.5, floor: 0.5}
 rollouts: {tasks_per_iteration: 4, concurrency: 4}
 data: {filter: all}
@@ -43,6 +43,9 @@ def start(tmp_path_factory):
     context.set_forkserver_preload(
         ["torch", "transformers.models.qwen3.modeling_qwen3", "turnmix.training.checkpoint", "turnmix.loop"]
     )
+    warm_up = context.Process(target=train, args=(["--version"], str(directory / "warm-up.log")))
+    warm_up.start()
+    warm_up.join()
 
     def start_training(run):
         began = (run / "recipe.yaml").exists()
@@ -78,7 +81,6 @@ def outcome(run):
 
 def test_a_run_killed_at_twenty_random_moments_and_resumed_ends_as_if_never_interrupted(start, tmp_path):
     whole = tmp_path / "whole"
-    start(tmp_path / "warm-up").join()
     began = time.monotonic()
     process = start(whole)
     process.join()
@@ -94,7 +96,7 @@ def test_a_run_killed_at_twenty_random_moments_and_resumed_ends_as_if_never_inte
         run = tmp_path / f"killed-{completed}"
         process = start(run)
         # Longer than any one stage may take, so that the run gets on between kills.
-        process.join(generator.uniform(0, 0.6 * duration) if kills < KILLS else None)
+        process.join(generator.uniform(0, 0.5 * duration) if kills < KILLS else None)
         if process.exitcode is None:
             process.kill()
             process.join()
