@@ -8,15 +8,13 @@ the order in which they came. So a run killed at any moment and resumed ends in 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError
-from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, StopReason, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.environments.environment import TaskSource
@@ -31,6 +29,7 @@ from turnmix.rollout.share import teacher_share
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.run_directory import RunDirectory, stage_id
 from turnmix.summary import summary_of
+from turnmix.task_order import sampled_tasks
 
 if TYPE_CHECKING:
     from turnmix.training.learner import FitReport, StepReport
@@ -282,23 +281,3 @@ class Loop:
         summary = summary_of(self._recipe, self._run)
         self._run.write_summary(summary)
         return summary
-
-
-def sampled_tasks(tasks: Sequence[Task], *, iteration: int, number: int, seed: int) -> list[Task]:
-    """The tasks of one iteration, counted from 1: the next `number` of one seeded order after another.
-
-    No task comes again before all have come once, over iterations too.
-
-    >>> [sampled_tasks("abc", iteration=i, number=2, seed=0) for i in (1, 2, 3)]  # one order, then another
-    [['b', 'c'], ['a', 'b'], ['c', 'a']]
-    """
-    first = (iteration - 1) * number
-    order = itertools.islice(_orders(len(tasks), seed), first, first + number)
-    return [tasks[index] for index in order]
-
-
-def _orders(number: int, seed: int) -> Iterator[int]:
-    for lap in itertools.count():
-        order = list(range(number))
-        random.Random(derive_seed(seed, lap)).shuffle(order)
-        yield from order

@@ -9,9 +9,10 @@ import pytest
 from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError, TeacherError
 from turnmix.environments.counting import CountingSource
-from turnmix.loop import Loop, sampled_tasks
+from turnmix.loop import Loop
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.store.run_directory import RunDirectory
+from turnmix.task_order import sampled_tasks
 from turnmix.training.learner_settings import LearnerSettings
 
 
