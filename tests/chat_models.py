@@ -100,7 +100,11 @@ _CORPUS = [
 
 @functools.lru_cache
 def make_tokenizer(
-    template: str = HERMES_TEMPLATE, *, added_token_strips: bool = False, normalizes: bool = False
+    template: str = HERMES_TEMPLATE,
+    *,
+    added_token_strips: bool = False,
+    normalizes: bool = False,
+    overlaps: bool = False,
 ) -> PreTrainedTokenizerFast:
     """A byte-level BPE of 340 tokens or so, with ChatML and tool-call tokens."""
     tokenizer = Tokenizer(models.BPE())
@@ -114,6 +118,7 @@ def make_tokenizer(
     tokenizer.train_from_iterator(_CORPUS, trainer)
     tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     plain = ("<tool_call>", "</tool_call>", "<think>", "</think>", "<tool_call")
+    plain += ("add <|im_s", "|im_end|> ") if overlaps else ()
     tokenizer.add_tokens([AddedToken(token, normalized=False, rstrip=added_token_strips) for token in plain])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", name_or_path="tiny"

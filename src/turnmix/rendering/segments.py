@@ -1,8 +1,8 @@
 """Text to token ids, cached between special tokens: a conversation is mostly the one of the turn before.
 
-In: rendered text. Out: exactly the ids that the tokenizer gives for all of it. A plain added token cuts the
+In: rendered text. Out: exactly the ids that the tokenizer gives for all of it. A plain special token cuts the
 text before the tokenizer's model sees it, so the pieces between such tokens can be tokenised apart. Where
-a tokenizer has other added tokens, or looks across pieces, the whole text is tokenised instead.
+a tokenizer has other kinds of added tokens, or looks across pieces, the whole text is tokenised instead.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ class SegmentTokenizer:
         self.added_tokens: dict[str, int] = {
             token.content: index for index, token in tokenizer.added_tokens_decoder.items()
         }
-        # Alternatives are tried in order: the longest first is how the tokenizer itself decides.
-        longest_first = sorted(self.added_tokens, key=len, reverse=True)
-        self._added_token = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        cuts = [
+            token.content
+            for token in tokenizer.added_tokens_decoder.values()
+            if token.special and not any(_hides(other, token.content) for other in self.added_tokens)
+        ]
+        self._cut = re.compile("|".join(map(re.escape, cuts)) or "(?!)")
         self.is_segmented = all(
             not (token.lstrip or token.rstrip or token.single_word or token.normalized)
             for token in tokenizer.added_tokens_decoder.values()
@@ -48,7 +51,7 @@ class SegmentTokenizer:
             return list(self._encode(text))
         ids: list[int] = []
         position = 0
-        for match in self._added_token.finditer(text):
+        for match in self._cut.finditer(text):
             if match.start() > position:
                 ids += self._encode_cached(text[position : match.start()])
             ids.append(self.added_tokens[match[0]])
@@ -59,6 +62,17 @@ class SegmentTokenizer:
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._backend.encode(text, add_special_tokens=False).ids)
+
+
+def _hides(other: str, token: str) -> bool:
+    """Whether the tokenizer, which takes the leftmost and longest added token, may find `other` over `token`.
+
+    >>> _hides("a <|", "<|end|>"), _hides("<|end|> ", "<|end|>"), _hides("|end", "<|end|>")
+    (True, True, False)
+    """
+    if other == token:
+        return False
+    return token in other or any(other.endswith(token[:length]) for length in range(1, len(token)))
 
 
 def _treats_pieces_alone(description: dict[str, Any]) -> bool:
