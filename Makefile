@@ -24,7 +24,7 @@ lint: venv
 	$(BIN)/mypy
 
 student: venv
-	$(BIN)/python -m turnmix.nano.pretrain
+	$(BIN)/python -m turnmix.nano.pretrain --output src/turnmix/nano/checkpoint
 
 venv: $(VENV)/.installed
 
