@@ -1,28 +1,30 @@
-"""Make the nano student's base checkpoint from nothing: experience, tokenizer, then a language model on it.
+"""Make the nano student's base checkpoint from nothing: experience, tokenizer, then two lessons.
 
     python -m turnmix.nano.pretrain --output DIR
 
-It learns every token of the experience, the agent's own more than what it observes, and so the format, the names
-and what correct code looks like; which action is a good one it sees only as often as the wanderer happens on it.
+First it learns to copy, on random tokens. Then it learns every token of the experience, the agent's own more than
+what it observes, and so the format, the names and what correct code looks like; which action is a good one it sees
+only as often as the wanderer happens on it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnmix.core.trajectory import Trajectory
 from turnmix.nano.experience import collect_experience
-from turnmix.nano.model import make_model, make_tokenizer
+from turnmix.nano.model import SPECIAL_TOKENS, make_model, make_tokenizer
 from turnmix.nano.phrases import make_phrases
 
 if TYPE_CHECKING:
@@ -31,8 +33,13 @@ if TYPE_CHECKING:
 OBSERVATION_WEIGHT = 0.3
 TOKENIZER_TRAJECTORIES = 600
 BATCH_TOKENS = 8000
-LEARNING_RATE = 3e-3
+COPYING_RATE = 2e-3
+EXPERIENCE_RATE = 2e-3
 WARMUP_STEPS = 40
+COPY_LENGTH = 128
+COPY_BATCH = 16
+PERIODIC_STEPS = 500
+FIRST_WORD = len(SPECIAL_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,48 +93,81 @@ def make_example(tokenizer: PreTrainedTokenizerFast, trajectory: Trajectory) -> 
     return Example(token_ids, weights)
 
 
-def train(model: PreTrainedModel, examples: Sequence[Example], *, num_tokens: int, seed: int) -> None:
-    """AdamW with a cosine schedule over about `num_tokens` tokens. Prints its progress."""
+def train(
+    model: PreTrainedModel, lessons: Iterable[Sequence[Example]], *, num_tokens: int, rate: float, name: str
+) -> None:
+    """AdamW with a cosine schedule over about `num_tokens` tokens of batches. Prints its progress."""
     import torch
 
-    generator = random.Random(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
-    seen, step, started = 0, 0, time.perf_counter()
-    while seen < num_tokens:
-        for batch in _batches(examples, generator):
-            progress = min(1.0, seen / num_tokens)
-            rate = (
-                LEARNING_RATE
-                * min(1.0, (step + 1) / WARMUP_STEPS)
-                * (0.525 + 0.475 * math.cos(math.pi * progress))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
+    seen, started = 0, time.perf_counter()
+    for step, batch in enumerate(lessons, start=1):
+        progress = min(1.0, seen / num_tokens)
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                rate * min(1.0, step / WARMUP_STEPS) * (0.525 + 0.475 * math.cos(math.pi * progress))
             )
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            length = max(len(example.token_ids) for example in batch)
-            token_ids = torch.zeros(len(batch), length, dtype=torch.long)
-            weights = torch.zeros(len(batch), length)
-            for row, example in enumerate(batch):
-                token_ids[row, : len(example.token_ids)] = torch.tensor(example.token_ids)
-                weights[row, : len(example.weights)] = torch.tensor(example.weights)
-            logits = model(input_ids=token_ids).logits[:, :-1].flatten(0, 1)
-            losses = torch.nn.functional.cross_entropy(logits, token_ids[:, 1:].flatten(), reduction="none")
-            targets = weights[:, 1:].flatten()
-            torch.autograd.backward((losses * targets).sum() / targets.sum())
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            seen += sum(len(example.token_ids) for example in batch)
-            step += 1
-            if step % 25 == 0 or seen >= num_tokens:
-                loss = float(losses[targets == 1].mean().detach())
-                speed = seen / (time.perf_counter() - started)
-                print(f"step {step}: {seen} tokens, {speed:.0f} a second, action loss {loss:.3f}", flush=True)
-            if seen >= num_tokens:
-                return
+        length = max(len(example.token_ids) for example in batch)
+        token_ids = torch.zeros(len(batch), length, dtype=torch.long)
+        weights = torch.zeros(len(batch), length)
+        for row, example in enumerate(batch):
+            token_ids[row, : len(example.token_ids)] = torch.tensor(example.token_ids)
+            weights[row, : len(example.weights)] = torch.tensor(example.weights)
+        logits = model(input_ids=token_ids).logits[:, :-1].flatten(0, 1)
+        losses = torch.nn.functional.cross_entropy(logits, token_ids[:, 1:].flatten(), reduction="none")
+        targets = weights[:, 1:].flatten()
+        torch.autograd.backward((losses * targets).sum() / targets.sum())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        seen += sum(len(example.token_ids) for example in batch)
+        if step % 50 == 0 or seen >= num_tokens:
+            loss = float(losses[targets == 1].mean().detach())
+            speed = seen / (time.perf_counter() - started)
+            print(f"{name}, step {step}: {seen} tokens, {speed:.0f} a second, loss {loss:.3f}", flush=True)
+        if seen >= num_tokens:
+            return
 
 
-def _batches(examples: Sequence[Example], generator: random.Random) -> Iterator[list[Example]]:
-    """One epoch in batches of about equal lengths, in random order."""
+def copying_lessons(vocabulary_size: int, seed: int) -> Iterator[list[Example]]:
+    """Random phrases that come again: at a fixed distance first, then in any order. Only what can be copied counts."""
+    generator = random.Random(seed)
+    for step in itertools.count():
+        batch = []
+        for _ in range(COPY_BATCH):
+            num_phrases = 1 if step < PERIODIC_STEPS else generator.randint(3, 13)
+            longest = 32 if step < PERIODIC_STEPS else 10
+            phrases = [
+                [
+                    generator.randrange(FIRST_WORD, vocabulary_size)
+                    for _ in range(generator.randint(3, longest))
+                ]
+                for _ in range(num_phrases)
+            ]
+            batch.append(_recite(phrases, generator))
+        yield batch
+
+
+def _recite(phrases: Sequence[Sequence[int]], generator: random.Random) -> Example:
+    token_ids: list[int] = []
+    weights: list[float] = []
+    told: set[int] = set()
+    while len(token_ids) < COPY_LENGTH:
+        index = generator.randrange(len(phrases))
+        token_ids += phrases[index]
+        weights += [0.0, *[1.0 if index in told else 0.0] * (len(phrases[index]) - 1)]
+        told.add(index)
+    return Example(token_ids[:COPY_LENGTH], weights[:COPY_LENGTH])
+
+
+def experience_lessons(examples: Sequence[Example], seed: int) -> Iterator[list[Example]]:
+    """Epoch after epoch, in batches of about equal lengths, in random order."""
+    generator = random.Random(seed)
+    while True:
+        yield from _epoch(examples, generator)
+
+
+def _epoch(examples: Sequence[Example], generator: random.Random) -> Iterator[list[Example]]:
     order = list(examples)
     generator.shuffle(order)
     batches: list[list[Example]] = []
@@ -155,7 +195,8 @@ def main() -> int:
     parser.add_argument(
         "--teacher-share", type=float, default=0.5, help="largest share of the oracle's turns"
     )
-    parser.add_argument("--tokens", type=int, default=5_000_000, help="how many tokens to train on")
+    parser.add_argument("--copying-tokens", type=int, default=2_000_000, help="how long to learn copying")
+    parser.add_argument("--tokens", type=int, default=5_000_000, help="how long to learn from experience")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -171,8 +212,11 @@ def main() -> int:
     trajectories = read_experience(experience)
     tokenizer = train_tokenizer(trajectories)
     model = make_model(tokenizer, seed=arguments.seed)
+    lessons = copying_lessons(len(tokenizer), arguments.seed)
+    train(model, lessons, num_tokens=arguments.copying_tokens, rate=COPYING_RATE, name="copying")
     examples = [make_example(tokenizer, trajectory) for trajectory in trajectories]
-    train(model, examples, num_tokens=arguments.tokens, seed=arguments.seed)
+    lessons = experience_lessons(examples, arguments.seed)
+    train(model, lessons, num_tokens=arguments.tokens, rate=EXPERIENCE_RATE, name="experience")
     model.save_pretrained(arguments.output)
     tokenizer.save_pretrained(arguments.output)
     return 0
