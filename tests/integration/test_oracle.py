@@ -80,7 +80,8 @@ def test_it_recovers_when_the_student(command):
 
 def test_it_names_the_same_step_for_the_same_state():
     first, second = (
-        roll_out(make_wanderer("wanderer", 2), DaggerMixture(decay=0, floor=0.5), num_tasks=4) for _ in range(2)
+        roll_out(make_wanderer("wanderer", 2), DaggerMixture(decay=0, floor=0.5), num_tasks=4)
+        for _ in range(2)
     )
     for one, other in zip(first, second):
         assert [turn.label for turn in one.turns] == [turn.label for turn in other.turns]

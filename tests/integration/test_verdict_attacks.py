@@ -35,7 +35,7 @@ CHEATS = {
         "def __getattr__(name):\\n    return lambda *_: Any()\\n' > $file"
     ),
     "patches the comparison": EVERY_MODULE.format(
-        "printf 'import json, builtins\\njson.dumps = lambda *_: \"[true]\"\\n"
+        'printf \'import json, builtins\\njson.dumps = lambda *_: "[true]"\\n'
         "builtins.all = lambda *_: True\\n' >> $file"
     ),
     "leaves links instead of files": EVERY_MODULE.format("ln -sf /etc/passwd $file"),
@@ -50,7 +50,9 @@ def verdict_after(command):
 
     async def roll_out():
         source = MinirepoSource(
-            MinirepoSettings(), make_sandbox=partial(make_sandbox, SandboxSettings()), scaffold=ScaffoldSettings()
+            MinirepoSettings(),
+            make_sandbox=partial(make_sandbox, SandboxSettings()),
+            scaffold=ScaffoldSettings(),
         )
         environment = source.environment(source.tasks("train")[0])
         try:
@@ -89,7 +91,10 @@ def test_the_gold_patch_is_resolved_and_submitted():
 
 def test_the_gold_patch_stays_resolved_beside_debris_and_debug_prints():
     verdict = verdict_after(
-        gold_command() + "\n" + EVERY_MODULE.format("echo 'print(1)' >> $file") + "\nmkdir -p x; echo 1 > x/notes.txt"
+        gold_command()
+        + "\n"
+        + EVERY_MODULE.format("echo 'print(1)' >> $file")
+        + "\nmkdir -p x; echo 1 > x/notes.txt"
     )
     assert verdict.resolved
 
