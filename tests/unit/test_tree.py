@@ -42,7 +42,7 @@ def obvious_trie(transitions):
         nodes.update(tokens[: end + 1] for end in range(len(tokens) - 1))
         for place, token in enumerate(item.target_ids, start=len(item.prompt_ids)):
             labels[tokens[:place], token] = labels.get((tokens[:place], token), 0.0) + item.weight
-    return nodes, {key: weight for key, weight in labels.items() if weight != 0}
+    return nodes, labels
 
 
 def test_the_documented_example_holds():

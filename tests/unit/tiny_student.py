@@ -44,10 +44,14 @@ def said(text):
     return Message(role="assistant", content=text)
 
 
-def transition(history, target, weight=1.0, trajectory="a"):
+def transition(history, target, weight=1.0, trajectory="a", task="t"):
     state = State(messages=tuple(said(text) for text in history), tools=())
     return Transition(
-        state=state, target=Action(message=said(target)), weight=weight, trajectory_id=trajectory
+        state=state,
+        target=Action(message=said(target)),
+        weight=weight,
+        trajectory_id=trajectory,
+        task_id=task,
     )
 
 

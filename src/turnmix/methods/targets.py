@@ -45,7 +45,12 @@ def teach(trajectories: Iterable[Trajectory], target: Target) -> list[Transition
             action = target(turn)
             if action is not None and action.parse_error is None:
                 transitions.append(
-                    Transition(state=trajectory.state(index), target=action, trajectory_id=trajectory.id)
+                    Transition(
+                        state=trajectory.state(index),
+                        target=action,
+                        trajectory_id=trajectory.id,
+                        task_id=trajectory.task_id,
+                    )
                 )
     return transitions
 

@@ -52,6 +52,8 @@ class TreeBatch:
     label_rows: Tensor  # [L]
     label_ids: Tensor  # [L]
     label_weights: Tensor  # [L]
+    label_counts: Tensor  # [L]
+    label_references: Tensor  # [L]
     plan: tuple[Block, ...]
 
 
@@ -72,6 +74,8 @@ def batch_trees(trees: Sequence[TokenTree], device: torch.device | str = "cpu") 
         label_rows=tensor(rows, torch.long),
         label_ids=tensor([tree.label_ids for tree in trees], torch.long),
         label_weights=tensor([tree.label_weights for tree in trees], torch.float32),
+        label_counts=tensor([tree.label_counts for tree in trees], torch.float32),
+        label_references=tensor([tree.label_references for tree in trees], torch.float32),
         plan=tuple(plan),
     )
 

@@ -1,7 +1,7 @@
-"""Transitions enter, new weights leave: cross-entropy on the taught tokens of every visited state (paper Eq.
+"""Transitions enter, new weights leave: the objective on the taught tokens of every visited state (paper Eq.
 11, 14).
 
-Transitions of one trajectory become one token tree, `batch_size` trees one optimiser step. The loss of a step
+Transitions of one trajectory (or task) become one token tree, `batch_size` of them one optimiser step. The loss of a step
 is normalised by all its label tokens, so a gradient depends neither on how trees are grouped into forward
 passes nor on how a long tree is split.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from turnmix.core.transition import Transition
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.learner_settings import LearnerSettings
-from turnmix.training.loss import weighted_cross_entropy
+from turnmix.training.objective import Objective
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
 
 ROWS_PER_CPU_PASS = 2048
@@ -51,7 +51,7 @@ class StepReport:
     """Counted from 1 within the fit."""
     num_steps: int
     loss: float
-    """Mean of weight · −log π over the step's label tokens, before the step."""
+    """Mean of the objective over the step's label tokens, before the step."""
     gradient_norm: float
     """Before clipping."""
     learning_rate: float
@@ -72,16 +72,27 @@ class FitReport:
     steps: int
     """Optimiser steps of all epochs."""
     first_epoch_loss: float | None
-    """Mean over label tokens of weight · −log π, each before its step; None: nothing to learn from."""
+    """Mean of the objective over label tokens, each before its step; None: nothing to learn from."""
     last_epoch_loss: float | None
+    objective: Mapping[str, float]
+    """The objective's own figures, as means over the label tokens of all epochs; empty: nothing to learn
+    from."""
     seconds: float
 
 
 class Learner:
     """Trains `model` in place. The optimiser's state lives as long as the learner: across iterations."""
 
-    def __init__(self, model: Any, renderer: Renderer, settings: LearnerSettings) -> None:
-        """
+    def __init__(
+        self,
+        model: Any,
+        renderer: Renderer,
+        settings: LearnerSettings,
+        *,
+        objective: Objective | None = None,
+    ) -> None:
+        """`objective`: left out, cross-entropy.
+
         Raises:
             UserError: the model cannot be trained exactly on trees, or `max_context` exceeds what it can
             read.
@@ -89,6 +100,7 @@ class Learner:
         self.model = model.float().eval()  # dropout would tell the shared prefix from the separate ones
         self.settings = settings
         self._renderer = renderer
+        self._objective = objective or Objective()
         self._max_context = _context_limit(model.config, settings.max_context)
         check_architecture(model)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -125,15 +137,18 @@ class Learner:
         num_steps = per_epoch * self.settings.epochs
         epoch_losses = []
         label_tokens = sum(tree.num_labels for trees in forest for tree in trees)
+        figures = [0.0] * len(self._objective.figures)
         step = 0
         with tree_attention_in(self.model):
             for _ in range(self.settings.epochs if forest else 0):
-                summed = 0.0
+                summed = 0.0  # over the label tokens of the epoch
                 for batch in self._shuffled(forest, generator):
                     learning_rate = self._learning_rate(step, num_steps)
-                    loss, norm = self._step(batch, learning_rate)
+                    (loss, *means), norm = self._step(batch, learning_rate)
                     step += 1
-                    summed += loss * sum(tree.num_labels for tree in batch)
+                    num_labels = sum(tree.num_labels for tree in batch)
+                    summed += loss * num_labels
+                    figures = [old + mean * num_labels for old, mean in zip(figures, means, strict=True)]
                     if on_step is not None:
                         on_step(
                             StepReport(
@@ -154,6 +169,11 @@ class Learner:
             steps=step,
             first_epoch_loss=epoch_losses[0] if epoch_losses else None,
             last_epoch_loss=epoch_losses[-1] if epoch_losses else None,
+            objective={
+                name: figure / (label_tokens * self.settings.epochs)
+                for name, figure in zip(self._objective.figures, figures, strict=True)
+                if epoch_losses
+            },
             seconds=time.perf_counter() - began,
         )
 
@@ -167,16 +187,21 @@ class Learner:
         self.steps = state["steps"]
 
     def _forest(self, transitions: Sequence[Transition]) -> tuple[list[list[TokenTree]], int]:
-        """The trees of each trajectory, in order of first appearance, and the number of transitions
+        """The trees of each trajectory (or task), in order of first appearance, and the number of transitions
         dropped."""
         groups: dict[str, list[RenderedTransition]] = {}
         dropped = 0
         for item in transitions:
+            if self._objective.needs_references and item.reference_logprobs is None:
+                raise ValueError(
+                    f"{item.trajectory_id}: the objective needs reference_logprobs, there are none"
+                )
             rendered = RenderedTransition(
                 prompt_ids=tuple(self._renderer.prompt_ids(item.state)),
                 target_ids=tuple(self._renderer.target_ids(item.state, item.target)),
                 weight=item.weight,
-                group=item.trajectory_id,
+                reference_logprobs=item.reference_logprobs,
+                group=item.trajectory_id if self.settings.tree == "trajectory" else item.task_id,
             )
             if len(rendered.prompt_ids) + len(rendered.target_ids) > self._max_context:
                 dropped += 1
@@ -197,23 +222,20 @@ class Learner:
             chosen = order[start : start + self.settings.batch_size]
             yield [tree for index in chosen for tree in forest[index]]
 
-    def _step(self, trees: Sequence[TokenTree], learning_rate: float) -> tuple[float, float]:
-        """One optimiser step; its loss and gradient norm."""
+    def _step(self, trees: Sequence[TokenTree], learning_rate: float) -> tuple[list[float], float]:
+        """One optimiser step; the means of the objective's terms over all its label tokens, the loss first,
+        and the gradient norm."""
         num_labels = sum(tree.num_labels for tree in trees)
         device = self.model.device
-        total = 0.0
+        totals = torch.zeros(1 + len(self._objective.figures), device=device)
         for group in self._passes(trees):
             batch = batch_trees(group, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.dtype == "bfloat16"):
-                loss = weighted_cross_entropy(
-                    tree_hidden_states(self.model, batch),
-                    self.model.get_output_embeddings(),
-                    batch.label_rows,
-                    batch.label_ids,
-                    batch.label_weights / num_labels,
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+                hidden_ND = tree_hidden_states(self.model, batch)
+                head = self.model.get_output_embeddings()
+                terms = self._objective.terms(hidden_ND, head, batch) / num_labels
+            terms[0].backward()  # type: ignore[no-untyped-call]
+            totals += terms.detach()
         limit = self.settings.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, math.inf if limit is None else limit)
         for parameter_group in self._optimizer.param_groups:
@@ -221,7 +243,7 @@ class Learner:
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.steps += 1
-        return total, norm.item()
+        return totals.tolist(), norm.item()
 
     def _passes(self, trees: Sequence[TokenTree]) -> Iterator[list[TokenTree]]:
         """Consecutive trees that fit into one forward pass together."""

@@ -25,8 +25,11 @@ class LearnerSettings(Settings):
     """Decay rates of AdamW's two moments."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """The largest L2 norm of a step's gradient; null: no limit."""
+    tree: Literal["trajectory", "task"] = "trajectory"
+    """What shares a token tree, and so computes shared prefixes once: the transitions of one trajectory, or of
+    all trajectories of one task. Gradients are the same."""
     batch_size: int = Field(default=16, ge=1)
-    """Trajectories in one optimiser step."""
+    """Trajectories (with `tree: task`, tasks with all their trajectories) in one optimiser step."""
     epochs: int = Field(default=3, ge=1)
     """Passes over one batch of transitions."""
     dtype: Literal["float32", "bfloat16"] = "float32"

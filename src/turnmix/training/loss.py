@@ -1,40 +1,123 @@
-"""Hidden states and label triples enter, Σ −w · log π(label) leaves (paper Eq. 14, without its
-normalisation).
+"""Hidden states at label rows enter, sums over their logits leave, and no more logits are ever held than one
+chunk has.
 
-Only rows that carry a label go through the head, and never so many at once that their logits over the whole
-vocabulary outgrow `MAX_LOGITS`: past that, each chunk's logits are computed again in the backward pass.
+Only rows that carry a label go through the head. Each chunk's gradient is taken at once, while its logits are
+there; only the gradients of the hidden states and of the head's weight are kept for the backward pass, so
+nothing is computed twice.
+
+Legend: N rows, L labels, C labels of a chunk, D hidden size, V vocabulary, F figures beside the loss.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 
 MAX_LOGITS = 2**24
 """Logits held at once: 64 MiB in float32."""
 
+Terms = Callable[[Tensor, slice], Tensor]
+"""Logits [C, V] in float32 and which of the L labels they are -> [1 + F]: the loss, then figures, all sums."""
+
+
+def sum_over_labels(hidden_LD: Tensor, head: Any, terms: Terms) -> Tensor:
+    """Σ over the chunks of `terms`, [1 + F]; only the first, the loss, carries a gradient."""
+    chunk = max(1, MAX_LOGITS // head.weight.shape[0])
+    places = [slice(start, start + chunk) for start in range(0, len(hidden_LD), chunk)]
+    if type(head) is torch.nn.Linear:
+        summed: Tensor = _ChunkedHead.apply(hidden_LD, head.weight, head.bias, terms, places)  # type: ignore[no-untyped-call]
+        return summed
+
+    # A head that is more than a matrix (adapters, sharding) is called, so that its own hooks run.
+    def through_head(hidden_CD: Tensor, place: slice) -> Tensor:
+        return terms(head(hidden_CD).float(), place)
+
+    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+    sums = [checkpoint(through_head, hidden_LD[place], place, **options) for place in places]
+    return torch.stack(sums).sum(0)
+
 
 def weighted_cross_entropy(
     hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, weights_L: Tensor
 ) -> Tensor:
-    """Σ over the labels of −weight · log softmax(head(hidden[row]))[id].
+    """Σ over the labels of −weight · log softmax(head(hidden[row]))[id]."""
 
-    Shapes: N rows, D hidden size, L labels. A row of a fork stands once for each of its labels.
-    """
-    hidden_LD = hidden_ND.index_select(0, rows_L)
+    def terms(logits_CV: Tensor, place: slice) -> Tensor:
+        losses_C = cross_entropy(logits_CV, ids_L[place], reduction="none")
+        return (losses_C * weights_L[place]).sum()[None]
+
+    return sum_over_labels(hidden_ND.index_select(0, rows_L), head, terms)[0]
+
+
+@torch.no_grad()
+def label_logprobs(hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, *, vocabulary: int) -> Tensor:
+    """log π of each label [L], over the first `vocabulary` tokens: what lies behind them is padding."""
     chunk = max(1, MAX_LOGITS // head.weight.shape[0])
-    if len(rows_L) <= chunk:
-        return _chunk_loss(head, hidden_LD, ids_L, weights_L)
-    pieces = [torch.split(tensor, chunk) for tensor in (hidden_LD, ids_L, weights_L)]
-    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
-    losses = [checkpoint(_chunk_loss, head, *piece, **options) for piece in zip(*pieces, strict=True)]
-    return torch.stack(losses).sum()
+    places = [slice(start, start + chunk) for start in range(0, len(rows_L), chunk)]
+    found = [
+        -cross_entropy(head(hidden_ND[rows_L[place]]).float()[:, :vocabulary], ids_L[place], reduction="none")
+        for place in places
+    ]
+    return torch.cat(found)
 
 
-def _chunk_loss(head: Any, hidden_CD: Tensor, ids_C: Tensor, weights_C: Tensor) -> Tensor:
-    logits_CV = head(hidden_CD).float()
-    return (cross_entropy(logits_CV, ids_C, reduction="none") * weights_C).sum()
+class _ChunkedHead(torch.autograd.Function):
+    """A linear head and the terms behind it, chunk by chunk, with the gradient taken on the way forward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_LD: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        terms: Terms,
+        places: list[slice],
+    ) -> Tensor:
+        wanted = ctx.needs_input_grad[:3]
+        device = hidden_LD.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_LD.dtype
+        head_VD, head_V = weight_VD.to(dtype), None if bias_V is None else bias_V.to(dtype)
+        gradients = [
+            torch.zeros_like(tensor) if tensor is not None and is_wanted else None
+            for tensor, is_wanted in zip((hidden_LD, weight_VD, bias_V), wanted, strict=True)
+        ]
+        sums = []
+        with torch.autocast(device, enabled=False):
+            for place in places:
+                hidden_CD = hidden_LD[place].to(dtype)
+                logits_CV = linear(hidden_CD, head_VD, head_V).float().requires_grad_(any(wanted))
+                with torch.set_grad_enabled(any(wanted)):
+                    loss, *figures = terms(logits_CV, place).unbind()
+                sums.append(torch.stack([loss.detach(), *figures]).detach())
+                if any(wanted):
+                    (gradient_CV,) = torch.autograd.grad(loss, logits_CV)
+                    _add_gradients(gradients, place, gradient_CV.to(dtype), hidden_CD, head_VD)
+        ctx.save_for_backward(*gradients)
+        return torch.stack(sums).sum(0)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = (
+            None if gradient is None else gradient.mul_(outputs[0][0]) for gradient in ctx.saved_tensors
+        )
+        return *scaled, None, None
+
+
+def _add_gradients(
+    gradients: list[Tensor | None], place: slice, gradient_CV: Tensor, hidden_CD: Tensor, head_VD: Tensor
+) -> None:
+    """Add one chunk to the gradients of hidden states, weight and bias, where they are wanted."""
+    of_hidden, of_weight, of_bias = gradients
+    if of_hidden is not None:
+        of_hidden[place] = gradient_CV @ head_VD
+    if of_weight is not None and of_weight.dtype == gradient_CV.dtype:
+        of_weight.addmm_(gradient_CV.T, hidden_CD)
+    elif of_weight is not None:
+        of_weight += gradient_CV.T @ hidden_CD
+    if of_bias is not None:
+        of_bias += gradient_CV.sum(0)

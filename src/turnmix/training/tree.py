@@ -42,8 +42,10 @@ class RenderedTransition:
     """The tokens to learn, end of turn included."""
     weight: float | tuple[float, ...] = 1.0
     """The weight of −log π, of either sign: one for all target tokens, or one each."""
+    reference_logprobs: tuple[float, ...] | None = None
+    """log π of each target token under the policy that the objective compares the student with, if any."""
     group: str
-    """The trajectory's id: transitions of one group share a tree."""
+    """The id of a trajectory or a task: transitions of one group share a tree."""
 
     def __post_init__(self) -> None:
         if not self.prompt_ids or not self.target_ids:
@@ -52,6 +54,9 @@ class RenderedTransition:
         if isinstance(self.weight, tuple) and len(self.weight) != len(self.target_ids):
             counts = f"{len(self.weight)} weights for {len(self.target_ids)} target tokens"
             raise ValueError(f"weight of {self.group!r} must be one number or one a token, got {counts}")
+        if self.reference_logprobs is not None and len(self.reference_logprobs) != len(self.target_ids):
+            counts = f"{len(self.reference_logprobs)} for {len(self.target_ids)} target tokens"
+            raise ValueError(f"reference_logprobs of {self.group!r} must be one a token, got {counts}")
 
     @property
     def num_rows(self) -> int:
@@ -90,6 +95,12 @@ class TokenTree:
     """The row whose output predicts the label token, one a triple."""
     label_ids: Integers
     label_weights: NDArray[np.float64]
+    label_counts: Integers
+    """Label tokens that became one triple, because they agree in all that the loss depends on."""
+    label_references: NDArray[np.float64]
+    """The label's `reference_logprobs`; NaN where there is none."""
+    target_rows: tuple[Integers, ...]
+    """For each transition, in the order given: the row that predicts each of its target tokens."""
     num_labels: int
     """Label tokens before equal ones were merged: what the loss is normalised by."""
     separate_tokens: int
@@ -136,7 +147,10 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
         ends = [*(depths[run] for run in spine[1:]), len(paths[index])]
         pieces = [np.arange(end - depths[run]) + starts[run] for run, end in zip(spine, ends, strict=True)]
         rows_of[paths[index]] = np.concatenate(pieces)
-    rows, ids, weights = _labels(transitions, rows_of)
+    target_rows = tuple(
+        rows_of[item.prompt_ids + item.target_ids[:-1]][len(item.prompt_ids) - 1 :] for item in transitions
+    )
+    rows, ids, weights, counts, references = _labels(transitions, target_rows)
     return TokenTree(
         token_ids=np.concatenate([chunks[run] for run in order]),
         position_ids=np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in order]),
@@ -151,6 +165,9 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
         label_rows=rows,
         label_ids=ids,
         label_weights=weights,
+        label_counts=counts,
+        label_references=references,
+        target_rows=target_rows,
         num_labels=sum(item.num_labels for item in transitions),
         separate_tokens=sum(item.num_rows for item in transitions),
     )
@@ -183,20 +200,33 @@ def shared_prefix(left: Integers, right: Integers) -> int:
 
 
 def _labels(
-    transitions: Sequence[RenderedTransition], rows_of: dict[tuple[int, ...], Integers]
-) -> tuple[Integers, Integers, NDArray[np.float64]]:
-    """The loss as triples, sorted by row; labels that agree in row and token become one, their weights
-    summed."""
-    rows: list[Integers] = []
-    ids: list[int] = []
-    weights: list[float] = []
-    for item in transitions:
-        path = rows_of[item.prompt_ids + item.target_ids[:-1]]
-        rows.append(path[len(item.prompt_ids) - 1 :])
-        ids.extend(item.target_ids)
-        weights.extend(np.broadcast_to(item.weight, len(item.target_ids)))
-    pairs = np.stack([np.concatenate(rows), np.asarray(ids, dtype=np.int64)])
-    merged, where = np.unique(pairs, axis=1, return_inverse=True)
-    summed = np.bincount(where.reshape(-1), weights=np.asarray(weights), minlength=merged.shape[1])
-    kept = summed != 0
-    return merged[0][kept], merged[1][kept], summed[kept]
+    transitions: Sequence[RenderedTransition], target_rows: Sequence[Integers]
+) -> tuple[Integers, Integers, NDArray[np.float64], Integers, NDArray[np.float64]]:
+    """The loss as rows, tokens, weights, counts and references, sorted by row.
+
+    Labels that agree in row and token become one, their weights summed, where the loss is linear in the
+    weight. One that is compared with a reference is so for equal references and weights of one sign alone:
+    a clipped ratio is cut on another side for a negative weight.
+    """
+    lengths = [len(item.target_ids) for item in transitions]
+    weights = np.concatenate(
+        [np.broadcast_to(item.weight, size) for item, size in zip(transitions, lengths, strict=True)]
+    ).astype(np.float64)
+    references = np.concatenate(
+        [
+            np.full(size, np.nan) if item.reference_logprobs is None else np.asarray(item.reference_logprobs)
+            for item, size in zip(transitions, lengths, strict=True)
+        ]
+    )
+    ids = np.concatenate([np.asarray(item.target_ids, dtype=np.int64) for item in transitions])
+    counted = weights != 0
+    weights, references = weights[counted], references[counted]
+    keys = [np.concatenate(target_rows)[counted], ids[counted]]
+    if not np.isnan(references).all():
+        signs = np.where(np.isnan(references), 0, np.sign(weights)).astype(np.int64)
+        keys += [references.view(np.int64), signs]
+    merged, first, where, counts = np.unique(
+        np.stack(keys), axis=1, return_index=True, return_inverse=True, return_counts=True
+    )
+    summed = np.bincount(where.reshape(-1), weights=weights, minlength=merged.shape[1]).astype(np.float64)
+    return merged[0], merged[1], summed, counts.astype(np.int64), references[first]
