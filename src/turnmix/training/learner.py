@@ -1,9 +1,9 @@
 """Transitions enter, new weights leave: the objective on the taught tokens of every visited state (paper Eq.
 11, 14).
 
-Transitions of one trajectory (or task) become one token tree, `batch_size` of them one optimiser step. The loss of a step
-is normalised by all its label tokens, so a gradient depends neither on how trees are grouped into forward
-passes nor on how a long tree is split.
+Transitions of one trajectory (or task) become one token tree, `batch_size` of them one optimiser step. The
+loss of a step is normalised by all its label tokens, so a gradient depends neither on how trees are grouped
+into forward passes nor on how a long tree is split.
 """
 
 from __future__ import annotations
