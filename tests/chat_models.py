@@ -46,7 +46,8 @@ HERMES_TEMPLATE = """
 CODER_TEMPLATE = """
 {%- if messages[0].role == 'system' %}{{- '<|im_start|>system\n' + messages[0].content }}{%- endif %}
 {%- for tool in tools or [] %}
-  {{- '\n<function>' + tool.function.name + ': ' + tool.function.description + '</function>' }}
+  {{- '\n<function>' + tool.function.name + ': ' + tool.function.description + '\n' }}
+  {{- (tool.function.parameters | tojson) + '</function>' }}
 {%- endfor %}
 {{- '<|im_end|>\n' }}
 {%- for message in messages %}

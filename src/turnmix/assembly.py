@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from turnmix.config import OracleSettings, Recipe
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message
-from turnmix.core.trajectory import Action, State
+from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.endpoint import EndpointPolicy
 from turnmix.policies.oracle import OraclePolicy
 from turnmix.policies.policy import Policy
+from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rollout.plan import derive_seed
 from turnmix.sandboxes.selection import check_sandbox, make_sandbox
 
@@ -113,6 +114,10 @@ class LearningStudent:
     def count_tokens(self, action: Action) -> int:
         """Tokens of an action as the student writes it, whoever acted."""
         return len(self.renderer.target_ids(_ANY_STATE, action))
+
+    def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
+        """How many of its turns later prompts show otherwise than it sampled them."""
+        return count_drift(trajectories, self.renderer)
 
     def save(self, checkpoint: Path) -> None:
         """Weights, tokenizer and optimiser: whole or not at all."""

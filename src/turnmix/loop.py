@@ -22,6 +22,7 @@ from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.registry import METHODS
 from turnmix.policies.policy import Policy
+from turnmix.rendering.drift import Drift
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans, unfinished_cohorts
@@ -70,6 +71,10 @@ class Student(Protocol):
 
     def count_tokens(self, action: Action) -> int:
         """Tokens of an action as the student writes it, whoever acted."""
+        ...
+
+    def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
+        """How many of its turns later prompts show otherwise than it sampled them."""
         ...
 
     def save(self, checkpoint: Path) -> None:
@@ -164,6 +169,7 @@ class Loop:
             "realised_beta_tokens": share.by_tokens,
             "rollouts": len(trajectories),
             "turns": share.num_turns,
+            "drift": self._student.drift(trajectories).to_json(),
             "resolved": figures.resolved,
             "submitted": figures.submitted,
             "stop_reasons": dict(figures.stop_reasons),

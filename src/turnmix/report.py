@@ -71,6 +71,21 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
+def drift_text(drift: Mapping[str, int]) -> str | None:
+    """What a person is told of retokenisation drift; None: there is none.
+
+    >>> drift_text({"turns": 640, "differing": 12})
+    'Drift: 12 of 640 student turns (1.9 %) are in later prompts not as sampled, but rewritten by the template.'
+    """
+    if not drift["differing"]:
+        return None
+    share = 100 * drift["differing"] / drift["turns"]
+    return (
+        f"Drift: {drift['differing']:,} of {drift['turns']:,} student turns ({share:.1f} %) are in later prompts "
+        "not as sampled, but rewritten by the template."
+    )
+
+
 def duration_text(seconds: float) -> str:
     """
     >>> duration_text(7.26), duration_text(254)

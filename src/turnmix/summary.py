@@ -23,6 +23,7 @@ def summary_of(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         "is_complete": run.stage_metrics("evaluate", recipe.iterations) is not None,
         "base": _evaluation(run, 0),
         "iterations": iterations,
+        "drift": _total_drift(iterations),
         "wall_seconds": round(run.clock.wall_seconds, 3),
     }
 
@@ -38,6 +39,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "resolved",
         "submitted",
         "infra_errors",
+        "drift",
     )
     from_train = ("kept", "labels", "label_tokens", "dropped_too_long", "loss")
     return {
@@ -47,6 +49,12 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "eval": _evaluation(run, iteration),
         "seconds": {stage: run.clock.stage_seconds(stage_id(stage, iteration)) for stage in STAGES},
     }
+
+
+def _total_drift(iterations: list[dict[str, Any]]) -> dict[str, int]:
+    """Retokenisation drift of the whole run."""
+    counted = [row["drift"] for row in iterations if row["drift"] is not None]
+    return {name: sum(drift[name] for drift in counted) for name in ("turns", "differing")}
 
 
 def _evaluation(run: RunDirectory, iteration: int) -> dict[str, Any] | None:

@@ -5,9 +5,8 @@ import json
 import pytest
 
 from chat_models import TOOLS
-from turnmix.core.errors import UserError
 from turnmix.core.message import ToolCall
-from turnmix.rendering.formats import HermesFormat, Qwen3CoderFormat, format_for
+from turnmix.rendering.formats import HermesFormat, Qwen3CoderFormat, formats_in
 
 HERMES, CODER = HermesFormat(), Qwen3CoderFormat()
 
@@ -150,8 +149,7 @@ def test_a_lone_surrogate_in_the_text_becomes_a_replacement_character():
     assert HERMES.parse("a\ud800b\ud83d\ude00", TOOLS).content == "a\ufffdb\U0001f600"
 
 
-def test_the_format_follows_the_template_and_an_unknown_one_names_the_model():
-    assert format_for("…<tool_call>\n<function=…><parameter=…", model="m").name == "qwen3-coder"
-    assert format_for('…<tool_call>\n{"name": …, "arguments": …', model="m").name == "hermes"
-    with pytest.raises(UserError, match=r"student\.model: .*'org/model'.*Hermes JSON"):
-        format_for("{{ messages }}", model="org/model")
+def test_the_format_follows_the_template():
+    assert [format.name for format in formats_in("…<tool_call>\n<function=…><parameter=…")] == ["qwen3-coder"]
+    assert [format.name for format in formats_in('…<tool_call>\n{"name": …, "arguments": …')] == ["hermes"]
+    assert formats_in("{{ messages }}") == ()

@@ -11,6 +11,7 @@ from turnmix.core.errors import InfrastructureError, TeacherError
 from turnmix.environments.counting import CountingSource
 from turnmix.loop import Loop
 from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.rendering.drift import Drift
 from turnmix.store.run_directory import RunDirectory
 from turnmix.task_order import sampled_tasks
 from turnmix.training.learner_settings import LearnerSettings
@@ -49,6 +50,9 @@ class MemorisingStudent:
 
     def count_tokens(self, action):
         return 1
+
+    def drift(self, trajectories):
+        return Drift(turns=len(trajectories), differing=1)
 
     def save(self, checkpoint: Path):
         checkpoint.mkdir(parents=True)
@@ -102,6 +106,7 @@ def test_a_run_leaves_its_summary_and_every_trajectory(tmp_path):
     first, second = summary["iterations"]
     assert (first["iteration"], first["beta"], first["realised_beta"], first["rollouts"]) == (1, 1.0, 1.0, 8)
     assert (first["resolved"], first["infra_errors"]) == (8, 0)
+    assert (first["drift"], summary["drift"]) == ({"turns": 8, "differing": 1}, {"turns": 16, "differing": 2})
     assert (second["beta"], second["eval"]["n"]) == (0.8, 5)
     assert set(first["seconds"]) == {"rollout", "train", "evaluate"}
     assert len(run.trajectories) == 16

@@ -98,7 +98,7 @@ def test_a_tokenizer_whose_added_tokens_eat_space_is_tokenised_whole():
     renderer = make_renderer(added_token_strips=True)
     assert not renderer._segments.is_segmented
     state = conversation(assistant("", edit={"path": "a"}), answer("<tool_call>  \n spaced"))
-    text = renderer._prompt_text(state)
+    text = renderer.prompt_text(state)
     tokenizer = make_tokenizer(added_token_strips=True)
     assert renderer.prompt_ids(state) == tokenizer(text, add_special_tokens=False).input_ids
 

@@ -16,7 +16,7 @@ from turnmix.cli.console import make_console, make_progress
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError, TurnMixError, UserError
-from turnmix.report import duration_text, summary_table
+from turnmix.report import drift_text, duration_text, summary_table
 from turnmix.store.run_directory import RunDirectory, check_is_free
 
 
@@ -74,6 +74,8 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent) -> None:
     console.print()
     console.print(summary_table(summary), highlight=False)
     console.print()
+    if drift := drift_text(summary["drift"]):
+        console.print(drift, highlight=False)
     console.print(
         f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run.path}", highlight=False
     )

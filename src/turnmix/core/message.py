@@ -9,7 +9,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -46,6 +46,9 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     """For role `tool`: the call that this answers."""
+    token_ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
+    """The tokens as which a local policy sampled this turn. A later prompt repeats them where its template
+    writes the same text. No part of equality, nor of JSON: the action that holds the message stores them."""
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"role": self.role, "content": self.content}

@@ -7,7 +7,7 @@ of the next state: the state of turn t is the prompt and the executed actions an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
@@ -51,6 +51,11 @@ class Action:
     """log π(token) under the sampling policy at temperature 1, one per token id; None when not computed."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        # States are made of messages: here the message learns its tokens, live or read back from a store.
+        if self.token_ids is not None and self.message.token_ids != self.token_ids:
+            object.__setattr__(self, "message", replace(self.message, token_ids=self.token_ids))
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"message": self.message.to_json()}

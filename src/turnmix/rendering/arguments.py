@@ -1,4 +1,4 @@
-"""Reading the JSON that a model wrote: any text in, a plain JSON value or a readable complaint out.
+"""Reading the values that a model wrote: any text in, a plain JSON value or a readable complaint out.
 
 What comes out can be stored, rendered and sent on without surprise: finite numbers, no key twice, no lone
 surrogate, at most `MAX_DEPTH` levels.
@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
+
+from turnmix.core.message import ToolSpecification
 
 MAX_DEPTH = 32
 MAX_DIGITS = 40
 
+_PLAIN_SPELLINGS = {"True": True, "true": True, "False": False, "false": False}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -40,6 +44,33 @@ def read_json(text: str, start: int = 0) -> tuple[Any, int]:
         raise UnreadableJsonError(f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     _check(value)
     return value, end
+
+
+def typed_value(text: str, schema: Any) -> Any:
+    """`text` as the schema's type; as text where the schema wants text, is silent, or does not fit.
+
+    >>> typed_value("3", {"type": "integer"}), typed_value("3", {"type": "string"}), typed_value("3", None)
+    (3, '3', '3')
+    """
+    wanted = schema.get("type") if isinstance(schema, dict) else None
+    if wanted == "boolean":
+        return _PLAIN_SPELLINGS.get(text.strip(), text)
+    if wanted not in ("integer", "number", "array", "object"):
+        return text
+    try:
+        value, end = read_json(text)
+    except UnreadableJsonError:
+        return text
+    return text if text[end:].strip() else value
+
+
+def properties_of(name: str, tools: Sequence[ToolSpecification]) -> Mapping[str, Any]:
+    """The argument schemas of the tool `name`; none for an unknown tool."""
+    for tool in tools:
+        if tool.name == name:
+            properties: Mapping[str, Any] = tool.parameters.get("properties", {})
+            return properties
+    return {}
 
 
 def without_surrogates(text: str) -> str:

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from turnmix.core.errors import UserError
 from turnmix.core.message import ToolCall, ToolSpecification
-from turnmix.rendering.arguments import UnreadableJsonError, read_json, without_surrogates
+from turnmix.rendering.arguments import (
+    UnreadableJsonError,
+    properties_of,
+    read_json,
+    typed_value,
+    without_surrogates,
+)
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _SPACE = re.compile(r"\s*")
@@ -34,6 +39,8 @@ class ToolCallFormat(Protocol):
     """One family's way of writing tool calls as text."""
 
     name: str
+    reasoning_key: str | None
+    """Where a template of this family wants the thinking of a message; None: in the content, as it stands."""
 
     def parse(self, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
         """Read one assistant turn. Never raises; calls are named `call_0`, `call_1`, … by position."""
@@ -44,20 +51,17 @@ class ToolCallFormat(Protocol):
         ...
 
 
-def format_for(chat_template: str, *, model: str) -> ToolCallFormat:
-    """The format that a chat template renders.
+def formats_in(chat_template: str) -> tuple[ToolCallFormat, ...]:
+    """The formats that a chat template seems to write, the likeliest first.
 
-    Raises:
-        UserError: none that TurnMix can read.
+    >>> [format.name for format in formats_in('<tool_call>{"name": …, "arguments": …}</tool_call>')]
+    ['hermes']
     """
     if "<function=" in chat_template and "<parameter=" in chat_template:
-        return Qwen3CoderFormat()
+        return (Qwen3CoderFormat(),)
     if OPEN in chat_template and "arguments" in chat_template:
-        return HermesFormat()
-    raise UserError(
-        f"student.model: the chat template of {model!r} writes tool calls in no format that TurnMix reads; "
-        "choose a model whose template uses Hermes JSON (Qwen3, Qwen2.5, Hermes) or Qwen3-Coder XML"
-    )
+        return (HermesFormat(),)
+    return ()
 
 
 class HermesFormat:
@@ -68,6 +72,7 @@ class HermesFormat:
     """
 
     name = "hermes"
+    reasoning_key: str | None = None
 
     def parse(self, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
         return _parse_turn(self, text, tools)
@@ -81,20 +86,20 @@ class HermesFormat:
         try:
             value, end = read_json(text, start)
         except UnreadableJsonError as error:
-            raise _MalformedCallError(str(error)) from None
+            raise MalformedCallError(str(error)) from None
         if not isinstance(value, dict):
-            raise _MalformedCallError("the JSON must be an object with the keys `name` and `arguments`")
+            raise MalformedCallError("the JSON must be an object with the keys `name` and `arguments`")
         for key in ("name", "arguments"):
             if key not in value:
-                raise _MalformedCallError(f"the JSON object lacks the key `{key}`")
+                raise MalformedCallError(f"the JSON object lacks the key `{key}`")
         if extra := sorted(set(value) - {"name", "arguments"}):
-            raise _MalformedCallError(
+            raise MalformedCallError(
                 f"the JSON object has the unknown key {extra[0][:60]!r}: arguments belong inside `arguments`"
             )
         if not isinstance(value["name"], str) or not value["name"]:
-            raise _MalformedCallError("`name` must be the name of a tool, as a string")
+            raise MalformedCallError("`name` must be the name of a tool, as a string")
         if not isinstance(value["arguments"], dict):
-            raise _MalformedCallError("`arguments` must be a JSON object of values by argument name")
+            raise MalformedCallError("`arguments` must be a JSON object of values by argument name")
         return _Body(value["name"], value["arguments"], end)
 
 
@@ -107,6 +112,7 @@ class Qwen3CoderFormat:
     """
 
     name = "qwen3-coder"
+    reasoning_key: str | None = None
 
     def parse(self, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
         return _parse_turn(self, text, tools)
@@ -122,26 +128,26 @@ class Qwen3CoderFormat:
         """The call whose `<function=…>` begins at `start`."""
         opening = _FUNCTION.match(text, start)
         if opening is None:
-            raise _MalformedCallError(f"`{OPEN}` must be followed by `<function=NAME>`")
+            raise MalformedCallError(f"`{OPEN}` must be followed by `<function=NAME>`")
         name = opening[1].strip()
-        properties = _properties(name, tools)
+        properties = properties_of(name, tools)
         arguments: dict[str, Any] = {}
         position = opening.end()
         while (parameter := _PARAMETER.match(text, position)) is not None:
             key = parameter[1].strip()
             closing = _PARAMETER_END.search(text, parameter.end())
             if closing is None:
-                raise _MalformedCallError(f"the parameter `{key[:60]}` is not closed by `</parameter>`")
+                raise MalformedCallError(f"the parameter `{key[:60]}` is not closed by `</parameter>`")
             if key in arguments:
-                raise _MalformedCallError(f"the parameter `{key[:60]}` is given twice")
+                raise MalformedCallError(f"the parameter `{key[:60]}` is given twice")
             value = text[parameter.end() : closing.start()]
             value = value[1:] if value.startswith("\n") else value
             value = value[:-1] if value.endswith("\n") else value
-            arguments[key] = _read_value(value, properties.get(key))
+            arguments[key] = typed_value(value, properties.get(key))
             position = closing.end()
         ending = _FUNCTION_END.match(text, position)
         if ending is None:
-            raise _MalformedCallError(f"the function `{name[:60]}` is not closed by `</function>`")
+            raise MalformedCallError(f"the function `{name[:60]}` is not closed by `</function>`")
         return _Body(name, arguments, ending.end())
 
 
@@ -150,29 +156,6 @@ _FUNCTION_END = re.compile(r"\s*</function>")
 _PARAMETER = re.compile(r"\s*<parameter=([^<>\n]*[^<>\s][^<>\n]*)>")
 # A value may itself hold `</parameter>`: the one that ends it is followed by what may follow a parameter.
 _PARAMETER_END = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
-_PLAIN_SPELLINGS = {"True": True, "true": True, "False": False, "false": False}
-
-
-def _read_value(text: str, schema: Any) -> Any:
-    """`text` as the schema's type; as text where the schema wants text, is silent, or does not fit."""
-    wanted = schema.get("type") if isinstance(schema, dict) else None
-    if wanted == "boolean":
-        return _PLAIN_SPELLINGS.get(text.strip(), text)
-    if wanted not in ("integer", "number", "array", "object"):
-        return text
-    try:
-        value, end = read_json(text)
-    except UnreadableJsonError:
-        return text
-    return text if text[end:].strip() else value
-
-
-def _properties(name: str, tools: Sequence[ToolSpecification]) -> Mapping[str, Any]:
-    for tool in tools:
-        if tool.name == name:
-            properties: Mapping[str, Any] = tool.parameters.get("properties", {})
-            return properties
-    return {}
 
 
 class _Body(NamedTuple):
@@ -181,7 +164,7 @@ class _Body(NamedTuple):
     end: int
 
 
-class _MalformedCallError(Exception):
+class MalformedCallError(Exception):
     """What is wrong with the call, in words for the agent."""
 
 
@@ -189,14 +172,21 @@ class _ReadsBodies(ToolCallFormat, Protocol):
     def read_body(self, text: str, start: int, tools: Sequence[ToolSpecification]) -> _Body: ...
 
 
+def malformed_turn(
+    format: ToolCallFormat, text: str, tools: Sequence[ToolSpecification], error: MalformedCallError
+) -> ParsedTurn:
+    """A turn that executes nothing, with what to tell the agent."""
+    example = format.write(example_call(tools))
+    message = f"Your tool call was not executed: {error}. Write a tool call exactly like this:\n{example}"
+    return ParsedTurn(content=text, error=message)
+
+
 def _parse_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
     text = without_surrogates(text)
     try:
         return _split_turn(format, text, tools)
-    except _MalformedCallError as error:
-        example = format.write(_example_call(tools))
-        message = f"Your tool call was not executed: {error}. Write a tool call exactly like this:\n{example}"
-        return ParsedTurn(content=text, error=message)
+    except MalformedCallError as error:
+        return malformed_turn(format, text, tools, error)
 
 
 def _split_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
@@ -211,7 +201,7 @@ def _split_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecificati
         body = format.read_body(text, start + len(OPEN), tools)
         position = _SPACE.match(text, body.end).end()  # type: ignore[union-attr]
         if not text.startswith(CLOSE, position):
-            raise _MalformedCallError(f"the call of `{body.name[:60]}` must be followed by `{CLOSE}` at once")
+            raise MalformedCallError(f"the call of `{body.name[:60]}` must be followed by `{CLOSE}` at once")
         position += len(CLOSE)
         calls.append(ToolCall(id=f"call_{len(calls)}", name=body.name, arguments=body.arguments))
     pieces.append(text[position:])
@@ -225,7 +215,7 @@ def _end_of_thinking(text: str) -> int:
     opened = text.lstrip().startswith("<think>")
     closing = text.find("</think>")
     if opened and closing < 0:
-        raise _MalformedCallError("the thinking block is not closed; write `</think>` before the call")
+        raise MalformedCallError("the thinking block is not closed; write `</think>` before the call")
     call = text.find(OPEN)
     if closing < 0 or (not opened and 0 <= call < closing):
         return 0
@@ -236,10 +226,10 @@ def _end_of_thinking(text: str) -> int:
 def _refuse_stray_marks(text: str) -> None:
     for mark in (CLOSE, "<function=", "</function>"):
         if mark in text:
-            raise _MalformedCallError(f"`{mark}` stands outside of a `{OPEN}` block")
+            raise MalformedCallError(f"`{mark}` stands outside of a `{OPEN}` block")
 
 
-def _example_call(tools: Sequence[ToolSpecification]) -> ToolCall:
+def example_call(tools: Sequence[ToolSpecification]) -> ToolCall:
     """A call of the first tool that takes text, with its required arguments."""
     for tool in tools:
         properties = tool.parameters.get("properties", {})

@@ -4,23 +4,31 @@
     target_ids(h_t, a_t)  the tokens of a_t as the student would have sampled them, end of turn included
 
 A prompt and its target are tokenised apart, because that is how a token sequence comes about at inference:
-the prompt is fixed before the first token of the action is sampled.
+the prompt is fixed before the first token of the action is sampled. A past turn that the student sampled keeps
+its sampled tokens wherever the template writes the text that they spell. Inference and training both call
+`prompt_ids`, on equal states also when one of them was read back from a store: what the learner reads is what
+the student read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from turnmix.core.errors import UserError
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action, State
-from turnmix.rendering.formats import format_for
+from turnmix.rendering import probe
+from turnmix.rendering.check import check_renderer, refusal
+from turnmix.rendering.formats import ToolCallFormat, formats_in
+from turnmix.rendering.history import place_turns
+from turnmix.rendering.response_template import ResponseTemplateFormat, split_thinking
 from turnmix.rendering.segments import SegmentTokenizer
 
 _EMPTY_THINKING = re.compile(r"<think>\s*</think>\s*$")
 _LEADING_EMPTY_THINKING = re.compile(r"<think>\s*</think>\s*")
+_CACHED_TURNS = 4096
 
 
 class Renderer:
@@ -34,20 +42,33 @@ class Renderer:
         """
         self.model_name = str(tokenizer.name_or_path) or type(tokenizer).__name__
         if not getattr(tokenizer, "is_fast", False):
-            raise self._error("has no fast tokenizer", "choose one that ships a tokenizer.json")
+            raise refusal(self, "has no fast tokenizer", "choose one that ships a tokenizer.json")
         if not tokenizer.chat_template:
-            raise self._error("has no chat template", "choose an instruct model")
+            raise refusal(self, "has no chat template", "choose an instruct model")
         self._tokenizer = tokenizer
-        self._template: str = tokenizer.get_chat_template(tools=[_PROBE_TOOL.to_json()])
+        self._template: str = tokenizer.get_chat_template(tools=[probe.TOOL.to_json()])
         self._options = {"enable_thinking": False} if "enable_thinking" in self._template else {}
+        self._reasoning_key: str | None = None
         self._segments = SegmentTokenizer(tokenizer)
-        self.format = format_for(self._template, model=self.model_name)
+        self._decode_cached = lru_cache(maxsize=_CACHED_TURNS)(self._decode)
         self.end_of_turn = self._find_end_of_turn()
         self.end_of_turn_id: int = self._segments.added_tokens[self.end_of_turn]
+        self._beginnings = self._find_beginnings()
+        self.format = self._find_format()
+        self._reasoning_key = self.format.reasoning_key
 
     def prompt_ids(self, state: State) -> list[int]:
         """The prompt in `state`, up to where the model goes on."""
-        return self._segments.ids(self._prompt_text(state))
+        text = self.prompt_text(state)
+        ids: list[int] = []
+        position = 0
+        for place, turn in zip(self._places(state, text), _assistant_turns(state), strict=True):
+            if place is not None:
+                spoken = self._spoken(turn)
+                ids += self._segments.ids(text[position:place])
+                ids += spoken
+                position = place + len(self._decode_cached(spoken))
+        return ids + self._segments.ids(text[position:])
 
     def target_ids(self, state: State, action: Action) -> list[int]:
         """The action's tokens behind `prompt_ids(state)`; sampled ones as they are.
@@ -62,12 +83,22 @@ class Renderer:
     def parse(self, token_ids: Sequence[int], tools: Sequence[ToolSpecification]) -> Action:
         """The action that sampled `token_ids` are. Never raises."""
         spoken = token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
-        text: str = self._tokenizer.decode(
-            list(spoken), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        parsed = self.format.parse(text, tools)
+        parsed = self.format.parse(self._decode(tuple(spoken)), tools)
         message = Message(role="assistant", content=parsed.content, tool_calls=parsed.tool_calls)
         return Action(message=message, parse_error=parsed.error, token_ids=tuple(token_ids))
+
+    def kept_turns(self, state: State) -> list[bool | None]:
+        """For each assistant message of `state`, in order: does `prompt_ids(state)` hold all tokens that were
+        sampled for it, one after the other? None: none are known."""
+        places = self._places(state, self.prompt_text(state))
+        kept: list[bool | None] = []
+        for place, turn in zip(places, _assistant_turns(state), strict=True):
+            if not turn.token_ids:
+                kept.append(None)
+                continue
+            last = turn.token_ids[-1]
+            kept.append(place is not None and (last == self.end_of_turn_id or last not in self.stop_ids))
+        return kept
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -75,26 +106,20 @@ class Renderer:
         return frozenset({self.end_of_turn_id, self._tokenizer.eos_token_id} - {None})
 
     def check(self) -> None:
-        """Try the template on a small conversation, before any work starts.
+        """Try the template on small conversations, before any work starts.
 
         Raises:
-            UserError: the template leaves out the tools, or a rendered call does not parse back to itself.
+            UserError: it leaves something out, or a rendered turn does not parse back to itself.
         """
-        beginning = State(messages=_PROBE_STATE.messages[:2], tools=_PROBE_STATE.tools)
-        if _PROBE_TOOL.name not in self._prompt_text(beginning):
-            raise self._error(
-                "has a chat template that leaves out the tools", "choose a model trained for tools"
-            )
-        for message in (_PROBE_CALL, Message(role="assistant", content="Done.")):
-            target = self.target_text(_PROBE_STATE, message)
-            parsed = self.format.parse(target.removesuffix(self.end_of_turn), _PROBE_STATE.tools)
-            if (parsed.content, parsed.tool_calls) != (message.content, message.tool_calls):
-                complaint = f"writes {message.to_json()} as {target!r}, which reads back as {parsed}"
-                raise self._error(complaint, f"its template must write {self.format.name} calls")
+        check_renderer(self)
+
+    def prompt_text(self, state: State) -> str:
+        """What `prompt_ids(state)` spell."""
+        return self._render(state.messages, state.tools, generate=True)
 
     def target_text(self, state: State, message: Message) -> str:
         """The text of `message` behind the generation prompt, end of turn included."""
-        prompt = self._prompt_text(state)
+        prompt = self.prompt_text(state)
         whole = self._render((*state.messages, message), state.tools, generate=False)
         end = whole.rfind(self.end_of_turn)
         whole = whole[: end + len(self.end_of_turn)]
@@ -105,29 +130,94 @@ class Renderer:
         header = _EMPTY_THINKING.sub("", prompt[len(history) :])
         if header and prompt.startswith(history) and whole.startswith(history + header):
             return _LEADING_EMPTY_THINKING.sub("", whole[len(history + header) :], count=1)
-        raise self._error(
+        raise refusal(
+            self,
             f"renders a turn otherwise than its generation prompt {prompt[-60:]!r} begins it",
             "its chat template must put the assistant's turn behind the generation prompt",
         )
 
+    def _places(self, state: State, text: str) -> list[int | None]:
+        """Where in the prompt's text each assistant message of `state` stands as it was sampled."""
+        turns = [
+            self._decode_cached(self._spoken(turn)) if turn.token_ids else None
+            for turn in _assistant_turns(state)
+        ]
+        if all(turn is None for turn in turns):
+            return [None] * len(turns)
+        history = text[: len(text) - len(self._beginnings[-1])]
+        return place_turns(history, turns, beginnings=self._beginnings, end=self.end_of_turn)
+
+    def _spoken(self, turn: Message) -> tuple[int, ...]:
+        """The sampled tokens of a turn, less the one that ended it."""
+        token_ids = turn.token_ids or ()
+        return token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
+
+    def _decode(self, token_ids: tuple[int, ...]) -> str:
+        text: str = self._tokenizer.decode(
+            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
     def _find_end_of_turn(self) -> str:
-        message = Message(role="assistant", content=_PROBE_WORD)
-        whole = self._render((*_PROBE_STATE.messages, message), _PROBE_STATE.tools, generate=False)
-        tail = whole[whole.rfind(_PROBE_WORD) + len(_PROBE_WORD) :].lstrip()
+        message = Message(role="assistant", content=probe.WORD)
+        state = probe.AFTER_ONE_ANSWER
+        whole = self._render((*state.messages, message), state.tools, generate=False)
+        tail = whole[whole.rfind(probe.WORD) + len(probe.WORD) :].lstrip()
         for token in sorted(self._segments.added_tokens, key=len, reverse=True):
             if tail.startswith(token):
                 return token
-        raise self._error("ends a turn with no special token", "choose a model whose template does")
+        raise refusal(self, "ends a turn with no special token", "choose a model whose template does")
 
-    def _prompt_text(self, state: State) -> str:
-        return self._render(state.messages, state.tools, generate=True)
+    def _find_beginnings(self) -> list[str]:
+        """What may stand before a turn: the generation prompt, first less an empty thinking block that
+        closes it, then whole."""
+        state = probe.AFTER_ONE_ANSWER
+        prompt = self.prompt_text(state)
+        history = self._render(state.messages, state.tools, generate=False)
+        generation = prompt[len(history) :]
+        header = _EMPTY_THINKING.sub("", generation)
+        if not prompt.startswith(history) or not header:
+            raise refusal(
+                self,
+                f"has a chat template whose generation prompt is no end of the prompt {prompt[-60:]!r}",
+                "its chat template must add the generation prompt behind the history",
+            )
+        return list(dict.fromkeys((header, generation)))
+
+    def _find_format(self) -> ToolCallFormat:
+        """The format that reads what the template writes; the likeliest where none does."""
+        formats = formats_in(self._template)
+        if getattr(self._tokenizer, "response_template", None):
+            by_tokenizer = ResponseTemplateFormat(
+                self._tokenizer, generation_prompt=self._beginnings[-1], write=self._written
+            )
+            formats = (*formats, by_tokenizer)
+        if not formats:
+            raise refusal(
+                self,
+                "has a chat template that writes tool calls in no format that TurnMix reads",
+                "choose a model whose template uses Hermes JSON (Qwen3, Qwen2.5, Hermes) or Qwen3-Coder XML, "
+                "or whose tokenizer has a response_template (transformers 5.13 or newer reads it)",
+            )
+        if len(formats) == 1:
+            return formats[0]
+        turn = probe.TURNS[0]
+        text = self.target_text(probe.BEGINNING, turn).removesuffix(self.end_of_turn)
+        for format in formats:
+            if format.parse(text, probe.BEGINNING.tools).tool_calls == turn.tool_calls:
+                return format
+        return formats[0]
+
+    def _written(self, call: ToolCall) -> str:
+        message = Message(role="assistant", content="", tool_calls=(call,))
+        return self.target_text(probe.BEGINNING, message).removesuffix(self.end_of_turn)
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[ToolSpecification], *, generate: bool
     ) -> str:
         try:
             text: str = self._tokenizer.apply_chat_template(
-                [message.to_json() for message in messages],
+                [self._shown(message) for message in messages],
                 tools=[tool.to_json() for tool in tools] or None,
                 chat_template=self._template,
                 tokenize=False,
@@ -136,47 +226,22 @@ class Renderer:
             )
         except Exception as error:  # a template is somebody else's program, and may raise anything
             roles = " ".join(message.role for message in messages[-6:])
-            complaint = f"has a chat template that fails on the messages … {roles}: {error}"
-            raise self._error(
-                complaint, "choose a model whose template takes tools and tool answers"
+            raise refusal(
+                self,
+                f"has a chat template that fails on the messages … {roles}: {error}",
+                "choose a model whose template takes tools and tool answers",
             ) from error
         return text
 
-    def _error(self, complaint: str, remedy: str) -> UserError:
-        return UserError(f"student.model: {self.model_name!r} {complaint}; {remedy}")
+    def _shown(self, message: Message) -> dict[str, Any]:
+        """The message as the template takes it."""
+        data = message.to_json()
+        if self._reasoning_key is not None and message.role == "assistant":
+            thinking, data["content"] = split_thinking(message.content)
+            if thinking:
+                data[self._reasoning_key] = thinking
+        return data
 
 
-_PROBE_WORD = "turnmix-probe"
-_PROBE_TOOL = ToolSpecification(
-    name="probe_tool",
-    description="Look at a file.",
-    parameters={
-        "type": "object",
-        "properties": {"path": {"type": "string"}, "lines": {"type": "array"}, "deep": {"type": "boolean"}},
-        "required": ["path"],
-    },
-)
-_PROBE_CALL = Message(
-    role="assistant",
-    content="I look.",
-    tool_calls=(
-        ToolCall(
-            id="call_0",
-            name="probe_tool",
-            arguments={"path": 'a "b"\n  <c>\\n é\n', "lines": [1, 20], "deep": True},
-        ),
-    ),
-)
-_PROBE_STATE = State(
-    messages=(
-        Message(role="system", content="You repair programs."),
-        Message(role="user", content="Repair it."),
-        Message(
-            role="assistant",
-            content="",
-            tool_calls=(ToolCall(id="call_0", name="probe_tool", arguments={"path": "a"}),),
-        ),
-        Message(role="tool", content="1 line", tool_call_id="call_0"),
-    ),
-    tools=(_PROBE_TOOL,),
-)
+def _assistant_turns(state: State) -> list[Message]:
+    return [message for message in state.messages if message.role == "assistant"]

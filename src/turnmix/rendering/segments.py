@@ -7,6 +7,7 @@ a tokenizer has other kinds of added tokens, or looks across pieces, the whole t
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ class SegmentTokenizer:
     """Tokenises rendered text with any Hugging Face fast tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self._backend = tokenizer.backend_tokenizer
+        # A copy: whoever else tokenises with padding or truncation leaves them switched on in the original.
+        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        self._backend.no_padding()
+        self._backend.no_truncation()
         self._encode_cached = lru_cache(maxsize=_CACHED_SEGMENTS)(self._encode)
         self.added_tokens: dict[str, int] = {
             token.content: index for index, token in tokenizer.added_tokens_decoder.items()
@@ -77,8 +81,6 @@ def _hides(other: str, token: str) -> bool:
 
 def _treats_pieces_alone(description: dict[str, Any]) -> bool:
     """Whether a piece between added tokens is tokenised without a look at where it stands in the text."""
-    if description["truncation"] is not None or description["padding"] is not None:
-        return False
     normalizers = _parts(description["normalizer"], "normalizers")
     if any(part["type"] not in _LOCAL_NORMALIZERS for part in normalizers):
         return False
