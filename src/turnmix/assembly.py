@@ -70,30 +70,29 @@ def student_location(settings: StudentSettings) -> str:
 class LearningStudent:
     """One model in this process that acts and learns."""
 
-    def __init__(self, *, model: Any, tokenizer: Any, recipe: Recipe) -> None:
-        """Raises UserError for a model that cannot be a student."""
-        from turnmix.policies.local import refuse_unsupported
-        from turnmix.rendering.renderer import Renderer
-        from turnmix.training.learner import Learner
-
-        refuse_unsupported(model.config, recipe.student.model)
+    def __init__(self, *, learner: Learner, renderer: Renderer, tokenizer: Any, recipe: Recipe) -> None:
+        self.learner = learner
+        self.renderer = renderer
         self._tokenizer = tokenizer
         self._settings = recipe.student
-        self.renderer: Renderer = Renderer(tokenizer)
-        self.renderer.check()
-        self.learner: Learner = Learner(model.to(recipe.student.device), self.renderer, recipe.learner)
 
     @classmethod
     def load(cls, recipe: Recipe, *, checkpoint: Path | None) -> LearningStudent:
         """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet."""
-        from turnmix.training.checkpoint import load_student, restore_learner
+        import torch
+
+        from turnmix.policies.load import load_student
+        from turnmix.training.checkpoint import restore_learner
+        from turnmix.training.learner import Learner
 
         _prepare_tensor_code(recipe.threads)
-        model, tokenizer = load_student(checkpoint or student_location(recipe.student))
-        student = cls(model=model, tokenizer=tokenizer, recipe=recipe)
+        model, tokenizer, renderer = load_student(
+            recipe.student, source=checkpoint or student_location(recipe.student), dtype=torch.float32
+        )
+        learner = Learner(model, renderer, recipe.learner)
         if checkpoint is not None:
-            restore_learner(checkpoint, student.learner)
-        return student
+            restore_learner(checkpoint, learner)
+        return cls(learner=learner, renderer=renderer, tokenizer=tokenizer, recipe=recipe)
 
     def policy(self, *, greedy: bool) -> Policy:
         """The student as it now is, acting."""
@@ -132,7 +131,7 @@ def acting_student(settings: StudentSettings, *, location: str, threads: int) ->
     from turnmix.policies.local import LocalPolicy
 
     _prepare_tensor_code(threads)
-    model, renderer = load_student(settings, source=location)
+    model, _, renderer = load_student(settings, source=location)
     return LocalPolicy(model, renderer, settings, greedy=True)
 
 

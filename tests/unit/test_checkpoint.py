@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from turnmix.core.errors import UserError
+from turnmix.policies.load import load_model
 from turnmix.training import checkpoint
-from turnmix.training.checkpoint import load_student, restore_learner, save_checkpoint
+from turnmix.training.checkpoint import restore_learner, save_checkpoint
 from turnmix.training.learner import Learner
 
 
@@ -36,7 +37,7 @@ def saved(directory, tokenizer):
 
 def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path, tokenizer):
     learner = saved(tmp_path / "one", tokenizer)
-    model, _ = load_student(tmp_path / "one")
+    model, _ = load_model(tmp_path / "one")
     assert digest(model) == digest(learner.model)
     resumed = learner_of(model)
     restore_learner(tmp_path / "one", resumed)
@@ -49,7 +50,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path, tok
 
 def test_the_optimiser_state_matters_to_a_resumed_run(tmp_path, tokenizer):
     learner = saved(tmp_path / "one", tokenizer)
-    forgetful = learner_of(load_student(tmp_path / "one")[0])
+    forgetful = learner_of(load_model(tmp_path / "one")[0])
     learner.fit(batch(seed=2), generator=random.Random(2))
     forgetful.fit(batch(seed=2), generator=random.Random(2))
     assert digest(forgetful.model) != digest(learner.model)
@@ -76,7 +77,7 @@ def test_a_save_that_fails_half_way_leaves_no_checkpoint_and_does_not_hinder_the
     assert not (tmp_path / "one").exists()
 
     save_checkpoint(tmp_path / "one", model=model, tokenizer=tokenizer)
-    assert digest(load_student(tmp_path / "one")[0]) == digest(model)
+    assert digest(load_model(tmp_path / "one")[0]) == digest(model)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
@@ -84,13 +85,13 @@ def test_saving_again_replaces_the_checkpoint(tmp_path, tokenizer):
     save_checkpoint(tmp_path / "one", model=tiny_model(), tokenizer=tokenizer)
     other = fitted(batch())[0]
     save_checkpoint(tmp_path / "one", model=other, tokenizer=tokenizer)
-    assert digest(load_student(tmp_path / "one")[0]) == digest(other)
+    assert digest(load_model(tmp_path / "one")[0]) == digest(other)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
 def test_a_missing_checkpoint_is_refused_with_its_path_and_a_remedy(tmp_path):
     with pytest.raises(UserError, match=r"student.model: .*nowhere cannot be loaded .*: give the directory"):
-        load_student(tmp_path / "nowhere")
+        load_model(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -99,7 +100,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_path(tmp_path, tokenizer, name
     damaged = tmp_path / "one" / name
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     with pytest.raises(UserError, match="one cannot be loaded"):
-        load_student(tmp_path / "one")
+        load_model(tmp_path / "one")
 
 
 def test_weights_that_lack_a_tensor_are_refused_by_its_name(tmp_path, tokenizer):
@@ -108,7 +109,7 @@ def test_weights_that_lack_a_tensor_are_refused_by_its_name(tmp_path, tokenizer)
     save_checkpoint(tmp_path / "one", model=model, tokenizer=tokenizer)
     model.save_pretrained(tmp_path / "one", state_dict=kept)
     with pytest.raises(UserError, match=r"lacks 1 weights, such as .*layers\.1\.mlp\.up"):
-        load_student(tmp_path / "one")
+        load_model(tmp_path / "one")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])

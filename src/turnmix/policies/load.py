@@ -1,10 +1,12 @@
-"""A student's settings enter; the loaded model and its checked renderer leave."""
+"""Where a causal language model lies enters; the loaded model leaves, with its tokenizer or checked renderer."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from turnmix.core.errors import UserError
@@ -12,26 +14,44 @@ from turnmix.policies.local import refuse_unsupported
 from turnmix.policies.local_settings import StudentSettings
 from turnmix.rendering.renderer import Renderer
 
+REMEDY = "give the directory of a checkpoint in Hugging Face format, or a hub id that can be reached"
 
-def load_student(settings: StudentSettings, *, source: str | None = None) -> tuple[Any, Renderer]:
-    """The model and its renderer, read from `source` where `settings.model` is a name for it.
+
+def load_model(
+    source: str | Path, *, dtype: torch.dtype = torch.float32, field: str = "student.model"
+) -> tuple[Any, Any]:
+    """The model, ready to act, and the tokenizer of a checkpoint directory or a hub id.
+
+    `field` is where the recipe names it.
+
+    Raises:
+        UserError: there is none, or it is damaged, or it is no causal language model.
+    """
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(source), dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{field}: {source} cannot be loaded ({first_line}): {REMEDY}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(f"{field}: {source} lacks {len(missing)} weights, such as {missing[0]}: {REMEDY}")
+    return model.eval(), tokenizer
+
+
+def load_student(
+    settings: StudentSettings, *, source: str | Path | None = None, dtype: torch.dtype | None = None
+) -> tuple[Any, Any, Renderer]:
+    """The student on its device, its tokenizer, and its checked renderer.
+
+    `source` is where `settings.model` lies when that is a name for it; `dtype` overrides the settings'.
 
     Raises:
         UserError: it cannot be loaded, or not be used as a student.
     """
-    source = source or settings.model
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa"
-        )
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"student.model: {source!r} cannot be loaded: {first_line}; give the folder of a checkpoint in "
-            "Hugging Face format, or a hub id that this machine can reach"
-        ) from error
-    refuse_unsupported(model.config, source)
+    model, tokenizer = load_model(source or settings.model, dtype=dtype or getattr(torch, settings.dtype))
+    refuse_unsupported(model.config, settings.model)
     renderer = Renderer(tokenizer)
     renderer.check()
-    return model.to(settings.device).eval(), renderer
+    return model.to(settings.device), tokenizer, renderer

@@ -1,9 +1,13 @@
-"""A student and its learner enter, a directory in Hugging Face format leaves, or comes back: whole or not at
-all.
+"""A student and its learner enter, a directory in Hugging Face format leaves: whole or not at all.
 
     checkpoint/
-      config.json, model.safetensors, tokenizer files    any transformers program loads them learner.pt
-      optimiser state and step count, when a learner was given
+      config.json, model.safetensors    any transformers program loads them; LoRA is merged into them
+      tokenizer files
+      adapter/                          of LoRA, as peft writes it
+      learner.pt                        optimiser state and step count, when a learner was given
+
+It holds no generator: learning draws from the one that each fit is given, which the loop seeds by the recipe's
+seed and the iteration.
 """
 
 from __future__ import annotations
@@ -16,12 +20,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from turnmix.core.errors import UserError
+from turnmix.training.adapter import ADAPTER, is_adapted, merged_weights, read_adapter, save_adapter
 from turnmix.training.learner import Learner
 
 LEARNER_FILE = "learner.pt"
+_DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
 
 def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Learner | None = None) -> None:
@@ -34,7 +39,11 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
     for leftover in (partial, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save_pretrained(partial)
+    if is_adapted(model):
+        model.save_pretrained(partial, state_dict=merged_weights(model))
+        save_adapter(model, partial / ADAPTER)
+    else:
+        model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     if learner is not None:
         torch.save(learner.state_dict(), partial / LEARNER_FILE)
@@ -47,29 +56,9 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def load_student(name_or_path: str | Path) -> tuple[Any, Any]:
-    """The model in float32 and the tokenizer of a checkpoint directory or a hub id.
-
-    Raises:
-        UserError: there is none, or it is damaged, or it is no causal language model.
-    """
-    name = str(name_or_path)
-    remedy = "give the directory of a checkpoint in Hugging Face format, or a hub id that can be reached"
-    try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"student.model: {name} cannot be loaded ({_first_line(error)}): {remedy}") from error
-    if missing := sorted(found["missing_keys"]):
-        raise UserError(f"student.model: {name} lacks {len(missing)} weights, such as {missing[0]}: {remedy}")
-    return model.eval(), tokenizer
-
-
 def restore_learner(directory: Path, learner: Learner) -> None:
-    """Give `learner` the optimiser state and step count of a checkpoint. Its model's weights come from
-    `load_student`.
+    """Give `learner` the optimiser state, step count and adapter of a checkpoint. Without an adapter its model
+    is the checkpoint's, with one it is the base model. Every rank calls this.
 
     Raises:
         UserError: the checkpoint has no learner, a damaged one, or one of another model.
@@ -77,9 +66,10 @@ def restore_learner(directory: Path, learner: Learner) -> None:
     path = directory / LEARNER_FILE
     remedy = "resume from an earlier checkpoint, or start a new run from this one's weights"
     try:
-        state = torch.load(path, map_location=learner.model.device, weights_only=True)
-        learner.load_state_dict(state)
-    except (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        adapter = read_adapter(directory / ADAPTER) if is_adapted(learner.model) else None
+        learner.load_state_dict(state, adapter=adapter)
+    except _DAMAGE as error:
         raise UserError(f"{path} cannot be loaded ({_first_line(error)}): {remedy}") from error
 
 

@@ -12,35 +12,40 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from turnmix.core.errors import UserError
-from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
+from turnmix.training.adapter import add_adapter
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
+from turnmix.training.batching import deal, model_cost
+from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import Objective
-from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
+from turnmix.training.optimizer import adamw, clip, learning_rate
+from turnmix.training.ranks import Ranks
+from turnmix.training.sharding import (
+    Computation,
+    optimizer_state,
+    set_optimizer_state,
+    set_trained_weights,
+    shard,
+    trained_weights,
+    whole,
+)
+from turnmix.training.tree import TokenTree
 
 ROWS_PER_CPU_PASS = 2048
 """Small trees share a pass up to here on a CPU: more rows at once leave the cache. Four to five nano trees in
 one pass took 1.1 (busy machine) to 1.6 (quiet) times as long as one by one."""
-
-
-class Renderer(Protocol):
-    """What turns a transition into the student's tokens."""
-
-    def prompt_ids(self, state: State) -> list[int]:
-        """The tokens of `state` up to where the agent's turn begins."""
-        ...
-
-    def target_ids(self, state: State, action: Action) -> list[int]:
-        """The tokens of `action` taken in `state`, end of turn included."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,32 +95,37 @@ class Learner:
         settings: LearnerSettings,
         *,
         objective: Objective | None = None,
+        ranks: Ranks | None = None,
+        seed: int = 0,
     ) -> None:
-        """`objective`: left out, cross-entropy.
+        """`objective`: left out, cross-entropy. `ranks`: the processes that each make a learner of the same
+        model, on their device; left out, this one alone. `seed`: of a new adapter.
 
         Raises:
-            UserError: the model cannot be trained exactly on trees, or `max_context` exceeds what it can
-            read.
+            UserError: the model cannot be trained exactly on trees, `max_context` exceeds what it can read,
+                or it has not what `lora` adapts.
+            MissingDependencyError: `lora` without peft.
         """
+        self._ranks = ranks or Ranks(device=model.device)
         self.model = model.float().eval()  # dropout would tell the shared prefix from the separate ones
         self.settings = settings
         self._renderer = renderer
         self._objective = objective or Objective()
-        self._max_context = _context_limit(model.config, settings.max_context)
+        self.max_context = context_limit(model.config, settings.max_context)
+        """Tokens; a transition of more is dropped and counted."""
+        self._cost = model_cost(model)
+        if settings.lora is not None:
+            add_adapter(model, settings.lora, seed=seed)
         check_architecture(model)
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-        vectors = [parameter for parameter in parameters if parameter.ndim < 2]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": settings.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            fused=True,
-        )
-        self._parameters = parameters
+        self.acting_model = model
+        """The whole model with the weights of now, on rank 0."""
+        self._computation = Computation(model)
+        if self._ranks.number > 1:
+            self.acting_model = deepcopy(model) if self._ranks.is_first else None
+            shard(self._computation, self._ranks, dtype=getattr(torch, settings.dtype))
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self._optimizer = adamw(model, settings)
         self.steps = 0
         """Optimiser steps since the base student."""
 
@@ -132,19 +142,27 @@ class Learner:
         alone.
         """
         began = time.perf_counter()
-        forest, dropped = self._forest(transitions)
-        per_epoch = math.ceil(len(forest) / self.settings.batch_size)
+        self._ranks.tell(("fit", {"transitions": transitions, "generator": generator}))
+        forest = grow_forest(
+            transitions,
+            self._renderer,
+            self.settings,
+            max_context=self.max_context,
+            needs_references=self._objective.needs_references,
+        )
+        trees = forest.trees
+        per_epoch = math.ceil(len(forest.groups) / self.settings.batch_size)
         num_steps = per_epoch * self.settings.epochs
         epoch_losses = []
-        label_tokens = sum(tree.num_labels for trees in forest for tree in trees)
+        label_tokens = sum(tree.num_labels for tree in trees)
         figures = [0.0] * len(self._objective.figures)
         step = 0
-        with tree_attention_in(self.model):
-            for _ in range(self.settings.epochs if forest else 0):
+        with tree_attention_in(self.model), self._recomputing():
+            for _ in range(self.settings.epochs if trees else 0):
                 summed = 0.0  # over the label tokens of the epoch
-                for batch in self._shuffled(forest, generator):
-                    learning_rate = self._learning_rate(step, num_steps)
-                    (loss, *means), norm = self._step(batch, learning_rate)
+                for batch in self._shuffled(forest.groups, generator):
+                    rate = learning_rate(self.settings, step, num_steps)
+                    (loss, *means), norm = self._step(batch, rate)
                     step += 1
                     num_labels = sum(tree.num_labels for tree in batch)
                     summed += loss * num_labels
@@ -156,16 +174,17 @@ class Learner:
                                 num_steps=num_steps,
                                 loss=loss,
                                 gradient_norm=norm,
-                                learning_rate=learning_rate,
+                                learning_rate=rate,
                             )
                         )
                 epoch_losses.append(summed / label_tokens)
+        self._refresh()
         return FitReport(
             transitions=len(transitions),
-            dropped_too_long=dropped,
+            dropped_too_long=forest.dropped_too_long,
             label_tokens=label_tokens,
-            tree_tokens=sum(len(tree) for trees in forest for tree in trees),
-            separate_tokens=sum(tree.separate_tokens for trees in forest for tree in trees),
+            tree_tokens=sum(map(len, trees)),
+            separate_tokens=sum(tree.separate_tokens for tree in trees),
             steps=step,
             first_epoch_loss=epoch_losses[0] if epoch_losses else None,
             last_epoch_loss=epoch_losses[-1] if epoch_losses else None,
@@ -178,102 +197,88 @@ class Learner:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed learner needs beside the model's weights."""
-        return {"optimizer": self._optimizer.state_dict(), "steps": self.steps}
+        """All that a resumed learner needs beside the model's weights, on any number of ranks."""
+        self._ranks.tell(("state_dict", {}))
+        return {"optimizer": optimizer_state(self.model, self._optimizer), "steps": self.steps}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where the learner stood that gave `state`."""
-        self._optimizer.load_state_dict(state["optimizer"])
+    def load_state_dict(self, state: dict[str, Any], *, adapter: Mapping[str, Tensor] | None = None) -> None:
+        """Continue where the learner stood that gave `state`, with its adapter where it trains one. Every rank
+        calls this."""
+        if adapter is not None:
+            set_trained_weights(self.model, dict(adapter))
+            self._refresh()
+        set_optimizer_state(self.model, self._optimizer, state["optimizer"])
         self.steps = state["steps"]
 
-    def _forest(self, transitions: Sequence[Transition]) -> tuple[list[list[TokenTree]], int]:
-        """The trees of each trajectory (or task), in order of first appearance, and the number of transitions
-        dropped."""
-        groups: dict[str, list[RenderedTransition]] = {}
-        dropped = 0
-        for item in transitions:
-            if self._objective.needs_references and item.reference_logprobs is None:
-                raise ValueError(
-                    f"{item.trajectory_id}: the objective needs reference_logprobs, there are none"
-                )
-            rendered = RenderedTransition(
-                prompt_ids=tuple(self._renderer.prompt_ids(item.state)),
-                target_ids=tuple(self._renderer.target_ids(item.state, item.target)),
-                weight=item.weight,
-                reference_logprobs=item.reference_logprobs,
-                group=item.trajectory_id if self.settings.tree == "trajectory" else item.task_id,
-            )
-            if len(rendered.prompt_ids) + len(rendered.target_ids) > self._max_context:
-                dropped += 1
-            elif rendered.num_labels:
-                groups.setdefault(rendered.group, []).append(rendered)
-        budget = self.settings.tokens_per_pass
-        return [
-            [build_tree(lot) for lot in split_to_budget(group, budget)] for group in groups.values()
-        ], dropped
+    def follow(self) -> None:
+        """Do what rank 0's learner does, until that is closed. For all other ranks."""
+        while (word := self._ranks.hear()) is not None:
+            name, arguments = word
+            getattr(self, name)(**arguments)
+        self._ranks.leave()
+
+    def close(self) -> None:
+        """Let the other ranks go. Nothing can be learned after it on more than one."""
+        self._ranks.tell(None)
+        self._ranks.leave()
+
+    def _refresh(self) -> None:
+        """Give the acting model the weights of now."""
+        if self._ranks.number > 1:
+            weights = trained_weights(self.model)
+            if self._ranks.is_first:
+                self.acting_model.load_state_dict(weights, strict=False)
+
+    @contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """Layers compute their activations again only while they train; nothing else in them may train, since
+        dropout lies below."""
+        layers = [layer for layer in self.model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+        for layer in layers:
+            layer.training = self.settings.gradient_checkpointing
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
 
     def _shuffled(
-        self, forest: Sequence[Sequence[TokenTree]], generator: random.Random
+        self, groups: Sequence[Sequence[TokenTree]], generator: random.Random
     ) -> Iterator[list[TokenTree]]:
         """The trees of `batch_size` trajectories at a time, each trajectory once."""
-        order = list(range(len(forest)))
+        order = list(range(len(groups)))
         generator.shuffle(order)
         for start in range(0, len(order), self.settings.batch_size):
             chosen = order[start : start + self.settings.batch_size]
-            yield [tree for index in chosen for tree in forest[index]]
+            yield [tree for index in chosen for tree in groups[index]]
 
-    def _step(self, trees: Sequence[TokenTree], learning_rate: float) -> tuple[list[float], float]:
+    def _step(self, trees: Sequence[TokenTree], rate: float) -> tuple[list[float], float]:
         """One optimiser step; the means of the objective's terms over all its label tokens, the loss first,
         and the gradient norm."""
         num_labels = sum(tree.num_labels for tree in trees)
-        device = self.model.device
-        totals = torch.zeros(1 + len(self._objective.figures), device=device)
-        for group in self._passes(trees):
-            batch = batch_trees(group, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.dtype == "bfloat16"):
-                hidden_ND = tree_hidden_states(self.model, batch)
-                head = self.model.get_output_embeddings()
-                terms = self._objective.terms(hidden_ND, head, batch) / num_labels
-            terms[0].backward()  # type: ignore[no-untyped-call]
+        rows = self.settings.tokens_per_pass
+        if self._ranks.device.type == "cpu":
+            rows = min(rows, ROWS_PER_CPU_PASS)
+        passes = deal(trees, cost=self._cost, budget=rows, num_ranks=self._ranks.number)
+        totals = torch.zeros(1 + len(self._objective.figures), device=self._ranks.device)
+        for each in passes[self._ranks.index]:
+            # Every rank runs every pass, since all gather its layers; sharding averages gradients over them.
+            terms = self._computation(partial(self._compute, each.trees, num_labels)) * each.is_counted
+            (terms[0] * self._ranks.number).backward()
             totals += terms.detach()
-        limit = self.settings.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, math.inf if limit is None else limit)
+        norm = whole(clip(self._optimizer, self.settings.gradient_clip))
         for parameter_group in self._optimizer.param_groups:
-            parameter_group["lr"] = learning_rate
+            parameter_group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.steps += 1
-        return totals.tolist(), norm.item()
+        return self._ranks.sum(totals).tolist(), norm.item()
 
-    def _passes(self, trees: Sequence[TokenTree]) -> Iterator[list[TokenTree]]:
-        """Consecutive trees that fit into one forward pass together."""
-        limit = self.settings.tokens_per_pass
-        if self.model.device.type == "cpu":
-            limit = min(limit, ROWS_PER_CPU_PASS)
-        group: list[TokenTree] = []
-        for tree in trees:
-            if group and sum(map(len, group)) + len(tree) > limit:
-                yield group
-                group = []
-            group.append(tree)
-        if group:
-            yield group
-
-    def _learning_rate(self, step: int, num_steps: int) -> float:
-        """The learning rate of `step`, counted from 0, of `num_steps`."""
-        peak = self.settings.learning_rate
-        warmup = math.ceil(self.settings.warmup_ratio * num_steps)
-        if step < warmup:
-            return peak * (step + 1) / warmup
-        if self.settings.schedule == "constant":
-            return peak
-        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
-
-
-def _context_limit(config: Any, wanted: int | None) -> int:
-    limit = getattr(config, "max_position_embeddings", None)
-    if wanted is not None and limit is not None and wanted > limit:
-        raise UserError(
-            f"learner.max_context is {wanted}, but the student reads {limit} tokens: set it to {limit}"
-        )
-    return wanted or limit or 2**31
+    def _compute(self, trees: Sequence[TokenTree], num_labels: int) -> Tensor:
+        """The objective's terms of one pass, as their part in the means over the step's label tokens."""
+        batch = batch_trees(trees, self._ranks.device)
+        is_bfloat16 = self.settings.dtype == "bfloat16" and self._ranks.number == 1
+        with torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=is_bfloat16):
+            hidden_ND = tree_hidden_states(self.model, batch)
+            head = self.model.get_output_embeddings()
+            return self._objective.terms(hidden_ND, head, batch) / num_labels

@@ -10,6 +10,17 @@ from pydantic import Field
 from turnmix.settings import Settings
 
 
+class LoraSettings(Settings):
+    """Low-rank matrices learn instead of the weights: W + alpha/rank · B·A."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rows of A and columns of B."""
+    alpha: int = Field(default=32, ge=1)
+    """The matrices' product is scaled by alpha / rank."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Which matrices get them: names such as q_proj, or all but embedding and head."""
+
+
 class LearnerSettings(Settings):
     """How the student learns from one batch of transitions."""
 
@@ -40,3 +51,8 @@ class LearnerSettings(Settings):
     than this gets a pass alone."""
     max_context: int | None = Field(default=None, ge=2)
     """A transition of more tokens is dropped and counted; null: the model's own limit."""
+    gradient_checkpointing: bool = False
+    """Compute each layer's activations again in the backward pass instead of keeping them: about a third more
+    time, far less memory."""
+    lora: LoraSettings | None = None
+    """Train low-rank matrices alone; null: all weights."""

@@ -1,0 +1,109 @@
+"""LoRA: a model enters; it leaves with low-rank matrices beside its frozen ones, W + α/r · B·A.
+
+The adapted model is the model itself, changed in place: it acts, trains on trees and is sharded as before.
+Merged weights leave for whoever loads the checkpoint with plain transformers. A resumed run needs the matrices
+themselves, since W + α/r · B·A rounded does not give them back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.training.learner_settings import LoraSettings
+
+ADAPTER = "adapter"
+_WEIGHTS_FILE = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+"""What peft puts before the names in an adapter's file."""
+_NAME = "default"
+
+
+def add_adapter(model: Any, settings: LoraSettings, *, seed: int) -> None:
+    """Freeze `model` and put matrices beside its own. B begins at 0: the model computes what it did.
+
+    Raises:
+        UserError: `target_modules` names nothing in the model.
+        MissingDependencyError: peft is not installed.
+    """
+    check_peft()
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = settings.target_modules
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            inject_adapter_in_model(config, model)
+        except ValueError as error:
+            linear = sorted(
+                {name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)}
+            )
+            raise UserError(
+                f"learner.lora.target_modules: {', '.join(targets)}: {str(error).splitlines()[0]} "
+                f"Choose among {', '.join(linear)}, or 'all-linear'."
+            ) from error
+
+
+def check_peft() -> None:
+    """Raise MissingDependencyError where peft is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("peft") is None:
+        raise MissingDependencyError(
+            "learner.lora needs the package peft: install it with pip install 'turnmix[lora]', or leave "
+            "learner.lora out"
+        )
+
+
+def is_adapted(model: Any) -> bool:
+    """Has `add_adapter` been at work on `model`?"""
+    return hasattr(model, "peft_config")
+
+
+def merged_weights(model: Any) -> dict[str, Tensor]:
+    """The state dict that the unadapted model would have with the matrices added to its own."""
+    merged = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in model.state_dict().items()
+        if ".lora_" not in name
+    }
+    for name, module in model.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            merged[f"{name}.weight"] = merged[f"{name}.weight"] + module.get_delta_weight(_NAME).detach()
+    return merged
+
+
+def save_adapter(model: Any, directory: Path) -> None:
+    """Write the matrices as peft does."""
+    directory.mkdir()
+    weights = {
+        _PREFIX + name.replace(f".{_NAME}.", "."): tensor.contiguous()
+        for name, tensor in model.state_dict().items()
+        if ".lora_" in name
+    }
+    save_file(weights, directory / _WEIGHTS_FILE, metadata={"format": "pt"})
+    model.peft_config[_NAME].save_pretrained(directory)
+
+
+def read_adapter(directory: Path) -> dict[str, Tensor]:
+    """The matrices by their names in an adapted model."""
+    weights = load_file(directory / _WEIGHTS_FILE)
+    return {
+        name.removeprefix(_PREFIX).replace(".weight", f".{_NAME}.weight"): tensor
+        for name, tensor in weights.items()
+    }
+
+
+def _is_linear(module: Any) -> bool:
+    return isinstance(module, torch.nn.Linear)

@@ -1,0 +1,74 @@
+"""The processes that learn together, one a device: rank 0 leads and alone writes, the others follow.
+
+Started by `torchrun --nproc-per-node 2 -m turnmix …` or `accelerate launch -m turnmix …`. The loop runs on
+rank 0. Its learner tells the others what it is asked to do, and they do the same: they hold shards of the
+same weights, so every rank must take part in whatever touches those.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+LONGEST_WAIT = timedelta(days=30)
+"""Followers wait while rank 0 rolls out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """This process's place among those that learn together."""
+
+    index: int = 0
+    number: int = 1
+    device: torch.device
+    words: Any = None
+    """The process group that carries what rank 0 tells; None: it is alone."""
+
+    @classmethod
+    def join(cls, device: str) -> Ranks:
+        """This process among those that a launcher started together, on its own `device` of that type."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls(device=torch.device(device))
+        from accelerate import PartialState
+
+        on_cpu = torch.device(device).type == "cpu"
+        state = PartialState(cpu=on_cpu, backend=None if on_cpu else "cuda:nccl,cpu:gloo")
+        return cls(
+            index=state.process_index,
+            number=state.num_processes,
+            device=torch.device("cpu") if on_cpu else state.device,
+            words=distributed.new_group(backend="gloo", timeout=LONGEST_WAIT),
+        )
+
+    @property
+    def is_first(self) -> bool:
+        return self.index == 0
+
+    def tell(self, word: Any) -> None:
+        """Say `word`, any object that pickles, to all who `hear`. The others say nothing."""
+        if self.number > 1 and self.is_first:
+            distributed.broadcast_object_list([word], src=0, group=self.words)
+
+    def hear(self) -> Any:
+        """The next word of rank 0; None also when it has gone without one."""
+        heard = [None]
+        with suppress(RuntimeError):
+            distributed.broadcast_object_list(heard, src=0, group=self.words)
+        return heard[0]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """`values` summed over all ranks."""
+        if self.number > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def leave(self) -> None:
+        """Take the processes apart; nothing may be said after it."""
+        if self.number > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()
