@@ -11,26 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnmix.config import OracleSettings, Recipe
-from turnmix.core.errors import UserError
+from turnmix.config import Recipe
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
-from turnmix.nano import CHECKPOINT
-from turnmix.policies.endpoint import EndpointPolicy
-from turnmix.policies.oracle import OraclePolicy
+from turnmix.model_location import model_location
 from turnmix.policies.policy import Policy
+from turnmix.policies.scoring import TokenPath
 from turnmix.rendering.drift import Drift, count_drift
-from turnmix.rollout.plan import derive_seed
 from turnmix.sandboxes.selection import check_sandbox, make_sandbox
+from turnmix.teacher import Teacher
 
 if TYPE_CHECKING:
     from turnmix.policies.local_settings import StudentSettings
     from turnmix.rendering.renderer import Renderer
     from turnmix.training.learner import FitReport, Learner, StepReport
 
-NANO_STUDENT = "nano-student"
 _ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
 
 
@@ -47,38 +44,30 @@ def check_machine(recipe: Recipe) -> None:
     check_sandbox(recipe.sandbox)
 
 
-def teacher_opener(recipe: Recipe, source: MinirepoSource) -> Callable[[], Policy]:
-    """What opens the teacher; each opened one is to be closed."""
-    settings = recipe.teacher
-    if isinstance(settings, OracleSettings):
-        return lambda: OraclePolicy(source.solution)
-    return lambda: EndpointPolicy(settings, generator=random.Random(derive_seed(recipe.seed, "endpoint")))
-
-
 def student_location(settings: StudentSettings) -> str:
-    """Where the student's weights come from. Raises UserError when the embedded student is not there."""
-    if settings.model != NANO_STUDENT:
-        return settings.model
-    if not CHECKPOINT.is_dir():
-        raise UserError(
-            "student.model: the checkpoint of 'nano-student' is not in this installation: make it with "
-            "`make student`, or name another model"
-        )
-    return str(CHECKPOINT)
+    """Where the student's weights come from. Raises UserError when they are not there."""
+    return model_location(settings.model, field="student.model")
 
 
 class LearningStudent:
     """One model in this process that acts and learns."""
 
-    def __init__(self, *, learner: Learner, renderer: Renderer, tokenizer: Any, recipe: Recipe) -> None:
+    def __init__(
+        self, *, learner: Learner, renderer: Renderer, tokenizer: Any, teacher: Teacher, recipe: Recipe
+    ) -> None:
         self.learner = learner
         self.renderer = renderer
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
+        self.teacher = teacher
         self._settings = recipe.student
 
     @classmethod
     def load(cls, recipe: Recipe, *, checkpoint: Path | None) -> LearningStudent:
-        """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet."""
+        """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet.
+
+        Raises:
+            UserError: it cannot be a student, or not that of the recipe's teacher.
+        """
         import torch
 
         from turnmix.policies.load import load_student
@@ -89,10 +78,13 @@ class LearningStudent:
         model, tokenizer, renderer = load_student(
             recipe.student, source=checkpoint or student_location(recipe.student), dtype=torch.float32
         )
-        learner = Learner(model, renderer, recipe.learner)
+        teacher = Teacher.load(recipe)
+        objective = teacher.objective(tokenizer, device=recipe.student.device)
+        learner = Learner(model, renderer, recipe.learner, objective=objective)
+        teacher.check_context(learner.max_context)
         if checkpoint is not None:
             restore_learner(checkpoint, learner)
-        return cls(learner=learner, renderer=renderer, tokenizer=tokenizer, recipe=recipe)
+        return cls(learner=learner, renderer=renderer, tokenizer=tokenizer, teacher=teacher, recipe=recipe)
 
     def policy(self, *, greedy: bool) -> Policy:
         """The student as it now is, acting."""
@@ -110,6 +102,13 @@ class LearningStudent:
         """Train on `transitions`, as the recipe's learner section says."""
         return self.learner.fit(transitions, generator=generator, on_step=on_step)
 
+    def token_path(self, transition: Transition) -> TokenPath | None:
+        """A transition as its tokens; None: it is too long to learn from."""
+        prompt = tuple(self.renderer.prompt_ids(transition.state))
+        target = tuple(self.renderer.target_ids(transition.state, transition.target))
+        is_too_long = len(prompt) + len(target) > self.learner.max_context
+        return None if is_too_long else TokenPath(prompt_ids=prompt, target_ids=target)
+
     def count_tokens(self, action: Action) -> int:
         """Tokens of an action as the student writes it, whoever acted."""
         return len(self.renderer.target_ids(_ANY_STATE, action))
@@ -122,7 +121,7 @@ class LearningStudent:
         """Weights, tokenizer and optimiser: whole or not at all."""
         from turnmix.training.checkpoint import save_checkpoint
 
-        save_checkpoint(checkpoint, model=self.learner.model, tokenizer=self._tokenizer, learner=self.learner)
+        save_checkpoint(checkpoint, model=self.learner.model, tokenizer=self.tokenizer, learner=self.learner)
 
 
 def acting_student(settings: StudentSettings, *, location: str, threads: int) -> Policy:

@@ -17,13 +17,14 @@ from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.methods.filters import FilterName
 from turnmix.methods.registry import METHODS
 from turnmix.policies.endpoint_settings import EndpointSettings
-from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.local_settings import LocalTeacherSettings, StudentSettings
 from turnmix.recipe_file import find_recipe, read_recipe, validated, with_overrides
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.settings import Settings
 from turnmix.training.learner_settings import LearnerSettings
+from turnmix.training.objective_settings import ObjectiveSettings
 
 
 class MinirepoTaskSettings(MinirepoSettings):
@@ -53,7 +54,7 @@ class RolloutSettings(Settings):
     tasks_per_iteration: int = Field(default=512, ge=1)
     """Tasks of one online batch. The training tasks are gone through once before any comes again."""
     samples_per_task: int = Field(default=1, ge=1)
-    """Trajectories per task."""
+    """Trajectories per task; left out, the method's own number: 8 for grpo, 1 for the others."""
     concurrency: int = Field(default=64, ge=1)
     """Trajectories under way at one moment; at least one cohort always runs."""
     attempts: int = Field(default=3, ge=1)
@@ -99,9 +100,9 @@ class Recipe(Settings):
     """The agent's tools and budgets."""
     student: StudentSettings = StudentSettings()
     """Who learns."""
-    teacher: Annotated[OracleSettings | EndpointTeacherSettings, Field(discriminator="kind")] = (
-        OracleSettings()
-    )
+    teacher: Annotated[
+        OracleSettings | EndpointTeacherSettings | LocalTeacherSettings, Field(discriminator="kind")
+    ] = OracleSettings()
     """Who teaches."""
     mixture: MixtureSettings
     """Who acts; left out, as the method says."""
@@ -109,6 +110,8 @@ class Recipe(Settings):
     """How trajectories are collected."""
     data: DataSettings
     """What is trained on."""
+    objective: ObjectiveSettings
+    """With which loss; left out, the method's own."""
     learner: LearnerSettings = LearnerSettings()
     """How it is learned."""
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -123,19 +126,50 @@ class Recipe(Settings):
         data = dict(given)
         teacher = data.get("teacher")
         if isinstance(teacher, dict) and "kind" not in teacher:
-            data["teacher"] = {"kind": "endpoint" if "endpoint" in teacher else "oracle", **teacher}
+            kind = "endpoint" if "endpoint" in teacher else "local" if "model" in teacher else "oracle"
+            data["teacher"] = {"kind": kind, **teacher}
         method = METHODS.get(str(data.get("method")))
         if method is None:
             raise ValueError(_wrong_method(data.get("method")))
         for section, defaults in (
             ("mixture", {"kind": method.mixture().kind}),
             ("data", {"filter": method.filter}),
+            ("rollouts", {"samples_per_task": method.samples_per_task}),
+            ("objective", {"kind": method.objective}),
         ):
             if isinstance(value := data.get(section) or {}, dict):
                 data[section] = {**defaults, **value}
         if data["mixture"] == {"kind": method.mixture().kind}:
             data["mixture"] = method.mixture()
         return data
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Recipe:
+        """The objective is the method's, and the teacher can give what it needs."""
+        kind, wanted = self.objective.kind, METHODS[self.method].objective
+        if kind != wanted:
+            raise ValueError(f"objective.kind: {kind!r}: {self.method} is taught with {wanted}; leave it out")
+        estimate, teacher = self.objective.estimate, self.teacher
+        if self.objective.needs_scores and isinstance(teacher, OracleSettings):
+            raise ValueError(
+                f"teacher.kind: 'oracle': {self.method} needs the teacher's log-probabilities of the student's "
+                "tokens, and the oracle has none: set teacher.kind to local and name a teacher.model, give an "
+                "endpoint that returns prompt_logprobs, or choose a method that learns from the teacher's "
+                "text, such as dagger"
+            )
+        if self.objective.runs_teacher:
+            if not isinstance(teacher, LocalTeacherSettings):
+                raise ValueError(
+                    f"objective.estimate: {estimate!r}: needs all of the teacher's logits, which the "
+                    f"{teacher.kind} teacher does not give: set teacher.kind to local and name a "
+                    "teacher.model, or set objective.estimate to sampled"
+                )
+            if teacher.device != self.student.device:
+                raise ValueError(
+                    f"teacher.device: {teacher.device!r}: with objective.estimate {estimate} the teacher runs "
+                    f"beside the student: set it to {self.student.device!r}"
+                )
+        return self
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -22,11 +22,13 @@ from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.registry import METHODS
 from turnmix.policies.policy import Policy
+from turnmix.policies.scoring import Scorer, TokenPath
 from turnmix.rendering.drift import Drift
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans, unfinished_cohorts
 from turnmix.rollout.share import teacher_share
+from turnmix.scores import with_teacher_logprobs
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.run_directory import RunDirectory, stage_id
 from turnmix.summary import summary_of
@@ -69,6 +71,10 @@ class Student(Protocol):
         """Train on `transitions`."""
         ...
 
+    def token_path(self, transition: Transition) -> TokenPath | None:
+        """A transition as its tokens; None: it is too long to learn from."""
+        ...
+
     def count_tokens(self, action: Action) -> int:
         """Tokens of an action as the student writes it, whoever acted."""
         ...
@@ -91,14 +97,17 @@ class Loop:
         run: RunDirectory,
         source: TaskSource,
         teacher: Callable[[], Policy],
+        scorer: Scorer | None = None,
         student: Student,
         progress: Progress,
     ) -> None:
-        """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one."""
+        """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one. `scorer`
+        gives its log-probabilities, where the objective needs them."""
         self._recipe = recipe
         self._run = run
         self._source = source
         self._teacher = teacher
+        self._scorer = scorer
         self._student = student
         self._progress = progress
         self._method = METHODS[recipe.method]
@@ -181,8 +190,10 @@ class Loop:
         batches = [f"i{past:03d}" for past in range(iteration if is_fresh else 1, iteration + 1)]
         ids = [member for batch in batches for member in self._run.trajectories.ids_of(batch)]
         filtered = apply_filter(self._recipe.data.filter, self._run.trajectories.read(ids))
-        transitions = self._method.transitions(
-            filtered.kept, random.Random(derive_seed(self._recipe.seed, "transitions", iteration))
+        taught = self._method.transitions(
+            filtered.kept,
+            random.Random(derive_seed(self._recipe.seed, "transitions", iteration)),
+            self._recipe.objective,
         )
         losses: list[float] = []
 
@@ -194,7 +205,7 @@ class Loop:
             self._run.clock.tick()
 
         report = self._student.learn(
-            transitions,
+            self._scored(taught.transitions, iteration),
             generator=random.Random(derive_seed(self._recipe.seed, "learner", iteration)),
             on_step=on_step,
         )
@@ -208,12 +219,36 @@ class Loop:
             "separate_tokens": report.separate_tokens,
             "first_epoch_loss": report.first_epoch_loss,
             "loss": report.last_epoch_loss,
+            "objective": {**taught.figures, **report.objective},
             "step_losses": losses,
         }
         # Before the checkpoint: a checkpoint in place says that the stage is over.
         self._run.record_stage("train", iteration, figures)
         self._student.save(self._run.checkpoint(iteration))
         return figures
+
+    def _scored(self, transitions: list[Transition], iteration: int) -> list[Transition]:
+        """The transitions with the teacher's log-probabilities, where the objective needs them."""
+        if self._scorer is None:
+            return transitions
+        has_begun = False
+
+        def on_scored(done: int, total: int) -> None:
+            nonlocal has_begun
+            if has_begun:
+                self._progress.advance(done, "trajectories scored by the teacher")
+            else:
+                self._progress.begin("score", iteration, total=total, done=done)
+            has_begun = True
+            self._run.clock.tick()
+
+        return with_teacher_logprobs(
+            transitions,
+            scorer=self._scorer,
+            log=self._run.scores,
+            path_of=self._student.token_path,
+            on_scored=on_scored,
+        )
 
     def _evaluate(self, iteration: int) -> dict[str, Any]:
         holdout = self._source.tasks("holdout")

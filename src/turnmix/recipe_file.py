@@ -180,7 +180,8 @@ def _key_hint(place: _Place) -> str:
     key, section = place.path[-1], ".".join(place.path[:-1])
     owners = [candidate for candidate in place.alternatives if key in candidate.model_fields]
     if owners and owners != place.enclosing:
-        return f" of this kind; set {section}.kind to {_literals(owners[0], 'kind')[0]}"
+        kinds = " or ".join(_literals(owner, "kind")[0] for owner in owners)
+        return f" of this kind; set {section}.kind to {kinds}"
     known = _keys(place.enclosing)
     return _nearest(key, known) or f"; known keys: {', '.join(known)}"
 

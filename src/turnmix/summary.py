@@ -41,7 +41,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "infra_errors",
         "drift",
     )
-    from_train = ("kept", "labels", "label_tokens", "dropped_too_long", "loss")
+    from_train = ("kept", "labels", "label_tokens", "dropped_too_long", "loss", "objective")
     return {
         "iteration": iteration,
         **{name: rollout.get(name) for name in from_rollout},

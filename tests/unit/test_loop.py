@@ -10,6 +10,7 @@ from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError, TeacherError
 from turnmix.environments.counting import CountingSource
 from turnmix.loop import Loop
+from turnmix.policies.scoring import TokenPath
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rendering.drift import Drift
 from turnmix.store.run_directory import RunDirectory
@@ -28,6 +29,7 @@ class Learned:
     separate_tokens: int = 0
     first_epoch_loss: float | None = None
     last_epoch_loss: float | None = None
+    objective: dict = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -46,10 +48,14 @@ class MemorisingStudent:
     def learn(self, transitions, *, generator, on_step):
         self.fits.append([(each.trajectory_id, len(each.state.messages)) for each in transitions])
         self.memory.update({len(each.state.messages): each.target for each in transitions})
-        return Learned(transitions=len(transitions))
+        return Learned(transitions=len(transitions), objective={"mean_weight": 1.0})
 
     def count_tokens(self, action):
         return 1
+
+    def token_path(self, transition):
+        state = tuple(range(len(transition.state.messages)))
+        return TokenPath(prompt_ids=state, target_ids=(len(state), 99))
 
     def drift(self, trajectories):
         return Drift(turns=len(trajectories), differing=1)
@@ -84,7 +90,7 @@ def recipe(**changes):
     )
 
 
-def loop(path, *, teacher=teach, student=None, is_resumed=False, **changes):
+def loop(path, *, teacher=teach, student=None, scorer=None, is_resumed=False, **changes):
     made = recipe(**changes)
     run = RunDirectory.resume(path) if is_resumed else RunDirectory.create(path, recipe_yaml="")
     return Loop(
@@ -92,6 +98,7 @@ def loop(path, *, teacher=teach, student=None, is_resumed=False, **changes):
         run=run,
         source=CountingSource(),
         teacher=lambda: ScriptedPolicy("teacher", teacher),
+        scorer=scorer,
         student=student or MemorisingStudent(),
         progress=Silent(),
     ), run
@@ -163,6 +170,50 @@ def test_few_infra_errors_are_stored_counted_and_not_taught(tmp_path):
     assert (first["rollouts"], first["infra_errors"], first["resolved"], first["kept"]) == (8, 1, 7, 7)
     assert "i001-00003" in run.trajectories
     assert "i001-00003" not in {name for name, _ in student.fits[0]}
+
+
+class CountingScorer:
+    """Gives each target token its id as its log-probability; fails after `limit` trajectories."""
+
+    def __init__(self, limit=10**6):
+        self.limit = limit
+        self.scored = []
+
+    def score(self, requests, keep):
+        for request in requests:
+            if len(self.scored) == self.limit:
+                raise TeacherError("gone")
+            self.scored.append(request.trajectory_id)
+            keep(
+                request.trajectory_id, [[float(token) for token in path.target_ids] for path in request.paths]
+            )
+
+
+class ScoredStudent(MemorisingStudent):
+    def learn(self, transitions, *, generator, on_step):
+        for each in transitions:
+            assert each.reference_logprobs == (float(len(each.state.messages)), 99.0)
+        return super().learn(transitions, generator=generator, on_step=on_step)
+
+
+def test_the_teachers_scores_are_stored_before_they_are_used_and_asked_for_once(tmp_path):
+    dying, student = CountingScorer(limit=3), ScoredStudent()
+    training, run = loop(tmp_path / "run", scorer=dying, student=student)
+    with pytest.raises(TeacherError):
+        training.run()
+    assert (len(run.scores), student.fits) == (3, [])
+    run.close()
+    resumed = CountingScorer()
+    again, run = loop(tmp_path / "run", scorer=resumed, student=student, is_resumed=True)
+    again.run()
+    assert sorted(dying.scored + resumed.scored) == sorted(run.trajectories.ids)
+    assert len(student.fits) == 2
+
+
+def test_the_summary_tells_what_method_and_objective_report(tmp_path):
+    summary = loop(tmp_path / "run")[0].run()
+    reported = {"targets_malformed": 0, "targets_missing": 0, "mean_weight": 1.0}
+    assert summary["iterations"][0]["objective"] == reported
 
 
 def test_evaluation_is_as_rare_as_asked_but_never_left_out_at_the_end(tmp_path):

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 from recorded_trajectories import labelled_turn, trajectory
@@ -6,17 +7,32 @@ from recorded_trajectories import labelled_turn, trajectory
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, StopReason, Verdict
 from turnmix.methods.filters import apply_filter
+from turnmix.methods.grpo import group_advantages
 from turnmix.methods.registry import METHODS, methods_table
-from turnmix.methods.targets import TargetCounts, count_targets, executed_action
-from turnmix.policies.scripted import text_action
+from turnmix.training.objective_settings import ObjectiveSettings
 
 RESOLVED = Verdict(resolved=True, submitted=True, passed=1, failed=0)
 SUBMITTED = Verdict(resolved=False, submitted=True, passed=0, failed=1)
 EMPTY = Verdict(resolved=False, submitted=False, passed=0, failed=1)
 
 
-def taught(method, *trajectories):
-    return METHODS[method].transitions(list(trajectories), random.Random(0))
+def taught(method, *trajectories, **objective):
+    return result(method, *trajectories, **objective).transitions
+
+
+def result(method, *trajectories, **objective):
+    settings = ObjectiveSettings(kind=METHODS[method].objective, **objective)
+    return METHODS[method].transitions(list(trajectories), random.Random(0), settings)
+
+
+def sampled(*token_ids, parse_error=None):
+    """A student's action with its tokens, each sampled with log π = −token/10."""
+    return Action(
+        message=Message(role="assistant", content="said"),
+        token_ids=token_ids,
+        logprobs=tuple(-token / 10 for token in token_ids),
+        parse_error=parse_error,
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,8 +78,8 @@ def test_a_malformed_target_is_not_taught_but_counted():
     )
     rolled_out = trajectory("a", *turns)
     assert [one.target.message.content for one in taught("dagger", rolled_out)] == ["label"]
-    assert count_targets([rolled_out]) == TargetCounts(taught=1, malformed=1, missing=1)
-    assert count_targets([rolled_out], executed_action) == TargetCounts(taught=3, malformed=0, missing=0)
+    assert result("dagger", rolled_out).figures == {"targets_malformed": 1, "targets_missing": 1}
+    assert result("sft", rolled_out).figures == {"targets_malformed": 0, "targets_missing": 0}
 
 
 def test_a_malformed_student_action_stays_in_the_state_and_its_label_is_taught():
@@ -81,6 +97,9 @@ def test_methods_have_the_rollouts_of_the_paper():
     assert rows["sft"] == ("teacher", "resolved", False)
     assert rows["dagger"] == ("dagger", "submitted", True)
     assert rows["aggrevate"] == ("aggrevate", "submitted", True)
+    assert rows["opd"] == ("student", "submitted", False)
+    assert rows["grpo"] == ("student", "all", False)
+    assert rows["oec"] == ("aggrevate", "resolved", False)
 
 
 def test_the_table_has_a_row_for_each_method():
@@ -91,5 +110,66 @@ def test_the_table_has_a_row_for_each_method():
         assert f"(`{name}`)" in line
 
 
-def test_a_text_action_is_a_target_like_any_other():
-    assert count_targets([trajectory("a", labelled_turn("teacher", text_action("hello")))]).taught == 1
+def test_oec_teaches_the_teachers_turns_alone_in_the_states_after_the_students_prefix():
+    rolled_out = trajectory("a", labelled_turn("student", "wander"), labelled_turn("teacher", "repair"))
+    (only,) = taught("oec", rolled_out)
+    assert only.target.message.content == "repair"
+    assert only.state == rolled_out.state(1)
+
+
+def test_dagger_at_beta_1_teaches_what_sft_teaches():
+    """Where the teacher executes every turn, its label is what was executed."""
+    rolled_out = trajectory("a", labelled_turn("teacher", "one"), labelled_turn("teacher", "two"))
+    assert taught("dagger", rolled_out) == taught("sft", rolled_out)
+
+
+def test_opd_teaches_the_students_tokens_also_of_a_malformed_call_and_none_of_the_teachers():
+    rolled_out = trajectory(
+        "a",
+        labelled_turn("student", sampled(5, 6, parse_error="no closing brace")),
+        labelled_turn("teacher", "repair"),
+        labelled_turn("student", sampled()),
+    )
+    (only,) = taught("opd", rolled_out)
+    assert (only.target.token_ids, only.weight, only.reference_logprobs) == ((5, 6), 1.0, None)
+
+
+def group(task, *outcomes):
+    return [
+        replace(
+            trajectory(
+                f"{task}-{place}",
+                labelled_turn("student", sampled(place)),
+                verdict=RESOLVED if is_resolved else SUBMITTED,
+            ),
+            task_id=task,
+        )
+        for place, is_resolved in enumerate(outcomes)
+    ]
+
+
+def test_grpo_weighs_a_rollout_by_how_much_better_than_its_group_it_ended():
+    """One of four resolved: mean 1/4, standard deviation √(1/4 · 3/4) = √3/4.
+    Advantages (1 − 1/4) / (√3/4) = √3 and (0 − 1/4) / (√3/4) = −1/√3."""
+    transitions = taught("grpo", *group("t", True, False, False, False))
+    assert [each.weight for each in transitions] == pytest.approx([3**0.5] + 3 * [-(3**-0.5)])
+    assert [each.reference_logprobs for each in transitions] == [(-0.0,), (-0.1,), (-0.2,), (-0.3,)]
+    centred = taught("grpo", *group("t", True, False, False, False), divide_by_std=False)
+    assert [each.weight for each in centred] == [0.75, -0.25, -0.25, -0.25]
+
+
+def test_grpo_drops_and_counts_groups_without_spread():
+    rolled_out = [*group("all", True, True), *group("none", False, False), *group("some", True, False)]
+    outcome = result("grpo", *rolled_out, *group("alone", True))
+    assert {each.task_id for each in outcome.transitions} == {"some"}
+    assert outcome.figures == {"groups": 4, "groups_without_spread": 3}
+
+
+def test_the_same_task_in_two_iterations_makes_two_groups():
+    first, second = group("t", True), [replace(each, iteration=2) for each in group("t", False)]
+    assert result("grpo", *first, *second).figures == {"groups": 2, "groups_without_spread": 2}
+
+
+@pytest.mark.parametrize("rewards", [[], [1.0], [0.5, 0.5]])
+def test_rewards_without_spread_have_no_advantage(rewards):
+    assert group_advantages(rewards, divide_by_std=True) is None

@@ -35,6 +35,25 @@ def test_a_method_brings_its_mixture_and_filter(write):
     assert (dagger.mixture.kind, dagger.mixture.floor, dagger.data.filter) == ("dagger", 0.6, "submitted")
 
 
+def test_a_method_brings_its_objective_and_its_rollouts_of_a_task(write):
+    grpo = load_recipe(write("method: grpo\nobjective: {clip_high: 0.28}"))
+    assert (grpo.objective.kind, grpo.objective.clip_low, grpo.objective.clip_high) == (
+        "clipped_ratio",
+        0.2,
+        0.28,
+    )
+    assert (grpo.objective.divide_by_std, grpo.objective.kl_weight) == (True, 0)
+    assert (grpo.rollouts.samples_per_task, grpo.mixture.kind, grpo.data.filter) == (8, "student", "all")
+    opd = load_recipe(write("method: opd\nteacher: {model: m}"))
+    assert (opd.objective.estimate, opd.teacher.kind, opd.rollouts.samples_per_task) == (
+        "sampled",
+        "local",
+        1,
+    )
+    top_k = load_recipe(write("method: opd\nteacher: {model: m}\nobjective: {estimate: top_k}"))
+    assert top_k.objective.top_k == 64
+
+
 def test_what_is_given_of_a_section_stays_and_the_method_fills_in_the_rest(write):
     recipe = load_recipe(write("method: dagger\nmixture: {floor: 0.1}\ndata: {dataset: aggregate}"))
     assert (recipe.mixture.kind, recipe.mixture.decay, recipe.mixture.floor) == ("dagger", 0.2, 0.1)
@@ -81,9 +100,12 @@ def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
     [
         (
             "method: dager",
-            ["method: 'dager' is not known: use one of sft, dagger, aggrevate; did you mean 'dagger'?"],
+            [
+                "method: 'dager' is not known: use one of sft, grpo, opd, dagger, aggrevate, oec; did you mean "
+                "'dagger'?"
+            ],
         ),
-        ("seed: 1", ["method: not given: use one of sft, dagger, aggrevate"]),
+        ("seed: 1", ["method: not given: use one of sft, grpo, opd, dagger, aggrevate, oec"]),
         ("method: sft\nsed: 1", ["sed: unknown key; did you mean 'seed'?"]),
         (
             "method: sft\nlearner: {learning_rat: 1}",
@@ -102,7 +124,9 @@ def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
         ),
         (
             "method: sft\nteacher: {kind: oracl}",
-            ["teacher.kind: 'oracl' is not known: use one of oracle, endpoint; did you mean 'oracle'?"],
+            [
+                "teacher.kind: 'oracl' is not known: use one of oracle, endpoint, local; did you mean 'oracle'?"
+            ],
         ),
         (
             "method: sft\nteacher: {kind: oracle, endpoint: 'http://x'}",
@@ -110,6 +134,40 @@ def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
         ),
         ("method: sft\nteacher: {endpoint: 'http://x'}", ["teacher.model: not given: add it"]),
         ("method: sft\nteacher: {endpoint: 'ftp://me:hush@x', model: m}", ["teacher.endpoint: not an http"]),
+        (
+            "method: sft\nteacher: {kind: oracle, model: m}",
+            ["teacher.model: unknown key of this kind; set teacher.kind to endpoint or local"],
+        ),
+        (
+            "method: opd",
+            ["teacher.kind: 'oracle': opd needs the teacher's log-probabilities of the student's"],
+        ),
+        (
+            "method: opd\nteacher: {endpoint: 'http://x', model: m}\nobjective: {estimate: full}",
+            [
+                "objective.estimate: 'full': needs all of the teacher's logits, which the endpoint teacher does not"
+            ],
+        ),
+        (
+            "method: opd\nteacher: {model: m, device: cuda}\nobjective: {estimate: top_k}",
+            ["teacher.device: 'cuda': with objective.estimate top_k the teacher runs beside the student"],
+        ),
+        (
+            "method: opd\nteacher: {model: m}\nobjective: {top_k: 3}",
+            ["objective.top_k = 3: set objective.estimate"],
+        ),
+        (
+            "method: grpo\nobjective: {clip_hig: 1}",
+            ["objective.clip_hig: unknown key; did you mean 'clip_high'?"],
+        ),
+        (
+            "method: sft\nobjective: {clip_low: 0.1}",
+            ["objective.clip_low = 0.1: the objective cross_entropy has no"],
+        ),
+        (
+            "method: grpo\nobjective: {kind: cross_entropy}",
+            ["objective.kind: 'cross_entropy': grpo is taught with clipped_ratio; leave it out"],
+        ),
         ("method: sft\nmixture: {decay: 1}", ["mixture.decay = 1.0: the teacher mixture has no decay"]),
         ("method: sft\nstudent: nano", ["student: 'nano': must have keys of its own: model, "]),
         ("[1, 2]", ["a recipe is a mapping of keys to values, not a list"]),

@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
-from turnmix.assembly import LearningStudent, check_machine, make_source, teacher_opener
+from turnmix.assembly import LearningStudent, check_machine, make_source
 from turnmix.cli.console import make_console, make_progress
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError, TurnMixError, UserError
+from turnmix.policies.scoring import Scorer
 from turnmix.report import drift_text, duration_text, summary_table
 from turnmix.store.run_directory import RunDirectory, check_is_free
 
@@ -44,17 +45,19 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
         with closing(RunDirectory.resume(Path(resume))) as directory:
             iteration = directory.last_checkpoint()
             checkpoint = directory.checkpoint(iteration) if iteration else None
-            _train(recipe, directory, LearningStudent.load(recipe, checkpoint=checkpoint))
+            student = LearningStudent.load(recipe, checkpoint=checkpoint)
+            _train(recipe, directory, student, student.teacher.scorer(student.tokenizer))
         return
     path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
     check_is_free(path)
-    # A student that cannot be loaded leaves no directory behind.
+    # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
     student = LearningStudent.load(recipe, checkpoint=None)
+    scorer = student.teacher.scorer(student.tokenizer)
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))) as directory:
-        _train(recipe, directory, student)
+        _train(recipe, directory, student, scorer)
 
 
-def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent) -> None:
+def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: Scorer | None) -> None:
     from turnmix.loop import Loop
 
     console = make_console()
@@ -66,7 +69,8 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent) -> None:
             recipe,
             run=run,
             source=source,
-            teacher=teacher_opener(recipe, source),
+            teacher=student.teacher.opener(source.solution),
+            scorer=scorer,
             student=student,
             progress=progress,
         )

@@ -6,14 +6,16 @@ import random
 from collections.abc import Sequence
 
 from turnmix.core.trajectory import Trajectory
-from turnmix.core.transition import Transition
-from turnmix.methods.method import Method
-from turnmix.methods.targets import teach, teacher_label
+from turnmix.methods.method import Method, Taught
+from turnmix.methods.targets import imitate, teacher_label
 from turnmix.rollout.mixture import MixtureSettings
+from turnmix.training.objective_settings import ObjectiveSettings
 
 
-def _transitions(trajectories: Sequence[Trajectory], generator: random.Random) -> list[Transition]:
-    return teach(trajectories, teacher_label)
+def _transitions(
+    trajectories: Sequence[Trajectory], generator: random.Random, objective: ObjectiveSettings
+) -> Taught:
+    return imitate(trajectories, teacher_label)
 
 
 DAGGER = Method(

@@ -1,22 +1,34 @@
 """What a method is: one row of paper Table 2. The loop, the trainer and the store know no method by name.
 
-A method says who acts, which trajectories are kept, and how what happened (trajectories) becomes what is
-taught (transitions, paper Eq. 11 and 14).
+A method says who acts, which trajectories are kept, how what happened (trajectories) becomes what is taught
+(transitions, paper Eq. 11 and 14), and which objective it is taught with.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.methods.filters import FilterName
 from turnmix.rollout.mixture import MixtureSettings
+from turnmix.training.objective_settings import ObjectiveKind, ObjectiveSettings
 
-Transitions = Callable[[Sequence[Trajectory], random.Random], list[Transition]]
-"""Kept trajectories and a seeded generator, for a method that draws what it teaches -> what is taught."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """What a batch of trajectories teaches."""
+
+    transitions: list[Transition]
+    figures: Mapping[str, int] = field(default_factory=dict)
+    """What the run's summary tells of it, such as how much was left out."""
+
+
+Transitions = Callable[[Sequence[Trajectory], random.Random, ObjectiveSettings], Taught]
+"""Kept trajectories, a seeded generator for a method that draws what it teaches, and the objective's settings
+-> what is taught."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +43,10 @@ class Method:
     """Used where a recipe says nothing of the filter."""
     label: bool
     """Is the teacher asked in the student's states too?"""
+    objective: ObjectiveKind = "cross_entropy"
+    """What its transitions are taught with. `reverse_kl` needs a teacher that gives log-probabilities."""
+    samples_per_task: int = 1
+    """Rollouts of one task; used where a recipe says nothing of it."""
     transitions: Transitions
     acts: str
     """Who acts, in words: a column of the table of methods. So are the next two."""

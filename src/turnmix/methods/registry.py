@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 from turnmix.methods.aggrevate import AGGREVATE
 from turnmix.methods.dagger import DAGGER
+from turnmix.methods.grpo import GRPO
 from turnmix.methods.method import Method
+from turnmix.methods.oec import OEC
+from turnmix.methods.opd import OPD
 from turnmix.methods.sft import SFT
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (SFT, DAGGER, AGGREVATE)}
+METHODS: Mapping[str, Method] = {method.name: method for method in (SFT, GRPO, OPD, DAGGER, AGGREVATE, OEC)}
 
 
 def methods_table() -> str:

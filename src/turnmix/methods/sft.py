@@ -6,14 +6,16 @@ import random
 from collections.abc import Sequence
 
 from turnmix.core.trajectory import Trajectory
-from turnmix.core.transition import Transition
-from turnmix.methods.method import Method
-from turnmix.methods.targets import executed_action, teach
+from turnmix.methods.method import Method, Taught
+from turnmix.methods.targets import executed_action, imitate
 from turnmix.rollout.mixture import MixtureSettings
+from turnmix.training.objective_settings import ObjectiveSettings
 
 
-def _transitions(trajectories: Sequence[Trajectory], generator: random.Random) -> list[Transition]:
-    return teach(trajectories, executed_action)
+def _transitions(
+    trajectories: Sequence[Trajectory], generator: random.Random, objective: ObjectiveSettings
+) -> Taught:
+    return imitate(trajectories, executed_action)
 
 
 SFT = Method(

@@ -1,30 +1,21 @@
-"""From what happened to what is taught: the two targets that methods choose from (paper Eq. 10 and 11).
+"""From what happened to what is taught: the targets that methods choose from (paper Eq. 10 and 11).
 
-In: trajectories. Out: transitions of weight 1, in the order of turns, and counts of what was not taught. A
-target whose tool call could not be parsed is never taught: the student would learn to write it.
+In: trajectories. Out: transitions of weight 1, in the order of turns, and counts of what was not taught.
+
+A target that is imitated is not taught when its tool call could not be parsed: the student would learn to
+write it. What the student itself sampled is taught in any case: there the weight says how good it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from turnmix.core.trajectory import Action, Trajectory, Turn
 from turnmix.core.transition import Transition
+from turnmix.methods.method import Taught
 
 Target = Callable[[Turn], Action | None]
 """The action taught in the state of a turn; None: nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetCounts:
-    """What became of the visited states of some trajectories."""
-
-    taught: int
-    malformed: int
-    """There was a target, but its tool call could not be parsed."""
-    missing: int
-    """There was no target."""
 
 
 def teacher_label(turn: Turn) -> Action | None:
@@ -37,29 +28,40 @@ def executed_action(turn: Turn) -> Action | None:
     return turn.action
 
 
-def teach(trajectories: Iterable[Trajectory], target: Target) -> list[Transition]:
-    """One transition for each visited state that has a well-formed target."""
+def teachers_turn(turn: Turn) -> Action | None:
+    """What was executed, where the teacher acted."""
+    return turn.action if turn.actor == "teacher" else None
+
+
+def imitate(trajectories: Iterable[Trajectory], target: Target) -> Taught:
+    """One transition for each visited state that has a well-formed target; counts of the other states."""
     transitions: list[Transition] = []
+    malformed = missing = 0
     for trajectory in trajectories:
         for index, turn in enumerate(trajectory.turns):
             action = target(turn)
-            if action is not None and action.parse_error is None:
-                transitions.append(
-                    Transition(
-                        state=trajectory.state(index),
-                        target=action,
-                        trajectory_id=trajectory.id,
-                        task_id=trajectory.task_id,
-                    )
-                )
-    return transitions
+            if action is None:
+                missing += 1
+            elif action.parse_error is not None:
+                malformed += 1
+            else:
+                transitions.append(transition(trajectory, index, action))
+    return Taught(
+        transitions=transitions, figures={"targets_malformed": malformed, "targets_missing": missing}
+    )
 
 
-def count_targets(trajectories: Iterable[Trajectory], target: Target = teacher_label) -> TargetCounts:
-    """How many visited states have a target that is taught, a malformed one, or none."""
-    targets = [target(turn) for trajectory in trajectories for turn in trajectory.turns]
-    present = [action for action in targets if action is not None]
-    malformed = sum(action.parse_error is not None for action in present)
-    return TargetCounts(
-        taught=len(present) - malformed, malformed=malformed, missing=len(targets) - len(present)
+def sampled_turns(trajectory: Trajectory) -> list[Transition]:
+    """The student's own turns, as the tokens that it sampled."""
+    return [
+        transition(trajectory, index, turn.action)
+        for index, turn in enumerate(trajectory.turns)
+        if turn.actor == "student" and turn.action.token_ids
+    ]
+
+
+def transition(trajectory: Trajectory, turn: int, target: Action) -> Transition:
+    """Teach `target` in the state of turn `turn`."""
+    return Transition(
+        state=trajectory.state(turn), target=target, trajectory_id=trajectory.id, task_id=trajectory.task_id
     )

@@ -87,7 +87,7 @@ class EndpointPolicy:
         self._generator = generator
         self._clock = clock
         self._sleep = sleep
-        self._key = _read_key(name, settings.api_key_environment)
+        self._key = read_key(name, settings.api_key_environment)
         self._counters = EndpointCounters()
         self._quiet_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -222,7 +222,7 @@ class EndpointPolicy:
         return describe_mistake(fault, self.settings, name=self.name, key_is_set=self._key is not None)
 
 
-def _read_key(name: str, variable: str) -> SecretStr | None:
+def read_key(name: str, variable: str) -> SecretStr | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         return None

@@ -17,7 +17,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
 from turnmix.policies.generation import CohortGeneration, SampledTurn, TurnRequest
-from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.local_settings import LocalSettings
 from turnmix.policies.lockstep import Lockstep, Member
 from turnmix.policies.policy import Episode
 from turnmix.policies.sampling import Sampling, turn_uniforms
@@ -31,7 +31,7 @@ class LocalPolicy:
         self,
         model: Any,
         renderer: Renderer,
-        settings: StudentSettings,
+        settings: LocalSettings,
         *,
         greedy: bool,
         name: str = "student",

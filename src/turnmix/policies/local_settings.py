@@ -1,4 +1,4 @@
-"""What a user configures of the student; importing it loads no torch."""
+"""What a user configures of models in this process; importing it loads no torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pydantic import Field
 from turnmix.settings import Settings
 
 
-class StudentSettings(Settings):
-    """The model that learns, and how it samples."""
+class LocalSettings(Settings):
+    """A model in this process, and how it samples."""
 
-    model: str = "nano-student"
-    """`nano-student`, a path, or a hub id: any causal language model with full attention in transformers."""
+    model: str
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """The weights' type."""
     device: str = "cpu"
@@ -24,5 +23,21 @@ class StudentSettings(Settings):
     """Of rollouts: sample from the smallest set of tokens that holds this share of the probability."""
     max_new_tokens: int = Field(default=1024, ge=1)
     """At most so many tokens a turn, and no more than the context leaves room for."""
+
+
+class StudentSettings(LocalSettings):
+    """The model that learns, and how it samples."""
+
+    model: str = "nano-student"
+    """`nano-student`, a path, or a hub id: any causal language model with full attention in transformers."""
     cohort_size: int = Field(default=32, ge=1)
     """Trajectories that generate together. Part of the recipe: it decides batches and so roundings."""
+
+
+class LocalTeacherSettings(LocalSettings):
+    """A teacher in this process. It acts and labels as any other, and gives log-probabilities."""
+
+    kind: Literal["local"] = "local"
+    """Which teacher."""
+    model: str = Field(min_length=1)
+    """`nano-teacher`, a path, a hub id, or a run directory, whose last checkpoint it then is."""

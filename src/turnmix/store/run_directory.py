@@ -38,6 +38,8 @@ class RunDirectory:
         is_writable = lock is not None
         self.trajectories = TrajectoryLog(path / "trajectories.jsonl", is_writable=is_writable)
         self.evaluations = TrajectoryLog(path / "evaluations.jsonl", is_writable=is_writable)
+        self.scores = AppendLog(path / "scores.jsonl", is_writable=is_writable)
+        """The teacher's log-probabilities of the student's tokens, by trajectory."""
         self.metrics = AppendLog(path / "metrics.jsonl", is_writable=is_writable)
         self.clock = RunClock(path / "clock.json")
 
@@ -117,7 +119,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Free the lock. Safe to call twice."""
-        for log in (self.trajectories, self.evaluations, self.metrics):
+        for log in (self.trajectories, self.evaluations, self.scores, self.metrics):
             log.close()
         if self._lock is not None:
             self.clock.write()

@@ -1,0 +1,32 @@
+"""On-policy distillation: the student's own tokens, each judged by the teacher (paper Eq. 21, 22)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from turnmix.core.trajectory import Trajectory
+from turnmix.methods.method import Method, Taught
+from turnmix.methods.targets import sampled_turns
+from turnmix.rollout.mixture import MixtureSettings
+from turnmix.training.objective_settings import ObjectiveSettings
+
+
+def _transitions(
+    trajectories: Sequence[Trajectory], generator: random.Random, objective: ObjectiveSettings
+) -> Taught:
+    return Taught(transitions=[each for trajectory in trajectories for each in sampled_turns(trajectory)])
+
+
+OPD = Method(
+    name="opd",
+    title="OPD",
+    mixture=lambda: MixtureSettings(kind="student"),
+    filter="submitted",
+    label=False,
+    objective="reverse_kl",
+    transitions=_transitions,
+    acts="the student on every turn; submitted trajectories are kept",
+    taught="the executed action",
+    weight="log π_teacher − log π_student per token",
+)

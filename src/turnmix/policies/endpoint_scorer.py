@@ -1,0 +1,173 @@
+"""An endpoint that returns prompt log-probabilities scores: `prompt_logprobs` of vLLM's /v1/completions.
+
+In: token paths. Out: log π_teacher of their target tokens. A trajectory is asked for once, when it is over: one
+request for each of its longest paths, which is one in all where every state begins with the one before it.
+Prompt log-probabilities bypass a server's prefix cache, so a request a turn would cost the square of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from turnmix.core.errors import TeacherError, UserError
+from turnmix.policies.endpoint import read_key
+from turnmix.policies.endpoint_retry import Fault, backoff_seconds, remedy_for, retry_after_seconds
+from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
+from turnmix.policies.endpoint_wire import read_json
+from turnmix.policies.scoring import Keep, ScoreRequest, TokenPath
+
+if TYPE_CHECKING:
+    from turnmix.policies.endpoint_client import EndpointClient
+
+PROBES = 64
+"""Tokens, spread over the vocabulary, that the endpoint is asked to name before a run."""
+
+
+class EndpointScorer:
+    """Scores with one model at one endpoint."""
+
+    def __init__(self, settings: EndpointSettings, *, generator: random.Random) -> None:
+        """`generator` draws the jitter of waits, which changes no result."""
+        self._settings = settings
+        self._generator = generator
+        self._where = f"teacher.endpoint {redacted_url(settings.endpoint)}"
+
+    def check(self, *, vocabulary: int, name_of: Callable[[int], str]) -> None:
+        """Ask once, before the run: are there prompt log-probabilities, and of the student's tokens?
+
+        Raises:
+            UserError: the endpoint is a black box, or its vocabulary another one.
+        """
+        ids = [place * (vocabulary - 1) // (PROBES - 1) for place in range(PROBES)]
+        try:
+            entries = asyncio.run(self._ask_once(ids))
+        except _NoLogprobs as error:
+            raise UserError(
+                f"{self._where}: the endpoint gives no prompt_logprobs for {self._settings.model!r} ({error}), "
+                "so this method cannot learn from it: serve the teacher with vLLM, set teacher.kind to local, "
+                "or choose a method that learns from the teacher's text, such as dagger"
+            ) from None
+        for token_id, entry in zip(ids[1:], entries[1:], strict=True):
+            theirs, ours = str(entry.get("decoded_token") or "").strip(), name_of(token_id).strip()
+            # Pieces of characters and special tokens are shown differently by different servers.
+            if theirs and ours.isascii() and ours.isalnum() and theirs != ours:
+                raise UserError(
+                    f"{self._where}: the token {token_id} is {theirs!r} to {self._settings.model!r} and "
+                    f"{ours!r} to the student: their vocabularies differ, so its probabilities of the "
+                    "student's tokens mean nothing; choose a teacher with the student's tokenizer"
+                )
+
+    def score(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
+        asyncio.run(self._score_all(requests, keep))
+
+    async def _score_all(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
+        client = self._client()
+        running: set[asyncio.Task[None]] = set()
+        try:
+            for request in requests:
+                while len(running) >= self._settings.max_concurrency:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+                running.add(asyncio.create_task(self._score(client, request, keep)))
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await client.close()
+
+    async def _score(self, client: EndpointClient, request: ScoreRequest, keep: Keep) -> None:
+        found = {}
+        for longest in longest_paths(request.paths):
+            entries = await self._ask(client, longest)
+            found[longest] = [0.0, *(float(entry["logprob"]) for entry in entries[1:])]
+        scores = []
+        for path in request.paths:
+            whole = path.prompt_ids + path.target_ids
+            logprobs = next(found[longest] for longest in found if longest[: len(whole)] == whole)
+            scores.append(logprobs[len(path.prompt_ids) : len(whole)])
+        keep(request.trajectory_id, scores)
+
+    async def _ask_once(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+        client = self._client()
+        try:
+            return await self._ask(client, ids)
+        finally:
+            await client.close()
+
+    async def _ask(self, client: EndpointClient, ids: Sequence[int]) -> list[dict[str, Any]]:
+        """What the endpoint says of each token but the first, whose entry is empty."""
+        settings = self._settings
+        body = {
+            "model": settings.model,
+            "prompt": list(ids),
+            "max_tokens": 1,
+            "temperature": 1.0,
+            "prompt_logprobs": 0,
+        }
+        for attempt in range(1, settings.max_attempts + 1):
+            reply = await client.send("POST", "/completions", body, timeout=settings.timeout_seconds)
+            if isinstance(reply, Fault):
+                remedy, detail, asked = reply.remedy, reply.detail, 0.0
+            elif reply.status // 100 == 2:
+                return _entries(reply.body, ids)
+            else:
+                remedy = remedy_for(reply.status, reply.excerpt)
+                detail = f"HTTP {reply.status}: {reply.excerpt}"
+                asked = retry_after_seconds(reply.headers, 0.0) or 0.0
+            if remedy != "retry":
+                raise _NoLogprobs(detail)
+            wait = backoff_seconds(
+                attempt,
+                base=settings.backoff_seconds,
+                limit=settings.max_backoff_seconds,
+                generator=self._generator,
+            )
+            if attempt < settings.max_attempts:
+                await asyncio.sleep(wait + min(asked, settings.max_retry_after_seconds))
+        raise TeacherError(
+            f"{self._where} scored nothing in {settings.max_attempts} attempts; the last: {detail}"
+        )
+
+    def _client(self) -> EndpointClient:
+        from turnmix.policies.endpoint_client import EndpointClient
+
+        settings = self._settings
+        key = read_key("teacher", settings.api_key_environment)
+        return EndpointClient(settings.endpoint, key, max_idle=settings.max_concurrency)
+
+
+class _NoLogprobs(TeacherError):
+    """The endpoint answered, but with no log-probabilities of these tokens."""
+
+
+def longest_paths(paths: Sequence[TokenPath]) -> list[tuple[int, ...]]:
+    """The token sequences that no other one begins with; together they hold all of the others.
+
+    >>> first = TokenPath(prompt_ids=(1,), target_ids=(2, 3))
+    >>> longest_paths([first, TokenPath(prompt_ids=(1, 2, 3, 4), target_ids=(5,))])
+    [(1, 2, 3, 4, 5)]
+    """
+    ordered = sorted({path.prompt_ids + path.target_ids for path in paths})
+    # A sequence that begins another one stands right before one that it begins.
+    followers = [*ordered[1:], ()]
+    return [each for each, after in zip(ordered, followers, strict=True) if after[: len(each)] != each]
+
+
+def _entries(body: bytes, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The entry of each token of the prompt in an answer; the first token has an empty one."""
+    try:
+        listed = read_json(body)["choices"][0]["prompt_logprobs"]
+        entries: list[dict[str, Any]] = [
+            {},
+            *(entry[str(token)] for token, entry in zip(ids[1:], listed[1:], strict=True)),
+        ]
+        if all(isinstance(entry["logprob"], (int, float)) for entry in entries[1:]):
+            return entries
+    except (ValueError, KeyError, IndexError, TypeError):
+        pass
+    raise _NoLogprobs("its answer has no prompt_logprobs for each token of the prompt")

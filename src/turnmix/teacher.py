@@ -1,0 +1,138 @@
+"""The teacher of a run: who acts and labels, who scores, and which model runs beside the student.
+
+In: a recipe. Out: a `Teacher`, checked against the student before any work starts. Its model, if it is in this
+process, is loaded once for all three.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from turnmix.config import EndpointTeacherSettings, OracleSettings, Recipe
+from turnmix.core.errors import UserError
+from turnmix.core.task import Solution, Task
+from turnmix.model_location import model_location
+from turnmix.policies.endpoint import EndpointPolicy
+from turnmix.policies.local_settings import LocalTeacherSettings
+from turnmix.policies.oracle import OraclePolicy
+from turnmix.policies.policy import Policy
+from turnmix.policies.scoring import Scorer
+from turnmix.rollout.plan import derive_seed
+
+if TYPE_CHECKING:
+    from turnmix.training.objective import Objective
+
+
+class Teacher:
+    """Made by `load`."""
+
+    def __init__(self, recipe: Recipe, *, model: Any = None, tokenizer: Any = None) -> None:
+        self._recipe = recipe
+        self._model = model
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, recipe: Recipe) -> Teacher:
+        """
+        Raises:
+            UserError: a local teacher's model cannot be loaded, or not be read as a tree.
+        """
+        settings = recipe.teacher
+        if not isinstance(settings, LocalTeacherSettings):
+            return cls(recipe)
+        import torch
+
+        from turnmix.policies.load import load_model
+
+        source = model_location(settings.model, field="teacher.model")
+        dtype = getattr(torch, settings.dtype)
+        model, tokenizer = load_model(source, dtype=dtype, field="teacher.model")
+        return cls(recipe, model=model.to(settings.device).requires_grad_(False), tokenizer=tokenizer)
+
+    def opener(self, solution: Callable[[Task], Solution]) -> Callable[[], Policy]:
+        """What opens the teacher as a policy; each opened one is to be closed. `solution` is the oracle's."""
+        settings = self._recipe.teacher
+        if isinstance(settings, OracleSettings):
+            return lambda: OraclePolicy(solution)
+        if isinstance(settings, EndpointTeacherSettings):
+            return lambda: EndpointPolicy(settings, generator=self._generator("endpoint"))
+        from turnmix.policies.local_teacher import LocalTeacher
+        from turnmix.rendering.renderer import Renderer
+
+        renderer = Renderer(self._tokenizer)
+        return lambda: LocalTeacher(self._model, renderer, settings)
+
+    def scorer(self, student_tokenizer: Any) -> Scorer | None:
+        """What scores the student's tokens; None: nothing is to be scored.
+
+        Raises:
+            UserError: the teacher gives no log-probabilities, or those of another vocabulary.
+        """
+        settings = self._recipe.teacher
+        if not self._recipe.objective.needs_scores:
+            return None
+        if isinstance(settings, EndpointTeacherSettings):
+            from turnmix.policies.endpoint_scorer import EndpointScorer
+
+            scorer = EndpointScorer(settings, generator=self._generator("scorer"))
+            vocabulary = max(student_tokenizer.get_vocab().values()) + 1
+            scorer.check(vocabulary=vocabulary, name_of=lambda token: str(student_tokenizer.decode([token])))
+            return scorer
+        from turnmix.training.tree_scorer import TreeScorer
+
+        vocabulary = self._shared_vocabulary(student_tokenizer)
+        return TreeScorer(
+            self._model, vocabulary=vocabulary, tokens_per_pass=self._recipe.learner.tokens_per_pass
+        )
+
+    def objective(self, student_tokenizer: Any, *, device: Any) -> Objective:
+        """The recipe's objective, with the frozen models that it compares the student with, on its `device`.
+
+        Raises:
+            UserError: teacher and student have different vocabularies, or the base student is not there.
+        """
+        from turnmix.policies.load import load_model
+        from turnmix.training.objective import Objective
+
+        settings, student = self._recipe.objective, self._recipe.student
+        base = None
+        if settings.kl_weight:
+            base, _ = load_model(model_location(student.model, field="student.model"))
+            base.to(device).requires_grad_(False)
+        vocabulary = None
+        if self._model is not None and (settings.runs_teacher or settings.needs_scores):
+            vocabulary = self._shared_vocabulary(student_tokenizer)
+        elif settings.needs_scores:
+            vocabulary = max(student_tokenizer.get_vocab().values()) + 1
+        return Objective(
+            settings,
+            teacher=self._model.to(device) if settings.runs_teacher else None,
+            base=base,
+            vocabulary=vocabulary,
+        )
+
+    def _shared_vocabulary(self, student_tokenizer: Any) -> int:
+        """How many tokens both have; also: can the teacher be read as a tree, and as far as the student?"""
+        from turnmix.rendering.vocabulary import check_same_vocabulary
+        from turnmix.training.architecture import check_architecture
+
+        check_architecture(self._model, field="teacher.model")
+        return check_same_vocabulary(student_tokenizer, self._tokenizer)
+
+    def check_context(self, student_context: int) -> None:
+        """
+        Raises:
+            UserError: the teacher is to judge longer contexts than it reads.
+        """
+        own = None if self._model is None else getattr(self._model.config, "max_position_embeddings", None)
+        needed = self._recipe.objective.needs_scores or self._recipe.objective.runs_teacher
+        if needed and own is not None and own < student_context:
+            raise UserError(
+                f"learner.max_context: the student learns from up to {student_context} tokens, but the teacher "
+                f"reads {own}: set it to {own}"
+            )
+
+    def _generator(self, name: str) -> random.Random:
+        return random.Random(derive_seed(self._recipe.seed, name))
