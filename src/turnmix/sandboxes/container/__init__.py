@@ -1,0 +1,1 @@
+"""A sandbox in a container of its own, over the Docker API of Docker or Podman."""

@@ -1,0 +1,166 @@
+"""Docker or Podman, as one connection that all sandboxes of a process share.
+
+Enters: blocking calls of the docker SDK, and streams to open. Leaves: awaitable results. The calls run in a
+bounded number of threads, those that start containers in fewer; what can go on for long (the streams of a
+container) is a socket of the event loop and holds no thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import io
+import os
+import tarfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from turnmix.core.errors import MissingDependencyError, SandboxError
+from turnmix.sandboxes.container.owner import OWNER_LABEL, is_orphan
+from turnmix.sandboxes.container.settings import ContainerSettings
+from turnmix.sandboxes.container.stream import Stream, open_stream
+
+CALLS = 16
+"""Calls to the daemon at one moment."""
+REMOVAL_ATTEMPTS = 3
+
+
+class Engine:
+    """Made by `engine_for`."""
+
+    def __init__(self, settings: ContainerSettings) -> None:
+        self.address = _address(settings)
+        self.timeout = settings.start_timeout
+        self.api = _connect(self.address, settings.start_timeout)
+        self.has_quotas = True
+        """Until the storage driver refuses one."""
+        self._calls = ThreadPoolExecutor(CALLS, "turnmix-container")
+        self._starts = ThreadPoolExecutor(settings.starts, "turnmix-container-start")
+        for container in self.orphans():
+            self.remove(container["Id"])
+
+    async def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """`function` in a thread. Raises SandboxError for whatever the daemon answers."""
+        return await self._in(self._calls, functools.partial(function, *arguments, **options))
+
+    async def call_to_start(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """As `call`, in one of the few threads that start containers."""
+        return await self._in(self._starts, functools.partial(function, *arguments, **options))
+
+    async def stream(self, path: str, body: dict[str, Any] | None = None, *, is_raw: bool = False) -> Stream:
+        """A two-way connection to a container or to a process in it."""
+        path = f"/v{self.api.api_version}{path}"
+        try:
+            return await asyncio.wait_for(open_stream(self.address, path, body, is_raw=is_raw), self.timeout)
+        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError) as error:
+            raise SandboxError(f"{self.address}: {error!r}") from error
+
+    async def exec_stream(
+        self, container: str, script: list[str], *, environment: dict[str, str], has_terminal: bool
+    ) -> Stream:
+        """Run `/bin/sh -c` in a container, with input and output over the stream."""
+        created = await self.call(
+            self.api.exec_create,
+            container,
+            ["/bin/sh", "-c", *script],
+            stdin=True,
+            tty=has_terminal,
+            environment=environment,
+        )
+        options = {"Detach": False, "Tty": has_terminal}
+        return await self.stream(f"/exec/{created['Id']}/start", options, is_raw=has_terminal)
+
+    def put_file(self, container: str, name: str, content: bytes) -> None:
+        """Lay a file into the container's root directory. Blocks."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.mtime = len(content), 0o600, int(time.time())
+            archive.addfile(member, io.BytesIO(content))
+        self.api.put_archive(container, "/", buffer.getvalue())
+
+    def written_bytes(self, container: str) -> int:
+        """What the container's files take beyond its image. Blocks, as long as the daemon counts."""
+        url = self.api._url("/containers/{0}/json", container)  # the SDK's own method leaves the size out
+        return int(self.api._result(self.api._get(url, params={"size": 1}), True).get("SizeRw") or 0)
+
+    def remove(self, container: str) -> None:
+        """Kill and remove a container, if it is still there. Blocks."""
+        from docker.errors import APIError
+
+        for attempt in range(REMOVAL_ATTEMPTS):
+            try:
+                self.api.remove_container(container, force=True, v=True)
+                return
+            except APIError as error:
+                if error.status_code == 404:
+                    return
+                if error.status_code != 409 and attempt == REMOVAL_ATTEMPTS - 1:
+                    raise
+            time.sleep(0.2)
+
+    def orphans(self) -> list[dict[str, Any]]:
+        """Containers whose owner has died. Blocks."""
+        found = self.api.containers(all=True, filters={"label": OWNER_LABEL})
+        return [container for container in found if is_orphan(container)]
+
+    async def _in(self, pool: ThreadPoolExecutor, function: Callable[[], Any]) -> Any:
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException, Timeout
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, function)
+        except Timeout as error:
+            raise SandboxError(
+                f"{self.address} did not answer in {self.timeout:g} s: raise "
+                "sandbox.container.start_timeout, or lower rollouts.concurrency"
+            ) from error
+        except (DockerException, RequestException) as error:
+            raise SandboxError(f"{self.address}: {getattr(error, 'explanation', None) or error}") from error
+
+
+@functools.lru_cache(maxsize=8)
+def engine_for(settings: ContainerSettings) -> Engine:
+    """The engine of these settings; at the first call, containers that dead runs left are removed. Blocks.
+
+    Raises:
+        MissingDependencyError: the SDK is not installed, or nothing answers.
+    """
+    return Engine(settings)
+
+
+def _connect(address: str, timeout: float) -> Any:
+    try:
+        import docker
+    except ImportError:
+        raise MissingDependencyError(
+            "sandbox.kind = container: the Python package `docker` is not installed: "
+            "pip install 'turnmix[containers]'"
+        ) from None
+    from requests.exceptions import RequestException
+
+    api: Any = None
+    try:
+        api = docker.APIClient(base_url=address, version="auto", timeout=timeout, max_pool_size=CALLS)
+        api.ping()
+    except (docker.errors.DockerException, RequestException, OSError) as error:
+        with contextlib.suppress(Exception):
+            api.close()
+        raise MissingDependencyError(
+            f"sandbox.kind = container: no Docker or Podman answers at {address} ({error}). Install and start "
+            "one (sudo apt-get install podman runc; podman system service --time=0 unix:///tmp/podman.sock), "
+            "and name its socket: sandbox.container.socket=unix:///tmp/podman.sock, or DOCKER_HOST"
+        ) from None
+    return api
+
+
+def _address(settings: ContainerSettings) -> str:
+    named = settings.socket or os.environ.get("DOCKER_HOST")
+    if named:
+        return ContainerSettings(socket=named).socket or ""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    usual = ("/var/run/docker.sock", f"{runtime}/podman/podman.sock", "/run/podman/podman.sock")
+    return "unix://" + next((path for path in usual if os.path.exists(path)), usual[0])

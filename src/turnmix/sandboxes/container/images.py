@@ -1,0 +1,144 @@
+"""Fetching an image: with progress, with patience, and with a clear word when a registry refuses.
+
+Enters: an image's name. Leaves: the image, on the machine where containers run. All of it blocks: it is called
+in a thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from turnmix.core.errors import SandboxError, UserError
+from turnmix.sandboxes.container.settings import ContainerSettings
+
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 60.0
+REPORT_SECONDS = 5.0
+_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullProgress:
+    """How far the fetching of one image is, as far as the registry says."""
+
+    image: str
+    done_bytes: int
+    total_bytes: int
+    is_complete: bool = False
+
+
+class PrintedProgress:
+    """A line on standard error every few seconds, and one at the end."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def __call__(self, progress: PullProgress) -> None:
+        if not progress.is_complete and time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + REPORT_SECONDS
+        amount = f"{progress.done_bytes / 1e6:.0f} of {progress.total_bytes / 1e6:.0f} MB"
+        state = "pulled" if progress.is_complete else f"pulling ({amount})"
+        print(f"image {progress.image}: {state}", file=sys.stderr, flush=True)
+
+
+def ensure_image(
+    api: Any,
+    image: str,
+    settings: ContainerSettings,
+    *,
+    on_progress: Callable[[PullProgress], None] | None = None,
+    first_pause: float = FIRST_PAUSE,
+) -> None:
+    """Have `image` as `settings.pull` says; whoever asks for one that is being fetched waits for it.
+
+    Raises:
+        UserError: there is no such image, or it may not be fetched.
+        SandboxError: the registry did not give it after all attempts.
+    """
+    with _locks[image]:
+        is_here = has_image(api, image)
+        if settings.pull == "never" and not is_here:
+            raise UserError(
+                f"the image {image} is not on this machine and sandbox.container.pull = never: "
+                f"fetch it by `docker pull {image}`, or set sandbox.container.pull=missing"
+            )
+        if settings.pull == "never" or (is_here and settings.pull == "missing"):
+            return
+        _pull_with_patience(api, image, settings.pull_attempts, on_progress or PrintedProgress(), first_pause)
+
+
+def has_image(api: Any, image: str) -> bool:
+    """Whether `image` is on the machine where containers run."""
+    from docker.errors import ImageNotFound
+
+    try:
+        api.inspect_image(image)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _pull_with_patience(
+    api: Any, image: str, attempts: int, on_progress: Callable[[PullProgress], None], pause: float
+) -> None:
+    from docker.errors import APIError
+    from requests.exceptions import RequestException
+
+    reason = ""
+    for attempt in range(1, attempts + 1):
+        try:
+            _pull(api, image, on_progress)
+            return
+        except (APIError, RequestException, SandboxError) as error:
+            reason = str(getattr(error, "explanation", None) or error)
+        _refuse_what_cannot_help(image, reason)
+        if attempt < attempts:
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+    if is_rate_limit(reason):
+        raise SandboxError(
+            f"the registry refuses to send {image}: its rate limit for this address is used up "
+            f"(429 toomanyrequests, {attempts} attempts). Log in (docker login) for a higher limit, use a "
+            f"mirror, or wait some hours; images that are here already are not asked for. It said: {reason}"
+        )
+    raise SandboxError(f"the image {image} could not be fetched in {attempts} attempts: {reason}")
+
+
+def is_rate_limit(reason: str) -> bool:
+    """Whether a registry's answer says that too much was fetched."""
+    return any(word in reason.lower() for word in ("toomanyrequests", "too many requests", "rate limit"))
+
+
+def _refuse_what_cannot_help(image: str, reason: str) -> None:
+    """Raise UserError where a further attempt would be answered the same."""
+    unknown = ("manifest unknown", "not found", "does not exist", "name unknown", "invalid reference")
+    denied = ("unauthorized", "access denied", "authentication required", "denied: requested access")
+    if is_rate_limit(reason):
+        return
+    if any(word in reason.lower() for word in unknown):
+        raise UserError(f"there is no image {image}: check the name. The registry said: {reason}")
+    if any(word in reason.lower() for word in denied):
+        raise UserError(f"no right to fetch the image {image}: log in (docker login). It said: {reason}")
+
+
+def _pull(api: Any, image: str, on_progress: Callable[[PullProgress], None]) -> None:
+    layers: dict[str, tuple[int, int]] = {}
+    for line in api.pull(image, stream=True, decode=True):
+        if "error" in line:
+            raise SandboxError(str(line["error"]))
+        detail = line.get("progressDetail") or {}
+        if detail.get("total"):
+            layers[str(line.get("id"))] = (int(detail.get("current", 0)), int(detail["total"]))
+            done, total = (sum(values) for values in zip(*layers.values()))
+            on_progress(PullProgress(image=image, done_bytes=done, total_bytes=total))
+    if not has_image(api, image):
+        raise SandboxError("the pull ended without an error and without the image")
+    total = sum(total for _, total in layers.values())
+    on_progress(PullProgress(image=image, done_bytes=total, total_bytes=total, is_complete=True))

@@ -1,0 +1,271 @@
+"""A sandbox that is one container.
+
+Enters: an image and limits. Leaves: a sandbox for one trajectory, without a network unless the recipe asks for
+one; the agent is root inside. The image needs a POSIX shell with cat, mkdir and rm, nothing else.
+
+memory_bytes, processes, cpus  held by the kernel: what exceeds memory is killed, the agent sees that
+file_bytes                     held by the kernel, for all but a process that raises it with rights it lacks
+disk_bytes                     held by the storage driver where it can (overlay on xfs with project quotas,
+                               btrfs, zfs); else, and always, counted every DISK_SECONDS: a container that
+                               wrote more is ended
+wall_seconds                   held here
+
+Process 1 ends when the connection to it does, so no container outlives this process; `owner` finds those that
+a machine left behind when it went down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.container.creation import create_container
+from turnmix.sandboxes.container.engine import Engine, engine_for
+from turnmix.sandboxes.container.files import READ, WRITE, file_error
+from turnmix.sandboxes.container.images import PullProgress, ensure_image
+from turnmix.sandboxes.container.line import NO_SHELL, Line
+from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
+from turnmix.sandboxes.container.terminal import ContainerTerminal, open_container_terminal
+from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxLimitExceeded
+
+DISK_SECONDS = 10.0
+FILE_SECONDS = 120.0
+
+
+class ContainerSandbox:
+    """One trajectory's container."""
+
+    def __init__(
+        self,
+        image: str,
+        *,
+        limits: Limits = CONTAINER_LIMITS,
+        settings: ContainerSettings | None = None,
+        variables: Mapping[str, str] | None = None,
+        on_progress: Callable[[PullProgress], None] | None = None,
+    ) -> None:
+        """`variables`: set for every command. `on_progress`: told how far a pull is; else it is printed."""
+        self.image = image
+        self.limits = limits
+        self.settings = settings or ContainerSettings()
+        self.name = f"turnmix-{secrets.token_hex(8)}"
+        self._variables = dict(variables or {})
+        self._on_progress = on_progress
+        self._word = secrets.token_hex(12)
+        self._engine: Engine | None = None
+        self._line: Line | None = None
+        self._starting: asyncio.Future[None] | None = None
+        self._is_stopped = False
+        self._expiry: asyncio.TimerHandle | None = None
+        self._disk: asyncio.Task[None] | None = None
+        self._terminals: list[ContainerTerminal] = []
+
+    async def start(self) -> None:
+        """Raises SandboxError; UserError for an image that there is not."""
+        loop = asyncio.get_running_loop()
+        engine = self._engine = await loop.run_in_executor(_connecting(), engine_for, self.settings)
+        await engine.call(ensure_image, engine.api, self.image, self.settings, on_progress=self._on_progress)
+        self._starting = asyncio.ensure_future(self._launch(engine))
+        try:
+            await asyncio.shield(self._starting)
+        except BaseException:
+            await self.stop()
+            raise
+        self._expiry = loop.call_later(self.limits.wall_seconds, self._exceed, "wall_seconds")
+        self._disk = asyncio.ensure_future(self._watch_disk(engine))
+
+    async def run(
+        self,
+        command: str,
+        *,
+        working_directory: str = "/",
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float = 60.0,
+        output_limit: int = 16 << 20,
+    ) -> CommandResult:
+        """As the protocol says. Commands of one sandbox run one after the other. A process that clears its
+        environment and hides its origin outlives the time-out, until `stop`."""
+        line = self._require_line()
+        if "\0" in command or "\0" in working_directory:
+            return CommandResult(exit_code=NO_SHELL, output=b"cannot start a shell: a zero byte\n")
+        exports = _exports(environment or {})
+        source = await self._lay(stdin) if stdin else "/dev/null"
+
+        def request(number: int) -> bytes:
+            words = (_bytes(working_directory), _bytes(command), source.encode(), exports)
+            return b"job %d %s\n" % (number, b" ".join(map(_word, words)))
+
+        return await line.run(request, timeout=timeout, limit=output_limit)
+
+    async def open_terminal(
+        self, *, working_directory: str, environment: Mapping[str, str] | None = None
+    ) -> ContainerTerminal:
+        line = self._require_line()
+        terminal = await open_container_terminal(
+            self._require_engine(),
+            self.name,
+            line,
+            working_directory=working_directory,
+            environment=environment or {},
+            file_bytes=self.limits.file_bytes,
+        )
+        self._terminals.append(terminal)
+        return terminal
+
+    async def read_file(self, path: str, *, limit: int = 16 << 20) -> bytes:
+        result = await self._access(READ, path, limit=limit, stops_at_limit=True)
+        if len(result.output) > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        if result.exit_code != 0:
+            raise file_error(result, path)
+        return result.output
+
+    async def write_file(self, path: str, content: bytes) -> None:
+        _check_path(path)
+        source = await self._lay(content)
+        result = await self._access(WRITE, path, source=source)
+        if result.exit_code != 0:
+            raise file_error(result, path)
+
+    async def stop(self) -> None:
+        stopping = asyncio.ensure_future(self._stop())
+        await asyncio.shield(stopping)
+
+    async def _launch(self, engine: Engine) -> None:
+        await engine.call_to_start(
+            create_container,
+            engine,
+            self.image,
+            name=self.name,
+            word=self._word,
+            limits=self.limits,
+            settings=self.settings,
+            variables=self._variables,
+        )
+        path = f"/containers/{self.name}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+        line = self._line = Line(await engine.stream(path), self._word)
+        await engine.call_to_start(engine.api.start, self.name)
+        try:
+            await asyncio.wait_for(line.ready(), self.settings.start_timeout)
+        except asyncio.TimeoutError:
+            raise SandboxError(
+                f"a container of {self.image} did not start in {self.settings.start_timeout:g} s"
+            ) from None
+        except SandboxError as error:
+            raise SandboxError(
+                f"a container of {self.image} ended at its start: is /bin/sh in it?"
+            ) from error
+
+    async def _access(
+        self, script: str, path: str, *, source: str = "", limit: int = 1 << 16, stops_at_limit: bool = False
+    ) -> CommandResult:
+        _check_path(path)
+        line = self._require_line()
+        words = (
+            b"/",
+            script.encode(),
+            b"/dev/null",
+            _exports({"turnmix_path": path, "turnmix_source": source}),
+        )
+
+        def request(number: int) -> bytes:
+            return b"job %d %s\n" % (number, b" ".join(map(_word, words)))
+
+        return await line.run(request, timeout=FILE_SECONDS, limit=limit, stops_at_limit=stops_at_limit)
+
+    async def _lay(self, content: bytes) -> str:
+        """`content` as a file in the container that its reader removes."""
+        self._require_line()
+        engine = self._require_engine()
+        name = f".turnmix-{secrets.token_hex(8)}"
+        await engine.call(engine.put_file, self.name, name, content)
+        return f"/{name}"
+
+    def _exceed(self, limit: str) -> None:
+        if self._line is not None:
+            self._line.fail(SandboxLimitExceeded(limit))
+
+    async def _watch_disk(self, engine: Engine) -> None:
+        clock = asyncio.get_running_loop().time
+        pause = DISK_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            began = clock()
+            with contextlib.suppress(SandboxError):  # a daemon that is busy is asked again
+                if await engine.call(engine.written_bytes, self.name) > self.limits.disk_bytes:
+                    self._exceed("disk_bytes")
+                    return
+            pause = max(DISK_SECONDS, 20 * (clock() - began))
+
+    async def _stop(self) -> None:
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._disk is not None:
+            self._disk.cancel()
+            await asyncio.gather(self._disk, return_exceptions=True)
+        if self._starting is None or self._engine is None:
+            return
+        await asyncio.gather(self._starting, return_exceptions=True)
+        if self._line is not None:
+            self._line.fail(SandboxError("the sandbox was stopped"))
+            await self._line.close()
+        for terminal in self._terminals:
+            await terminal.close()
+        await self._engine.call(self._engine.remove, self.name)
+
+    def _require_line(self) -> Line:
+        if self._line is None:
+            raise SandboxError("the sandbox was not started")
+        self._line.check()
+        return self._line
+
+    def _require_engine(self) -> Engine:
+        assert self._engine is not None
+        return self._engine
+
+
+@lru_cache
+def _connecting() -> ThreadPoolExecutor:
+    """One thread, so that sandboxes that begin together share one connection."""
+    return ThreadPoolExecutor(1, "turnmix-container-connect")
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/") or "\0" in path:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+
+
+def _bytes(text: str) -> bytes:
+    """Whatever text an agent wrote, also half a surrogate pair, as bytes."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _word(text: bytes) -> bytes:
+    r"""`text` as one word of the supervisor's shell, on one line.
+
+    >>> print(_word(b"it's\ntwo").decode())
+    'it'\''s'"$newline"'two'
+    """
+    return b"'" + text.replace(b"'", b"'\\''").replace(b"\n", b"'\"$newline\"'") + b"'"
+
+
+def _exports(environment: Mapping[str, str]) -> bytes:
+    for name, value in environment.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in value:
+            raise ValueError(f"{name!r} cannot be a variable of a shell, or its value holds a zero byte")
+    return b"; ".join(
+        b"export %s=%s" % (name.encode(), _bytes(shlex.quote(value))) for name, value in environment.items()
+    )

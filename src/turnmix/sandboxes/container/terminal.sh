@@ -1,0 +1,12 @@
+# Becomes an agent's shell.   $1 directory   $2 largest file, in blocks of 512 bytes   $3 word
+ulimit -c 0 2>/dev/null
+ulimit -f "$2" 2>/dev/null
+if [ -t 0 ] && ! stty -echo -onlcr 2>/dev/null; then
+    printf '%s' "$3 bare "
+    exit
+fi
+printf '%s' "$3 ready "
+unset ENV
+cd -- "$1" || exit 126
+[ -x /bin/bash ] && exec /bin/bash --norc --noprofile --noediting +H -i
+exec /bin/sh -i
