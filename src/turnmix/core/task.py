@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,10 @@ class Solution:
     """What only the verifier and a privileged teacher may know. Never part of a state, a prompt or a sandbox."""
 
     files: Mapping[str, str]
-    """The gold content of every file that the gold patch changes, by relative path."""
+    """The gold content of every file that the gold patch changes or adds, by relative path."""
     test_command: str
-    """What shows the failure before the gold patch and its absence after it."""
+    """What an agent runs in order to judge its work."""
+    removed: tuple[str, ...] = ()
+    """Files that the gold patch removes."""
+    base: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Files as the agent finds them, where the task itself does not hold them."""

@@ -13,12 +13,16 @@ import itertools
 import json
 import os
 import subprocess
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.python_environment import PythonEnvironment
+from turnmix.sandboxes.sandbox import Limits
 from turnmix.sandboxes.seccomp import seccomp_filter
 from turnmix.sandboxes.supervised import SupervisedSandbox, wait_readable
-from turnmix.sandboxes.supervisor_code import BOOTSTRAP
+from turnmix.sandboxes.supervisor_code import BOOTSTRAP, Interpreter
 
 USER = 1000
 WORKSPACE = "/testbed"
@@ -38,6 +42,19 @@ _starts = itertools.count()
 class BubblewrapSandbox(SupervisedSandbox):
     """One trajectory's sandbox. `check_sandbox` says in advance whether this machine can make one."""
 
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        interpreter: Interpreter | None = None,
+        python: PythonEnvironment | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """`python`: shown read-only, and what `python` means inside. `variables`: set for every command."""
+        super().__init__(limits, interpreter=interpreter)
+        self._python = python
+        self._variables = dict(variables or {})
+
     def _configuration(self) -> dict[str, Any]:
         path = "/usr/local/bin:/usr/bin:/bin"
         if self._interpreter.prefix is not None:
@@ -55,6 +72,8 @@ class BubblewrapSandbox(SupervisedSandbox):
             "GIT_AUTHOR_EMAIL": "agent@localhost",
             "GIT_COMMITTER_NAME": "agent",
             "GIT_COMMITTER_EMAIL": "agent@localhost",
+            **(self._python.variables(path) if self._python is not None else {}),
+            **self._variables,
         }
         return {
             "root": b"",
@@ -136,6 +155,10 @@ class BubblewrapSandbox(SupervisedSandbox):
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         if self._interpreter.prefix is not None:
             arguments += ["--ro-bind", self._interpreter.prefix, self._interpreter.prefix]
+        for directory in self._python.binds if self._python is not None else ():
+            for parent in [*PurePath(directory).parents][-2::-1]:  # bwrap itself makes them for root alone
+                arguments += ["--perms", "1777" if str(parent) == "/tmp" else "0755", "--dir", str(parent)]
+            arguments += ["--ro-bind", directory, directory]
         arguments += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
         arguments += ["--perms", "1777", *_size(shared_memory), "--tmpfs", "/dev/shm"]
         arguments += ["--perms", "1777", "--dir", "/tmp"]

@@ -10,13 +10,20 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from turnmix.core.errors import MissingDependencyError
+from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
+from turnmix.sandboxes.container.engine import engine_for
+from turnmix.sandboxes.container.images import ensure_image
+from turnmix.sandboxes.container.sandbox import ContainerSandbox
+from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
 from turnmix.sandboxes.local import UnsandboxedSandbox
+from turnmix.sandboxes.python_environment import PythonEnvironment
 from turnmix.sandboxes.sandbox import Limits, Sandbox
 from turnmix.settings import Settings
 
@@ -27,10 +34,11 @@ PROBE = ("--unshare-all", "--unshare-user", "--die-with-parent", "--ro-bind", "/
 class SandboxSettings(Settings):
     """The isolated place where an agent's commands run."""
 
-    kind: Literal["bubblewrap", "none"] = "bubblewrap"
+    kind: Literal["bubblewrap", "container", "none"] = "bubblewrap"
     """`none` runs the agent's commands here with your rights: only where you can lose the machine."""
     memory_bytes: PositiveInt = DEFAULTS.memory_bytes
-    """Total of all processes of one sandbox and of its files, which are in memory."""
+    """Total of all processes of one sandbox; in bubblewrap with its files, which are in memory. The defaults
+    of this and of the other limits are larger for containers."""
     processes: PositiveInt = DEFAULTS.processes
     """Processes and threads of one sandbox."""
     file_bytes: PositiveInt = DEFAULTS.file_bytes
@@ -39,16 +47,62 @@ class SandboxSettings(Settings):
     """All files of one sandbox together."""
     wall_seconds: PositiveFloat = DEFAULTS.wall_seconds
     """From the start of one sandbox; then it is killed."""
+    container: ContainerSettings = ContainerSettings()
+    """What concerns containers alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Lay a container's limits under what is given."""
+        if isinstance(given, dict) and given.get("kind") == "container":
+            return {**asdict(CONTAINER_LIMITS), **given}
+        return given
 
 
-def make_sandbox(settings: SandboxSettings) -> Sandbox:
-    """A sandbox, not started."""
-    limits = Limits(**settings.model_dump(exclude={"kind"}))
-    return BubblewrapSandbox(limits) if settings.kind == "bubblewrap" else UnsandboxedSandbox(limits)
+def make_sandbox(
+    settings: SandboxSettings,
+    *,
+    image: str | None = None,
+    python: PythonEnvironment | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Sandbox:
+    """A sandbox, not started. `image`: the container's, where the task has its own. `python`: what `python`
+    means inside. `variables`: set for every command.
+
+    Raises:
+        UserError: this kind of sandbox cannot have `image`, or cannot show `python`.
+    """
+    limits = Limits(**settings.model_dump(exclude={"kind", "container"}))
+    if image is not None and settings.kind != "container":
+        raise UserError(
+            f"sandbox.kind = {settings.kind}: this task needs a container of {image}: set "
+            "sandbox.kind=container"
+        )
+    if settings.kind == "bubblewrap":
+        return BubblewrapSandbox(limits, python=python, variables=variables)
+    if python is not None:
+        raise UserError(
+            f"sandbox.kind = {settings.kind}: these tasks run with {python.directory}, which a bubblewrap "
+            "sandbox alone can show: set sandbox.kind=bubblewrap"
+        )
+    if settings.kind == "container":
+        image = image or settings.container.image
+        if image is None:
+            raise UserError(
+                "sandbox.container.image is not set, and these tasks name no image: set it to one that has "
+                "what they need, such as python3"
+            )
+        return ContainerSandbox(image, limits=limits, settings=settings.container, variables=variables)
+    return UnsandboxedSandbox(limits)
 
 
 def check_sandbox(settings: SandboxSettings) -> None:
-    """Raise MissingDependencyError when this machine cannot make such a sandbox."""
+    """Raise UserError, mostly MissingDependencyError, when this machine cannot make such a sandbox."""
+    if settings.kind == "container":
+        engine = engine_for(settings.container)
+        if settings.container.image is not None and settings.container.pull == "never":
+            ensure_image(engine.api, settings.container.image, settings.container)
+        return
     if not sys.platform.startswith("linux"):
         raise MissingDependencyError(
             f"sandbox.kind = {settings.kind}: sandboxes need Linux, not {sys.platform}"

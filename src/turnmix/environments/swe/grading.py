@@ -1,0 +1,74 @@
+"""The verdict on a patch: all FAIL_TO_PASS and all PASS_TO_PASS pass in a fresh sandbox, or it is unresolved.
+
+A patch that does not apply, a time-out, a skipped test and a missing test are all unresolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from turnmix.core.task import Task
+from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.environments.swe.execution import Execution, execute_tests
+from turnmix.environments.swe.laying import lay_repository
+from turnmix.environments.swe.patch import read_tree, take_patch
+from turnmix.environments.swe.task_file import TaskRow
+from turnmix.sandboxes.sandbox import Sandbox
+
+
+class Grader:
+    """Judges patches, and what agents left in their sandboxes."""
+
+    def __init__(
+        self,
+        *,
+        row: Callable[[str], TaskRow],
+        archive: Callable[[TaskRow], bytes],
+        make_sandbox: Callable[[TaskRow], Sandbox],
+    ) -> None:
+        """`row`: a task's, by its id. `archive`: the content of a row's archive."""
+        self._row = row
+        self._archive = archive
+        self._make_sandbox = make_sandbox
+
+    async def __call__(self, task: Task, sandbox: Sandbox, stop_reason: StopReason) -> Verdict:
+        """The verdict on the final state of `sandbox`. Raises InfrastructureError."""
+        row = self._row(task.id)
+        patch = await self._patch(row, sandbox)
+        if patch is None or not patch.strip() or stop_reason is not StopReason.finished:
+            return verdict(row, None, patch or b"", submitted=False)
+        return await self.grade(row, patch)
+
+    async def grade(self, row: TaskRow, patch: bytes) -> Verdict:
+        """The verdict on a patch, submitted by whoever made it. Raises InfrastructureError."""
+        if not patch.strip():
+            return verdict(row, None, patch, submitted=False)
+        execution = await execute_tests(row, self._archive(row), patch, self._make_sandbox(row))
+        return verdict(row, execution, patch, submitted=True)
+
+    async def _patch(self, row: TaskRow, sandbox: Sandbox) -> bytes | None:
+        tree = await read_tree(sandbox, row.working_directory)
+        if tree is None:
+            return None
+        fresh = self._make_sandbox(row)
+        try:
+            await fresh.start()
+            await lay_repository(row, self._archive(row), fresh)
+            return await take_patch(tree, fresh, row.working_directory)
+        finally:
+            await fresh.stop()
+
+
+def verdict(row: TaskRow, execution: Execution | None, patch: bytes, *, submitted: bool) -> Verdict:
+    """What an execution of the row's tests means; None: there was none."""
+    tests = (*row.fail_to_pass, *row.pass_to_pass)
+    passed = 0
+    if execution is not None and execution.is_complete:
+        passed = sum(map(execution.passes, tests))
+    return Verdict(
+        resolved=passed == len(tests),
+        submitted=submitted,
+        passed=passed,
+        failed=len(tests) - passed,
+        patch=patch.decode(errors="replace"),
+    )

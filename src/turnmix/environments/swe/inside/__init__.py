@@ -1,0 +1,1 @@
+"""What runs inside a sandbox with the task's own Python: the standard library and pytest alone."""

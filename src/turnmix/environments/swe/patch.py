@@ -1,0 +1,64 @@
+"""The agent's patch: what it changed, as a text diff against what it started from.
+
+The workspace is read as it lies there and compared in a fresh sandbox, so nothing that the agent did to its
+`.git`, its settings or its programs has a part in it. Nested repositories count as plain files, binary files
+not at all.
+"""
+
+from __future__ import annotations
+
+import re
+
+from turnmix.environments.swe.laying import must_run
+from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+
+WORKSPACE_LIMIT = 256 << 20
+DIFF = "git diff --cached --no-color --no-ext-diff --no-textconv --no-renames HEAD"
+REPLACE = (
+    "find . -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {} + && "
+    "tar -x --no-same-owner --no-same-permissions --delay-directory-restore; git add -A"
+)
+_SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
+
+
+async def read_tree(sandbox: Sandbox, directory: str) -> bytes | None:
+    """The workspace as a tar archive; None when it is too large to be a patch.
+
+    Raises:
+        SandboxError: the sandbox failed.
+    """
+    try:
+        result = await sandbox.run(
+            "tar -c --exclude=.git --exclude=__pycache__ . 2>/dev/null",
+            working_directory=directory,
+            timeout=300.0,
+            output_limit=WORKSPACE_LIMIT,
+        )
+    except SandboxLimitExceeded:
+        return None
+    is_whole = result.exit_code is not None and len(result.output) < WORKSPACE_LIMIT
+    return result.output if is_whole else None
+
+
+async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | None:
+    """How `tree` differs from the repository laid into `fresh`, which it replaces; None when the agent left
+    what cannot be compared.
+
+    Raises:
+        SandboxError: the sandbox failed.
+    """
+    try:
+        await fresh.run(REPLACE, working_directory=directory, stdin=tree, timeout=300.0)
+        return text_sections(await must_run(fresh, DIFF, directory))
+    except SandboxLimitExceeded:
+        return None
+
+
+def text_sections(patch: bytes) -> bytes:
+    """The patch without its binary files.
+
+    >>> text_sections(b"diff --git a/x b/x\\nBinary files a/x and b/x differ\\ndiff --git a/y b/y\\n+1\\n")
+    b'diff --git a/y b/y\\n+1\\n'
+    """
+    sections = _SECTION.split(patch)
+    return b"".join(s for s in sections if b"\nBinary files " not in s and b"\nGIT binary patch" not in s)

@@ -1,0 +1,111 @@
+"""Tasks from a repository's own history: the old code, the new tests, and the difference as the gold patch.
+
+Enters: a git repository and two revisions. Leaves: one task for each commit between them that makes a test
+pass; where no single one does, one for the whole difference.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from turnmix.core.errors import UserError
+from turnmix.environments.swe.archive import pack_tree, store_archive
+from turnmix.environments.swe.execution import is_test_path
+from turnmix.environments.swe.patch import text_sections
+from turnmix.environments.swe.solution import read_text_files
+from turnmix.environments.swe.task_file import TaskRow
+from turnmix.making.issue import collect_failures
+from turnmix.making.measurement import compare, is_solved_by_gold, measure
+from turnmix.making.settings import Making, draft_row
+from turnmix.making.version_control import (
+    changed_files,
+    commits_between,
+    diff_revisions,
+    exported,
+    resolve,
+)
+
+DOCUMENTATION = (".md", ".rst", ".txt", ".html", ".css", ".png", ".svg", ".ipynb")
+METADATA = ("PKG-INFO", "MANIFEST.in", "CHANGELOG", "CHANGES", "NEWS", "AUTHORS", "LICENSE")
+
+
+async def make_from_revisions(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
+    """Up to `settings.number` tasks from the history of the git repository at `path`.
+
+    Raises:
+        UserError: a revision is not there, or no commit between them makes a test pass.
+        InfrastructureError: a sandbox failed.
+    """
+    old, new = resolve(path, old), resolve(path, new)
+    rows: list[TaskRow] = []
+    pairs = commits_between(path, old, new)
+    for before, after in pairs:
+        if len(rows) < making.settings.number:
+            rows += await _try(path, before, after, making)
+    if not rows and len(pairs) > 1:
+        rows = await _try(path, old, new, making)
+    if not rows:
+        raise UserError(
+            f"{path}: no commit from {old[:10]} to {new[:10]} changes code and makes a test of its own pass: "
+            "name other revisions"
+        )
+    return rows
+
+
+async def _try(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
+    """The task of one pair of revisions, if it is one."""
+    settings = making.settings
+    changed = changed_files(path, old, new)
+    tests = [name for name in changed if is_test_path(name)]
+    code = [name for name in changed if not is_test_path(name) and not _is_documentation(name)]
+    told = f"{resolve(path, new)[:10]}"
+    if not any(name.endswith(".py") for name in tests) or not any(name.endswith(".py") for name in code):
+        making.progress(f"dropped: {told}: it does not change both code and tests")
+        return []
+    with exported(path, old) as before, exported(path, new) as after:
+        archive, new_files = pack_tree(before), read_text_files(after)
+    name = store_archive(settings.output, archive)
+    row = draft_row(settings, path=path, archive=name, tree=list(new_files))
+    gold = text_sections(diff_revisions(path, old, new, code).encode(errors="surrogateescape"))
+    row = row.model_copy(
+        update={
+            "instance_id": f"{row.repository}__{told}",
+            "source": "revisions",
+            "gold_patch": gold.decode(errors="surrogateescape"),
+            "test_patch": diff_revisions(path, old, new, tests),
+        }
+    )
+    fixed = await measure(row, archive, gold, make_sandbox=making.make_sandbox)
+    broken = await measure(row, archive, b"", make_sandbox=making.make_sandbox)
+    if fixed is None or broken is None:
+        making.progress(f"dropped: {told}: its tests do not come to an end")
+        return []
+    turned = compare(broken, fixed)
+    if not turned.fail_to_pass:
+        making.progress(f"dropped: {told}: it makes no test pass (of {len(fixed.passing)})")
+        return []
+    failures = collect_failures(turned.fail_to_pass, broken.failing, new_files)
+    row = row.model_copy(
+        update={
+            "fail_to_pass": turned.fail_to_pass,
+            "pass_to_pass": turned.pass_to_pass,
+            "problem_statement": await making.writer.write(failures, random.Random(row.instance_id)),
+        }
+    )
+    if not await is_solved_by_gold(row, archive, make_sandbox=making.make_sandbox):
+        making.progress(f"dropped: {told}: the gold patch does not resolve it")
+        return []
+    making.progress(f"made {row.instance_id}: {len(turned.fail_to_pass)} tests fail before it")
+    return [TaskRow.model_validate(row.model_dump())]
+
+
+def _is_documentation(path: str) -> bool:
+    """Whether a file cannot change what a test sees: text for people, and metadata that a build writes."""
+    name = path.split("/")[-1]
+    return (
+        name.endswith(DOCUMENTATION)
+        or name.split(".")[0] in METADATA
+        or ".egg-info/" in path
+        or path.split("/")[0] in ("docs", "doc", ".github")
+    )
