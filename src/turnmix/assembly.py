@@ -5,6 +5,7 @@ In: settings. Out: what they describe, checked for what this machine lacks befor
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from turnmix.model_location import model_location
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
 from turnmix.rendering.drift import Drift, count_drift
+from turnmix.rollout.plan import derive_seed
 from turnmix.sandboxes.selection import check_sandbox, make_sandbox
 from turnmix.teacher import Teacher
 
@@ -42,6 +44,11 @@ def make_source(recipe: Recipe) -> MinirepoSource:
 def check_machine(recipe: Recipe) -> None:
     """Refuse a recipe whose sandboxes this machine cannot make. Raises MissingDependencyError."""
     check_sandbox(recipe.sandbox)
+
+
+def is_follower() -> bool:
+    """Did a launcher start this process to learn beside another one, which leads?"""
+    return int(os.environ.get("RANK", "0")) > 0
 
 
 def student_location(settings: StudentSettings) -> str:
@@ -73,14 +80,25 @@ class LearningStudent:
         from turnmix.policies.load import load_student
         from turnmix.training.checkpoint import restore_learner
         from turnmix.training.learner import Learner
+        from turnmix.training.ranks import Ranks
 
+        ranks = Ranks.join(recipe.student.device)
         _prepare_tensor_code(recipe.threads)
+        base = student_location(recipe.student)
+        # With LoRA a checkpoint holds merged weights; its adapter belongs on the base model.
+        source = base if checkpoint is None or recipe.learner.lora else checkpoint
         model, tokenizer, renderer = load_student(
-            recipe.student, source=checkpoint or student_location(recipe.student), dtype=torch.float32
+            recipe.student, source=source, dtype=torch.float32, device=ranks.device
         )
         teacher = Teacher.load(recipe)
-        objective = teacher.objective(tokenizer, device=recipe.student.device)
-        learner = Learner(model, renderer, recipe.learner, objective=objective)
+        learner = Learner(
+            model,
+            renderer,
+            recipe.learner,
+            objective=teacher.objective(tokenizer, device=ranks.device),
+            ranks=ranks,
+            seed=derive_seed(recipe.seed, "adapter"),
+        )
         teacher.check_context(learner.max_context)
         if checkpoint is not None:
             restore_learner(checkpoint, learner)
@@ -90,7 +108,7 @@ class LearningStudent:
         """The student as it now is, acting."""
         from turnmix.policies.local import LocalPolicy
 
-        return LocalPolicy(self.learner.model, self.renderer, self._settings, greedy=greedy)
+        return LocalPolicy(self.learner.acting_model, self.renderer, self._settings, greedy=greedy)
 
     def learn(
         self,
@@ -121,7 +139,17 @@ class LearningStudent:
         """Weights, tokenizer and optimiser: whole or not at all."""
         from turnmix.training.checkpoint import save_checkpoint
 
-        save_checkpoint(checkpoint, model=self.learner.model, tokenizer=self.tokenizer, learner=self.learner)
+        save_checkpoint(
+            checkpoint, model=self.learner.acting_model, tokenizer=self.tokenizer, learner=self.learner
+        )
+
+
+    def close(self) -> None:
+        """End learning, on all ranks."""
+        from turnmix.training.ranks import Ranks
+
+        self.learner.close()
+        Ranks.leave()
 
 
 def acting_student(settings: StudentSettings, *, location: str, threads: int) -> Policy:

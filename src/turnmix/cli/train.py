@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from turnmix.assembly import LearningStudent, check_machine, make_source
+from turnmix.assembly import LearningStudent, check_machine, is_follower, make_source
 from turnmix.cli.console import make_console, make_progress
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
@@ -41,6 +41,9 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
         print(recipe_yaml(recipe), end="")
         return
     check_machine(recipe)
+    if is_follower():
+        _follow(recipe, resume)
+        return
     if resume is not None:
         with closing(RunDirectory.resume(Path(resume))) as directory:
             iteration = directory.last_checkpoint()
@@ -55,6 +58,19 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
     scorer = student.teacher.scorer(student.tokenizer)
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))) as directory:
         _train(recipe, directory, student, scorer)
+
+
+def _follow(recipe: Recipe, resume: str | None) -> None:
+    """Learn beside rank 0, which does all else; Ctrl-C is its business too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    checkpoint = None
+    if resume is not None:
+        with closing(RunDirectory.read(Path(resume))) as directory:
+            iteration = directory.last_checkpoint()
+            checkpoint = directory.checkpoint(iteration) if iteration else None
+    student = LearningStudent.load(recipe, checkpoint=checkpoint)
+    student.learner.follow()
+    student.close()
 
 
 def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: Scorer | None) -> None:
@@ -75,6 +91,7 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: 
             progress=progress,
         )
         summary = loop.run()
+        student.close()
     console.print()
     console.print(summary_table(summary), highlight=False)
     console.print()

@@ -41,11 +41,16 @@ def load_model(
 
 
 def load_student(
-    settings: StudentSettings, *, source: str | Path | None = None, dtype: torch.dtype | None = None
+    settings: StudentSettings,
+    *,
+    source: str | Path | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
 ) -> tuple[Any, Any, Renderer]:
     """The student on its device, its tokenizer, and its checked renderer.
 
-    `source` is where `settings.model` lies when that is a name for it; `dtype` overrides the settings'.
+    `source` is where `settings.model` lies when that is a name for it; `dtype` and `device` override the
+    settings'.
 
     Raises:
         UserError: it cannot be loaded, or not be used as a student.
@@ -54,4 +59,4 @@ def load_student(
     refuse_unsupported(model.config, settings.model)
     renderer = Renderer(tokenizer)
     renderer.check()
-    return model.to(settings.device), tokenizer, renderer
+    return model.to(device or settings.device), tokenizer, renderer

@@ -124,7 +124,9 @@ class Learner:
             self.acting_model = deepcopy(model) if self._ranks.is_first else None
             shard(self._computation, self._ranks, dtype=getattr(torch, settings.dtype))
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # Older versions of transformers know the second name alone, newer ones deprecate it.
+            enable = getattr(model, "activation_checkpointing_enable", None)
+            (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
         self._optimizer = adamw(model, settings)
         self.steps = 0
         """Optimiser steps since the base student."""
@@ -211,16 +213,14 @@ class Learner:
         self.steps = state["steps"]
 
     def follow(self) -> None:
-        """Do what rank 0's learner does, until that is closed. For all other ranks."""
+        """Do what rank 0's learner does, until that is closed. All other ranks call this and no more."""
         while (word := self._ranks.hear()) is not None:
             name, arguments = word
             getattr(self, name)(**arguments)
-        self._ranks.leave()
 
     def close(self) -> None:
-        """Let the other ranks go. Nothing can be learned after it on more than one."""
+        """Let the other ranks go on from `follow`."""
         self._ranks.tell(None)
-        self._ranks.leave()
 
     def _refresh(self) -> None:
         """Give the acting model the weights of now."""

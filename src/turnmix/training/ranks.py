@@ -68,7 +68,8 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
-    def leave(self) -> None:
-        """Take the processes apart; nothing may be said after it."""
-        if self.number > 1 and distributed.is_initialized():
+    @staticmethod
+    def leave() -> None:
+        """Take the processes apart, if they had been put together."""
+        if distributed.is_initialized():
             distributed.destroy_process_group()

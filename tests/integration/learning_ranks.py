@@ -1,0 +1,108 @@
+"""Learning as a test describes it, on every rank of a process group; rank 0 writes down what came out.
+
+arguments: the directory to write to, and the one with checkpoints to resume from
+"""
+
+import random
+import sys
+from pathlib import Path
+
+import torch
+from transformers import Qwen3ForCausalLM
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+from tiny_student import CharacterRenderer, batch, settings, tiny_model
+
+from turnmix.training.checkpoint import restore_learner, save_checkpoint
+from turnmix.training.learner import Learner
+from turnmix.training.ranks import Ranks
+
+WAYS = {
+    "full": {},
+    "uneven": {"batch_size": 3, "tokens_per_pass": 150},
+    "recomputing": {"gradient_checkpointing": True},
+    "lora": {"lora": {"rank": 4}},
+    "recomputing_lora": {"lora": {"rank": 4}, "gradient_checkpointing": True},
+    "bfloat16": {"dtype": "bfloat16"},
+}
+CHECKPOINTS = ("full", "lora")
+
+
+class NoTokenizer:
+    """The character renderer needs none."""
+
+    def save_pretrained(self, directory):
+        pass
+
+
+def learner_of(ranks, model=None, **changes):
+    changes = {"epochs": 1, **changes}
+    return Learner(model or tiny_model(), CharacterRenderer(), settings(**changes), ranks=ranks)
+
+
+def lead(ranks, learner, action):
+    """What `action` gives on rank 0, while the others follow."""
+    if not ranks.is_first:
+        return learner.follow()
+    result = action(learner)
+    learner.close()
+    return result
+
+
+def three_steps(learner):
+    """What fits leave: the gradient of the first step, as AdamW's moment, and the weights after three."""
+    steps = []
+    trajectories = learner.settings.batch_size
+    report = learner.fit(batch(trajectories), generator=random.Random(0), on_step=steps.append)
+    moments = {
+        name: state["exp_avg"].clone() for name, state in learner.state_dict()["optimizer"]["state"].items()
+    }
+    learner.fit(batch(2 * trajectories, seed=1), generator=random.Random(1))
+    return {
+        "moments": moments,
+        "weights": learner.acting_model.state_dict(),
+        "loss": report.first_epoch_loss,
+        "norm": steps[0].gradient_norm,
+        "figures": dict(report.objective),
+    }
+
+
+def saving(directory):
+    def learn_and_save(learner):
+        learner.fit(batch(seed=1), generator=random.Random(1))
+        save_checkpoint(directory, model=learner.acting_model, tokenizer=NoTokenizer(), learner=learner)
+
+    return learn_and_save
+
+
+def go_on(learner):
+    learner.fit(batch(seed=2), generator=random.Random(2))
+    return learner.acting_model.state_dict()
+
+
+def resumed(ranks, checkpoint, name):
+    """A learner that stands where the checkpoint's stood."""
+    model = tiny_model()
+    if name == "full":
+        model = Qwen3ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    learner = learner_of(ranks, model, **WAYS[name])
+    restore_learner(checkpoint, learner)
+    return learner
+
+
+def main(output, earlier):
+    torch.set_num_threads(1)
+    ranks = Ranks.join("cpu")
+    found = {way: lead(ranks, learner_of(ranks, **changes), three_steps) for way, changes in WAYS.items()}
+    for name in CHECKPOINTS:
+        learner = resumed(ranks, earlier / name, name)
+        found[f"resumed {name}"] = lead(ranks, learner, go_on)
+        lead(ranks, learner_of(ranks, **WAYS[name]), saving(output / name))
+    if ranks.is_first:
+        torch.save(found, output / "found.pt")
+    ranks.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

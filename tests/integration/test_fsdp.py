@@ -1,0 +1,77 @@
+"""Two processes learn what one does: the same gradients and weights, each with half of them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from learning_ranks import CHECKPOINTS, WAYS, go_on, lead, learner_of, resumed, saving, three_steps
+
+from turnmix.training.ranks import Ranks
+
+pytest.importorskip("peft", reason="LoRA needs the package peft: pip install 'turnmix[lora]'")
+
+TOLERANCE = 2e-6  # relative L2, in float32
+ALONE = Ranks(device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory):
+    """Where checkpoints of one process lie, and where two processes, started as a user would, wrote."""
+    earlier, output = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    for name in CHECKPOINTS:
+        lead(ALONE, learner_of(ALONE, **WAYS[name]), saving(earlier / name))
+    program = Path(__file__).with_name("learning_ranks.py")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    finished = subprocess.run(
+        [*launcher, str(program), str(output), str(earlier)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return earlier, output
+
+
+@pytest.fixture(scope="module")
+def of_two_ranks(directories):
+    return torch.load(directories[1] / "found.pt")
+
+
+def difference(found, expected):
+    """Relative L2 over all tensors of two states."""
+    assert found.keys() == expected.keys()
+    wanted = torch.cat([expected[name].flatten() for name in expected])
+    return ((torch.cat([found[name].flatten() for name in expected]) - wanted).norm() / wanted.norm()).item()
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "bfloat16"])
+def test_two_ranks_learn_what_one_does(of_two_ranks, way):
+    found, expected = of_two_ranks[way], three_steps(learner_of(ALONE, **WAYS[way]))
+    assert difference(found["moments"], expected["moments"]) <= TOLERANCE
+    assert difference(found["weights"], expected["weights"]) <= TOLERANCE
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+    assert found["norm"] == pytest.approx(expected["norm"], rel=1e-5)
+    assert found["figures"] == pytest.approx(expected["figures"])
+
+
+def test_bfloat16_passes_on_two_ranks_learn_nearly_the_same_and_leave_float32_weights(of_two_ranks):
+    found, expected = of_two_ranks["bfloat16"], of_two_ranks["full"]
+    assert {tensor.dtype for tensor in found["weights"].values()} == {torch.float32}
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-2)
+    assert 1e-6 < difference(found["moments"], expected["moments"]) < 5e-2
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_of_one_process_is_resumed_by_two(of_two_ranks, directories, name):
+    expected = go_on(resumed(ALONE, directories[0] / name, name))
+    assert difference(of_two_ranks[f"resumed {name}"], expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_of_two_processes_is_resumed_by_one(directories, name):
+    one, two = (go_on(resumed(ALONE, directory / name, name)) for directory in directories)
+    assert difference(two, one) <= TOLERANCE
