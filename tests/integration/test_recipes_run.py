@@ -1,0 +1,80 @@
+"""Every shipped recipe of the embedded tasks runs, for two small iterations."""
+
+import json
+
+import pytest
+
+from turnmix.cli import main
+
+SMALL = [
+    "iterations=2",
+    "tasks.train=40",
+    "tasks.holdout=8",
+    "student.cohort_size=4",
+    "student.max_new_tokens=16",
+    "scaffold.max_turns=3",
+    "rollouts.tasks_per_iteration=2",
+    "rollouts.samples_per_task=2",
+    "data.filter=all",
+    "evaluation.tasks=2",
+    "evaluation.base=false",
+]
+REPORTED = {
+    "sft": {"targets_malformed", "targets_missing", "mean_weight"},
+    "dagger": {"targets_malformed", "targets_missing", "mean_weight"},
+    "aggrevate": {"targets_malformed", "targets_missing", "mean_weight"},
+    "oec": {"targets_malformed", "mean_weight"},
+    "opd": {"kl_teacher"},
+}
+
+
+def run(path, method, recipes, *overrides):
+    recipe = str(recipes / f"minirepo_{method}.yaml")
+    assert main(["train", recipe, "--run", str(path), *SMALL, *overrides]) == 0
+    return json.loads((path / "summary.json").read_text())
+
+
+@pytest.fixture
+def recipes(request):
+    return request.config.rootpath / "recipes"
+
+
+@pytest.mark.parametrize("method", REPORTED)
+def test_a_recipe_runs_for_two_iterations(method, recipes, tmp_path):
+    overrides = ["mixture.support=[0,2]"] if method in ("aggrevate", "oec") else []
+    if method == "opd":
+        overrides += ["teacher.model=nano-student", "student.temperature=0.7"]
+    summary = run(tmp_path / "run", method, recipes, *overrides)
+    assert (summary["method"], summary["is_complete"]) == (method, True)
+    for row in summary["iterations"]:
+        assert (row["rollouts"], row["infra_errors"]) == (4, 0)
+        assert row["labels"] > 0
+        assert set(row["objective"]) == REPORTED[method]
+    assert (tmp_path / "run" / "checkpoints" / "iteration-002" / "model.safetensors").is_file()
+
+
+def test_opd_from_the_student_itself_finds_no_divergence_before_it_learns(recipes, tmp_path):
+    summary = run(tmp_path / "run", "opd", recipes, "teacher.model=nano-student", "iterations=1")
+    assert summary["iterations"][0]["objective"]["kl_teacher"] == pytest.approx(0, abs=1e-5)
+    scores = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
+    assert [each["id"] for each in scores] == [f"i001-0000{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("estimate", ["top_k", "full"])
+def test_opd_runs_with_the_teacher_beside_the_student(estimate, recipes, tmp_path):
+    overrides = ["teacher.model=nano-student", f"objective.estimate={estimate}", "iterations=1"]
+    summary = run(tmp_path / "run", "opd", recipes, *overrides)
+    assert summary["iterations"][0]["objective"]["kl_teacher"] == pytest.approx(0, abs=1e-4)
+
+
+def test_grpo_reports_its_groups_and_learns_nothing_where_none_has_spread(recipes, tmp_path):
+    """In three turns nobody resolves a task: all rewards are 0."""
+    summary = run(tmp_path / "run", "grpo", recipes)
+    for row in summary["iterations"]:
+        assert (row["labels"], row["loss"]) == (0, None)
+        assert row["objective"] == {"groups": 2, "groups_without_spread": 2}
+
+
+def test_the_drift_from_the_base_student_is_reported_where_it_is_held_back(recipes, tmp_path):
+    first, second = run(tmp_path / "run", "dagger", recipes, "objective.kl_weight=0.1")["iterations"]
+    assert min(first["objective"]["kl_base"], second["objective"]["kl_base"]) > 0.001
