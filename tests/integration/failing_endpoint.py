@@ -58,17 +58,18 @@ def refusal(status, message, **headers):
 
 
 class FailingEndpoint:
-    """`async with FailingEndpoint(script) as server:` serves on a free port of this machine."""
+    """`async with FailingEndpoint(script) as server:` serves on a free port of this machine, or the one named."""
 
-    def __init__(self, script):
+    def __init__(self, script, *, port=0):
         self._script = script
+        self.port = port
         self._handlers = set()
         self.requests = []
         self.num_active = 0
         self.most_active = 0
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
         return self

@@ -496,17 +496,17 @@ def test_a_conversation_that_backs_off_gives_its_slot_to_others():
 
 
 def test_one_policy_serves_several_event_loops_one_after_the_other():
-    policies = []
+    policies, ports = [], [0]
 
-    async def run(port_script):
-        async with FailingEndpoint(port_script) as server:
+    async def run():
+        async with FailingEndpoint(lambda *_: GOOD, port=ports[-1]) as server:
+            ports.append(server.port)
             policy = policies[0] if policies else policy_for(server.url)
             policies.append(policy)
-            policy.settings = policy.settings.model_copy(update={"endpoint": server.url})
             return await policy.begin(episode()).act(STATE)
 
     for _ in range(2):
-        assert asyncio.run(run(lambda *_: GOOD)).message.content == "Done."
+        assert asyncio.run(run()).message.content == "Done."
 
 
 def check(script, **changes):

@@ -88,7 +88,9 @@ def backoff_seconds(attempt: int, *, base: float, limit: float, generator: rando
     return generator.uniform(0.0, min(limit, base * 2.0 ** min(attempt - 1, 60)))
 
 
-def describe_mistake(fault: Fault, settings: EndpointSettings, *, name: str, key_is_set: bool) -> str:
+def describe_mistake(
+    fault: Fault, settings: EndpointSettings, *, name: str, path: str, key_is_set: bool
+) -> str:
     """What the user has to change: the field, its value and the fix."""
     endpoint = f"{name}.endpoint {redacted_url(settings.endpoint)}"
     model = f"{name}.model {settings.model!r}"
@@ -110,7 +112,6 @@ def describe_mistake(fault: Fault, settings: EndpointSettings, *, name: str, key
         )
     else:
         mistake = (
-            f"{endpoint} does not serve {model} at /chat/completions; check the name, and the base URL "
-            "(most end in /v1)"
+            f"{endpoint} does not serve {model} at {path}; check the name, and the base URL (most end in /v1)"
         )
     return f"{mistake}. It said: {fault.detail}"

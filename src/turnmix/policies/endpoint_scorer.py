@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from turnmix.core.errors import TeacherError, UserError
-from turnmix.policies.endpoint import read_key
+from turnmix.policies.endpoint_asking import read_key
 from turnmix.policies.endpoint_retry import Fault, backoff_seconds, remedy_for, retry_after_seconds
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
 from turnmix.policies.endpoint_wire import read_json

@@ -27,7 +27,51 @@ def redacted_url(url: str) -> str:
     return urlunsplit((parts.scheme, f"{_HIDDEN}@{host}" if credentials else host, parts.path, "", ""))
 
 
-class EndpointSettings(Settings):
+def checked_url(url: str) -> str:
+    """The base URL of an endpoint, less a last slash. Raises ValueError for what is none."""
+    url = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            "not an http:// or https:// URL with a host; give one such as http://localhost:8000/v1"
+        )
+    if parts.path.endswith("/chat/completions"):
+        base = redacted_url(url).removesuffix("/chat/completions")
+        raise ValueError(f"give the base URL {base}: /chat/completions is appended to it")
+    if parts.netloc.startswith(f"{_HIDDEN}@"):
+        raise ValueError("the URL's credentials were not stored; give the endpoint again, with them")
+    return url
+
+
+def storable_url(url: str) -> str:
+    """The URL as it may be written down: its credentials hidden, the rest of it whole where it has none."""
+    return redacted_url(url) if "@" in urlsplit(url).netloc else url
+
+
+class AskingSettings(Settings):
+    """How an endpoint is asked."""
+
+    api_key_environment: str = Field(default="OPENAI_API_KEY", min_length=1)
+    """The environment variable that holds the key. It may be unset for a server that asks for none."""
+    max_concurrency: int = Field(default=32, ge=1)
+    """Requests under way at one moment."""
+    timeout_seconds: float = Field(default=300.0, gt=0)
+    """For one whole request, from connecting to the last byte."""
+    max_attempts: int = Field(default=6, ge=1)
+    """Attempts at one answer before the endpoint counts as unreachable."""
+    backoff_seconds: float = Field(default=1.0, ge=0)
+    """Longest wait after the first failed attempt; it doubles with each, and the wait is uniform below it."""
+    max_backoff_seconds: float = Field(default=30.0, ge=0)
+    """Where the doubling stops."""
+    max_retry_after_seconds: float = Field(default=120.0, ge=0)
+    """The longest Retry-After that is honoured in full."""
+
+
+class EndpointSettings(AskingSettings):
     """An OpenAI-compatible chat-completions endpoint and how to ask it."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -36,48 +80,19 @@ class EndpointSettings(Settings):
     """The base URL, such as http://localhost:8000/v1; `/chat/completions` is appended."""
     model: str = Field(min_length=1)
     """The model's name at the endpoint."""
-    api_key_environment: str = Field(default="OPENAI_API_KEY", min_length=1)
-    """The environment variable that holds the key. It may be unset for a server that asks for none."""
     temperature: float | None = Field(default=0.7, ge=0)
     """Sampling temperature; null leaves it to the server."""
     top_p: float | None = Field(default=0.9, gt=0, le=1)
     """Nucleus sampling; null leaves it to the server."""
     max_new_tokens: int = Field(default=4096, ge=1)
     """Tokens one answer may have."""
-    max_concurrency: int = Field(default=32, ge=1)
-    """Requests under way at one moment."""
-    timeout_seconds: float = Field(default=300.0, gt=0)
-    """For one whole request, from connecting to the last byte."""
-    max_attempts: int = Field(default=6, ge=1)
-    """Attempts at one answer before the teacher counts as unreachable."""
-    backoff_seconds: float = Field(default=1.0, ge=0)
-    """Longest wait after the first failed attempt; it doubles with each, and the wait is uniform below it."""
-    max_backoff_seconds: float = Field(default=30.0, ge=0)
-    """Where the doubling stops."""
-    max_retry_after_seconds: float = Field(default=120.0, ge=0)
-    """The longest Retry-After that is honoured in full."""
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of each request, laid over the usual ones; null removes one. Stored with the run."""
 
     @field_validator("endpoint")
     @classmethod
     def _check_endpoint(cls, url: str) -> str:
-        url = url.strip().rstrip("/")
-        try:
-            parts = urlsplit(url)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
-            raise ValueError(
-                "not an http:// or https:// URL with a host; give one such as http://localhost:8000/v1"
-            )
-        if parts.path.endswith("/chat/completions"):
-            base = redacted_url(url).removesuffix("/chat/completions")
-            raise ValueError(f"give the base URL {base}: /chat/completions is appended to it")
-        if parts.netloc.startswith(f"{_HIDDEN}@"):
-            raise ValueError("the URL's credentials were not stored; give the endpoint again, with them")
-        return url
+        return checked_url(url)
 
     @field_validator("extra_body")
     @classmethod
@@ -88,7 +103,7 @@ class EndpointSettings(Settings):
 
     @field_serializer("endpoint")
     def _store_endpoint(self, url: str) -> str:
-        return redacted_url(url) if "@" in urlsplit(url).netloc else url
+        return storable_url(url)
 
     def __repr_args__(self) -> Any:
         return [
