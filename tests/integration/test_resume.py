@@ -1,4 +1,4 @@
-"""A run killed at twenty random moments and resumed ends as one that was never interrupted."""
+"""A run killed at random moments and resumed ends as one that was never interrupted."""
 
 import json
 import multiprocessing
@@ -9,18 +9,19 @@ import time
 import pytest
 
 RECIPE = """\
-method: dagger
 iterations: 2
 tasks: {train: 40, holdout: 8}
 student: {model: nano-student, cohort_size: 2, max_new_tokens: 16}
 scaffold: {max_turns: 4}
-mixture: {decay: 0.5, floor: 0.5}
 rollouts: {tasks_per_iteration: 4, concurrency: 4}
 data: {filter: all}
 learner: {learning_rate: 1.0e-3, epochs: 1, batch_size: 2}
 evaluation: {tasks: 2, base: false}
 """
-KILLS = 20
+METHODS = {
+    "dagger": "method: dagger\nmixture: {decay: 0.5, floor: 0.5}\n",
+    "opd": "method: opd\nteacher: {kind: local, model: nano-student}\nobjective: {kl_weight: 0.1}\n",
+}
 
 
 def train(arguments, output):
@@ -36,8 +37,8 @@ def train(arguments, output):
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     directory = tmp_path_factory.mktemp("resume")
-    recipe = directory / "tiny.yaml"
-    recipe.write_text(RECIPE)
+    for method, section in METHODS.items():
+        (directory / f"{method}.yaml").write_text(RECIPE + section)
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -47,7 +48,8 @@ def start(tmp_path_factory):
     warm_up.start()
     warm_up.join()
 
-    def start_training(run):
+    def start_training(method, run):
+        recipe = directory / f"{method}.yaml"
         began = (run / "recipe.yaml").exists()
         arguments = ["train", "--resume", str(run)] if began else ["train", str(recipe), "--run", str(run)]
         process = context.Process(target=train, args=(arguments, str(run) + ".log"))
@@ -76,27 +78,32 @@ def outcome(run):
         del row["seconds"]
     weights = {path.parent.name: path.read_bytes() for path in run.glob("checkpoints/*/model.safetensors")}
     logs = [trajectories(run / name) for name in ("trajectories.jsonl", "evaluations.jsonl")]
-    return summary, weights, logs
+    scores = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
+    return summary, weights, logs, scores
 
 
-def test_a_run_killed_at_twenty_random_moments_and_resumed_ends_as_if_never_interrupted(start, tmp_path):
+@pytest.mark.parametrize(("method", "num_kills"), [("dagger", 20), ("opd", 8)])
+def test_a_run_killed_at_random_moments_and_resumed_ends_as_if_never_interrupted(
+    method, num_kills, start, tmp_path
+):
     whole = tmp_path / "whole"
     began = time.monotonic()
-    process = start(whole)
+    process = start(method, whole)
     process.join()
     duration = time.monotonic() - began
     assert process.exitcode == 0, (tmp_path / "whole.log").read_text()
     expected = outcome(whole)
     assert expected[0]["is_complete"]
     assert len(expected[1]) == 2
+    assert len(expected[3]) == (8 if method == "opd" else 0)
 
     generator = random.Random(20)
     kills = completed = 0
-    while kills < KILLS or not completed:
+    while kills < num_kills or not completed:
         run = tmp_path / f"killed-{completed}"
-        process = start(run)
+        process = start(method, run)
         # Longer than any one stage may take, so that the run gets on between kills.
-        process.join(generator.uniform(0, 0.5 * duration) if kills < KILLS else None)
+        process.join(generator.uniform(0, 0.5 * duration) if kills < num_kills else None)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -105,4 +112,4 @@ def test_a_run_killed_at_twenty_random_moments_and_resumed_ends_as_if_never_inte
         assert process.exitcode == 0, (tmp_path / f"{run.name}.log").read_text()
         assert outcome(run) == expected
         completed += 1
-    assert kills == KILLS
+    assert kills == num_kills

@@ -1,7 +1,7 @@
 """The loop over a world without sandboxes, and a student that learns by heart."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +208,46 @@ def test_the_teachers_scores_are_stored_before_they_are_used_and_asked_for_once(
     again.run()
     assert sorted(dying.scored + resumed.scored) == sorted(run.trajectories.ids)
     assert len(student.fits) == 2
+
+
+class SamplingStudent(MemorisingStudent):
+    """Reaches the goal in half of its rollouts, and knows the tokens of what it did. It dies when told to."""
+
+    def __init__(self, dies_at=None):
+        super().__init__()
+        self.dies_at = dies_at
+
+    def policy(self, *, greedy):
+        def script(episode, state):
+            if episode.trajectory_id == self.dies_at:
+                raise KeyboardInterrupt
+            action = teach(episode, state) if episode.seed % 2 else call_action("finish")
+            return replace(action, token_ids=(7, 8), logprobs=(-0.5, -0.25))
+
+        return ScriptedPolicy("student", script)
+
+    def learn(self, transitions, *, generator, on_step):
+        self.fits.append([(each.trajectory_id, each.weight, each.reference_logprobs) for each in transitions])
+        return Learned(transitions=len(transitions))
+
+
+def test_groups_of_rollouts_survive_a_stop_in_their_midst(tmp_path):
+    grpo = {"method": "grpo", "rollouts": {"tasks_per_iteration": 4, "samples_per_task": 4, "concurrency": 1}}
+    whole, stopped = SamplingStudent(), SamplingStudent(dies_at="i001-00009")
+    expected = loop(tmp_path / "whole", student=whole, **grpo)[0].run()
+    training, run = loop(tmp_path / "run", student=stopped, **grpo)
+    with pytest.raises(KeyboardInterrupt):
+        training.run()
+    assert 0 < len(run.trajectories) < 16
+    run.close()
+    resumed = SamplingStudent()
+    summary = loop(tmp_path / "run", student=resumed, is_resumed=True, **grpo)[0].run()
+    assert resumed.fits == whole.fits
+    weights = {weight for fit in whole.fits for _, weight, _ in fit}
+    assert min(weights) < 0 < max(weights)
+    first = summary["iterations"][0]["objective"]
+    assert first == expected["iterations"][0]["objective"]
+    assert first["groups"] == 4
 
 
 def test_the_summary_tells_what_method_and_objective_report(tmp_path):

@@ -1,3 +1,4 @@
+import asyncio
 import random
 from dataclasses import replace
 
@@ -6,9 +7,14 @@ from recorded_trajectories import labelled_turn, trajectory
 
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, StopReason, Verdict
+from turnmix.environments.counting import CountingSource
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.grpo import group_advantages
 from turnmix.methods.registry import METHODS, methods_table
+from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import MixtureSettings, make_mixture
+from turnmix.rollout.plan import make_plans
 from turnmix.training.objective_settings import ObjectiveSettings
 
 RESOLVED = Verdict(resolved=True, submitted=True, passed=1, failed=0)
@@ -117,10 +123,40 @@ def test_oec_teaches_the_teachers_turns_alone_in_the_states_after_the_students_p
     assert only.state == rolled_out.state(1)
 
 
-def test_dagger_at_beta_1_teaches_what_sft_teaches():
-    """Where the teacher executes every turn, its label is what was executed."""
-    rolled_out = trajectory("a", labelled_turn("teacher", "one"), labelled_turn("teacher", "two"))
-    assert taught("dagger", rolled_out) == taught("sft", rolled_out)
+def roll_out(mixture):
+    """What a teacher without chance does in the counting world."""
+
+    def teach(episode, state):
+        goal = int(episode.task.problem_statement.split(",")[0].split()[-1])
+        reached = sum(message.role == "assistant" for message in state.messages)
+        return call_action("add", amount=1) if reached < goal else call_action("finish")
+
+    source = CountingSource()
+    plans = make_plans(source.tasks("train")[:4], iteration=1, seed=0, cohort_size=2, beta=1.0)
+    return asyncio.run(
+        collect(
+            plans,
+            source=source,
+            student=ScriptedPolicy("student", lambda episode, state: call_action("finish")),
+            teacher=ScriptedPolicy("teacher", teach),
+            mixture=make_mixture(mixture),
+            label=mixture.kind == "dagger",
+            concurrency=4,
+        )
+    )
+
+
+def test_dagger_at_beta_1_with_a_deterministic_teacher_gives_sfts_transitions():
+    mixtures = MixtureSettings(kind="dagger", floor=1.0), MixtureSettings(kind="teacher")
+    dagger, sft = (
+        sorted(
+            taught(method, *roll_out(mixture)),
+            key=lambda each: (each.trajectory_id, len(each.state.messages)),
+        )
+        for method, mixture in zip(("dagger", "sft"), mixtures, strict=True)
+    )
+    assert dagger == sft
+    assert len(sft) > 8
 
 
 def test_opd_teaches_the_students_tokens_also_of_a_malformed_call_and_none_of_the_teachers():
