@@ -27,5 +27,7 @@ class Solution:
     """What an agent runs in order to judge its work."""
     removed: tuple[str, ...] = ()
     """Files that the gold patch removes."""
+    test_timeout: float | None = None
+    """Seconds that the test command may take; None: it is quick."""
     base: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Files as the agent finds them, where the task itself does not hold them."""

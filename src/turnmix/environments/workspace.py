@@ -11,10 +11,13 @@ from turnmix.sandboxes.sandbox import Sandbox
 WORKSPACE_LIMIT = 8 << 20
 
 
-async def read_workspace(sandbox: Sandbox, directory: str) -> dict[str, bytes]:
+async def read_workspace(
+    sandbox: Sandbox, directory: str, *, limit: int = WORKSPACE_LIMIT
+) -> dict[str, bytes]:
     """Regular files under `directory` by relative path, without `.git` and byte code.
 
-    Links, devices and anything else that is not a regular file are left out; so is what lies beyond 8 MiB.
+    Links, devices and anything else that is not a regular file are left out; so is what lies beyond `limit`
+    bytes.
 
     Raises:
         SandboxError: the sandbox failed.
@@ -22,7 +25,7 @@ async def read_workspace(sandbox: Sandbox, directory: str) -> dict[str, bytes]:
     result = await sandbox.run(
         "tar -c --exclude=./.git --exclude=__pycache__ . 2>/dev/null",
         working_directory=directory,
-        output_limit=WORKSPACE_LIMIT,
+        output_limit=limit,
     )
     files: dict[str, bytes] = {}
     try:
@@ -32,6 +35,6 @@ async def read_workspace(sandbox: Sandbox, directory: str) -> dict[str, bytes]:
                 if content is not None:
                     files[member.name.removeprefix("./")] = content.read()
     except (tarfile.TarError, EOFError) as error:
-        if not files and len(result.output) < WORKSPACE_LIMIT and result.exit_code is not None:
+        if not files and len(result.output) < limit and result.exit_code is not None:
             raise SandboxError(f"reading {directory}: {error}") from error
     return files

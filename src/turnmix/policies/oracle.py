@@ -15,13 +15,22 @@ from dataclasses import dataclass, field
 from turnmix.core.message import Message
 from turnmix.core.task import Solution, Task
 from turnmix.core.trajectory import Action, State
-from turnmix.environments.workspace import read_workspace
+from turnmix.environments.workspace import WORKSPACE_LIMIT, read_workspace
 from turnmix.policies.policy import Episode, PolicySession
-from turnmix.policies.repair import Hunk, plan_repair
+from turnmix.policies.repair import Hunk, merge_hunks, plan_repair
 from turnmix.policies.scripted import call_action
 
 RUNNING = "is still running"
 DIRECTORY = re.compile(r"\[Current working directory: (.*?)\]")
+DEFINITION = re.compile(r"\s*(?:async )?(def|class)\s+(\w+)")
+HUNK_GAP = 3
+"""Untouched lines between two changes that are still made by one edit."""
+HUNKS_IN_A_ROW = 3
+"""While more than this many edits are left, they are made without a test between them."""
+LONGEST_VIEW = 60
+"""Lines from a definition to the change, above which the lines around the change alone are viewed."""
+LONGEST_TYPED = 50_000
+"""Characters of a file that is still written by a shell command."""
 
 
 class OraclePolicy:
@@ -46,11 +55,14 @@ class OracleSession:
         self._sandbox = episode.environment.sandbox
         self._task = episode.task
         self._solution = solution
+        self._base = {**episode.task.files, **solution.base}
+        self._paths = sorted({*self._base, *solution.files} - set(solution.removed))
+        self._limit = WORKSPACE_LIMIT + 4 * sum(map(len, self._base.values()))
         self._files: dict[str, str] = {}
         self._reports: dict[int, str] = {}
 
     async def look(self) -> None:
-        files = await read_workspace(self._sandbox, self._task.working_directory)
+        files = await read_workspace(self._sandbox, self._task.working_directory, limit=self._limit)
         self._files = {path: content.decode(errors="surrogateescape") for path, content in files.items()}
 
     async def act(self, state: State) -> Action:
@@ -68,58 +80,71 @@ class OracleSession:
         if RUNNING in history.last_observation:
             key = "C-d" if history.last_command == "C-c" else "C-c"  # the end of input closes a deaf shell
             return call_action("execute_bash", command=key, is_input="true")
-        if report is None:
-            return self._bash(history, self._solution.test_command)
-        plans = {path: self._plan(path) for path in sorted({*self._task.files, *self._solution.files})}
+        plans = {path: self._plan(path) for path in self._paths}
         damaged = [path for path, plan in plans.items() if plan is None]
+        remaining = [(path, hunk) for path, plan in plans.items() for hunk in plan or ()]
+        if report is None and (damaged or len(remaining) <= HUNKS_IN_A_ROW or not self._reports):
+            return self._bash(history, self._solution.test_command, timeout=self._solution.test_timeout)
         if damaged:
             return self._restore(damaged[0], history)
-        strays = sorted(set(self._files) - set(plans))
+        strays = sorted(filter(_is_visible, set(self._files) - set(plans)))
         if strays:
             return self._bash(history, f"rm -f {' '.join(map(shlex.quote, strays[:8]))}")
-        remaining = [(path, hunk) for path, plan in plans.items() for hunk in plan or ()]
         if not remaining:
             return call_action("finish", message="done")
         return self._repair(
-            *min(remaining, key=lambda item: self._rank(*item, report=report)), history=history
+            *min(remaining, key=lambda item: self._rank(*item, report=report or "")), history=history
         )
 
     def _plan(self, path: str) -> tuple[Hunk, ...] | None:
-        if path not in self._files:
+        current = self._files.get(path)
+        if current is None:
             return None
-        base = self._task.files.get(path, "")
-        return plan_repair(base, self._solution.files.get(path, base), self._files[path])
+        gold = self._solution.files.get(path)
+        base = self._base.get(path, "")
+        if gold is None or current == gold:
+            return () if current == (base if gold is None else gold) else None
+        hunks = plan_repair(base, gold, current) if path in self._base else None
+        return None if hunks is None else merge_hunks(hunks, current, gap=HUNK_GAP)
 
     def _rank(self, path: str, hunk: Hunk, *, report: str) -> int:
         """Where the test report first names the hunk's function; last when it does not."""
-        position = report.find(f"test_{self._function(path, hunk)[0]}")
+        position = report.find(f"test_{self._definition(path, hunk)[1]}")
         return position if position >= 0 else len(report)
 
-    def _function(self, path: str, hunk: Hunk) -> tuple[str, int]:
-        """The function (or class) around a hunk, and the line of its definition, from 1."""
+    def _definition(self, path: str, hunk: Hunk) -> tuple[str, str, int]:
+        """What is defined around a hunk: `def` or `class`, its name, and its line, from 1."""
         lines = self._files[path].split("\n")
-        for number in range(min(hunk.line, len(lines)), 0, -1):
-            if match := re.match(r"\s*(?:async def|def|class)\s+(\w+)", lines[number - 1]):
-                return match[1], number
-        return "", max(1, hunk.line - 4)
+        for number in range(min(hunk.line, len(lines)), max(0, hunk.line - LONGEST_VIEW), -1):
+            if match := DEFINITION.match(lines[number - 1]):
+                return match[1], match[2], number
+        return "", "", max(1, hunk.line - 4)
 
     def _repair(self, path: str, hunk: Hunk, *, history: History) -> Action:
-        name, start = self._function(path, hunk)
+        keyword, name, start = self._definition(path, hunk)
         lines = self._files[path].split("\n")
-        shown = [
-            f"{number:6}\t{lines[number - 1]}" for number in range(start, hunk.line + max(1, len(hunk.old)))
-        ]
-        if all(line in history.observations for line in shown):
+        last = min(len(lines), hunk.line + max(1, len(hunk.old)) - 1)
+        shown = [f"{number:6}\t{lines[number - 1]}".rstrip("\r") for number in range(start, last + 1)]
+        end = -1 if len(lines) <= 3 * LONGEST_VIEW else min(len(lines), last + 10)
+        view = call_action(
+            "str_replace_editor",
+            command="view",
+            path=f"{self._task.working_directory}/{path}",
+            view_range=[start, end],
+        )
+        # What was just shown cannot be shown better, as when the file holds what no terminal shows.
+        if all(line in history.observations for line in shown) or history.has_just_done(view):
             return self._edit(path, hunk, history)
         definition = f"{path}:{start}:{lines[start - 1]}"
-        if definition in history.observations or not name:
-            full_path = f"{self._task.working_directory}/{path}"
-            return call_action("str_replace_editor", command="view", path=full_path, view_range=[start, -1])
-        return self._bash(history, f'grep -rn "def {name}" .')
+        search = self._bash(history, f'grep -rn "{keyword} {name}" .')
+        is_common = name.startswith("__") or history.has_just_done(search)
+        return view if definition in history.observations or not name or is_common else search
 
     def _edit(self, path: str, hunk: Hunk, history: History) -> Action:
-        if len(hunk.old) == len(hunk.new) == 1 and "'" not in hunk.new[0] and "\\" not in hunk.new[0]:
+        if len(hunk.old) == len(hunk.new) == 1 and hunk.new[0] and not set(hunk.new[0]) & set("'\\\r"):
             return self._bash(history, f"sed -i '{hunk.line}c\\{hunk.new[0]}' {shlex.quote(path)}")
+        if not self._files[path]:
+            return self._write(path, history)
         lines = self._files[path].split("\n")
         for margin in range(len(lines) + 1):
             first = max(0, hunk.line - 1 - margin)
@@ -136,17 +161,39 @@ class OracleSession:
     def _restore(self, path: str, history: History) -> Action:
         """Back to the version under version control; where that has just failed, write the file anew."""
         checkout = f"git checkout {shlex.quote(path)}"
-        if checkout not in history.last_command:
+        if path in self._base and checkout not in history.last_command:
             return self._bash(history, checkout)
-        gold = self._solution.files.get(path, self._task.files.get(path, ""))
-        quoted = shlex.quote(path)
-        return self._bash(history, f"rm -rf {quoted}; cat > {quoted} <<'END_OF_FILE'\n{gold}END_OF_FILE")
+        return self._write(path, history)
 
-    def _bash(self, history: History, command: str) -> Action:
+    def _write(self, path: str, history: History) -> Action:
+        """The whole file as it should be."""
+        gold = self._solution.files.get(path, self._base.get(path, ""))
+        quoted = shlex.quote(path)
+        if path in self._base and len(gold) < LONGEST_TYPED and gold.endswith("\n"):
+            return self._bash(history, f"rm -rf {quoted}; cat > {quoted} <<'END_OF_FILE'\n{gold}END_OF_FILE")
+        create = call_action(
+            "str_replace_editor",
+            command="create",
+            path=f"{self._task.working_directory}/{path}",
+            file_text=gold,
+        )
+        return (
+            self._bash(history, f"rm -rf {quoted}")
+            if path in self._files or history.has_just_done(create)
+            else create
+        )
+
+    def _bash(self, history: History, command: str, *, timeout: float | None = None) -> Action:
         directory = self._task.working_directory
         if history.directory not in (None, directory):
             command = f"cd {directory} && {command}"
-        return call_action("execute_bash", command=command)
+        arguments = {"command": command} if timeout is None else {"command": command, "timeout": timeout}
+        return call_action("execute_bash", **arguments)
+
+
+def _is_visible(path: str) -> bool:
+    """Whether a file that does not belong there is in the way, and not what some tool keeps for itself."""
+    return not any(part.startswith(".") or part.endswith(".egg-info") for part in path.split("/"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +205,12 @@ class History:
     observations: str = field(default="", repr=False)
     directory: str | None = None
     """Of the shell; None before its first command."""
+    last_arguments: Mapping[str, object] = field(default_factory=dict)
+    """Of the last call."""
+
+    def has_just_done(self, action: Action) -> bool:
+        """Whether the last call was that of `action`."""
+        return dict(self.last_arguments) == dict(action.message.tool_calls[0].arguments)
 
     @classmethod
     def of(cls, messages: tuple[Message, ...]) -> History:
@@ -174,4 +227,5 @@ class History:
             last_observation=observed[-1] if observed else "",
             observations=observations,
             directory=directories[-1] if directories else None,
+            last_arguments=arguments,
         )

@@ -35,6 +35,25 @@ def plan_repair(base: str, gold: str, current: str) -> tuple[Hunk, ...] | None:
     return _match(blocks, 0, now, 0)
 
 
+def merge_hunks(hunks: Sequence[Hunk], current: str, *, gap: int) -> tuple[Hunk, ...]:
+    """Hunks with at most `gap` untouched lines between them as one, so that one edit does them all.
+
+    >>> hunks = [Hunk(line=1, old=("a",), new=("A",)), Hunk(line=3, old=("c",), new=())]
+    >>> merge_hunks(hunks, "a\\nb\\nc\\n", gap=1)
+    (Hunk(line=1, old=('a', 'b', 'c'), new=('A', 'b')),)
+    """
+    lines = current.split("\n")
+    merged: list[Hunk] = []
+    for hunk in hunks:
+        end = merged[-1].line + len(merged[-1].old) if merged else 0
+        if merged and hunk.line - end <= gap:
+            between = tuple(lines[end - 1 : hunk.line - 1])
+            last = merged.pop()
+            hunk = Hunk(line=last.line, old=last.old + between + hunk.old, new=last.new + between + hunk.new)
+        merged.append(hunk)
+    return tuple(merged)
+
+
 def _line_by_line(opcodes: Sequence[tuple[str, int, int, int, int]]) -> list[tuple[int, int, int, int]]:
     """Opcodes as spans, with replacements of equally many lines split into single lines."""
     spans = []

@@ -36,6 +36,7 @@ def solve(row: TaskRow, archive: bytes) -> Solution:
         removed=tuple(sorted(set(base) - set(gold))),
         base=base,
         test_command=row.test_command,
+        test_timeout=row.timeout_seconds,
     )
 
 
@@ -53,7 +54,7 @@ def read_text_files(directory: Path, paths: Iterable[Path] | None = None) -> dic
     return {
         str(path.relative_to(directory)): path.read_bytes().decode(errors="surrogateescape")
         for path in found
-        if path.is_file() and not path.is_symlink()
+        if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
     }
 
 
