@@ -1,18 +1,22 @@
-"""One scaffold in one real sandbox, for tests that call its tools."""
+"""One scaffold in one real sandbox of each kind, for tests that call its tools.
+
+A test module that imports `any_sandbox` has each of its tests run in every kind of sandbox.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import container_runtime
 import pytest
 
 from turnmix.core.errors import MissingDependencyError
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
-from turnmix.sandboxes.sandbox import Limits
+from turnmix.sandboxes.sandbox import Limits, Sandbox
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
 
@@ -23,6 +27,28 @@ try:
 except MissingDependencyError as error:
     MISSING = str(error)
 needs_sandbox = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+_makers: list[Callable[[Limits | None], Sandbox]] = [BubblewrapSandbox]
+
+
+@pytest.fixture(
+    autouse=True,
+    params=[
+        pytest.param(BubblewrapSandbox, id="bubblewrap", marks=needs_sandbox),
+        pytest.param(
+            container_runtime.make_container, id="container", marks=container_runtime.needs_containers
+        ),
+    ],
+)
+def any_sandbox(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both kinds of sandbox, one after the other."""
+    _makers.append(request.param)
+    yield
+    _makers.pop()
+
+
+def new_sandbox(limits: Limits | None = None) -> Sandbox:
+    """A sandbox of the kind under test, not started."""
+    return _makers[-1](limits)
 
 
 def call(name: str, /, **arguments: Any) -> Action:
@@ -31,7 +57,7 @@ def call(name: str, /, **arguments: Any) -> Action:
 
 
 class World:
-    def __init__(self, sandbox: BubblewrapSandbox, scaffold: Scaffold) -> None:
+    def __init__(self, sandbox: Sandbox, scaffold: Scaffold) -> None:
         self.sandbox = sandbox
         self.scaffold = scaffold
 
@@ -47,20 +73,24 @@ class World:
 
 
 def in_world(
-    test: Callable[[World], Awaitable[None]], *, limits: Limits | None = None, **settings: Any
+    test: Callable[[World], Awaitable[None]],
+    *,
+    limits: Limits | None = None,
+    sandbox: Sandbox | None = None,
+    **settings: Any,
 ) -> None:
-    """Run `test` in a fresh sandbox with its own scaffold."""
+    """Run `test` in a fresh sandbox, of the kind under test or as given, with its own scaffold."""
 
     async def run() -> None:
-        sandbox = BubblewrapSandbox(limits or Limits())
+        chosen = sandbox or new_sandbox(limits)
         scaffold = Scaffold(
-            settings=ScaffoldSettings(**settings), sandbox=sandbox, working_directory=WORKSPACE
+            settings=ScaffoldSettings(**settings), sandbox=chosen, working_directory=WORKSPACE
         )
-        await sandbox.start()
+        await chosen.start()
         try:
-            await test(World(sandbox, scaffold))
+            await test(World(chosen, scaffold))
         finally:
             await scaffold.close()
-            await sandbox.stop()
+            await chosen.stop()
 
     asyncio.run(asyncio.wait_for(run(), 60))

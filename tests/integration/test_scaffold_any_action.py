@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from container_runtime import make_container, needs_containers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaffold_in_sandbox import WORKSPACE, needs_sandbox
@@ -13,8 +14,6 @@ from turnmix.core.trajectory import Action
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
 from turnmix.scaffold.stuck import Exchange, stuck_pattern
-
-pytestmark = needs_sandbox
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=60)  # lone surrogates and NUL included
 JSON = st.recursive(
@@ -58,10 +57,16 @@ MESSAGES = st.builds(Message, role=st.just("assistant"), content=TEXT, tool_call
 ACTIONS = st.builds(Action, message=MESSAGES, parse_error=st.none() | TEXT)
 
 
-@pytest.fixture(scope="module")
-def world():
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(BubblewrapSandbox, id="bubblewrap", marks=needs_sandbox),
+        pytest.param(make_container, id="container", marks=needs_containers),
+    ],
+)
+def world(request):
     loop = asyncio.new_event_loop()
-    sandbox = BubblewrapSandbox()
+    sandbox = request.param()
     loop.run_until_complete(sandbox.start())
     quick = ScaffoldSettings(no_output_seconds=0.02, hard_timeout_seconds=0.2)
     scaffold = Scaffold(settings=quick, sandbox=sandbox, working_directory=WORKSPACE)

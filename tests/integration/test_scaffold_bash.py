@@ -3,12 +3,11 @@
 import shlex
 
 import pytest
-from scaffold_in_sandbox import in_world, needs_sandbox
+from scaffold_in_sandbox import any_sandbox, in_world  # noqa: F401 (any_sandbox: every test, in each kind)
 
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.scaffold.bash import LONGEST_COMMAND
 
-pytestmark = needs_sandbox
 FOOTER = "[Current working directory: {}]\n[Command finished with exit code {}]"
 
 

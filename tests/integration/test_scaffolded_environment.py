@@ -5,7 +5,7 @@ import functools
 from dataclasses import dataclass, field
 
 import pytest
-from scaffold_in_sandbox import call, needs_sandbox
+from scaffold_in_sandbox import any_sandbox, call, new_sandbox  # noqa: F401 (any_sandbox: every test, in each kind)
 
 from turnmix.core.errors import SandboxError
 from turnmix.core.message import Message, ToolCall
@@ -13,11 +13,9 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, StopReason, Verdict
 from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
-from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.scaffold.scaffold import CONTINUE, NOT_EXECUTED, ScaffoldSettings
 
-pytestmark = needs_sandbox
 FILES = {"a.py": "print('a')\n", "pkg/deep/b.py": "x = '%s \\n'", "it's": "", "-n": "é"}
 TASK = Task(id="t", problem_statement="Repair a.py.", working_directory="/testbed", files=FILES)
 FINISH = call("finish", message="done")
@@ -40,7 +38,7 @@ def in_environment(test, *, limits=None, prepare=lay_files, task=TASK, clock=Non
         verifier = RecordingVerifier()
         environment = ScaffoldedEnvironment(
             task=task,
-            sandbox=BubblewrapSandbox(limits or Limits()),
+            sandbox=new_sandbox(limits),
             settings=ScaffoldSettings(**settings),
             verifier=verifier,
             prepare=prepare,

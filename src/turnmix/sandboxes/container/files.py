@@ -16,8 +16,8 @@ unset turnmix_path turnmix_source
 if [ -e "$p" ] && [ ! -d "$p" ] && [ ! -f "$p" ]; then echo ': Invalid argument'; exit 1; fi
 """
 READ = f'{_REGULAR}LC_ALL=C exec cat -- "$p"'
-WRITE = f"""{_REGULAR}export LC_ALL=C
-trap 'rm -f -- "$s"' EXIT
+WRITE = f"""trap 'rm -f -- "$s"' EXIT
+{_REGULAR}export LC_ALL=C
 directory=${{p%/*}}
 [ -d "$directory/" ] || mkdir -p -- "$directory" || exit 1
 cat -- "$s" >"$p"

@@ -39,6 +39,8 @@ from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxLimitExceede
 
 DISK_SECONDS = 10.0
 FILE_SECONDS = 120.0
+COMPLAINT_BYTES = 1 << 13
+"""Of what is said about a file that cannot be read."""
 
 
 class ContainerSandbox:
@@ -123,10 +125,12 @@ class ContainerSandbox:
         return terminal
 
     async def read_file(self, path: str, *, limit: int = 16 << 20) -> bytes:
-        result = await self._access(READ, path, limit=limit, stops_at_limit=True)
+        result = await self._access(READ, path, limit=limit + COMPLAINT_BYTES, stops_at_limit=True)
+        if result.exit_code:
+            raise file_error(result, path)
         if len(result.output) > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        if result.exit_code != 0:
+        if result.exit_code is None:
             raise file_error(result, path)
         return result.output
 

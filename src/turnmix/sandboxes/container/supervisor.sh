@@ -88,11 +88,11 @@ end() { # MARK [spare the leaders]
     [ "$stopped" = ' ' ] || kill -KILL $stopped 2>/dev/null
 }
 
+# A shell goes on with its next command unless it is interrupted before the one it waits for has ended.
 interrupt() { # MARK
     family "$1"
-    for pid in $members; do
-        case $leaders in *" $pid "*) ;; *) kill -INT "$pid" ;; esac
-    done 2>/dev/null
+    kill -INT $leaders 2>/dev/null
+    kill -INT $members 2>/dev/null
 }
 
 cut() { # the pid of `work`, whose only child left is the one that passes output on

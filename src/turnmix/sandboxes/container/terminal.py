@@ -103,11 +103,15 @@ async def open_container_terminal(
 
 async def _set_up(stream: Stream, word: str) -> tuple[bytes, bytes]:
     """What `terminal.sh` says of itself, and the output after it; b"" and all output where it failed."""
-    said = re.compile(rb"%s (ready|bare) " % word.encode())
     seen = b""
-    while (found := said.search(seen)) is None:
-        _, data = await stream.read()
-        if not data:
-            return b"", seen
-        seen = (seen + data)[-(1 << 16) :]
+    for states in (b"here", b"ready|bare"):
+        said = re.compile(rb"%s (%s) " % (word.encode(), states))
+        while (found := said.search(seen)) is None:
+            _, data = await stream.read()
+            if not data:
+                return b"", seen
+            seen = (seen + data)[-(1 << 16) :]
+        if states == b"here":
+            stream.write(b"\n")
+    assert found is not None
     return found[1], seen[found.end() :]

@@ -1,6 +1,9 @@
 # Becomes an agent's shell.   $1 directory   $2 largest file, in blocks of 512 bytes   $3 word
 ulimit -c 0 2>/dev/null
 ulimit -f "$2" 2>/dev/null
+# What holds the terminal sets it up too, when it gets hold of it: after this exchange that has happened.
+printf '%s' "$3 here "
+read -r answer
 if [ -t 0 ] && ! stty -echo -onlcr 2>/dev/null; then
     printf '%s' "$3 bare "
     exit
