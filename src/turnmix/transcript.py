@@ -53,8 +53,8 @@ def outcome(verdict: Verdict | None) -> str:
 def printable(text: str) -> str:
     r"""Text that cannot command a terminal: control characters are spelled out.
 
-    >>> printable("a\x1b[2Jb\tc")
-    'a\\x1b[2Jb    c'
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
     """
     return "".join(
         character

@@ -1,6 +1,9 @@
 """Prompts and targets are the tokens that inference has, by whatever template."""
 
+import copy
+
 import pytest
+from tokenizers import normalizers
 
 from chat_models import (
     CODER_TEMPLATE,
@@ -140,3 +143,37 @@ def test_a_tokenizer_without_a_template_is_refused():
     tokenizer = make_tokenizer("").__class__(tokenizer_object=make_tokenizer().backend_tokenizer)
     with pytest.raises(UserError, match="has no chat template; choose an instruct model"):
         Renderer(tokenizer)
+
+
+def test_a_template_that_leaves_out_one_of_two_tool_answers_is_refused():
+    shown = (
+        "message.role == 'user' or (message.role == 'tool' and (loop.last or loop.nextitem.role != 'tool'))"
+    )
+    template = CODER_TEMPLATE.replace("message.role == 'user' or message.role == 'tool'", shown)
+    assert template != CODER_TEMPLATE
+    with pytest.raises(UserError, match="leaves out '1 line of turnmix' of two tool answers in a row"):
+        make_renderer(template).check()
+
+
+def test_a_template_that_leaves_out_the_arguments_of_tools_is_refused():
+    template = CODER_TEMPLATE.replace("(tool.function.parameters | tojson)", "''")
+    assert template != CODER_TEMPLATE
+    with pytest.raises(UserError, match="leaves out the tools: 'path' is not in the prompt"):
+        make_renderer(template).check()
+
+
+def test_a_tokenizer_that_changes_text_is_refused():
+    tokenizer = copy.deepcopy(make_tokenizer())
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    with pytest.raises(
+        UserError, match=r"'tiny' writes .* reads back as .*; choose a model whose .* tokenizer"
+    ):
+        Renderer(tokenizer).check()
+
+
+def test_padding_and_truncation_that_others_switch_on_touch_no_prompt():
+    tokenizer = copy.deepcopy(make_tokenizer())
+    state = conversation(assistant("I look.", edit={"path": "a"}), answer("3 lines"))
+    expected = Renderer(tokenizer).prompt_ids(state)
+    tokenizer(["a", "b"], padding="max_length", truncation=True, max_length=5)
+    assert Renderer(tokenizer).prompt_ids(state) == expected

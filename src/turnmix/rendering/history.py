@@ -20,14 +20,13 @@ def place_turns(
     beginnings: what stands before a turn, the shortest first; each other one begins with it
     end: what ends a turn
 
-    The turn `look` stands at 10, behind `<a>` and before `<end>`. Of `think run` history keeps `run` alone,
-    and `finish` is quoted by a user before the student says it:
+    Of the second turn history keeps `run` alone. Before the third a user writes what looks like a turn:
 
-    >>> text = "<u>hi<end><a>look<end><u>1 line<end><a>run<end><u><a>finish<end><end><a>finish<end>"
-    >>> place_turns(text, ["look", "think run", "finish"], beginnings=["<a>"], end="<end>")
-    [13, None, 47]
-    >>> text[47:]
-    'finish<end><end><a>finish<end>'
+    >>> text = "<u>hi<end><a>look<end><u>1<end><a>run<end><u><a>no<end><end><a>done<end>"
+    >>> place_turns(text, ["look", "think run", "done"], beginnings=["<a>"], end="<end>")
+    [13, None, 63]
+    >>> text[13:], text[63:]
+    ('look<end><u>1<end><a>run<end><u><a>no<end><end><a>done<end>', 'done<end>')
     """
     starts = [match.end() for match in re.finditer(re.escape(beginnings[0]), text)]
     # An observation may quote a beginning: then there are more of them than turns, and so many may be skipped.

@@ -8,6 +8,31 @@ the prompt is fixed before the first token of the action is sampled. A past turn
 its sampled tokens wherever the template writes the text that they spell. Inference and training both call
 `prompt_ids`, on equal states also when one of them was read back from a store: what the learner reads is what
 the student read.
+
+A tokenizer of few words and a template of few marks. The student answers `hi` in two tokens, where the tokenizer
+would take one; the next prompt holds the two, and the teacher's label in the first state is the one:
+
+    >>> from tokenizers import Tokenizer, decoders, models
+    >>> from transformers import PreTrainedTokenizerFast
+    >>> words = Tokenizer(models.BPE(vocab={"h": 0, "i": 1, "hi": 2}, merges=[("h", "i")]))
+    >>> words.decoder = decoders.Fuse()
+    >>> words.add_special_tokens(["<u>", "<a>", "</>"])  # 3, 4, 5
+    3
+    >>> template = (
+    ...     "{% for m in messages %}<{{ 'a' if m.role == 'assistant' else 'u' }}>{{ m.content }}</>{% endfor %}"
+    ...     "{% if add_generation_prompt %}<a>{% endif %}{# <tool_call> arguments #}"
+    ... )
+    >>> renderer = Renderer(
+    ...     PreTrainedTokenizerFast(tokenizer_object=words, chat_template=template, eos_token="</>")
+    ... )
+    >>> asked = State(messages=(Message(role="user", content="h"),), tools=())
+    >>> renderer.prompt_ids(asked)
+    [3, 0, 5, 4]
+    >>> answered = renderer.parse([0, 1, 5], tools=())
+    >>> renderer.prompt_ids(State(messages=(*asked.messages, answered.message), tools=()))
+    [3, 0, 5, 4, 0, 1, 5, 4]
+    >>> renderer.target_ids(asked, Action(message=Message(role="assistant", content="hi")))
+    [2, 5]
 """
 
 from __future__ import annotations
@@ -27,7 +52,6 @@ from turnmix.rendering.response_template import ResponseTemplateFormat, split_th
 from turnmix.rendering.segments import SegmentTokenizer
 
 _EMPTY_THINKING = re.compile(r"<think>\s*</think>\s*$")
-_LEADING_EMPTY_THINKING = re.compile(r"<think>\s*</think>\s*")
 _CACHED_TURNS = 4096
 
 
@@ -129,7 +153,7 @@ class Renderer:
         history = self._render(state.messages, state.tools, generate=False)
         header = _EMPTY_THINKING.sub("", prompt[len(history) :])
         if header and prompt.startswith(history) and whole.startswith(history + header):
-            return _LEADING_EMPTY_THINKING.sub("", whole[len(history + header) :], count=1)
+            return whole[len(history + header) :]
         raise refusal(
             self,
             f"renders a turn otherwise than its generation prompt {prompt[-60:]!r} begins it",
@@ -210,7 +234,7 @@ class Renderer:
 
     def _written(self, call: ToolCall) -> str:
         message = Message(role="assistant", content="", tool_calls=(call,))
-        return self.target_text(probe.BEGINNING, message).removesuffix(self.end_of_turn)
+        return self.target_text(probe.BEGINNING, message).removesuffix(self.end_of_turn).strip()
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[ToolSpecification], *, generate: bool

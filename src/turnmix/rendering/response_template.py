@@ -75,15 +75,16 @@ class ResponseTemplateFormat:
         """Whether the last call was ended by its mark, so that another call behind it is one more field. A
         format that ends a call with the turn alone cannot tell, and lets it pass."""
         another = self.write(example_call(tools))
-        try:
-            if self._number_of_calls(another + another) < 2:
-                return True
-            return self._number_of_calls(text + another) > number
-        except MalformedCallError:
-            return False
+        if self._number_of_calls(another + another) < 2:
+            return True
+        return self._number_of_calls(text + another) > number
 
     def _number_of_calls(self, text: str) -> int:
-        return sum(field == "tool_calls" for field, _ in self._fields(text))
+        """How many fields of calls `text` has; 0 when it cannot be read."""
+        try:
+            return sum(field == "tool_calls" for field, _ in self._fields(text))
+        except MalformedCallError:
+            return 0
 
 
 def with_thinking(thinking: str, content: str) -> str:
