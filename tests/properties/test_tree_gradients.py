@@ -1,22 +1,31 @@
-"""Packed equals separate: a tree's gradient is that of its transitions trained one by one, in float32."""
+"""Packed equals separate: a tree's gradient is that of its transitions trained one by one, in float32.
+
+Whatever the transitions, and however they are split, grouped into trees and passes, adapted or checkpointed.
+"""
 
 import random
+from copy import deepcopy
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from turnmix.training.attention import additive_mask, batch_trees, tree_attention_in
+from tree_oracle import VOCABULARY, dense_mask, separate_losses, transitions
+from turnmix.training.attention import TREE_ATTENTION, batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import weighted_cross_entropy
 from turnmix.training.tree import RenderedTransition, build_tree, split_to_budget
 
 TOLERANCE = 2e-6  # relative L2 of the whole gradient
-VOCABULARY = 50
+LEAST_SHARE = 0.3
+"""Of what the transitions' gradients would have if they were orthogonal. Where weights of both signs leave less,
+what is left is rounding, on both sides."""
 
 
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
+def make_model(seed=0):
+    torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=VOCABULARY,
         hidden_size=32,
@@ -30,147 +39,174 @@ def model():
     return Qwen3ForCausalLM(config).eval()
 
 
-def gradient(model, loss):
-    model.zero_grad()
-    loss.backward()
-    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
+MODEL = make_model()
 
 
-def separate_loss(model, transitions):
-    """What every trainer would compute: each transition alone, through the model's own attention and head."""
-    total = torch.zeros(())
-    for item in transitions:
-        logits = model(input_ids=torch.tensor([item.prompt_ids + item.target_ids])).logits[0]
-        log_probabilities = logits[len(item.prompt_ids) - 1 : -1].log_softmax(-1)
-        weights = torch.tensor(item.weight).expand(len(item.target_ids))
-        total = total - (log_probabilities[range(len(item.target_ids)), item.target_ids] * weights).sum()
-    return total
+def gradient(model, losses):
+    """The summed gradient of `losses`, and the norm it would have if they were orthogonal."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    squared = 0.0
+    total = torch.zeros(sum(parameter.numel() for parameter in parameters), dtype=torch.float64)
+    for loss in losses:
+        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        one = torch.cat([part.flatten() for part in found]).double()
+        total += one
+        squared += float(one.square().sum())
+    return total, squared**0.5
 
 
-def tree_loss(model, lots):
-    batch = batch_trees([build_tree(lot) for lot in lots])
-    with tree_attention_in(model):
-        hidden = model.model(
-            input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, tree_plan=batch.plan
-        ).last_hidden_state[0]
-    return weighted_cross_entropy(
-        hidden, model.lm_head, batch.label_rows, batch.label_ids, batch.label_weights
-    )
+def tree_losses(model, passes):
+    """The loss of each pass, a list of trees."""
+    for trees in passes:
+        batch = batch_trees(trees)
+        with tree_attention_in(model):
+            hidden = tree_hidden_states(model, batch)
+            yield weighted_cross_entropy(
+                hidden, model.lm_head, batch.label_rows, batch.label_ids, batch.label_weights
+            )
 
 
-def dense_loss(model, transitions):
-    """The oracle of the oracle: one N×N mask, the model's own SDPA."""
-    tree = build_tree(transitions)
+def dense_loss(model, tree):
+    """Without any of our attention: one N×N float mask, the model's own SDPA."""
     batch = batch_trees([tree])
+    mask = torch.zeros(1, 1, len(tree), len(tree)).masked_fill(~dense_mask([tree]), -torch.inf)
     hidden = model.model(
-        input_ids=batch.token_ids,
-        position_ids=batch.position_ids,
-        attention_mask=additive_mask(tree.runs, num_prefix=0)[None, None],
-        use_cache=False,
+        input_ids=batch.token_ids, position_ids=batch.position_ids, attention_mask=mask, use_cache=False
     ).last_hidden_state[0]
     return weighted_cross_entropy(
         hidden, model.lm_head, batch.label_rows, batch.label_ids, batch.label_weights
     )
 
 
-def difference(model, loss, expected):
-    wanted = gradient(model, expected)
-    return ((gradient(model, loss) - wanted).norm() / wanted.norm()).item()
+def check(items, passes, model=MODEL, separate_model=None):
+    """`passes`, lists of trees of all `items`, give the gradient of `items` one by one."""
+    expected, orthogonal = gradient(separate_model or model, separate_losses(separate_model or model, items))
+    assume(expected.norm() >= LEAST_SHARE * orthogonal > 0)
+    found, _ = gradient(model, tree_losses(model, passes))
+    assert (found - expected).norm() / expected.norm() <= TOLERANCE
 
 
-def tokens(generator, count):
+exhaustive = settings(deadline=None, max_examples=25)
+call_costs = st.sampled_from([0, 64, 4096])
+
+
+@exhaustive
+@given(items=transitions(), call_cost=call_costs)
+def test_a_tree_of_any_transitions_trains_as_they_do_alone(items, call_cost):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("turnmix.training.pieces.CALL_COST", call_cost)
+        check(items, [[build_tree(items)]])
+
+
+@exhaustive
+@given(items=transitions())
+def test_the_dense_mask_trains_as_they_do_alone(items):
+    expected, orthogonal = gradient(MODEL, separate_losses(MODEL, items))
+    assume(expected.norm() >= LEAST_SHARE * orthogonal > 0)
+    found, _ = gradient(MODEL, [dense_loss(MODEL, build_tree(items))])
+    assert (found - expected).norm() / expected.norm() <= TOLERANCE
+
+
+@exhaustive
+@given(items=transitions(max_count=10), budget=st.integers(4, 40))
+def test_a_tree_split_to_a_budget_is_exact(items, budget):
+    check(items, [[build_tree(lot)] for lot in split_to_budget(items, budget)])
+
+
+@exhaustive
+@given(items=transitions(max_count=10), data=st.data())
+def test_any_grouping_into_trees_and_passes_is_exact(items, data):
+    """A tree need not be a trajectory's: several rollouts of one task share one, or any other set."""
+    order = data.draw(st.permutations(items))
+    tree_of = [data.draw(st.integers(0, 3)) for _ in order]
+    lots = [[item for item, tree in zip(order, tree_of, strict=True) if tree == lot] for lot in range(4)]
+    trees = [build_tree(lot) for lot in lots if lot]
+    cut = data.draw(st.integers(0, len(trees)))
+    check(items, [part for part in (trees[:cut], trees[cut:]) if part])
+
+
+@exhaustive
+@given(items=transitions(), seed=st.integers(0, 3))
+def test_adapters_train_exactly(items, seed):
+    peft = pytest.importorskip("peft")
+    model = make_model(seed)
+    adapter = peft.LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    peft.inject_adapter_in_model(adapter, model)
+    for name, parameter in model.named_parameters():
+        if ".lora_B." in name:  # begins at 0, which leaves A without a gradient
+            torch.nn.init.normal_(parameter, std=0.02)
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert trained
+    assert all(".lora_" in name for name in trained)
+    check(items, [[build_tree(items)]], model)
+
+
+@exhaustive
+@given(items=transitions())
+def test_checkpointed_activations_are_exact(items):
+    model = deepcopy(MODEL)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    assert len(layers) == 2
+    for layer in layers:
+        layer.training = True
+    check(items, [[build_tree(items)]], model, separate_model=MODEL)
+
+
+def test_checkpointing_computes_each_layer_again():
+    """So that the test above is one."""
+    model, calls = deepcopy(MODEL), []
+    model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    items = rollout(random.Random(0), num_turns=2)
+    gradient(model, tree_losses(model, [[build_tree(items)]]))
+    assert len(calls) == 1
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    gradient(model, tree_losses(model, [[build_tree(items)]]))
+    assert len(calls) == 3
+
+
+def random_tokens(generator, count):
     return tuple(generator.randrange(VOCABULARY) for _ in range(count))
 
 
-def rollout(generator, num_turns, prompt=9):
+def rollout(generator, num_turns, prompt=()):
     """Transitions as a mixed rollout leaves them: on a student turn the label branches off."""
-    history, made = tokens(generator, prompt), []
+    history, made = prompt or random_tokens(generator, 9), []
     for _ in range(num_turns):
-        label = tokens(generator, generator.randint(1, 7))
+        label = random_tokens(generator, generator.randint(1, 7))
         weight = generator.choice([1.0, -1.0, 0.25, tuple(generator.uniform(-1, 1) for _ in label)])
         made.append(RenderedTransition(prompt_ids=history, target_ids=label, weight=weight, group="a"))
         common = generator.randint(0, len(label))
-        executed = label if generator.random() < 0.5 else label[:common] + tokens(generator, 4)
-        history = history + executed + tokens(generator, generator.randint(0, 6))
+        executed = label if generator.random() < 0.5 else label[:common] + random_tokens(generator, 4)
+        history = history + executed + random_tokens(generator, generator.randint(1, 6))
     return made
 
 
-def transition(prompt, target, weight=1.0):
-    return RenderedTransition(prompt_ids=tuple(prompt), target_ids=tuple(target), weight=weight, group="a")
+@pytest.mark.parametrize("seed", range(6))
+def test_long_mixed_rollouts_are_exact(seed):
+    items = rollout(random.Random(seed), num_turns=24)
+    check(items, [[build_tree(items)]])
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_mixed_rollout_trains_as_its_transitions_do_alone(model, seed):
-    transitions = rollout(random.Random(seed), num_turns=6)
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, [transitions]), expected) <= TOLERANCE
-    expected = separate_loss(model, transitions)
-    assert difference(model, dense_loss(model, transitions), expected) <= TOLERANCE
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_branches_of_branches_are_exact(model, seed):
-    """A template that rewrites history forks at every turn: prefixes of one another's branches, at any
-    depth."""
+@pytest.mark.parametrize("seed", range(6))
+def test_all_rollouts_of_a_task_in_one_tree_are_exact(seed):
     generator = random.Random(seed)
-    stems = [tokens(generator, 12)]
-    for _ in range(12):
-        stem = generator.choice(stems)
-        stems.append(stem[: generator.randint(1, len(stem))] + tokens(generator, generator.randint(1, 8)))
-    transitions = [transition(stem, tokens(generator, 3), generator.choice([1.0, -2.0])) for stem in stems]
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, [transitions]), expected) <= TOLERANCE
+    prompt = random_tokens(generator, 15)
+    items = [item for _ in range(4) for item in rollout(generator, num_turns=6, prompt=prompt)]
+    tree = build_tree(items)
+    assert len(tree) < sum(len(build_tree(items[first : first + 6])) for first in range(0, 24, 6))
+    check(items, [[tree]])
 
 
-def test_a_fork_at_the_first_token_is_exact(model):
-    transitions = [transition([1, 2, 3, 4], [5, 6]), transition([7, 2, 3], [5, 6]), transition([8], [9])]
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, [transitions]), expected) <= TOLERANCE
-
-
-def test_a_fork_at_every_depth_of_the_trunk_is_exact(model):
-    trunk = list(range(1, 12))
-    transitions = [transition(trunk, [30])]
-    transitions += [transition([*trunk[:depth], 40], [41, 42]) for depth in range(11)]
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, [transitions]), expected) <= TOLERANCE
-
-
-def test_labels_of_one_token_and_labels_that_are_prefixes_of_each_other_are_exact(model):
-    transitions = [
-        transition([1, 2], [3]),
-        transition([1, 2], [3, 4], -0.5),
-        transition([1, 2], [3, 4, 5], 2.0),
-    ]
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, [transitions]), expected) <= TOLERANCE
-
-
-def test_several_trees_in_one_pass_do_not_see_each_other(model):
-    generator = random.Random(5)
-    lots = [rollout(generator, num_turns=3) for _ in range(3)]
-    expected = separate_loss(model, [item for lot in lots for item in lot])
-    assert difference(model, tree_loss(model, lots), expected) <= TOLERANCE
-
-
-def test_a_tree_split_to_a_budget_is_exact(model):
-    transitions = rollout(random.Random(6), num_turns=8)
-    lots = split_to_budget(transitions, budget=40)
-    assert len(lots) > 1
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, lots), expected) <= TOLERANCE
-
-
-def test_branches_in_several_kernel_calls_are_exact(model, monkeypatch):
-    monkeypatch.setattr("turnmix.training.attention.BLOCK_OVERHEAD", 0)
-    transitions = rollout(random.Random(7), num_turns=24)
-    assert len(batch_trees([build_tree(transitions)]).plan) > 3
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, [transitions]), expected) <= TOLERANCE
-
-
-def test_logits_in_several_chunks_are_exact(model, monkeypatch):
+def test_logits_in_several_chunks_are_exact(monkeypatch):
     monkeypatch.setattr("turnmix.training.loss.MAX_LOGITS", 3 * VOCABULARY)
-    transitions = rollout(random.Random(8), num_turns=4)
-    expected = separate_loss(model, transitions)
-    assert difference(model, tree_loss(model, [transitions]), expected) <= TOLERANCE
+    items = rollout(random.Random(8), num_turns=4)
+    check(items, [[build_tree(items)]])
+
+
+def test_a_model_attends_as_before_after_a_tree():
+    before = MODEL.config._attn_implementation
+    with tree_attention_in(MODEL):
+        assert MODEL.config._attn_implementation == TREE_ATTENTION
+    assert MODEL.config._attn_implementation == before

@@ -59,6 +59,9 @@ def test_the_tree_has_the_nodes_depths_and_labels_of_the_obvious_trie(seed):
     paths = [path_to(tree, row) for row in range(len(tree))]
     assert sorted(paths) == sorted(nodes)  # each node once
     assert tree.position_ids.tolist() == [len(path) - 1 for path in paths]
+    for row, path in enumerate(paths):  # a row sees the rows whose paths begin its own
+        seen = [k for k in range(row + 1) if row < tree.subtree_ends[k]]
+        assert [paths[k] for k in seen] == [path[: end + 1] for end in range(len(path))]
     triples = zip(tree.label_rows, tree.label_ids, tree.label_weights, strict=True)
     assert {(paths[row], token): weight for row, token, weight in triples} == pytest.approx(labels)
 
@@ -74,7 +77,7 @@ def test_a_tree_does_not_depend_on_the_order_of_its_transitions(seed):
     assert np.array_equal(tree.label_rows, again.label_rows)
 
 
-def test_the_longest_path_is_the_trunk_and_the_others_follow_by_where_they_leave_it():
+def test_the_longest_path_is_the_trunk_and_what_leaves_it_last_follows_first():
     tree = build_tree(
         [
             transition([1, 2, 3, 4, 5], [6, 7, 8]),  # trunk: rows 0 to 6
@@ -82,7 +85,8 @@ def test_the_longest_path_is_the_trunk_and_the_others_follow_by_where_they_leave
             transition([1, 0, 0], [0]),  # leaves after row 0
         ]
     )
-    assert [(run.start, run.stop, run.parent) for run in tree.runs] == [(0, 7, -1), (7, 9, 0), (9, 11, 2)]
+    assert [(run.start, run.stop, run.parent) for run in tree.runs] == [(0, 7, -1), (7, 9, 2), (9, 11, 0)]
+    assert tree.subtree_ends.tolist() == [11, 9, 9, 7, 7, 7, 7, 9, 9, 11, 11]
 
 
 def test_equal_labels_become_one_triple_with_their_weights_summed():

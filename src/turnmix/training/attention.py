@@ -1,8 +1,7 @@
-"""Trees enter as a plan of blocks; exact tree attention over packed rows leaves.
+"""Trees enter as one batch; exact attention along their paths leaves, in whatever transformers model.
 
-The trunk of a tree is plain causal attention. What hangs below it is a handful of small masked blocks, each
-over a prefix of the trunk and its own rows. So no N×N mask is ever made, and the trunk keeps the fast causal
-kernel. Several trees lie one behind the other in one sequence and do not see each other.
+Several trees lie one behind the other in one sequence and do not see each other. How rows see their ancestors
+is planned once a batch, for the device: kernel calls on a CPU, FlexAttention's block mask elsewhere.
 
 Transformers calls `tree_attention` by the name in `TREE_ATTENTION`. That name is registered for attention but
 not for masks, so the library builds no mask of its own; the plan arrives as the keyword argument `tree_plan`.
@@ -20,84 +19,71 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
 
-from turnmix.training.tree import Run, TokenTree
+from turnmix.core.errors import UserError
+from turnmix.training.attention_flex import attend_with_flex, make_block_mask, pad_to_blocks
+from turnmix.training.attention_pieces import attend_in_pieces
+from turnmix.training.pieces import Piece, plan_pieces
+from turnmix.training.tree import TokenTree
 
 TREE_ATTENTION = "turnmix_tree"
-BLOCK_OVERHEAD = 32_768
-"""Query-key pairs that cost about as much as one more call of the attention kernel."""
+UNHANDLED = {"sliding_window": "a sliding window", "softcap": "soft-capped scores", "s_aux": "sinks"}
+"""What a model may ask of attention that is not done here."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Rows [start, stop) that attend to rows [prefix, prefix + num_prefix) and, as `mask` says, to
-    themselves."""
-
-    start: int
-    stop: int
-    prefix: int
-    num_prefix: int
-    mask: Tensor | None
-    """Additive, [stop − start, num_prefix + stop − start]; None: causal, without a prefix."""
+Plan = tuple[Piece, ...] | BlockMask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeBatch:
     """Trees laid one behind the other, ready for one forward pass of N rows and L labels."""
 
-    token_ids: Tensor  # [1, N]
+    token_ids: Tensor  # [1, N]; with FlexAttention rows of padding come last
     position_ids: Tensor  # [1, N]
     label_rows: Tensor  # [L]
     label_ids: Tensor  # [L]
     label_weights: Tensor  # [L]
     label_counts: Tensor  # [L]
     label_references: Tensor  # [L]
-    plan: tuple[Block, ...]
+    plan: Plan
 
 
-def batch_trees(trees: Sequence[TokenTree], device: torch.device | str = "cpu") -> TreeBatch:
-    """One batch of `trees` on `device`."""
+def batch_trees(
+    trees: Sequence[TokenTree], device: torch.device | str = "cpu", *, flex: bool | None = None
+) -> TreeBatch:
+    """One batch of `trees` on `device`. `flex`: plan for FlexAttention; left out, where that is not a CPU."""
     offsets = [0, *accumulate(len(tree) for tree in trees[:-1])]
-    plan = [
-        block for tree, offset in zip(trees, offsets, strict=True) for block in _blocks(tree, offset, device)
-    ]
-    rows = [tree.label_rows + offset for tree, offset in zip(trees, offsets, strict=True)]
 
-    def tensor(parts: list[NDArray[Any]], dtype: torch.dtype) -> Tensor:
-        return torch.as_tensor(np.concatenate(parts), dtype=dtype, device=device)
+    def joined(name: str, *, is_row: bool = False) -> NDArray[Any]:
+        parts = [getattr(tree, name) for tree in trees]
+        return np.concatenate([part + offset * is_row for part, offset in zip(parts, offsets, strict=True)])
 
+    def tensor(values: NDArray[Any], dtype: torch.dtype = torch.long) -> Tensor:
+        return torch.as_tensor(values, dtype=dtype, device=device)
+
+    ends = joined("subtree_ends", is_row=True)
+    num_padding = 0
+    plan: Plan
+    if torch.device(device).type != "cpu" if flex is None else flex:
+        padded = pad_to_blocks(ends)
+        num_padding = len(padded) - len(ends)
+        plan = make_block_mask(padded, device)
+    else:
+        starts = [
+            run.start + offset for tree, offset in zip(trees, offsets, strict=True) for run in tree.runs
+        ]
+        plan = plan_pieces(ends, starts)
     return TreeBatch(
-        token_ids=tensor([tree.token_ids for tree in trees], torch.long)[None],
-        position_ids=tensor([tree.position_ids for tree in trees], torch.long)[None],
-        label_rows=tensor(rows, torch.long),
-        label_ids=tensor([tree.label_ids for tree in trees], torch.long),
-        label_weights=tensor([tree.label_weights for tree in trees], torch.float32),
-        label_counts=tensor([tree.label_counts for tree in trees], torch.float32),
-        label_references=tensor([tree.label_references for tree in trees], torch.float32),
-        plan=tuple(plan),
+        token_ids=tensor(np.pad(joined("token_ids"), (0, num_padding)))[None],
+        position_ids=tensor(np.pad(joined("position_ids"), (0, num_padding)))[None],
+        label_rows=tensor(joined("label_rows", is_row=True)),
+        label_ids=tensor(joined("label_ids")),
+        label_weights=tensor(joined("label_weights"), torch.float32),
+        label_counts=tensor(joined("label_counts"), torch.float32),
+        label_references=tensor(joined("label_references"), torch.float32),
+        plan=plan,
     )
-
-
-def additive_mask(runs: Sequence[Run], num_prefix: int) -> Tensor:
-    """Float mask [Q, num_prefix + Q] of the consecutive `runs`, Q rows in all: 0 where a row's ancestor or
-    the row itself stands, −inf elsewhere. A parent in front of the runs is a row of the prefix.
-
-    A bool mask would be silently wrong under `eager` attention.
-    """
-    first, last = runs[0].start, runs[-1].stop
-    visible = np.zeros((last - first, num_prefix + last - first), dtype=bool)
-    for run in runs:
-        own = slice(run.start - first, run.stop - first)
-        if run.parent >= first:
-            visible[own] = visible[run.parent - first]
-        else:
-            visible[own, : run.parent + 1] = True
-        columns = slice(own.start + num_prefix, own.stop + num_prefix)
-        visible[own, columns] = np.tri(run.stop - run.start, dtype=bool)
-    mask = np.where(visible, np.float32(0), np.float32(-np.inf))
-    return torch.from_numpy(mask)
 
 
 def tree_attention(
@@ -108,33 +94,19 @@ def tree_attention(
     attention_mask: Tensor | None,
     *,
     scaling: float | None = None,
-    tree_plan: Sequence[Block],
-    **ignored: Any,
+    tree_plan: Plan,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """The signature of transformers' attention functions: query [1, H, N, D], key and value [1, K, N, D] in,
     [1, N, H, D] out."""
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    outputs = []
-    for block in tree_plan:
-        own = slice(block.start, block.stop)
-        keys, values = key[:, :, own], value[:, :, own]
-        if block.num_prefix:
-            seen = slice(block.prefix, block.prefix + block.num_prefix)
-            keys = torch.cat([key[:, :, seen], keys], dim=2)
-            values = torch.cat([value[:, :, seen], values], dim=2)
-        outputs.append(
-            scaled_dot_product_attention(
-                query[:, :, own],
-                keys,
-                values,
-                attn_mask=None if block.mask is None else block.mask.to(query.dtype),
-                is_causal=block.mask is None,
-                scale=scaling,
-            )
-        )
-    return torch.cat(outputs, dim=2).transpose(1, 2), None
+    if wanted := [words for name, words in UNHANDLED.items() if options.get(name) is not None]:
+        raise UserError(f"{type(module).__name__} asks for {', '.join(wanted)}: not done on token trees")
+    query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast norms leave float32
+    if isinstance(tree_plan, BlockMask):
+        attended = attend_with_flex(query, key, value, tree_plan, scaling)
+    else:
+        attended = attend_in_pieces(query, key, value, tree_plan, scaling)
+    return attended.transpose(1, 2), None
 
 
 AttentionInterface.register(TREE_ATTENTION, tree_attention)
@@ -158,47 +130,3 @@ def tree_hidden_states(model: Any, batch: TreeBatch) -> Tensor:
     )
     hidden_ND: Tensor = output.last_hidden_state[0]
     return hidden_ND
-
-
-def _blocks(tree: TokenTree, offset: int, device: torch.device | str) -> list[Block]:
-    """The trunk, then the runs below it in lots: a lot grows while the masked-out pairs that it adds cost
-    less than another kernel call."""
-    trunk = tree.runs[0].stop
-    blocks = [Block(start=offset, stop=offset + trunk, prefix=offset, num_prefix=0, mask=None)]
-    lot: list[Run] = []
-    lot_prefix = 0
-    for twig in _twigs(tree.runs[1:], trunk):
-        prefix = twig[0].parent + 1
-        if lot:
-            rows, added = lot[-1].stop - lot[0].start, twig[-1].stop - twig[0].start
-            wasted = rows * (prefix - lot_prefix + added) + added * rows
-            if wasted > BLOCK_OVERHEAD:
-                blocks.append(_masked_block(lot, lot_prefix, offset, device))
-                lot = []
-        lot = [*lot, *twig]
-        lot_prefix = prefix
-    if lot:
-        blocks.append(_masked_block(lot, lot_prefix, offset, device))
-    return blocks
-
-
-def _twigs(runs: Sequence[Run], trunk: int) -> Iterator[list[Run]]:
-    """The runs in blocks that share an attachment to the trunk of `trunk` rows, by growing depth of it."""
-    twig: list[Run] = []
-    for run in runs:
-        if twig and run.parent < trunk and run.parent != twig[0].parent:
-            yield twig
-            twig = []
-        twig.append(run)
-    if twig:
-        yield twig
-
-
-def _masked_block(runs: Sequence[Run], num_prefix: int, offset: int, device: torch.device | str) -> Block:
-    return Block(
-        start=runs[0].start + offset,
-        stop=runs[-1].stop + offset,
-        prefix=offset,
-        num_prefix=num_prefix,
-        mask=additive_mask(runs, num_prefix).to(device),
-    )

@@ -16,6 +16,8 @@ The student took 7 where the teacher would have taken 5; the next state holds th
     [0, 1, 2, 3, 4, 2]
     >>> [(run.start, run.stop, run.parent) for run in tree.runs]
     [(0, 5, -1), (5, 6, 1)]
+    >>> tree.subtree_ends.tolist()  # row k is seen by rows [k, subtree_ends[k])
+    [6, 6, 5, 5, 5, 6]
     >>> list(zip(tree.label_rows.tolist(), tree.label_ids.tolist()))
     [(1, 5), (3, 6), (4, 9), (5, 9)]
     >>> tree.separate_tokens  # rows that separate training would compute
@@ -83,14 +85,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTree:
-    """A trie over token sequences, laid out in N rows, parents first."""
+    """A trie over token sequences, laid out in N rows: depth first, at every node the run that goes on before
+    those that hang below it, so that the rows of every subtree follow one another."""
 
     token_ids: Integers
     position_ids: Integers
     """The depth of each row."""
+    subtree_ends: Integers
+    """For each row k the end of its subtree: row q sees it where k ≤ q < subtree_ends[k]."""
     runs: tuple[Run, ...]
-    """The first is the trunk, the longest path. What hangs below one row of the trunk follows as one block,
-    ordered by that row."""
+    """In the order of their rows. The first is the trunk, the longest path; what hangs below it follows from
+    its end upwards."""
     label_rows: Integers
     """The row whose output predicts the label token, one a triple."""
     label_ids: Integers
@@ -122,7 +127,6 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
     depths = [0]  # of the first row of each run, in order of discovery
     chunks = [arrays[trunk]]
     parents = [(-1, 0)]  # run, and offset within it
-    attached = [-1]  # the trunk row that a run's block hangs below
     spines = {trunk: [0]}  # the runs on a path, from the root
     for index, neighbour in outward:
         cut = shared_prefix(arrays[index], arrays[neighbour])
@@ -130,13 +134,12 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
         if cut < len(arrays[index]):
             above = spine[-1] if spine else -1
             parents.append((above, cut - 1 - depths[above]))
-            attached.append(attached[above] if above > 0 else cut - 1)
             depths.append(cut)
             chunks.append(arrays[index][cut:])
             spine.append(len(chunks) - 1)
         spines[index] = spine
 
-    order = sorted(range(len(chunks)), key=lambda run: attached[run] if run else -2)
+    order = _depth_first(parents)
     starts = [0] * len(chunks)
     row = 0
     for run in order:
@@ -151,17 +154,20 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
         rows_of[item.prompt_ids + item.target_ids[:-1]][len(item.prompt_ids) - 1 :] for item in transitions
     )
     rows, ids, weights, counts, references = _labels(transitions, target_rows)
+    runs = tuple(
+        Run(
+            start=starts[run],
+            stop=starts[run] + len(chunks[run]),
+            parent=-1 if parents[run][0] < 0 else starts[parents[run][0]] + parents[run][1],
+        )
+        for run in order
+    )
+    position_ids = np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in order])
     return TokenTree(
         token_ids=np.concatenate([chunks[run] for run in order]),
-        position_ids=np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in order]),
-        runs=tuple(
-            Run(
-                start=starts[run],
-                stop=starts[run] + len(chunks[run]),
-                parent=-1 if parents[run][0] < 0 else starts[parents[run][0]] + parents[run][1],
-            )
-            for run in order
-        ),
+        position_ids=position_ids,
+        subtree_ends=_subtree_ends(runs, position_ids),
+        runs=runs,
         label_rows=rows,
         label_ids=ids,
         label_weights=weights,
@@ -197,6 +203,33 @@ def shared_prefix(left: Integers, right: Integers) -> int:
     shorter = min(len(left), len(right))
     differences = left[:shorter] != right[:shorter]
     return int(differences.argmax()) if differences.any() else shorter
+
+
+def _depth_first(parents: Sequence[tuple[int, int]]) -> list[int]:
+    """The runs so that each subtree's rows follow one another: below a run, what hangs lowest comes first."""
+    below: list[list[int]] = [[] for _ in range(len(parents) + 1)]
+    for run, (above, _) in enumerate(parents):
+        below[above].append(run)  # roots: in the last list
+    order: list[int] = []
+    waiting = below[-1][::-1]
+    while waiting:
+        run = waiting.pop()
+        order.append(run)
+        waiting += sorted(below[run], key=lambda child: parents[child][1])
+    return order
+
+
+def _subtree_ends(runs: Sequence[Run], depths: Integers) -> Integers:
+    """For each row the one behind its subtree."""
+    ends = np.full(len(depths), len(depths))
+    path = np.empty(int(depths.max()) + 1, dtype=np.int64)  # the rows from the root to the latest one
+    length = 0
+    for run in runs:
+        depth = int(depths[run.start])
+        ends[path[depth:length]] = run.start
+        length = depth + run.stop - run.start
+        path[depth:length] = np.arange(run.start, run.stop)
+    return ends
 
 
 def _labels(

@@ -1,0 +1,89 @@
+"""Tree attention on a GPU: one number a row enters, a block mask leaves, by FlexAttention's own compiled kernel.
+
+Row q sees row k where k ≤ q < subtree_ends[k]. Rows are laid out depth first, so a block of rows [q0, q1) and an
+earlier one of keys have
+
+    a pair that see each other    where   max of the keys' subtree_ends > q0     (row q0 sees that key)
+    no pair that does not         where   min of the keys' subtree_ends ≥ q1
+
+which two numbers a block decide exactly: no N×N mask is made, on the host or on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+from turnmix.training.tree import Integers
+
+BLOCK = 128
+"""Rows of a block; the number of rows is padded to a multiple of it."""
+
+
+def pad_to_blocks(subtree_ends: Integers) -> Integers:
+    """More rows, that see themselves alone."""
+    size = len(subtree_ends)
+    return np.concatenate([subtree_ends, np.arange(size, size + -size % BLOCK) + 1])
+
+
+def make_block_mask(subtree_ends: Integers, device: torch.device | str) -> BlockMask:
+    """The blocks of a padded layout that FlexAttention looks at, and those it need not mask."""
+    ends = subtree_ends.reshape(-1, BLOCK)
+    starts = np.arange(len(ends)) * BLOCK
+    earlier = starts < starts[:, None]  # of keys, in the columns
+    is_seen = earlier & (ends.max(1) > starts[:, None])
+    is_whole = earlier & (ends.min(1) >= starts[:, None] + BLOCK)
+    is_cut = (is_seen & ~is_whole) | np.eye(len(ends), dtype=bool)
+    return BlockMask.from_kv_blocks(
+        *_block_lists(is_cut, device),
+        *_block_lists(is_whole, device),
+        BLOCK_SIZE=BLOCK,
+        mask_mod=sees(torch.as_tensor(subtree_ends, dtype=torch.int32, device=device)),
+    )
+
+
+def sees(subtree_ends: Tensor) -> Callable[[Any, Any, Any, Any], Any]:
+    """FlexAttention's mask function of a layout."""
+
+    def mask(batch: Any, head: Any, row: Any, seen: Any) -> Any:
+        return (seen <= row) & (row < subtree_ends[seen])
+
+    return mask
+
+
+def attend_with_flex(
+    query: Tensor, key: Tensor, value: Tensor, block_mask: BlockMask, scaling: float | None
+) -> Tensor:
+    """Query [1, H, N, D], key and value [1, K, N, D] in, [1, H, N, D] out."""
+    # Interpreted, on a CPU, it computes every pair and has no backward pass: for tests.
+    kernel: Any = flex_attention if query.device.type == "cpu" else _compiled_kernel()
+    attended: Tensor = kernel(
+        query,
+        key,
+        value,
+        block_mask=block_mask,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return attended
+
+
+@cache
+def _compiled_kernel() -> Callable[..., Tensor]:
+    kernel: Callable[..., Tensor] = torch.compile(flex_attention)
+    return kernel
+
+
+def _block_lists(is_listed: np.ndarray[Any, Any], device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """For each block of rows how many blocks of keys are listed, and which, those first."""
+    counts = is_listed.sum(1)
+    order = np.argsort(~is_listed, axis=1, kind="stable")
+    return tuple(  # type: ignore[return-value]
+        torch.as_tensor(array[None, None], dtype=torch.int32, device=device) for array in (counts, order)
+    )
