@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import turnmix
+from turnmix.cli.making_arguments import add_making_arguments
 from turnmix.core.errors import TurnMixError, UserError
 
 DONE, FAILED, MISTAKEN = 0, 1, 2
@@ -59,17 +60,30 @@ def make_parser() -> argparse.ArgumentParser:
     tasks = commands.add_parser(
         "tasks",
         help="list the tasks of a recipe, or print one",
-        usage="turnmix tasks RECIPE [ID] [key=value ...] [--limit N]",
+        usage="turnmix tasks RECIPE [ID] [key=value ...] [--limit N]\n"
+        "       turnmix tasks make (--from-repository PATH | --from-revisions PATH OLD NEW) --output FILE",
     )
     tasks.add_argument("words", nargs="+", metavar="RECIPE | ID | key=value", help="a recipe, a task's id")
     tasks.add_argument("--limit", type=int, default=20, metavar="N", help="tasks listed of each split (20)")
+    make = commands.add_parser(
+        "tasks make",
+        help="make tasks of your own code",
+        usage="turnmix tasks make (--from-repository PATH | --from-revisions PATH OLD NEW) --output FILE ...",
+        description="Make tasks of your own code, with the tests that must turn measured by running them: of "
+        "bugs injected into a repository, or of a git repository's own history.",
+        epilog="example: turnmix tasks make --from-repository . --output tasks.jsonl --number 50",
+    )
+    add_making_arguments(make)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     parser = make_parser()
-    options, further = parser.parse_known_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:2] == ["tasks", "make"]:
+        given[:2] = ["tasks make"]
+    options, further = parser.parse_known_args(given)
     # argparse gives up on words that come after an option.
     unknown = [word for word in further if word.startswith("-")]
     if unknown or (further and not hasattr(options, "words")):
@@ -109,6 +123,10 @@ def _run(options: argparse.Namespace) -> int:
             show_run(options.run)
         else:
             show_trajectory(options.run, options.trajectory, is_full=options.full)
+    elif options.command == "tasks make":
+        from turnmix.cli.make_tasks import make_tasks
+
+        make_tasks(options)
     else:
         from turnmix.cli.tasks import show_tasks
 

@@ -25,8 +25,8 @@ from turnmix.environments.swe.task_file import TaskRow
 from turnmix.making.hidden_tests import place, without_tests
 from turnmix.making.injectors import InjectedBug, find_bugs
 from turnmix.making.issue import collect_failures
+from turnmix.making.making import Making, draft_row
 from turnmix.making.measurement import Measured, compare, is_solved_by_gold, measure
-from turnmix.making.settings import Making, draft_row
 from turnmix.making.version_control import Differ, exported, is_repository, resolve
 
 ATTEMPTS_PER_TASK = 20

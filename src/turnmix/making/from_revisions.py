@@ -16,8 +16,8 @@ from turnmix.environments.swe.patch import text_sections
 from turnmix.environments.swe.solution import read_text_files
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.making.issue import collect_failures
+from turnmix.making.making import Making, draft_row
 from turnmix.making.measurement import compare, is_solved_by_gold, measure
-from turnmix.making.settings import Making, draft_row
 from turnmix.making.version_control import (
     changed_files,
     commits_between,

@@ -1,43 +1,19 @@
-"""What `turnmix tasks make` is told, whichever way tasks are made."""
+"""What all ways of making tasks share: what does the work, and the row that can run a repository's tests."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat
-
 from turnmix.environments.swe.execution import TEST_REPORT, is_test_path
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.making.issue import IssueWriter
+from turnmix.making.make_settings import MakeSettings
 from turnmix.making.measurement import MakeSandbox
-from turnmix.settings import Settings
 
 ROOT = "/testbed"
-
-
-class MakeSettings(Settings):
-    """How tasks are made of a user's own code."""
-
-    output: Path
-    """The task file to write."""
-    number: int = Field(default=100, ge=1)
-    """Tasks to make at most."""
-    seed: int = Field(default=0, ge=0)
-    """Other seeds inject other bugs."""
-    python: str = sys.prefix
-    """The virtual environment with pytest and what else the tests need."""
-    tests: tuple[str, ...] = ()
-    """Test files to run, relative to the repository; none: every test_*.py and *_test.py."""
-    pytest: tuple[str, ...] = ()
-    """Further arguments of pytest."""
-    timeout_seconds: PositiveFloat = 300.0
-    """For one run of the tests."""
-    jobs: int = Field(default=1, ge=1)
-    """Sandboxes at one moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,106 @@
+"""`turnmix tasks make`: a task file of a user's own code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shlex
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from turnmix.cli.console import make_console
+from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.environments.swe.row_sandbox import make_row_sandbox
+from turnmix.environments.swe.task_file import TaskRow, write_rows
+from turnmix.making.make_settings import MakeSettings
+from turnmix.policies.endpoint import EndpointPolicy
+from turnmix.policies.endpoint_settings import EndpointSettings
+from turnmix.sandboxes.python_environment import find_python_environment
+from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.transcript import printable
+
+
+def make_tasks(options: argparse.Namespace) -> None:
+    """Make the tasks, write their file and say how to train on them.
+
+    Raises:
+        UserError: the arguments, or the repository, will not do.
+        InfrastructureError: a sandbox failed.
+    """
+    try:
+        from turnmix.making.from_repository import make_from_repository
+        from turnmix.making.from_revisions import make_from_revisions
+        from turnmix.making.issue import PolicyIssueWriter, TemplateIssueWriter
+        from turnmix.making.making import Making
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"making tasks needs {error.name}: pip install 'turnmix[tasks]'"
+        ) from error
+    settings = _settings(options)
+    sandbox = SandboxSettings()
+    check_sandbox(sandbox)
+    find_python_environment(settings.python)
+    console = make_console()
+    policy = _endpoint(options)
+
+    def progress(line: str) -> None:
+        console.print(printable(line), markup=False, highlight=False)
+
+    async def run() -> list[TaskRow]:
+        making = Making(
+            settings=settings,
+            make_sandbox=partial(make_row_sandbox, sandbox),
+            writer=TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy),
+            progress=progress,
+        )
+        try:
+            if options.from_repository is not None:
+                return await make_from_repository(Path(options.from_repository), making)
+            path, old, new = options.from_revisions
+            return await make_from_revisions(Path(path), old, new, making)
+        finally:
+            if policy is not None:
+                await policy.close()
+
+    rows = asyncio.run(run())
+    write_rows(settings.output, rows)
+    console.print(f"{len(rows)} tasks in {settings.output}", style="bold", markup=False)
+    console.print(
+        f"Train on them: turnmix train RECIPE tasks.path={shlex.quote(str(settings.output))} "
+        f"tasks.holdout={len(rows) // 5}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _settings(options: argparse.Namespace) -> MakeSettings:
+    given = {
+        "output": options.output,
+        "number": options.number,
+        "seed": options.seed,
+        "python": options.python,
+        "tests": None if options.tests is None else tuple(options.tests),
+        "pytest": None if options.pytest is None else tuple(shlex.split(options.pytest)),
+        "timeout_seconds": options.timeout,
+        "jobs": options.jobs,
+    }
+    try:
+        return MakeSettings.model_validate(
+            {name: value for name, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        name = str(fault["loc"][0]).removesuffix("_seconds")
+        raise UserError(f"--{name} {fault['input']}: {fault['msg']}") from error
+
+
+def _endpoint(options: argparse.Namespace) -> EndpointPolicy | None:
+    if (options.issues_endpoint is None) != (options.issues_model is None):
+        raise UserError("--issues-endpoint and --issues-model go together: give both or none")
+    if options.issues_endpoint is None:
+        return None
+    settings = EndpointSettings(endpoint=options.issues_endpoint, model=options.issues_model)
+    return EndpointPolicy(settings, name="issues", generator=random.Random(0))

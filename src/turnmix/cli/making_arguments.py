@@ -1,0 +1,34 @@
+"""The arguments of `turnmix tasks make`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_making_arguments(parser: argparse.ArgumentParser) -> None:
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument(
+        "--from-repository", metavar="PATH", help="inject bugs that its own tests catch: HEAD, or a directory"
+    )
+    way.add_argument(
+        "--from-revisions",
+        nargs=3,
+        metavar=("PATH", "OLD", "NEW"),
+        help="each commit from OLD to NEW that makes a test pass: the old code, the new tests",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="the task file to write")
+    parser.add_argument("--number", type=int, metavar="N", help="tasks at most (100)")
+    parser.add_argument("--seed", type=int, metavar="N", help="other seeds inject other bugs (0)")
+    parser.add_argument(
+        "--python", metavar="DIR", help="a virtual environment with pytest and what the tests need (this one)"
+    )
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="test files (every test_*.py, *_test.py)")
+    parser.add_argument(
+        "--pytest", metavar="WORDS", help="more arguments of pytest, as one word: '-o addopts='"
+    )
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds of one run of the tests (300)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="sandboxes at one moment (1)")
+    parser.add_argument(
+        "--issues-endpoint", metavar="URL", help="who writes the issues; a template if left out"
+    )
+    parser.add_argument("--issues-model", metavar="NAME", help="the model's name at that endpoint")
