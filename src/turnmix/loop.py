@@ -10,24 +10,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError
-from turnmix.core.trajectory import Action, StopReason, Trajectory
+from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.registry import METHODS
 from turnmix.policies.policy import Policy
-from turnmix.policies.scoring import Scorer, TokenPath
-from turnmix.rendering.drift import Drift
+from turnmix.policies.scoring import Scorer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans, unfinished_cohorts
 from turnmix.rollout.share import teacher_share
+from turnmix.run_parts import Progress, Student
 from turnmix.scores import with_teacher_logprobs
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.run_directory import RunDirectory, stage_id
@@ -35,56 +34,10 @@ from turnmix.summary import summary_of
 from turnmix.task_order import sampled_tasks
 
 if TYPE_CHECKING:
-    from turnmix.training.learner import FitReport, StepReport
+    from turnmix.training.learner import StepReport
 
 LARGEST_INFRA_SHARE = 0.5
 """A stage in which more than this share of trajectories failed around the agent stops the run."""
-
-
-class Progress(Protocol):
-    """Who is told how far the run is."""
-
-    def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
-        """A stage of `total` parts begins; `done` of them were found on disk."""
-
-    def advance(self, done: int, note: str) -> None:
-        """`done` parts of the stage are there now."""
-
-    def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
-        """The stage has finished."""
-
-
-class Student(Protocol):
-    """Who acts and learns."""
-
-    def policy(self, *, greedy: bool) -> Policy:
-        """The student as it now is, acting."""
-        ...
-
-    def learn(
-        self,
-        transitions: Sequence[Transition],
-        *,
-        generator: random.Random,
-        on_step: Callable[[StepReport], None],
-    ) -> FitReport:
-        """Train on `transitions`."""
-        ...
-
-    def token_path(self, transition: Transition) -> TokenPath | None:
-        """A transition as its tokens; None: it is too long to learn from."""
-        ...
-
-    def count_tokens(self, action: Action) -> int:
-        """Tokens of an action as the student writes it, whoever acted."""
-        ...
-
-    def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
-        """How many of its turns later prompts show otherwise than it sampled them."""
-        ...
-
-    def save(self, checkpoint: Path) -> None:
-        """Write all that a resumed run needs of it: whole or not at all."""
 
 
 class Loop:

@@ -1,0 +1,63 @@
+"""What the loop is given: who acts and learns, and who is told how far the run is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from turnmix.core.trajectory import Action, Trajectory
+from turnmix.core.transition import Transition
+from turnmix.policies.policy import Policy
+from turnmix.policies.scoring import TokenPath
+from turnmix.rendering.drift import Drift
+
+if TYPE_CHECKING:
+    from turnmix.training.learner import FitReport, StepReport
+
+
+class Progress(Protocol):
+    """Who is told how far the run is."""
+
+    def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
+        """A stage of `total` parts begins; `done` of them were found on disk."""
+
+    def advance(self, done: int, note: str) -> None:
+        """`done` parts of the stage are there now."""
+
+    def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
+        """The stage has finished."""
+
+
+class Student(Protocol):
+    """Who acts and learns."""
+
+    def policy(self, *, greedy: bool) -> Policy:
+        """The student as it now is, acting."""
+        ...
+
+    def learn(
+        self,
+        transitions: Sequence[Transition],
+        *,
+        generator: random.Random,
+        on_step: Callable[[StepReport], None],
+    ) -> FitReport:
+        """Train on `transitions`."""
+        ...
+
+    def token_path(self, transition: Transition) -> TokenPath | None:
+        """A transition as its tokens; None: it is too long to learn from."""
+        ...
+
+    def count_tokens(self, action: Action) -> int:
+        """Tokens of an action as the student writes it, whoever acted."""
+        ...
+
+    def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
+        """How many of its turns later prompts show otherwise than it sampled them."""
+        ...
+
+    def save(self, checkpoint: Path) -> None:
+        """Write all that a resumed run needs of it: whole or not at all."""
