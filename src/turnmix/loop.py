@@ -26,7 +26,7 @@ from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans, unfinished_cohorts
 from turnmix.rollout.share import teacher_share
-from turnmix.run_parts import Progress, Student
+from turnmix.run_parts import Metrics, Progress, Student
 from turnmix.scores import with_teacher_logprobs
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.run_directory import RunDirectory, stage_id
@@ -53,6 +53,7 @@ class Loop:
         scorer: Scorer | None = None,
         student: Student,
         progress: Progress,
+        metrics: Metrics,
     ) -> None:
         """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one. `scorer`
         gives its log-probabilities, where the objective needs them."""
@@ -63,6 +64,7 @@ class Loop:
         self._scorer = scorer
         self._student = student
         self._progress = progress
+        self._metrics = metrics
         self._method = METHODS[recipe.method]
         self._mixture = make_mixture(recipe.mixture)
 
@@ -83,6 +85,7 @@ class Loop:
             return
         with self._run.clock.stage(stage_id(stage, iteration)):
             figures = work(iteration)
+        self._metrics.log({stage: figures, "iteration": iteration}, step=self._run.num_steps(iteration))
         self._run.record_stage(stage, iteration, figures)
         self._progress.end(stage, iteration, figures)
         self._write_summary()
@@ -149,11 +152,18 @@ class Loop:
             self._recipe.objective,
         )
         losses: list[float] = []
+        num_steps_before = self._run.num_steps(iteration - 1)
 
         def on_step(report: StepReport) -> None:
             if not losses:
                 self._progress.begin("train", iteration, total=report.num_steps, done=0)
             losses.append(report.loss)
+            learned = {
+                "loss": report.loss,
+                "gradient_norm": report.gradient_norm,
+                "learning_rate": report.learning_rate,
+            }
+            self._metrics.log({"step": learned}, step=num_steps_before + report.step)
             self._progress.advance(report.step, f"loss {report.loss:.3f}")
             self._run.clock.tick()
 

@@ -15,6 +15,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rendering.drift import Drift
 from turnmix.store.run_directory import RunDirectory
 from turnmix.task_order import sampled_tasks
+from turnmix.training.learner import StepReport
 from turnmix.training.learner_settings import LearnerSettings
 
 
@@ -76,6 +77,20 @@ class Silent:
     def end(self, stage, iteration, figures): ...
 
 
+class SteppingStudent(MemorisingStudent):
+    """Learns in two steps."""
+
+    def learn(self, transitions, *, generator, on_step):
+        for step in (1, 2):
+            on_step(StepReport(step=step, num_steps=2, loss=1 / step, gradient_norm=1.0, learning_rate=1e-3))
+        return super().learn(transitions, generator=generator, on_step=on_step)
+
+
+class Points(list):
+    def log(self, figures, *, step):
+        self.append((step, figures))
+
+
 def recipe(**changes):
     return Recipe.model_validate(
         {
@@ -90,7 +105,7 @@ def recipe(**changes):
     )
 
 
-def loop(path, *, teacher=teach, student=None, scorer=None, is_resumed=False, **changes):
+def loop(path, *, teacher=teach, student=None, scorer=None, metrics=None, is_resumed=False, **changes):
     made = recipe(**changes)
     run = RunDirectory.resume(path) if is_resumed else RunDirectory.create(path, recipe_yaml="")
     return Loop(
@@ -101,7 +116,26 @@ def loop(path, *, teacher=teach, student=None, scorer=None, is_resumed=False, **
         scorer=scorer,
         student=student or MemorisingStudent(),
         progress=Silent(),
+        metrics=Points() if metrics is None else metrics,
     ), run
+
+
+def test_figures_lie_over_optimiser_steps_also_those_of_a_resumed_run(tmp_path):
+    whole, begun, resumed = Points(), Points(), Points()
+    student = SteppingStudent()
+    loop(tmp_path / "whole", student=student, metrics=whole)[0].run()
+    stages = [(step, next(iter(figures))) for step, figures in whole]
+    assert stages == [
+        (0, "evaluate"),
+        *((0, "rollout"), (1, "step"), (2, "step"), (2, "train"), (2, "evaluate")),
+        *((2, "rollout"), (3, "step"), (4, "step"), (4, "train"), (4, "evaluate")),
+    ]
+    student = SteppingStudent()
+    training, run = loop(tmp_path / "cut", student=student, metrics=begun, iterations=1)
+    training.run()
+    run.close()
+    loop(tmp_path / "cut", student=student, metrics=resumed, is_resumed=True)[0].run()
+    assert [*begun, *resumed] == whole
 
 
 def test_a_run_leaves_its_summary_and_every_trajectory(tmp_path):

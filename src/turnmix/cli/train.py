@@ -19,6 +19,7 @@ from turnmix.core.errors import RecipeError, TurnMixError, UserError
 from turnmix.policies.scoring import Scorer
 from turnmix.report import drift_text, duration_text, summary_table
 from turnmix.store.run_directory import RunDirectory, check_is_free
+from turnmix.tracking import Trackers
 
 
 def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: bool) -> None:
@@ -80,7 +81,11 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: 
     for change in run.changed_versions():
         console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
     source = make_source(recipe)
-    with _stop_on_signals(run.path), make_progress(console, seconds=run.clock.stage_seconds) as progress:
+    with (
+        _stop_on_signals(run.path),
+        closing(Trackers(recipe.trackers, run=run.path)) as trackers,
+        make_progress(console, seconds=run.clock.stage_seconds) as progress,
+    ):
         loop = Loop(
             recipe,
             run=run,
@@ -89,6 +94,7 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: 
             scorer=scorer,
             student=student,
             progress=progress,
+            metrics=trackers,
         )
         summary = loop.run()
         student.close()

@@ -7,6 +7,8 @@ evaluations.jsonl   the same for evaluations
 metrics.jsonl       one line a finished stage (rollout, train, evaluate) of an iteration
 checkpoints/        iteration-001/ …, in Hugging Face format
 summary.json        the figures of the run so far
+tensorboard/        the same figures, and every optimiser step's, for tensorboard
+trackers.json       what each tracker calls the run
 clock.json          seconds, over all processes that worked on the run
 """
 
@@ -113,6 +115,11 @@ class RunDirectory:
         self.metrics.append_record(
             {"id": stage_id(stage, iteration), "iteration": iteration, "stage": stage, **figures}
         )
+
+    def num_steps(self, iteration: int) -> int:
+        """Optimiser steps of all training up to `iteration`, as far as it is recorded."""
+        trained = (self.stage_metrics("train", past) for past in range(1, iteration + 1))
+        return sum(len(figures["step_losses"]) for figures in trained if figures is not None)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
