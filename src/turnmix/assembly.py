@@ -17,6 +17,8 @@ from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.environments.swe.row_sandbox import make_row_sandbox
+from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.model_location import model_location
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
@@ -34,8 +36,12 @@ if TYPE_CHECKING:
 _ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
 
 
-def make_source(recipe: Recipe) -> MinirepoSource:
-    """The tasks of a recipe; nothing is started yet."""
+def make_source(recipe: Recipe) -> MinirepoSource | TaskFileSource:
+    """The tasks of a recipe; nothing is started yet. Raises UserError for a task file that is none."""
+    if isinstance(recipe.tasks, TaskFileSettings):
+        return TaskFileSource(
+            recipe.tasks, make_sandbox=partial(make_row_sandbox, recipe.sandbox), scaffold=recipe.scaffold
+        )
     settings = MinirepoSettings.model_validate(recipe.tasks.model_dump(exclude={"source"}))
     return MinirepoSource(
         settings, make_sandbox=partial(make_sandbox, recipe.sandbox), scaffold=recipe.scaffold
@@ -153,7 +159,6 @@ class LearningStudent:
         save_checkpoint(
             checkpoint, model=self.learner.acting_model, tokenizer=self.tokenizer, learner=self.learner
         )
-
 
     def close(self) -> None:
         """End learning, on all ranks."""

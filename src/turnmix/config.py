@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from turnmix.environments.minirepo.source import MinirepoSettings
+from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.methods.filters import FilterName
 from turnmix.methods.registry import METHODS
 from turnmix.policies.endpoint_settings import EndpointSettings
@@ -31,6 +32,13 @@ class MinirepoTaskSettings(MinirepoSettings):
     """The embedded tasks."""
 
     source: Literal["minirepo"] = "minirepo"
+    """Where tasks come from."""
+
+
+class TaskFileTaskSettings(TaskFileSettings):
+    """Real repositories, from a task file."""
+
+    source: Literal["file"] = "file"
     """Where tasks come from."""
 
 
@@ -94,7 +102,9 @@ class Recipe(Settings):
     """CPU threads of tensor code. 1 is best for nano models."""
     trackers: tuple[str, ...] = ()
     """Where figures go beside tensorboard: wandb, mlflow, trackio, or another that accelerate knows."""
-    tasks: MinirepoTaskSettings = MinirepoTaskSettings()
+    tasks: Annotated[MinirepoTaskSettings | TaskFileTaskSettings, Field(discriminator="source")] = (
+        MinirepoTaskSettings()
+    )
     """Which tasks."""
     sandbox: SandboxSettings = SandboxSettings()
     """Where the agent's commands run."""
@@ -122,10 +132,13 @@ class Recipe(Settings):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
-        """Lay the method's choices, and the teacher's kind, under what is given."""
+        """Lay the method's choices, the tasks' source and the teacher's kind under what is given."""
         if not isinstance(given, dict):
             return given
         data = dict(given)
+        tasks = data.get("tasks")
+        if isinstance(tasks, dict) and "source" not in tasks:
+            data["tasks"] = {"source": "file" if "path" in tasks else "minirepo", **tasks}
         teacher = data.get("teacher")
         if isinstance(teacher, dict) and "kind" not in teacher:
             kind = "endpoint" if "endpoint" in teacher else "local" if "model" in teacher else "oracle"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +28,13 @@ class Progress(Protocol):
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
         """The stage has finished."""
+
+
+class Metrics(Protocol):
+    """Who keeps the run's figures beside its own files."""
+
+    def log(self, figures: Mapping[str, Any], *, step: int) -> None:
+        """Figures as they were after so many optimiser steps since the base student."""
 
 
 class Student(Protocol):
