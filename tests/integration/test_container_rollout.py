@@ -1,0 +1,132 @@
+"""Trajectories in containers: a DAgger iteration, and a container that dies in the middle of one."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+from container_runtime import DEBIAN, needs_containers, settings
+
+from turnmix.core.trajectory import StopReason
+from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.policies.oracle import OraclePolicy
+from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import AggrevateMixture, TeacherMixture
+from turnmix.rollout.plan import make_plans
+from turnmix.sandboxes.container.engine import engine_for
+from turnmix.sandboxes.container.owner import RUN_LABEL, labels
+from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.scaffold.scaffold import ScaffoldSettings
+
+pytestmark = needs_containers
+
+
+class RememberingSource(MinirepoSource):
+    """Knows the sandbox of each attempt."""
+
+    def __init__(self):
+        chosen = SandboxSettings(
+            kind="container", container=settings().model_copy(update={"image": DEBIAN, "cpus": 2.0})
+        )
+        super().__init__(
+            MinirepoSettings(),
+            make_sandbox=partial(make_sandbox, chosen),
+            scaffold=ScaffoldSettings(max_turns=40, no_output_seconds=5.0),
+        )
+        self.environments = []
+
+    def environment(self, task):
+        self.environments.append(super().environment(task))
+        return self.environments[-1]
+
+
+def roll_out(source, student, mixture, *, num_tasks, concurrency=8, attempts=3):
+    plans = make_plans(source.tasks("train")[:num_tasks], iteration=1, seed=0, cohort_size=1, beta=None)
+    return asyncio.run(
+        collect(
+            plans,
+            source=source,
+            student=student,
+            teacher=OraclePolicy(source.solution),
+            mixture=mixture,
+            label=True,
+            concurrency=concurrency,
+            attempts=attempts,
+            backoff_seconds=0.05,
+        )
+    )
+
+
+def left_behind():
+    api = engine_for(settings()).api
+    return api.containers(all=True, filters={"label": f"{RUN_LABEL}={labels()[RUN_LABEL]}"})
+
+
+def killer(source, *, attempts):
+    """A student that works, and whose container is killed from outside in its second turn."""
+
+    def act(episode, state):
+        if turn_number(state) == 1 and len(source.environments) <= attempts:
+            name = source.environments[-1].sandbox.name
+            subprocess.run(["podman", "kill", name], check=True, capture_output=True)
+        return call_action("execute_bash", command=f"echo turn {turn_number(state)}")
+
+    return ScriptedPolicy("killer", act)
+
+
+def test_a_container_killed_in_the_middle_is_tried_again_from_the_start():
+    source = RememberingSource()
+    student = killer(source, attempts=1)
+    (trajectory,) = roll_out(source, student, AggrevateMixture(support=(3, 3)), num_tasks=1)
+    assert len(source.environments) == 2
+    assert trajectory.attempts == 2
+    assert "turn 0" in trajectory.turns[0].observation[0].content
+    assert trajectory.stop_reason is StopReason.finished
+    assert trajectory.verdict.resolved
+    assert left_behind() == []
+
+
+def test_a_container_killed_at_every_attempt_is_an_infrastructure_error_and_no_verdict():
+    source = RememberingSource()
+    student = killer(source, attempts=9)
+    (trajectory,) = roll_out(source, student, AggrevateMixture(support=(3, 3)), num_tasks=1, attempts=2)
+    assert trajectory.stop_reason is StopReason.infra_error
+    assert trajectory.verdict is None
+    assert left_behind() == []
+
+
+def test_sixty_four_trajectories_at_once_are_all_resolved():
+    source = RememberingSource()
+    student = ScriptedPolicy("unused", lambda episode, state: call_action("think", thought=""))
+    trajectories = roll_out(source, student, TeacherMixture(), num_tasks=64, concurrency=64)
+    assert [trajectory.verdict.resolved for trajectory in trajectories] == [True] * 64
+    assert {trajectory.attempts for trajectory in trajectories} == {1}
+    assert left_behind() == []
+
+
+def test_an_iteration_of_dagger_with_the_nano_student(tmp_path):
+    overrides = (
+        "sandbox.kind=container",
+        f"sandbox.container.socket={settings().socket}",
+        f"sandbox.container.image={DEBIAN}",
+        "sandbox.container.pull=never",
+        "iterations=1",
+        "rollouts.tasks_per_iteration=6",
+        "rollouts.concurrency=6",
+        "student.cohort_size=6",
+        "learner.epochs=1",
+        "evaluation.tasks=2",
+        "evaluation.base=false",
+    )
+    main = "import sys; from turnmix.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", main, "train", "minirepo_dagger", "--run", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *overrides], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["is_complete"]
