@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from learning_ranks import CHECKPOINTS, WAYS, go_on, lead, learner_of, resumed, saving, three_steps
+from safetensors.torch import load_file
 
 from turnmix.training.ranks import Ranks
 
 pytest.importorskip("peft", reason="LoRA needs the package peft: pip install 'turnmix[lora]'")
 
 TOLERANCE = 2e-6  # relative L2, in float32
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ALONE = Ranks(device=torch.device("cpu"))
 
 
@@ -24,9 +26,8 @@ def directories(tmp_path_factory):
     for name in CHECKPOINTS:
         lead(ALONE, learner_of(ALONE, **WAYS[name]), saving(earlier / name))
     program = Path(__file__).with_name("learning_ranks.py")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     finished = subprocess.run(
-        [*launcher, str(program), str(output), str(earlier)],
+        [*LAUNCHER, str(program), str(output), str(earlier)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -75,3 +76,37 @@ def test_a_checkpoint_of_one_process_is_resumed_by_two(of_two_ranks, directories
 def test_a_checkpoint_of_two_processes_is_resumed_by_one(directories, name):
     one, two = (go_on(resumed(ALONE, directory / name, name)) for directory in directories)
     assert difference(two, one) <= TOLERANCE
+
+
+RECIPE = """\
+method: dagger
+iterations: 1
+tasks: {train: 40, holdout: 8}
+student: {model: nano-student, cohort_size: 2, max_new_tokens: 16}
+scaffold: {max_turns: 4}
+rollouts: {tasks_per_iteration: 4, concurrency: 4}
+data: {filter: all}
+learner: {learning_rate: 1.0e-3, epochs: 1, batch_size: 2}
+evaluation: {tasks: 2, base: false}
+"""
+
+
+def test_a_run_on_two_ranks_is_written_once_and_ends_in_the_weights_of_one_process(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    outputs, weights = {}, {}
+    for name, launcher in (
+        ("one", [sys.executable, "-m", "turnmix"]),
+        ("two", [*LAUNCHER, "-m", "turnmix", "--"]),
+    ):
+        finished = subprocess.run(
+            [*launcher, "train", str(tmp_path / "tiny.yaml"), "--run", str(tmp_path / name)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert finished.returncode == 0, finished.stderr
+        outputs[name] = finished.stdout
+        weights[name] = load_file(tmp_path / name / "checkpoints" / "iteration-001" / "model.safetensors")
+    assert outputs["two"].count("iteration 1   train") == outputs["one"].count("iteration 1   train") == 1
+    assert difference(weights["two"], weights["one"]) <= TOLERANCE

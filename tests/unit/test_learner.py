@@ -182,3 +182,15 @@ def test_a_model_that_scales_its_logits_is_refused_because_its_tree_logits_diffe
 def test_a_context_beyond_the_models_own_is_refused():
     with pytest.raises(UserError, match="max_context is 512, but the student reads 256 tokens"):
         Learner(tiny_model(), CharacterRenderer(), settings(max_context=512))
+
+
+def test_gradient_checkpointing_computes_each_layer_again_and_gives_the_same_weights():
+    calls = []
+    model = tiny_model()
+    model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    learner = Learner(model, CharacterRenderer(), settings(gradient_checkpointing=True, epochs=1))
+    calls.clear()
+    learner.fit(batch(2), generator=random.Random(0))
+    assert len(calls) == 2  # one step of one pass: forward, and again in the backward pass
+    assert digest(model) == digest(fitted(batch(2), epochs=1)[0])
+    assert not any(module.training for module in model.modules())
