@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,13 @@ from turnmix.policies.scoring import TokenPath
 from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rollout.plan import derive_seed
 from turnmix.sandboxes.selection import check_sandbox, make_sandbox
+from turnmix.serving import make_student_server, served_alone, weights_of
 from turnmix.teacher import Teacher
 from turnmix.tracking import check_trackers
 
 if TYPE_CHECKING:
     from turnmix.policies.local_settings import StudentSettings
+    from turnmix.policies.server.student_server import StudentServer
     from turnmix.rendering.renderer import Renderer
     from turnmix.training.learner import FitReport, Learner, StepReport
 
@@ -77,13 +80,24 @@ class LearningStudent:
     """One model in this process that acts and learns."""
 
     def __init__(
-        self, *, learner: Learner, renderer: Renderer, tokenizer: Any, teacher: Teacher, recipe: Recipe
+        self,
+        *,
+        learner: Learner,
+        renderer: Renderer,
+        tokenizer: Any,
+        teacher: Teacher,
+        recipe: Recipe,
+        checkpoint: Path | None,
+        server: StudentServer | None,
     ) -> None:
+        """`checkpoint`: where it stands. `server`: what it acts through; None: it acts in this process."""
         self.learner = learner
         self.renderer = renderer
         self.tokenizer = tokenizer
         self.teacher = teacher
-        self._settings = recipe.student
+        self.server = server
+        self._recipe = recipe
+        self._checkpoint = checkpoint
 
     @classmethod
     def load(cls, recipe: Recipe, *, checkpoint: Path | None) -> LearningStudent:
@@ -119,13 +133,44 @@ class LearningStudent:
         teacher.check_context(learner.max_context)
         if checkpoint is not None:
             restore_learner(checkpoint, learner)
-        return cls(learner=learner, renderer=renderer, tokenizer=tokenizer, teacher=teacher, recipe=recipe)
+        server = None
+        if not is_follower():
+            server = make_student_server(
+                recipe, renderer=renderer, tokenizer=tokenizer, model_configuration=model.config
+            )
+        return cls(
+            learner=learner,
+            renderer=renderer,
+            tokenizer=tokenizer,
+            teacher=teacher,
+            recipe=recipe,
+            checkpoint=checkpoint,
+            server=server,
+        )
+
+    @contextmanager
+    def serving(self, *, log: Path, say: Callable[[str], None]) -> Iterator[None]:
+        """Its server, if it has one, is open inside: tried, with the student's weights.
+
+        Raises:
+            UserError: the server lacks something that the run needs.
+            InfrastructureError: it did not come up.
+        """
+        try:
+            if self.server is not None:
+                self.server.open(weights_of(self._recipe, checkpoint=self._checkpoint), log=log, say=say)
+            yield
+        finally:
+            if self.server is not None:
+                self.server.close()
 
     def policy(self, *, greedy: bool) -> Policy:
-        """The student as it now is, acting."""
+        """The student as it was last saved, or loaded, acting."""
+        if self.server is not None:
+            return self.server.policy(greedy=greedy)
         from turnmix.policies.local import LocalPolicy
 
-        return LocalPolicy(self.learner.acting_model, self.renderer, self._settings, greedy=greedy)
+        return LocalPolicy(self.learner.acting_model, self.renderer, self._recipe.student, greedy=greedy)
 
     def learn(
         self,
@@ -153,12 +198,14 @@ class LearningStudent:
         return count_drift(trajectories, self.renderer)
 
     def save(self, checkpoint: Path) -> None:
-        """Weights, tokenizer and optimiser: whole or not at all."""
+        """Weights, tokenizer and optimiser: whole or not at all. Its server acts with them from now on."""
         from turnmix.training.checkpoint import save_checkpoint
 
         save_checkpoint(
             checkpoint, model=self.learner.acting_model, tokenizer=self.tokenizer, learner=self.learner
         )
+        if self.server is not None:
+            self.server.renew(weights_of(self._recipe, checkpoint=checkpoint))
 
     def close(self) -> None:
         """End learning, on all ranks."""
@@ -168,14 +215,16 @@ class LearningStudent:
         Ranks.leave()
 
 
-def acting_student(settings: StudentSettings, *, location: str, threads: int) -> Policy:
-    """A student that only acts, greedily."""
+def acting_student(recipe: Recipe, *, location: str) -> Policy:
+    """A student that only acts, greedily. To be closed: it may have a server of its own."""
     from turnmix.policies.load import load_student
     from turnmix.policies.local import LocalPolicy
 
-    _prepare_tensor_code(threads)
-    model, _, renderer = load_student(settings, source=location)
-    return LocalPolicy(model, renderer, settings, greedy=True)
+    _prepare_tensor_code(recipe.threads)
+    if recipe.student.server is not None:
+        return served_alone(recipe, location=location)
+    model, _, renderer = load_student(recipe.student, source=location)
+    return LocalPolicy(model, renderer, recipe.student, greedy=True)
 
 
 def _prepare_tensor_code(threads: int) -> None:

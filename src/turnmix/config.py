@@ -19,6 +19,7 @@ from turnmix.methods.filters import FilterName
 from turnmix.methods.registry import METHODS
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.local_settings import LocalTeacherSettings, StudentSettings
+from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.recipe_file import find_recipe, read_recipe, validated, with_overrides
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
@@ -164,6 +165,13 @@ class Recipe(Settings):
         kind, wanted = self.objective.kind, METHODS[self.method].objective
         if kind != wanted:
             raise ValueError(f"objective.kind: {kind!r}: {self.method} is taught with {wanted}; leave it out")
+        server = self.student.server
+        if kind != "cross_entropy" and server is not None and not GIVES_TOKENS[server.engine]:
+            raise ValueError(
+                f"student.server.engine: {server.engine!r}: {self.method} learns from the student's own tokens "
+                "and their log-probabilities, which this engine does not return: use vllm, leave "
+                "student.server out, or choose a method that learns from text, such as dagger"
+            )
         estimate, teacher = self.objective.estimate, self.teacher
         if self.objective.needs_scores and isinstance(teacher, OracleSettings):
             raise ValueError(

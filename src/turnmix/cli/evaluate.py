@@ -61,7 +61,7 @@ def _located(target: str) -> tuple[str | None, str | None]:
 def _evaluate(recipe: Recipe, location: str) -> Evaluation:
     from turnmix.assembly import acting_student, make_source
 
-    student = acting_student(recipe.student, location=location, threads=recipe.threads)
+    student = acting_student(recipe, location=location)
     source = make_source(recipe)
     plans = evaluation_plans(
         source.tasks("holdout")[: recipe.evaluation.tasks],

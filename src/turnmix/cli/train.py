@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError, TurnMixError, UserError
 from turnmix.policies.scoring import Scorer
 from turnmix.report import drift_text, duration_text, summary_table
+from turnmix.serving import SERVER_LOG
 from turnmix.store.run_directory import RunDirectory, check_is_free
 from turnmix.tracking import Trackers
 
@@ -84,6 +86,7 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: 
     with (
         _stop_on_signals(run.path),
         closing(Trackers(recipe.trackers, run=run.path)) as trackers,
+        student.serving(log=run.path / SERVER_LOG, say=partial(console.print, markup=False)),
         make_progress(console, seconds=run.clock.stage_seconds) as progress,
     ):
         loop = Loop(

@@ -97,7 +97,7 @@ class EndpointPolicy:
             TeacherError: no attempt was answered.
         """
         is_mere_prompt = all(message["role"] != "assistant" for message in body["messages"])
-        action = await self._asker.ask(body, is_mere_prompt=is_mere_prompt)
+        action = await self._asker.ask(lambda: body, is_mere_prompt=is_mere_prompt)
         if action is None:
             return Action(message=Message(role="assistant", content=""), parse_error=CONTEXT_EXCEEDED)
         return action

@@ -130,10 +130,13 @@ class EndpointAsker(Generic[Answer]):
             self._loop = loop
         return self._client
 
-    async def ask(self, body: Mapping[str, Any], *, is_mere_prompt: bool = False) -> Answer | None:
+    async def ask(
+        self, body: Callable[[], Mapping[str, Any]], *, is_mere_prompt: bool = False
+    ) -> Answer | None:
         """The answer, after as many attempts as it takes; None: the conversation is too long for the model.
 
-        `is_mere_prompt`: nothing was said in the conversation yet, so too long means wrong settings.
+        body: makes the JSON of each attempt
+        is_mere_prompt: nothing was said in the conversation yet, so too long means wrong settings
 
         Raises:
             UserError: the endpoint refuses the settings.
@@ -141,7 +144,7 @@ class EndpointAsker(Generic[Answer]):
         """
         settings = self.settings
         attempt = 1
-        while isinstance(outcome := await self.attempt(body), Fault):
+        while isinstance(outcome := await self.attempt(body()), Fault):
             # Until something was answered, a refusal is about the settings. Later it is about this one
             # conversation (a content policy, a template that refuses it), which must not end the run.
             is_first_contact = not self._counters.answers

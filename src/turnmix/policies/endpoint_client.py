@@ -48,7 +48,11 @@ class EndpointClient:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle)
         # Time is bounded as a whole, by `send`: httpx's own limits are per read, and a server that trickles
         # keep-alive bytes never meets them.
-        self._http = httpx.AsyncClient(headers=headers, auth=auth, limits=limits, timeout=None)
+        # A proxy in the environment does not reach this machine's own servers.
+        is_local = self._base.host in ("localhost", "127.0.0.1", "::1")
+        self._http = httpx.AsyncClient(
+            headers=headers, auth=auth, limits=limits, timeout=None, trust_env=not is_local
+        )
 
     async def send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float

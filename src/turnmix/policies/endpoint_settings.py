@@ -53,7 +53,9 @@ def storable_url(url: str) -> str:
 
 
 class AskingSettings(Settings):
-    """How an endpoint is asked."""
+    """How an endpoint is asked. Its URL, the field `endpoint` of each subclass, may hold credentials."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     api_key_environment: str = Field(default="OPENAI_API_KEY", min_length=1)
     """The environment variable that holds the key. It may be unset for a server that asks for none."""
@@ -70,11 +72,24 @@ class AskingSettings(Settings):
     max_retry_after_seconds: float = Field(default=120.0, ge=0)
     """The longest Retry-After that is honoured in full."""
 
+    @field_validator("endpoint", check_fields=False)
+    @classmethod
+    def _check_endpoint(cls, url: str | None) -> str | None:
+        return None if url is None else checked_url(url)
+
+    @field_serializer("endpoint", check_fields=False)
+    def _store_endpoint(self, url: str | None) -> str | None:
+        return None if url is None else storable_url(url)
+
+    def __repr_args__(self) -> Any:
+        return [
+            (key, storable_url(value) if key == "endpoint" and value else value)
+            for key, value in super().__repr_args__()
+        ]
+
 
 class EndpointSettings(AskingSettings):
     """An OpenAI-compatible chat-completions endpoint and how to ask it."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     endpoint: str
     """The base URL, such as http://localhost:8000/v1; `/chat/completions` is appended."""
@@ -89,24 +104,9 @@ class EndpointSettings(AskingSettings):
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of each request, laid over the usual ones; null removes one. Stored with the run."""
 
-    @field_validator("endpoint")
-    @classmethod
-    def _check_endpoint(cls, url: str) -> str:
-        return checked_url(url)
-
     @field_validator("extra_body")
     @classmethod
     def _check_extra_body(cls, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
         if taken := sorted(_OWN_FIELDS & fields.keys()):
             raise ValueError(f"{', '.join(taken)} cannot be set here: the policy sets or needs it otherwise")
         return fields
-
-    @field_serializer("endpoint")
-    def _store_endpoint(self, url: str) -> str:
-        return storable_url(url)
-
-    def __repr_args__(self) -> Any:
-        return [
-            (key, redacted_url(self.endpoint) if key == "endpoint" else value)
-            for key, value in super().__repr_args__()
-        ]

@@ -57,6 +57,25 @@ def load_student(
     """
     model, tokenizer = load_model(source or settings.model, dtype=dtype or getattr(torch, settings.dtype))
     refuse_unsupported(model.config, settings.model)
+    renderer = _checked_renderer(tokenizer)
+    return model.to(device or settings.device), tokenizer, renderer
+
+
+def load_renderer(source: str | Path) -> tuple[Any, Renderer]:
+    """The tokenizer of a student, and its checked renderer, without its weights.
+
+    Raises:
+        UserError: it cannot be loaded, or not be used as a student's.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError, KeyError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"student.model: {source} cannot be loaded ({first_line}): {REMEDY}") from error
+    return tokenizer, _checked_renderer(tokenizer)
+
+
+def _checked_renderer(tokenizer: Any) -> Renderer:
     renderer = Renderer(tokenizer)
     renderer.check()
-    return model.to(device or settings.device), tokenizer, renderer
+    return renderer

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from turnmix.core.errors import UserError
-from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
 from turnmix.policies.generation import CohortGeneration, SampledTurn, TurnRequest
 from turnmix.policies.local_settings import LocalSettings
 from turnmix.policies.lockstep import Lockstep, Member
 from turnmix.policies.policy import Episode
 from turnmix.policies.sampling import Sampling, turn_uniforms
+from turnmix.policies.unfinished import cut_off, no_room
 from turnmix.rendering.renderer import Renderer
 
 
@@ -95,17 +95,13 @@ class LocalPolicy:
         return TurnRequest(prompt=prompt, uniforms=turn_uniforms(draws.seed, draws.turn, limit))
 
     def _action(self, request: TurnRequest, sampled: SampledTurn, state: State) -> Action:
-        action = self._renderer.parse(sampled.token_ids, state.tools)
         limit = len(request.uniforms)
         if limit == 0:
-            action = Action(
-                message=Message(role="assistant", content=""),
-                parse_error=f"The conversation fills the context of {self._context} tokens: no answer fits.",
-                token_ids=(),
-            )
-        elif sampled.token_ids[-1] not in self._renderer.stop_ids and not action.message.tool_calls:
-            cut = f"Your answer was cut off after {limit} tokens, before its end. Write a shorter one."
-            action = replace(action, parse_error=f"{cut} {action.parse_error or ''}".strip())
+            action = no_room(self._context)
+        else:
+            action = self._renderer.parse(sampled.token_ids, state.tools)
+            if sampled.token_ids[-1] not in self._renderer.stop_ids:
+                action = cut_off(action, limit=limit)
         return replace(
             action,
             logprobs=sampled.logprobs,

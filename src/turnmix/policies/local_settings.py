@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from turnmix.policies.server.settings import ServerSettings
 from turnmix.settings import Settings
 
 
@@ -32,6 +33,8 @@ class StudentSettings(LocalSettings):
     """`nano-student`, a path, or a hub id: any causal language model with full attention in transformers."""
     cohort_size: int = Field(default=32, ge=1)
     """Trajectories that generate together. Part of the recipe: it decides batches and so roundings."""
+    server: ServerSettings | None = None
+    """The inference server that the student acts through; left out, it acts in this process. It learns here."""
 
 
 class LocalTeacherSettings(LocalSettings):

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -107,9 +108,14 @@ class Renderer:
     def parse(self, token_ids: Sequence[int], tools: Sequence[ToolSpecification]) -> Action:
         """The action that sampled `token_ids` are. Never raises."""
         spoken = token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
-        parsed = self.format.parse(self._decode(tuple(spoken)), tools)
+        action = self.parse_text(self._decode(tuple(spoken)), tools)
+        return replace(action, token_ids=tuple(token_ids))
+
+    def parse_text(self, text: str, tools: Sequence[ToolSpecification]) -> Action:
+        """The action that an answer is whose tokens are not known, less the one that ended it. Never raises."""
+        parsed = self.format.parse(text, tools)
         message = Message(role="assistant", content=parsed.content, tool_calls=parsed.tool_calls)
-        return Action(message=message, parse_error=parsed.error, token_ids=tuple(token_ids))
+        return Action(message=message, parse_error=parsed.error)
 
     def kept_turns(self, state: State) -> list[bool | None]:
         """For each assistant message of `state`, in order: does `prompt_ids(state)` hold all tokens that were

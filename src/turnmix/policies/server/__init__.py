@@ -1,0 +1,1 @@
+"""The student behind an inference server: started and supervised, or given by URL; its weights renewed."""

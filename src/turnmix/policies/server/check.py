@@ -1,0 +1,122 @@
+"""Is a server ready for the student? Asked before a run, and by whoever wants to know without one.
+
+In: a server, the model's name at it. Out: findings in plain words. Nothing here changes the server's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from turnmix.core.errors import UserError
+from turnmix.policies.endpoint_check import Finding
+from turnmix.policies.endpoint_retry import Fault
+from turnmix.policies.endpoint_wire import MalformedAnswer
+from turnmix.policies.server.control import QUICK_SECONDS, ServerControl, failure_of
+from turnmix.policies.server.engine import Completion, Engine, ServerSampling
+from turnmix.policies.server.settings import GIVES_TOKENS
+from turnmix.rendering import probe
+from turnmix.rendering.renderer import Renderer
+
+_NEW_TOKENS = 2
+_ANY_TEXT = "def"
+_ANY_IDS = [0, 1]
+_ANSWER_SECONDS = 120.0
+
+
+def check_serving(
+    control: ServerControl,
+    engine: Engine,
+    *,
+    model: str,
+    sampling: ServerSampling,
+    model_context: int | None,
+    needed_context: int,
+) -> tuple[Finding, ...]:
+    """Reach the server, look at its context, have it answer. Problems are findings.
+
+    model: the student's name at the server
+    model_context: tokens that the model reads by its configuration; None: it says nothing
+    needed_context: tokens of the longest conversation that the run allows
+    """
+    health = control.send("GET", "/health", timeout=QUICK_SECONDS)
+    if problem := failure_of(health):
+        detail = f"student.server.endpoint {control.where}: {problem}"
+        return (Finding(subject="reachable", passed=False, detail=detail),)
+    reachable = Finding(subject="reachable", passed=True, detail=f"{control.where} answers")
+    contexts = [c for c in (model_context, engine.context(control, model)) if c is not None]
+    context = _context_finding(min(contexts, default=None), needed_context)
+    return reachable, context, *_answer_findings(control, engine, model, sampling)
+
+
+def check_text_prompts(renderer: Renderer, tokenizer: Any) -> Finding:
+    """Does a server that takes and gives text alone see the student's own tokens, and show its tool calls?"""
+    subject = "text"
+    for state in probe.STATES:
+        if list(tokenizer(renderer.prompt_text(state))["input_ids"]) != renderer.prompt_ids(state):
+            detail = (
+                "its tokenizer adds tokens to a rendered prompt, so a server would not see what training sees"
+            )
+            return Finding(subject=subject, passed=False, detail=f"student.model: {detail}; {_OTHER_ENGINE}")
+    state, turn = probe.BEGINNING, probe.TURNS[0]
+    ids = tokenizer(renderer.target_text(state, turn), add_special_tokens=False)["input_ids"]
+    shown = renderer.parse_text(tokenizer.decode(ids, skip_special_tokens=True), state.tools)
+    if shown.message.tool_calls != turn.tool_calls:
+        detail = (
+            "it writes tool calls with special tokens, which transformers serve leaves out of its answers"
+        )
+        return Finding(subject=subject, passed=False, detail=f"student.model: {detail}; {_OTHER_ENGINE}")
+    return Finding(subject=subject, passed=True, detail="prompts and tool calls survive as text")
+
+
+_OTHER_ENGINE = "set student.server.engine to vllm, or leave student.server out"
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise UserError with a line for each finding that failed."""
+    if failed := [finding.detail for finding in findings if finding.passed is False]:
+        raise UserError("\n".join(failed))
+
+
+def _context_finding(context: int | None, needed: int) -> Finding:
+    if context is None:
+        return Finding(subject="context", passed=None, detail="neither server nor model tells its context")
+    if context < needed:
+        detail = (
+            f"scaffold.max_tokens: {needed}: the served student reads {context} tokens; set it to {context}, or "
+            "serve the model with a longer context"
+        )
+        return Finding(subject="context", passed=False, detail=detail)
+    return Finding(
+        subject="context", passed=True, detail=f"reads {context} tokens, of which {needed} are used"
+    )
+
+
+def _answer_findings(
+    control: ServerControl, engine: Engine, model: str, sampling: ServerSampling
+) -> tuple[Finding, ...]:
+    request = engine.completion_request(
+        prompt_ids=_ANY_IDS, prompt_text=_ANY_TEXT, limit=_NEW_TOKENS, seed=0, sampling=sampling
+    )
+    reply = control.send("POST", "/v1/completions", {"model": model, **request}, timeout=_ANSWER_SECONDS)
+    if isinstance(reply, Fault) or (problem := failure_of(reply)):
+        problem = reply.detail if isinstance(reply, Fault) else problem
+        detail = f"student.server: {control.where} does not complete with model {model!r}: {problem}"
+        return (Finding(subject="model", passed=False, detail=detail),)
+    served = Finding(subject="model", passed=True, detail=f"{model} is served")
+    return served, _token_finding(engine, reply.body, control.where)
+
+
+def _token_finding(engine: Engine, body: bytes, where: str) -> Finding:
+    gives = GIVES_TOKENS[engine.name]
+    try:
+        completion: Completion = engine.read_completion(body)
+    except MalformedAnswer as error:
+        detail = f"student.server.engine: {engine.name!r}: {where} does not answer as it does: {error}"
+        return Finding(subject="token_ids", passed=False, detail=detail)
+    detail = f"{len(completion.token_ids or ())} token ids with log-probabilities returned"
+    return Finding(
+        subject="token_ids",
+        passed=True if gives else None,
+        detail=detail if gives else "this engine returns neither token ids nor log-probabilities",
+    )

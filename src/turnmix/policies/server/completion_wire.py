@@ -1,0 +1,79 @@
+"""The body of an answer of /completions enters; a `Completion` leaves.
+
+Shapes are those of OpenAI's text completions, with `token_ids` as vLLM adds them when `return_token_ids` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from turnmix.policies.endpoint_wire import MalformedAnswer, WireUsage, read_json
+from turnmix.policies.server.engine import Completion
+
+
+class WireLogprobs(BaseModel):
+    """Of each new token, the one that was sampled."""
+
+    token_logprobs: list[float | None] | None = None
+
+
+class WireTextChoice(BaseModel):
+    """One completion of an answer."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    token_ids: list[int] | None = None
+    logprobs: WireLogprobs | None = None
+
+
+class WireCompletion(BaseModel):
+    """The body of a text completion."""
+
+    choices: list[WireTextChoice]
+    usage: WireUsage | None = None
+
+
+def read_completion(body: bytes, *, with_tokens: bool) -> Completion:
+    """The one completion in the body of an answer.
+
+    Raises:
+        MalformedAnswer: it holds none, or (`with_tokens`) its token ids or log-probabilities are missing.
+    """
+    try:
+        answer = WireCompletion.model_validate(read_json(body))
+    except ValidationError as error:
+        raise MalformedAnswer("malformed_answer", f"unexpected shape at {error.errors()[0]['loc']}") from None
+    except ValueError as error:
+        raise MalformedAnswer("invalid_json", f"the body is not JSON: {error}") from None
+    if not answer.choices:
+        raise MalformedAnswer("empty_choices", "the answer has no choices")
+    choice = answer.choices[0]
+    if choice.finish_reason in ("error", "abort"):
+        raise MalformedAnswer("aborted", f"the server ended the answer with {choice.finish_reason!r}")
+    usage = answer.usage or WireUsage()
+    token_ids = logprobs = None
+    if with_tokens:
+        token_ids, logprobs = _tokens(choice)
+    return Completion(
+        text=choice.text,
+        token_ids=token_ids,
+        logprobs=logprobs,
+        was_cut=choice.finish_reason == "length",
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+    )
+
+
+def _tokens(choice: WireTextChoice) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    token_ids = choice.token_ids
+    if token_ids is None:
+        raise MalformedAnswer("no_token_ids", "the answer has no token_ids: return_token_ids is not honoured")
+    listed: Sequence[float | None] = (choice.logprobs and choice.logprobs.token_logprobs) or ()
+    logprobs = tuple(value for value in listed if value is not None)
+    if len(logprobs) != len(token_ids):
+        raise MalformedAnswer(
+            "no_logprobs", f"the answer has {len(logprobs)} log-probabilities for {len(token_ids)} tokens"
+        )
+    return tuple(token_ids), logprobs

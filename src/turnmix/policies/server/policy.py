@@ -1,0 +1,150 @@
+"""The student acting through a server: prompts rendered here, answers parsed here, as for one in this process.
+
+In: a state. Out: the action, with the token ids that the server sampled and log π of each where its engine tells
+them. A conversation that fills the context is data; a server that cannot be asked is an `InfrastructureError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from turnmix.core.errors import InfrastructureError
+from turnmix.core.trajectory import Action, State
+from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters
+from turnmix.policies.endpoint_settings import EndpointSettings
+from turnmix.policies.endpoint_wire import request_seed
+from turnmix.policies.policy import Episode
+from turnmix.policies.server.engine import Completion, Engine, ServerSampling
+from turnmix.policies.unfinished import cut_off, no_room
+from turnmix.rendering.renderer import Renderer
+
+COMPLETIONS = "/completions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One turn to be asked for."""
+
+    prompt_ids: list[int]
+    prompt_text: str
+    limit: int
+    """New tokens at most; 0 or less: the conversation fills the context."""
+
+
+class ServerPolicy:
+    """One model behind one server, as its weights are now. Its sessions hold nothing."""
+
+    name = "student"
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        *,
+        engine: Engine,
+        served_model: Callable[[], str],
+        renderer: Renderer,
+        context: int | None,
+        sampling: ServerSampling,
+        generator: random.Random,
+        before_retry: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """
+        served_model: the model's name at the server, which a restart may change
+        context: tokens that prompt and answer may have together
+        generator: draws the jitter of waits, which changes no result
+        before_retry: awaited before each further attempt
+        """
+        self._engine = engine
+        self._served_model = served_model
+        self._renderer = renderer
+        self._context = context
+        self._max_new_tokens = settings.max_new_tokens
+        self._sampling = sampling
+        self._asker: EndpointAsker[Completion] = EndpointAsker(
+            settings,
+            name="student.server",
+            path=COMPLETIONS,
+            read=engine.read_completion,
+            failure=InfrastructureError,
+            generator=generator,
+            before_retry=before_retry,
+        )
+
+    def begin(self, episode: Episode) -> ServerSession:
+        return ServerSession(self, episode.seed)
+
+    async def close(self) -> None:
+        await self._asker.close()
+
+    @property
+    def counters(self) -> EndpointCounters:
+        """A copy of the counters as they stand."""
+        return self._asker.counters
+
+    async def act(self, state: State, seed: int) -> Action:
+        """The action in `state`; `seed` is of this turn alone."""
+        request = await asyncio.to_thread(self._request, state)
+        if request.limit <= 0:
+            return self._full(request)
+        completion = await self._asker.ask(lambda: self._body(request, seed))
+        if completion is None:
+            return self._full(request)
+        return await asyncio.to_thread(self._action, request, completion, state)
+
+    def _request(self, state: State) -> Request:
+        prompt_ids = self._renderer.prompt_ids(state)
+        limit = self._max_new_tokens
+        if self._context is not None:
+            limit = min(limit, self._context - len(prompt_ids))
+        return Request(prompt_ids=prompt_ids, prompt_text=self._renderer.prompt_text(state), limit=limit)
+
+    def _body(self, request: Request, seed: int) -> dict[str, Any]:
+        asked = self._engine.completion_request(
+            prompt_ids=request.prompt_ids,
+            prompt_text=request.prompt_text,
+            limit=request.limit,
+            seed=seed,
+            sampling=self._sampling,
+        )
+        return {"model": self._served_model(), **asked}
+
+    def _full(self, request: Request) -> Action:
+        prompt_tokens = len(request.prompt_ids)
+        return replace(no_room(self._context), logprobs=(), prompt_tokens=prompt_tokens, completion_tokens=0)
+
+    def _action(self, request: Request, completion: Completion, state: State) -> Action:
+        token_ids, was_cut = completion.token_ids, completion.was_cut
+        if token_ids is None:
+            action = self._renderer.parse_text(completion.text, state.tools)
+        else:
+            action = self._renderer.parse(token_ids, state.tools)
+            was_cut = not token_ids or token_ids[-1] not in self._sampling.stop_ids
+        if was_cut:
+            action = cut_off(action, limit=request.limit)
+        return replace(
+            action,
+            logprobs=completion.logprobs,
+            prompt_tokens=len(request.prompt_ids),
+            completion_tokens=completion.completion_tokens,
+        )
+
+
+class ServerSession:
+    """The student in one trajectory. The whole conversation goes with every request."""
+
+    def __init__(self, policy: ServerPolicy, seed: int) -> None:
+        self._policy = policy
+        self._seed = seed
+
+    async def look(self) -> None:
+        """The student sees the messages alone."""
+
+    async def act(self, state: State) -> Action:
+        return await self._policy.act(state, request_seed(self._seed, state))
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,220 @@
+"""The student's server in a run: started and supervised, or given; opened once, its weights renewed, closed.
+
+In: settings, an engine, the student's renderer, weights. Out: policies that act with the weights last given. A
+started server that dies is started again with the same weights, and the requests that it left are asked again;
+a given one that dies cannot be: its trajectories are infra_errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from turnmix.core.errors import InfrastructureError, TurnMixError, UserError
+from turnmix.policies.endpoint_settings import AskingSettings, EndpointSettings
+from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.server.check import check_serving, check_text_prompts, refuse
+from turnmix.policies.server.control import ServerControl
+from turnmix.policies.server.engine import Engine, RenewalError, ServerSampling, Weights
+from turnmix.policies.server.policy import ServerPolicy
+from turnmix.policies.server.process import ServerProcess, free_port
+from turnmix.policies.server.program import find_program
+from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
+from turnmix.rendering.renderer import Renderer
+
+MOST_RESTARTS = 3
+"""A server that died more often in one run has a cause that another start does not mend."""
+
+Say = Callable[[str], None]
+
+
+class StudentServer:
+    """Made before the run, opened with its log file, closed at its end. Its calls are synchronous."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        engine: Engine,
+        *,
+        student: StudentSettings,
+        renderer: Renderer,
+        tokenizer: Any,
+        model_context: int | None,
+        needed_context: int,
+        generator: random.Random,
+    ) -> None:
+        """
+        model_context: tokens that the model reads, as its configuration says
+        needed_context: tokens of the longest conversation that the run allows
+
+        Raises:
+            UserError: the engine cannot serve this student, or its program is not here.
+        """
+        if not GIVES_TOKENS[engine.name]:
+            refuse([check_text_prompts(renderer, tokenizer)])
+        self._settings = settings
+        self._engine = engine
+        self._student = student
+        self._renderer = renderer
+        self._model_context = model_context
+        self._needed_context = needed_context
+        self._generator = generator
+        self._program = [] if settings.endpoint is not None else find_program(settings)
+        self._port: int | None = None
+        self._process: ServerProcess | None = None
+        self._log: Path | None = None
+        self._say: Say = lambda _: None
+        self._weights: Weights | None = None
+        self._served_model = ""
+        self._context = model_context
+        self.num_restarts = 0
+
+    def open(self, weights: Weights, *, log: Path, say: Say = lambda _: None) -> None:
+        """Start the server, if it is not given, and try all that the run needs of it: weights renewed, tokens
+        returned, context long enough. `log` takes what a started one prints, `say` what a person should know.
+
+        Raises:
+            UserError: one line for each thing that it lacks.
+            InfrastructureError: it did not come up.
+        """
+        self._log, self._say, self._weights = log, say, weights
+        if self._settings.endpoint is None:
+            self._port = free_port(self._settings.port)
+            self._start()
+        elif not self._control.is_healthy():
+            raise UserError(
+                f"student.server.endpoint: {self._control.where}: no healthy server answers there: start it, or "
+                "leave endpoint out to have one started"
+            )
+        try:
+            timeout = self._settings.start_timeout_seconds
+            self._served_model = self._engine.renew(self._control, weights, timeout=timeout)
+            found = check_serving(
+                self._control,
+                self._engine,
+                model=self._served_model,
+                sampling=self._sampling(greedy=True),
+                model_context=self._model_context,
+                needed_context=self._needed_context,
+            )
+            refuse(found)
+        except RenewalError as error:
+            raise UserError(f"student.server: {self._control.where}: {error}") from error
+        self._context = min(
+            (c for c in (self._model_context, self._engine.context(self._control, self._served_model)) if c),
+            default=None,
+        )
+
+    def renew(self, weights: Weights) -> None:
+        """Act with `weights` from now on. No request may be under way.
+
+        Raises:
+            RenewalError: the server did not take them.
+        """
+        self._weights = weights
+        timeout = self._settings.start_timeout_seconds
+        if self._is_down:
+            self._start_again()
+            return
+        try:
+            self._served_model = self._engine.renew(self._control, weights, timeout=timeout)
+        except RenewalError as error:
+            if self._process is None:
+                raise
+            self._say(f"student's server: weights not renewed ({error}): starting it again with the new ones")
+            self.close()
+            self._start_again()
+
+    def policy(self, *, greedy: bool) -> ServerPolicy:
+        """The student as its weights now are, acting."""
+        reviving = asyncio.Lock()
+
+        async def revive() -> None:
+            async with reviving:
+                await asyncio.to_thread(self._revive)
+
+        most = self._engine.most_requests
+        asked = self._settings.max_concurrency
+        settings = EndpointSettings(
+            **self._settings.model_dump(include=set(AskingSettings.model_fields) - {"max_concurrency"}),
+            endpoint=self._control.endpoint,
+            model=self._served_model,
+            max_new_tokens=self._student.max_new_tokens,
+            max_concurrency=asked if most is None else min(asked, most),
+        )
+        return ServerPolicy(
+            settings,
+            engine=self._engine,
+            served_model=lambda: self._served_model,
+            renderer=self._renderer,
+            context=self._context,
+            sampling=self._sampling(greedy=greedy),
+            generator=self._generator,
+            before_retry=revive,
+        )
+
+    def close(self) -> None:
+        """End a started server. Safe to call twice."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    @property
+    def _control(self) -> ServerControl:
+        endpoint = self._settings.endpoint or f"http://127.0.0.1:{self._port}/v1"
+        return ServerControl(endpoint, api_key_environment=self._settings.api_key_environment)
+
+    @property
+    def _is_down(self) -> bool:
+        """Should one run that was started here, and does not?"""
+        return self._settings.endpoint is None and not (self._process and self._process.is_alive)
+
+    def _sampling(self, *, greedy: bool) -> ServerSampling:
+        return ServerSampling(
+            temperature=self._student.temperature,
+            top_p=self._student.top_p,
+            greedy=greedy,
+            stop_ids=tuple(sorted(self._renderer.stop_ids)),
+        )
+
+    def _start(self) -> None:
+        assert self._weights is not None
+        assert self._log is not None
+        assert self._port is not None
+        command = self._engine.command(self._weights, port=self._port)
+        self._process = ServerProcess(
+            [*self._program, *command, *self._settings.arguments],
+            environment=self._engine.environment,
+            log=self._log,
+        )
+        self._say(f"student's server: starting {self._engine.name}; it logs to {self._log}")
+        try:
+            self._process.wait_until(self._control.is_healthy, timeout=self._settings.start_timeout_seconds)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_again(self) -> None:
+        assert self._weights is not None
+        self._start()
+        timeout = self._settings.start_timeout_seconds
+        self._served_model = self._engine.renew(self._control, self._weights, timeout=timeout)
+
+    def _revive(self) -> None:
+        """Start a server that died again; where that is of no use, the requests it left fail by themselves."""
+        if not self._is_down or self.num_restarts >= MOST_RESTARTS:
+            return
+        self.num_restarts += 1
+        end = "" if self._process is None else f"; {self._process.end}"
+        self._say(
+            "student's server died: starting it again with the same weights "
+            f"({self.num_restarts} of at most {MOST_RESTARTS}){end}"
+        )
+        try:
+            self._start_again()
+        except TurnMixError as error:
+            self._say(f"student's server: {error}")
+            raise InfrastructureError(str(error)) from error

@@ -1,0 +1,165 @@
+"""The student's server of a recipe: with which engine, and with which weights.
+
+In: a recipe, and the student's renderer and tokenizer. Out: a `StudentServer`, or a policy that acts through one
+of its own; for whoever asks without a run, findings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnmix.config import Recipe
+from turnmix.core.errors import UserError
+from turnmix.model_location import model_location
+from turnmix.policies.policy import Episode, Policy, PolicySession
+from turnmix.policies.server.settings import ServerSettings
+from turnmix.rollout.plan import derive_seed
+
+if TYPE_CHECKING:
+    from turnmix.policies.endpoint_check import Finding
+    from turnmix.policies.server.engine import Engine, Weights
+    from turnmix.policies.server.student_server import StudentServer
+
+SERVER_LOG = "student-server.log"
+"""In a run's directory: what a started server printed."""
+
+
+def make_student_server(
+    recipe: Recipe, *, renderer: Any, tokenizer: Any, model_configuration: Any
+) -> StudentServer | None:
+    """The server, not opened yet; None: the student acts in this process.
+
+    Raises:
+        UserError: the engine cannot serve this student, or its program is not here.
+    """
+    settings = recipe.student.server
+    if settings is None:
+        return None
+    from turnmix.policies.server.student_server import StudentServer
+
+    return StudentServer(
+        settings,
+        _engine(recipe, settings),
+        student=recipe.student,
+        renderer=renderer,
+        tokenizer=tokenizer,
+        model_context=getattr(model_configuration, "max_position_embeddings", None),
+        needed_context=recipe.scaffold.max_tokens,
+        generator=random.Random(derive_seed(recipe.seed, "server")),
+    )
+
+
+def weights_of(recipe: Recipe, *, checkpoint: Path | None) -> Weights:
+    """What a server is to act with after `checkpoint` was written; None: before any training."""
+    from turnmix.policies.server.engine import Weights
+    from turnmix.training.adapter import ADAPTER
+
+    base = _absolute(model_location(recipe.student.model, field="student.model"))
+    if checkpoint is None:
+        return Weights(location=base, base=base)
+    checkpoint = checkpoint.resolve()
+    adapter = str(checkpoint / ADAPTER) if recipe.learner.lora is not None else None
+    return Weights(location=str(checkpoint), base=base, adapter=adapter)
+
+
+def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
+    """Could a run of `recipe` act through its server? Starts nothing and renews nothing; problems are findings."""
+    settings = recipe.student.server
+    if settings is None:
+        return ()
+    from turnmix.policies.endpoint_check import Finding
+    from turnmix.policies.server.check import check_serving
+    from turnmix.policies.server.control import ServerControl
+    from turnmix.policies.server.engine import ServerSampling
+    from turnmix.policies.server.process import free_port
+    from turnmix.policies.server.program import find_program
+
+    if settings.endpoint is None:
+        try:
+            program = find_program(settings)[0]
+            free_port(settings.port)
+        except UserError as error:
+            return (Finding(subject="program", passed=False, detail=str(error)),)
+        return (Finding(subject="program", passed=True, detail=f"{program} will serve the student"),)
+    student = recipe.student
+    return check_serving(
+        ServerControl(settings.endpoint, api_key_environment=settings.api_key_environment),
+        _engine(recipe, settings),
+        model=settings.model or _absolute(student.model),
+        sampling=ServerSampling(
+            temperature=student.temperature, top_p=student.top_p, greedy=True, stop_ids=(0,)
+        ),
+        model_context=None,
+        needed_context=recipe.scaffold.max_tokens,
+    )
+
+
+def served_alone(recipe: Recipe, *, location: str) -> Policy:
+    """The weights at `location` acting greedily through a server that closes with the policy.
+
+    Raises:
+        UserError: see `make_student_server` and `StudentServer.open`.
+        InfrastructureError: it did not come up.
+    """
+    from transformers import AutoConfig
+
+    from turnmix.policies.load import load_renderer
+    from turnmix.policies.server.engine import Weights
+
+    tokenizer, renderer = load_renderer(location)
+    # What is evaluated is all weights, merged: an adapter is a matter of training.
+    merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
+    configuration = AutoConfig.from_pretrained(location)
+    server = make_student_server(
+        merged, renderer=renderer, tokenizer=tokenizer, model_configuration=configuration
+    )
+    assert server is not None
+    where = _absolute(location)
+    log = Path(tempfile.mkdtemp(prefix="turnmix-")) / SERVER_LOG
+    try:
+        server.open(Weights(location=where, base=where), log=log)
+    except BaseException:
+        server.close()
+        raise
+    return _ServedAlone(server)
+
+
+class _ServedAlone:
+    """A policy and the server that is its alone."""
+
+    name = "student"
+
+    def __init__(self, server: StudentServer) -> None:
+        self._server = server
+        self._policy = server.policy(greedy=True)
+
+    def begin(self, episode: Episode) -> PolicySession:
+        return self._policy.begin(episode)
+
+    async def close(self) -> None:
+        await self._policy.close()
+        await asyncio.to_thread(self._server.close)
+
+
+def _engine(recipe: Recipe, settings: ServerSettings) -> Engine:
+    student = recipe.student
+    if settings.engine == "transformers":
+        from turnmix.policies.server.transformers import TransformersEngine
+
+        return TransformersEngine(device=student.device, dtype=student.dtype)
+    from turnmix.policies.server.vllm import SERVED_NAME, VllmEngine
+
+    lora = recipe.learner.lora
+    served_name = SERVED_NAME if settings.endpoint is None else settings.model or student.model
+    return VllmEngine(
+        dtype=student.dtype, lora_rank=None if lora is None else lora.rank, served_name=served_name
+    )
+
+
+def _absolute(location: str) -> str:
+    """A directory as a server elsewhere on this machine names it; a hub id as it is."""
+    return str(Path(location).resolve()) if Path(location).is_dir() else location

@@ -1,0 +1,134 @@
+"""A server that TurnMix starts: awaited, its log kept, ended with all that it started, however TurnMix ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from turnmix.core.errors import InfrastructureError, MissingDependencyError, UserError
+from turnmix.policies.server.process import ServerProcess, free_port, log_tail
+from turnmix.policies.server.program import find_program
+from turnmix.policies.server.settings import ServerSettings
+
+# A server with a child of its own in another session, which ignores being asked to end.
+STUBBORN = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open(sys.argv[1], "a") as file:
+    file.write(f"{os.getpid()}\\n")
+time.sleep(600)
+"""
+OWNER = """
+import sys, time
+from pathlib import Path
+from turnmix.policies.server.process import ServerProcess
+process = ServerProcess(sys.argv[1:], environment={}, log=Path("server.log"))
+time.sleep(600)
+"""
+
+
+def written_pids(path, number=2):
+    deadline = time.monotonic() + 30
+    while not path.exists() or len(path.read_text().split()) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def wait_until_gone(pids):
+    deadline = time.monotonic() + 30
+    while any(runs(pid) for pid in pids):
+        assert time.monotonic() < deadline, "left running"
+        time.sleep(0.05)
+
+
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_stopping_a_server_ends_what_it_started_in_other_sessions(tmp_path):
+    pids = tmp_path / "pids"
+    process = ServerProcess(
+        [sys.executable, "-c", STUBBORN, str(pids)], environment={}, log=tmp_path / "server.log"
+    )
+    started = written_pids(pids)
+    process.stop()
+    assert not any(runs(pid) for pid in started)
+    process.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_owner_leaves_no_server_behind(tmp_path, number):
+    pids = tmp_path / "pids"
+    command = [sys.executable, "-c", OWNER, sys.executable, "-c", STUBBORN, str(pids)]
+    owner = subprocess.Popen(command, cwd=tmp_path)
+    started = written_pids(pids)
+    os.kill(owner.pid, number)
+    owner.wait()
+    wait_until_gone(started)
+
+
+def test_a_server_that_ends_at_once_is_an_error_with_the_end_of_its_log(tmp_path):
+    command = [sys.executable, "-c", "import sys; print('no such model: x'); sys.exit(3)"]
+    process = ServerProcess(command, environment={}, log=tmp_path / "server.log")
+    with pytest.raises(InfrastructureError, match=r"(?s)exit status 3.*no such model: x"):
+        process.wait_until(lambda: False, timeout=30)
+
+
+def test_a_server_that_never_answers_is_an_error_that_names_the_setting(tmp_path):
+    process = ServerProcess(["sleep", "60"], environment={}, log=tmp_path / "server.log")
+    with pytest.raises(InfrastructureError, match="start_timeout_seconds"):
+        process.wait_until(lambda: False, timeout=0.3)
+    process.stop()
+
+
+def test_a_program_that_does_not_exist_is_named_in_the_log(tmp_path):
+    process = ServerProcess(["/no/such/program"], environment={}, log=tmp_path / "server.log")
+    with pytest.raises(InfrastructureError, match="/no/such/program"):
+        process.wait_until(lambda: False, timeout=30)
+
+
+def test_the_environment_reaches_the_server(tmp_path):
+    log = tmp_path / "server.log"
+    command = [sys.executable, "-c", "import os; print(os.environ['SWITCH'])"]
+    process = ServerProcess(command, environment={"SWITCH": "on"}, log=log)
+    with pytest.raises(InfrastructureError):
+        process.wait_until(lambda: False, timeout=30)
+    assert log_tail(log) == "  on"
+
+
+def test_what_a_server_prints_cannot_reach_the_terminal_as_commands(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_bytes(b"\x1b[2Jhello\xff\n")
+    assert "\x1b" not in log_tail(log)
+
+
+def test_a_port_that_is_taken_is_refused_by_name():
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(UserError, match=rf"student\.server\.port: {port}"):
+            free_port(port)
+
+
+def test_an_engine_that_is_not_installed_is_named_with_the_ways_out(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(MissingDependencyError, match=r"vllm.*student\.server\.program.*endpoint"):
+        find_program(ServerSettings(engine="vllm"))
+
+
+def test_a_program_given_is_looked_for_under_its_name():
+    with pytest.raises(MissingDependencyError, match=r"student\.server\.program: 'no-such-vllm'"):
+        find_program(ServerSettings(engine="vllm", program="no-such-vllm"))

@@ -1,0 +1,216 @@
+"""The student behind a real `transformers serve`: it acts as the checkpoint it was given, and after each renewal."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from served_students import (
+    BASE,
+    has_sandbox,
+    own_actions,
+    perturbed,
+    rolled_out,
+    student_server,
+    visited,
+)
+
+from turnmix.core.errors import UserError
+from turnmix.core.trajectory import StopReason
+from turnmix.nano import CHECKPOINT
+from turnmix.policies.server.engine import Weights
+from turnmix.policies.server.process import ServerProcess, free_port
+from turnmix.policies.server.transformers import TransformersEngine
+from turnmix.store.run_directory import RunDirectory
+
+for package in ("fastapi", "uvicorn", "openai"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install 'turnmix[serve]'")
+needs_sandbox = pytest.mark.skipif(not has_sandbox(), reason="bwrap is not installed: apt install bubblewrap")
+pytestmark = needs_sandbox
+
+ENGINE = TransformersEngine(device="cpu", dtype="float32")
+PROGRAM = str(Path(sys.executable).with_name("transformers"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = student_server(ENGINE)
+    try:
+        server.open(BASE, log=tmp_path_factory.mktemp("served") / "server.log")
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return perturbed(tmp_path_factory.mktemp("checkpoints") / "iteration-001")
+
+
+def messages(actions):
+    return [(action.message, action.parse_error) for action in actions]
+
+
+def test_it_acts_as_the_checkpoint_and_after_each_renewal_as_the_new_one(server, other):
+    for weights, different in ((BASE, other), (other, BASE), (BASE, other)):
+        server.renew(weights)
+        seen = visited(rolled_out(server.policy(greedy=True)))
+        states = [state for state, _ in seen]
+        served = messages(action for _, action in seen)
+        assert served == messages(own_actions(weights.location, states))
+        assert served != messages(own_actions(different.location, states))
+
+
+def test_its_actions_have_no_token_ids_but_both_counts(server):
+    for _, action in visited(rolled_out(server.policy(greedy=True), turns=2)):
+        assert action.token_ids is None
+        assert action.logprobs is None
+        assert action.prompt_tokens > 0
+        assert action.completion_tokens > 0
+
+
+def test_equal_seeds_give_equal_rollouts_however_many_run_at_once(server):
+    server.renew(BASE)
+    first, second = (
+        sorted(
+            (t.id, [turn.action.message for turn in t.turns]) for t in rolled_out(server.policy(greedy=False))
+        )
+        for _ in range(2)
+    )
+    assert first == second
+
+
+def test_it_samples_when_it_is_not_greedy(server):
+    server.renew(BASE)
+    greedy, sampled = (
+        [action.message for _, action in visited(rolled_out(server.policy(greedy=greedy), turns=6))]
+        for greedy in (True, False)
+    )
+    assert greedy != sampled
+
+
+def test_a_server_killed_in_the_middle_is_started_again_with_the_same_weights(server, other):
+    server.renew(other)
+    before = server.num_restarts
+    killing = Killing(server, server.policy(greedy=True), after=5)
+    found = rolled_out(killing)
+    assert killing.has_killed
+    assert [t.stop_reason for t in found if t.stop_reason is StopReason.infra_error] == []
+    assert server.num_restarts == before + 1
+    seen = visited(found)
+    own = own_actions(other.location, [state for state, _ in seen])
+    assert messages(action for _, action in seen) == messages(own)
+
+
+class Killing:
+    """A policy whose server dies, as when memory runs out, before one of its actions."""
+
+    name = "student"
+
+    def __init__(self, server, policy, *, after):
+        self._server = server
+        self._policy = policy
+        self._left = after
+        self.has_killed = False
+
+    def begin(self, episode):
+        return KillingSession(self, self._policy.begin(episode))
+
+    def count(self):
+        self._left -= 1
+        if self._left == 0:
+            watchdog = self._server._process._process.pid
+            children = Path(f"/proc/{watchdog}/task/{watchdog}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+            self.has_killed = True
+
+    async def close(self):
+        await self._policy.close()
+
+
+class KillingSession:
+    def __init__(self, policy, session):
+        self._policy = policy
+        self._session = session
+        self.look = session.look
+        self.close = session.close
+
+    async def act(self, state):
+        self._policy.count()
+        return await self._session.act(state)
+
+
+def test_a_given_server_that_dies_makes_infra_errors_and_never_a_failure_of_the_student(tmp_path):
+    port = free_port(None)
+    process = ServerProcess(
+        [PROGRAM, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
+        environment={},
+        log=tmp_path / "server.log",
+    )
+    server = student_server(ENGINE, endpoint=f"http://127.0.0.1:{port}/v1", max_attempts=2)
+    try:
+        process.wait_until(server._control.is_healthy, timeout=300)
+        server.open(BASE, log=tmp_path / "unused.log")
+        policy = server.policy(greedy=True)
+        process.stop()
+        found = rolled_out(policy, turns=2)
+    finally:
+        process.stop()
+    assert {t.stop_reason for t in found} == {StopReason.infra_error}
+    assert all(t.verdict is None and "student.server" in t.error for t in found)
+
+
+def test_weights_that_cannot_be_loaded_are_refused_by_name(tmp_path):
+    server = student_server(ENGINE)
+    try:
+        nowhere = Weights(location=str(tmp_path / "absent"), base=str(CHECKPOINT))
+        with pytest.raises(UserError, match="absent"):
+            server.open(nowhere, log=tmp_path / "server.log")
+    finally:
+        server.close()
+
+
+def test_a_run_evaluates_each_iteration_with_the_weights_it_has_just_learned(tmp_path):
+    overrides = [
+        "student.server.engine=transformers",
+        "student.max_new_tokens=48",
+        "iterations=2",
+        "rollouts.tasks_per_iteration=6",
+        "mixture.decay=0.6",
+        "data.filter=all",
+        "learner.learning_rate=0.01",
+        "learner.epochs=2",
+        "scaffold.max_turns=5",
+        "evaluation.tasks=2",
+        "evaluation.every=1",
+    ]
+    recipe = Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml"
+    code = "import sys; from turnmix.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", str(recipe), *overrides, "--run", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    run = RunDirectory.read(tmp_path / "run")
+    assert yaml.safe_load(run.recipe_path.read_text())["student"]["server"]["engine"] == "transformers"
+    locations = [CHECKPOINT, run.checkpoint(1), run.checkpoint(2)]
+    ids = json.loads("[" + ",".join((run.path / "evaluations.jsonl").read_text().splitlines()) + "]")
+    for iteration, location in enumerate(locations):
+        evaluated = run.evaluations.read([t["id"] for t in ids if t["iteration"] == iteration])
+        seen = visited(list(evaluated))
+        states = [state for state, _ in seen]
+        served = messages(action for _, action in seen)
+        assert served == messages(own_actions(location, states))
+        assert served != messages(own_actions(locations[iteration - 1], states))
+    assert "Uvicorn running" in (run.path / "student-server.log").read_text()
+    started = re.search(r"Started server process \[(\d+)\]", (run.path / "student-server.log").read_text())
+    assert not Path(f"/proc/{started[1]}").exists()

@@ -1,0 +1,311 @@
+"""What vLLM is asked and how its answers are read, by a real HTTP server that answers as vLLM 0.32 did."""
+
+import asyncio
+import json
+import random
+
+import pytest
+from failing_endpoint import FailingEndpoint, Reply, refusal
+
+from turnmix.core.message import Message
+from turnmix.core.trajectory import State
+from turnmix.nano import CHECKPOINT
+from turnmix.policies.endpoint_settings import EndpointSettings
+from turnmix.policies.endpoint_wire import MalformedAnswer
+from turnmix.policies.load import load_renderer
+from turnmix.policies.policy import Episode
+from turnmix.policies.server.check import check_serving, check_text_prompts, refuse
+from turnmix.policies.server.control import ServerControl
+from turnmix.policies.server.engine import RenewalError, ServerSampling, Weights
+from turnmix.policies.server.policy import ServerPolicy
+from turnmix.policies.server.transformers import TransformersEngine
+from turnmix.policies.server.vllm import VllmEngine
+
+SAMPLING = ServerSampling(temperature=0.7, top_p=0.9, greedy=False, stop_ids=(2,))
+GREEDY = ServerSampling(temperature=0.7, top_p=0.9, greedy=True, stop_ids=(2,))
+STATE = State(messages=(Message(role="user", content="fix it"),), tools=())
+ABSENT = Reply(status=404, body=b'{"detail":"Not Found"}')
+EMPTIED = Reply(body=b'{"success":true}')
+
+
+def as_json(data, status=200):
+    return Reply(status=status, body=json.dumps(data).encode())
+
+
+def completed(token_ids, logprobs=None, text="", finish_reason="stop"):
+    if logprobs is None:
+        logprobs = [-0.5] * len(token_ids)
+    choice = {"index": 0, "text": text, "finish_reason": finish_reason, "token_ids": token_ids}
+    choice["logprobs"] = {"token_logprobs": logprobs}
+    usage = {"prompt_tokens": 9, "completion_tokens": len(token_ids)}
+    return as_json({"choices": [choice], "usage": usage})
+
+
+def served(work, **replies):
+    """What `work(control)` returns in a thread of its own, and the requests; replies by the path's last part."""
+
+    async def run():
+        async with FailingEndpoint(lambda _, request: replies[request.path.rpartition("/")[2]]) as server:
+            control = ServerControl(server.url, api_key_environment="NO_SUCH_KEY")
+            return await asyncio.to_thread(work, control), server.requests
+
+    return asyncio.run(run())
+
+
+def full():
+    return VllmEngine(dtype="bfloat16", lora_rank=None)
+
+
+def lora(rank=16):
+    return VllmEngine(dtype="bfloat16", lora_rank=rank)
+
+
+WEIGHTS = Weights(location="/run/iteration-001", base="/base", adapter="/run/iteration-001/adapter")
+
+
+def test_all_weights_are_reloaded_from_the_checkpoint_and_the_prefix_cache_is_emptied():
+    name, requests = served(
+        lambda control: full().renew(control, WEIGHTS, timeout=5),
+        collective_rpc=as_json({"results": [None]}),
+        reset_prefix_cache=EMPTIED,
+    )
+    assert name == "student"
+    assert [(request.path, request.body) for request in requests] == [
+        ("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": "/run/iteration-001"}}),
+        ("/reset_prefix_cache", {}),
+    ]
+
+
+def test_an_adapter_is_loaded_under_a_name_of_its_own_and_the_last_one_unloaded():
+    engine = lora()
+
+    def twice(control):
+        return [engine.renew(control, WEIGHTS, timeout=5) for _ in range(2)]
+
+    done = Reply(body=b"Success")
+    (first, second), requests = served(
+        twice, load_lora_adapter=done, unload_lora_adapter=done, reset_prefix_cache=EMPTIED
+    )
+    assert first != second
+    assert [(request.path, request.body.get("lora_name")) for request in requests] == [
+        ("/v1/load_lora_adapter", first),
+        ("/reset_prefix_cache", None),
+        ("/v1/unload_lora_adapter", first),
+        ("/v1/load_lora_adapter", second),
+        ("/reset_prefix_cache", None),
+    ]
+    assert requests[0].body["lora_path"] == "/run/iteration-001/adapter"
+
+
+def test_before_any_training_the_base_model_acts_without_an_adapter():
+    weights = Weights(location="/base", base="/base")
+    name, _ = served(lambda control: lora().renew(control, weights, timeout=5), reset_prefix_cache=EMPTIED)
+    assert name == "student"
+
+
+def test_a_prefix_cache_that_is_not_emptied_is_an_error():
+    with pytest.raises(RenewalError, match="reset_prefix_cache"):
+        served(
+            lambda control: full().renew(control, WEIGHTS, timeout=5),
+            collective_rpc=as_json({"results": [None]}),
+            reset_prefix_cache=as_json({"success": False}),
+        )
+
+
+@pytest.mark.parametrize(
+    ("engine", "switch"),
+    [(full(), "VLLM_SERVER_DEV_MODE=1"), (lora(), "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True")],
+)
+def test_a_server_started_without_the_switches_is_told_which_to_set(engine, switch):
+    with pytest.raises(RenewalError, match=switch):
+        served(
+            lambda control: engine.renew(control, WEIGHTS, timeout=5),
+            collective_rpc=ABSENT,
+            load_lora_adapter=ABSENT,
+        )
+
+
+def test_weights_that_the_server_cannot_read_are_its_own_words():
+    with pytest.raises(RenewalError, match=r"HTTP 500.*No such checkpoint"):
+        served(
+            lambda control: full().renew(control, WEIGHTS, timeout=5),
+            collective_rpc=refusal(500, "No such checkpoint"),
+        )
+
+
+def test_the_command_serves_the_base_model_for_adapters_and_the_checkpoint_for_all_weights():
+    assert full().command(WEIGHTS, port=8000)[:2] == ["serve", "/run/iteration-001"]
+    command = lora(rank=17).command(WEIGHTS, port=8000)
+    assert command[:2] == ["serve", "/base"]
+    assert command[command.index("--max-lora-rank") + 1] == "32"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+
+
+def acting(*replies, max_new_tokens=48, context=8192, sampling=SAMPLING):
+    """The actions of a policy in as many turns as there are replies, and the requests it sent."""
+    _, renderer = load_renderer(CHECKPOINT)
+
+    async def run():
+        async with FailingEndpoint(lambda number, _: replies[number]) as server:
+            policy = ServerPolicy(
+                EndpointSettings(
+                    endpoint=server.url,
+                    model="student",
+                    max_new_tokens=max_new_tokens,
+                    max_attempts=2,
+                    backoff_seconds=0.01,
+                ),
+                engine=full(),
+                served_model=lambda: "student-1",
+                renderer=renderer,
+                context=context,
+                sampling=sampling,
+                generator=random.Random(0),
+            )
+            session = policy.begin(Episode(trajectory_id="a", task=None, seed=7))
+            action = await session.act(STATE)
+            await policy.close()
+            return action, server.requests, policy.counters
+
+    return asyncio.run(run()), renderer
+
+
+def test_a_turn_is_asked_for_by_the_tokens_that_training_sees():
+    (action, requests, counters), renderer = acting(
+        completed([1106, 1122, 1107, 2], [-0.1, -0.2, -0.3, -0.4])
+    )
+    body = requests[0].body
+    assert requests[0].path == "/v1/completions"
+    assert body["prompt"] == renderer.prompt_ids(STATE)
+    assert body["model"] == "student-1"
+    assert (body["temperature"], body["top_p"], body["max_tokens"]) == (0.7, 0.9, 48)
+    assert body["stop_token_ids"] == [2]
+    assert action == renderer.parse([1106, 1122, 1107, 2], ()).__class__(
+        message=action.message,
+        token_ids=(1106, 1122, 1107, 2),
+        logprobs=(-0.1, -0.2, -0.3, -0.4),
+        prompt_tokens=len(body["prompt"]),
+        completion_tokens=4,
+    )
+    assert action.message.tool_calls[0].name == "execute_bash"
+    assert counters.completion_tokens == 4
+
+
+def test_greedy_is_temperature_0_of_the_whole_vocabulary():
+    (_, requests, _), _ = acting(completed([5, 2]), sampling=GREEDY)
+    assert (requests[0].body["temperature"], requests[0].body["top_p"]) == (0.0, 1.0)
+
+
+def test_an_answer_cut_at_its_limit_is_told_so():
+    (action, _, _), _ = acting(completed([5, 6], finish_reason="length"), max_new_tokens=2)
+    assert "cut off after 2 tokens" in action.parse_error
+
+
+def test_a_conversation_that_fills_the_context_is_answered_without_asking():
+    (action, requests, _), _ = acting(context=5)
+    assert requests == []
+    assert action.parse_error == "The conversation fills the context of 5 tokens: no answer fits."
+
+
+def test_what_is_left_of_the_context_limits_the_answer():
+    _, renderer = load_renderer(CHECKPOINT)
+    length = len(renderer.prompt_ids(STATE))
+    (_, requests, _), _ = acting(completed([5, 2]), context=length + 3)
+    assert requests[0].body["max_tokens"] == 3
+
+
+def test_an_answer_without_token_ids_is_asked_for_again():
+    without = as_json({"choices": [{"text": "x", "finish_reason": "stop"}]})
+    (action, _, counters), _ = acting(without, completed([5, 2]))
+    assert action.token_ids == (5, 2)
+    assert counters.retries == {"no_token_ids": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (b"<html>", "invalid_json"),
+        (b"[]", "malformed_answer"),
+        (b'{"choices": []}', "empty_choices"),
+        (completed([1, 2], [-0.1]).body, "no_logprobs"),
+        (completed([1], finish_reason="abort").body, "aborted"),
+    ],
+)
+def test_what_is_no_answer_is_counted_by_its_cause(body, cause):
+    with pytest.raises(MalformedAnswer) as raised:
+        full().read_completion(body)
+    assert raised.value.cause == cause
+
+
+def findings(engine=None, *, needed=4096, **replies):
+    ready = {
+        "health": Reply(),
+        "models": as_json({"data": [{"id": "student", "max_model_len": 8192}]}),
+        "completions": completed([5, 2]),
+    }
+
+    def work(control):
+        return check_serving(
+            control,
+            engine or full(),
+            model="student",
+            sampling=GREEDY,
+            model_context=None,
+            needed_context=needed,
+        )
+
+    found, _ = served(work, **{**ready, **replies})
+    return {finding.subject: finding for finding in found}
+
+
+def test_a_ready_server_passes_every_check():
+    assert [finding.passed for finding in findings().values()] == [True] * 4
+
+
+def test_a_server_that_is_not_healthy_is_not_asked_further():
+    assert [finding.passed for finding in findings(health=Reply(status=503)).values()] == [False]
+
+
+def test_a_context_shorter_than_the_runs_conversations_is_refused_with_both_numbers():
+    finding = findings(needed=32768)["context"]
+    assert finding.passed is False
+    assert "scaffold.max_tokens: 32768: the served student reads 8192 tokens" in finding.detail
+
+
+def test_a_server_that_does_not_know_the_model_is_refused_by_its_name():
+    finding = findings(completions=refusal(404, "The model `student` does not exist"))["model"]
+    assert finding.passed is False
+    assert "'student'" in finding.detail
+
+
+def test_a_server_that_returns_no_token_ids_is_refused():
+    without = as_json({"choices": [{"text": "x", "finish_reason": "stop"}]})
+    finding = findings(completions=without)["token_ids"]
+    assert finding.passed is False
+    assert "token_ids" in finding.detail
+
+
+def test_an_engine_that_never_returns_them_is_no_failure():
+    without = as_json({"choices": [{"text": "x", "finish_reason": "stop"}]})
+    engine = TransformersEngine(device="cpu", dtype="float32")
+    assert findings(engine, completions=without)["token_ids"].passed is None
+
+
+def test_the_nano_student_survives_as_text():
+    tokenizer, renderer = load_renderer(CHECKPOINT)
+    finding = check_text_prompts(renderer, tokenizer)
+    assert finding.passed
+    refuse([finding])
+
+
+def test_a_student_whose_calls_are_special_tokens_is_refused_for_servers_of_text():
+    tokenizer, renderer = load_renderer(CHECKPOINT)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<tool_call>", "</tool_call>"]})
+    assert check_text_prompts(renderer, tokenizer).passed is False
+
+
+def test_a_checkpoint_that_transformers_serve_would_misread_is_refused():
+    engine = TransformersEngine(device="cpu", dtype="float32")
+    weights = Weights(location="/runs/a@b/iteration-001", base="/base")
+    with pytest.raises(RenewalError, match="@"):
+        served(lambda control: engine.renew(control, weights, timeout=5))
