@@ -116,8 +116,10 @@ def test_a_command_that_leaves_a_background_process_returns_at_once():
     async def scenario(sandbox):
         started = time.monotonic()
         assert (await sandbox.run("sleep 20 & echo started")).output == b"started\n"
-        assert time.monotonic() - started < 3
-        assert (await sandbox.run("(sleep 0.1; echo late) & echo two")).output == b"two\nlate\n"
+        assert (await sandbox.run("(sleep 0.1; echo late) & echo two")).output == b"two\n"
+        assert (await sandbox.run("yes & sleep 0.1; exit 5")).exit_code == 5
+        assert (await sandbox.run("echo three")).output == b"three\n"
+        assert time.monotonic() - started < 5
 
     inside(scenario)
 
@@ -369,6 +371,16 @@ def test_an_agent_that_kills_all_it_can_loses_its_own_processes_alone(act):
     async def scenario(sandbox):
         result = await sandbox.run(f"{act}; echo after", timeout=5)
         assert result.exit_code is not None
+        assert (await sandbox.run("echo alive")).output == b"alive\n"
+
+    inside(scenario)
+
+
+def test_an_agent_that_stops_every_process_is_undone(monkeypatch):
+    monkeypatch.setattr("turnmix.sandboxes.container.line.ANSWER_SECONDS", 0.5)
+
+    async def scenario(sandbox):
+        assert (await sandbox.run("kill -STOP -1; sleep 30", timeout=1)).exit_code is None
         assert (await sandbox.run("echo alive")).output == b"alive\n"
 
     inside(scenario)

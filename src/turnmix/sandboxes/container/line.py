@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.container.stream import STDERR, Stream
 from turnmix.sandboxes.sandbox import CommandResult, SandboxLimitExceeded
 
-QUIET_SECONDS = 0.25
-"""How long output must pause, after a command's end, before what still holds it open is left behind."""
+FREE_SECONDS = 0.02
+"""How long what a command left running may hold its output open when the next command is there."""
 KILL_SECONDS = 1.0
 KILL_ATTEMPTS = 5
 ANSWER_SECONDS = 10.0
+ANSWER_ATTEMPTS = 3
+FREE_ATTEMPTS = 10
 LONGEST_MARK = 96
 NO_SHELL = 126
 KILLED = 128 + 9
@@ -39,23 +41,25 @@ class _Job:
         self.output = bytearray()
         self.is_cut = False
         self.code: int | None = None
-        self.has_ended = False
         self.changed = asyncio.Event()
 
 
 class Line:
     """One container's line. Commands run one at a time."""
 
-    def __init__(self, stream: Stream, word: str) -> None:
+    def __init__(self, stream: Stream, word: str, wake: Callable[[], Awaitable[None]]) -> None:
+        """`wake`: lets the supervisor go on where the agent has stopped it."""
         self.failure: SandboxError | None = None
         self.word = word
         self._stream = stream
+        self._wake = wake
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._mark = re.compile(rb"\n%s (\w+)(?: (\d+))?\n" % word.encode())
-        self._note = re.compile(rb"^%s (\d+) (\d+)$" % word.encode(), re.MULTILINE)
+        self._note = re.compile(rb"^%s (\d+) 0$" % word.encode(), re.MULTILINE)
         self._numbers = 0
         self._worker = ""
         self._job: _Job | None = None
+        self._free = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._sending = asyncio.Lock()
         self._answers: dict[int, asyncio.Future[None]] = {}
@@ -90,6 +94,7 @@ class Line:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_result(None)
+        self._free.set()
         if self._job is not None:
             self._job.changed.set()
 
@@ -118,13 +123,20 @@ class Line:
             raise
 
     async def request(self, request: str) -> None:
-        """Have one of the supervisor's functions called, and wait until it was, for a while."""
+        """Have one of the supervisor's functions called, and wait until it was."""
         self.check()
         number = self.number()
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
             await self._send(f"{request}; answer {number}\n".encode())
-            await asyncio.wait({answer}, timeout=ANSWER_SECONDS)
+            for attempt in range(ANSWER_ATTEMPTS):
+                if attempt:
+                    await self._wake()
+                await asyncio.wait({answer}, timeout=ANSWER_SECONDS)
+                if answer.done():
+                    break
+            else:
+                self._end("or does not answer")
         finally:
             del self._answers[number]
         self.check()
@@ -136,7 +148,9 @@ class Line:
             self.check()
             if job.is_cut:
                 return CommandResult(exit_code=None, output=b"")
+            await self._until_free()
             self._job, self._held = job, b""
+            self._free.clear()
             try:
                 await self._send(request)
                 is_in_time = await self._until_end(
@@ -151,30 +165,28 @@ class Line:
                 self._job = None
         if not is_in_time:
             return CommandResult(exit_code=None, output=bytes(job.output))
-        return CommandResult(exit_code=KILLED if job.code is None else job.code, output=bytes(job.output))
+        return CommandResult(exit_code=job.code, output=bytes(job.output))
+
+    async def _until_free(self) -> None:
+        """Wait for the end of the previous command's output. All that it wrote itself is here already."""
+        for attempt in range(FREE_ATTEMPTS):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._free.wait(), KILL_SECONDS if attempt else FREE_SECONDS)
+                return self.check()
+            await self.request(f"cut {self._worker}")
+        self._end("or does not answer")
+        self.check()
 
     async def _until_end(self, job: _Job, timeout: float, is_over: Callable[[], bool]) -> bool:
-        """Wait for a command and its output; False when the time is up, or `is_over` says so, before."""
+        """Wait for a command's end; False when the time is up, or `is_over` says so, before."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
-        while not (job.has_ended and job.code is not None):
-            if self.failure is not None:
-                return True
-            remaining = deadline - clock()
-            if remaining <= 0 or is_over():
+        while job.code is None and self.failure is None:
+            if clock() >= deadline or is_over():
                 return False
-            has_code = job.code is not None
             job.changed.clear()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(
-                    job.changed.wait(),
-                    min(remaining, QUIET_SECONDS) if has_code or job.has_ended else remaining,
-                )
-                continue
-            if job.has_ended:  # its code was lost with who should have told it
-                return True
-            if has_code:
-                await self._send(f"cut {self._worker}\n".encode())
+                await asyncio.wait_for(job.changed.wait(), deadline - clock())
         return True
 
     async def _send(self, data: bytes) -> None:
@@ -203,11 +215,8 @@ class Line:
     def _take_notes(self, data: bytes) -> None:
         self._notes = (self._notes + data)[-(1 << 16) :]
         complete, _, self._notes = self._notes.rpartition(b"\n")
-        for number, code in self._note.findall(complete):
-            if self._job is not None and int(number) == self._job.number:
-                self._job.code = int(code) % 256
-                self._job.changed.set()
-            elif (answer := self._answers.get(int(number))) is not None and not answer.done():
+        for number in self._note.findall(complete):
+            if (answer := self._answers.get(int(number))) is not None and not answer.done():
                 answer.set_result(None)
 
     def _take_output(self, data: bytes) -> None:
@@ -223,23 +232,25 @@ class Line:
         self._held = data[boundary:]
 
     def _keep(self, output: bytes) -> None:
-        if self._job is not None and output:
+        if self._job is not None and self._job.code is None and output:
             self._job.output += output[: max(0, self._job.limit - len(self._job.output))]
             self._job.changed.set()
 
-    def _handle(self, subject: str, worker: bytes | None) -> None:
+    def _handle(self, subject: str, number: bytes | None) -> None:
         job = self._job
-        if subject == "ready" and worker is not None:
-            # Again: what was under way died with who ran it.
-            self._worker = worker.decode()
+        if subject in ("ready", "free", "failed"):
+            self._free.set()
+        if subject == "ready" and number is not None:
+            self._worker = number.decode()
             if not self._ready.done():
                 self._ready.set_result(None)
-            elif job is not None:
-                job.code, job.has_ended = KILLED, True
-        elif job is not None and subject == "failed":
+        if job is None or job.code is not None:
+            return
+        if subject == "failed":
             job.output += b"cannot start a shell: no room for another process\n"
-            job.code, job.has_ended = NO_SHELL, True
-        elif job is not None and subject == str(job.number):
-            job.has_ended = True
-        if job is not None:
-            job.changed.set()
+            job.code = NO_SHELL
+        elif subject in ("ready", "free"):  # what ran it was killed, or all was and began again
+            job.code = KILLED
+        elif subject == str(job.number) and number is not None:
+            job.code = int(number) % 256
+        job.changed.set()

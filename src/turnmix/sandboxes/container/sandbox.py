@@ -157,7 +157,7 @@ class ContainerSandbox:
             variables=self._variables,
         )
         path = f"/containers/{self.name}/attach?stream=1&stdin=1&stdout=1&stderr=1"
-        line = self._line = Line(await engine.stream(path), self._word)
+        line = self._line = Line(await engine.stream(path), self._word, self._wake)
         await engine.call_to_start(engine.api.start, self.name)
         try:
             await asyncio.wait_for(line.ready(), self.settings.start_timeout)
@@ -169,6 +169,17 @@ class ContainerSandbox:
             raise SandboxError(
                 f"a container of {self.image} ended at its start: is /bin/sh in it?"
             ) from error
+
+    async def _wake(self) -> None:
+        """An agent can stop every process inside, not one that comes from outside."""
+        with contextlib.suppress(SandboxError):
+            script = ["kill -CONT -1; exit 0"]
+            stream = await self._require_engine().exec_stream(
+                self.name, script, environment={}, has_terminal=False
+            )
+            while (await stream.read())[1]:
+                pass
+            stream.close()
 
     async def _access(
         self, script: str, path: str, *, source: str = "", limit: int = 1 << 16, stops_at_limit: bool = False

@@ -3,8 +3,9 @@
 #
 #   $1  a word that no output holds by accident     $2  largest file, in blocks of 512 bytes
 #   standard input   lines of shell code from the host, which it trusts
-#   standard output  the current command's output, then a line break, "WORD NUMBER" and a line break
-#   standard error   "WORD NUMBER CODE": a command's exit code, or the answer to a request; all else is noise
+#   standard output  the current command's output, then a line break, "WORD NUMBER EXIT-CODE" and a line break;
+#                    "WORD free", in the same way, when nothing holds the output open any more
+#   standard error   "WORD NUMBER 0": the answer to a request; all else is noise
 #
 # Two processes share the work. `watch` reads the host's lines and does what needs no further process, so that
 # it works when the agent's processes leave no room for one; `work` gets the lines that start commands. Both
@@ -31,10 +32,10 @@ job() { # NUMBER DIRECTORY COMMAND INPUT EXPORTS
             cd -- "$2" || exit 126
             exec /bin/sh -c "$3" <"$4"
         ) 2>&1
-        printf '%s\n' "$word $1 $?" >&4
+        printf '%s' "$newline$word $1 $?$newline"
     } | cat 4>&-
     [ "$4" = /dev/null ] || rm -f -- "$4"
-    printf '%s' "$newline$word $1$newline"
+    printf '%s' "$newline$word free$newline"
     is_done=yes
 }
 
