@@ -26,7 +26,7 @@ from turnmix.making.hidden_tests import place, without_tests
 from turnmix.making.injectors import InjectedBug, find_bugs
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row
-from turnmix.making.measurement import Measured, compare, is_solved_by_gold, measure
+from turnmix.making.measurement import Measured, compare, confirmed, measure
 from turnmix.making.version_control import Differ, exported, is_repository, resolve
 
 ATTEMPTS_PER_TASK = 20
@@ -167,11 +167,12 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Makin
             "problem_statement": await making.writer.write(failures, random.Random(instance_id)),
         }
     )
-    if not await is_solved_by_gold(row, workplace.archive, make_sandbox=making.make_sandbox):
-        making.progress(f"dropped: {told}: the gold patch does not resolve it")
+    done = await confirmed(row, workplace.archive, make_sandbox=making.make_sandbox)
+    if done is None:
+        making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None
     making.progress(f"made {instance_id}: {told}: {len(turned.fail_to_pass)} tests fail")
-    return TaskRow.model_validate(row.model_dump())
+    return done
 
 
 def _hide(files: Mapping[str, str], tests: tuple[str, ...]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from turnmix.environments.swe.solution import read_text_files
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row
-from turnmix.making.measurement import compare, is_solved_by_gold, measure
+from turnmix.making.measurement import compare, confirmed, measure
 from turnmix.making.version_control import (
     changed_files,
     commits_between,
@@ -93,11 +93,12 @@ async def _try(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
             "problem_statement": await making.writer.write(failures, random.Random(row.instance_id)),
         }
     )
-    if not await is_solved_by_gold(row, archive, make_sandbox=making.make_sandbox):
-        making.progress(f"dropped: {told}: the gold patch does not resolve it")
+    done = await confirmed(row, archive, make_sandbox=making.make_sandbox)
+    if done is None:
+        making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return []
     making.progress(f"made {row.instance_id}: {len(turned.fail_to_pass)} tests fail before it")
-    return [TaskRow.model_validate(row.model_dump())]
+    return [done]
 
 
 def _is_documentation(path: str) -> bool:

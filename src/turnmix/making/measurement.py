@@ -1,15 +1,17 @@
-"""Which tests a fix turns: measured by running them in sandboxes, twice on each side.
+"""Which tests a fix turns: measured by running them in sandboxes, three times on each side.
 
-Enters: two rows or patches to run. Leaves: FAIL_TO_PASS and PASS_TO_PASS without the tests that cannot make
-up their mind.
+Enters: rows and patches to run. Leaves: FAIL_TO_PASS and PASS_TO_PASS without the tests that cannot make up
+their mind: twice before the row is written, and once more with the finished row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from pydantic import ValidationError
 
 from turnmix.environments.swe.execution import Execution, execute_tests
 from turnmix.environments.swe.task_file import TaskRow
@@ -20,19 +22,20 @@ MakeSandbox = Callable[[TaskRow], Sandbox]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What the tests came to in two runs of the same code."""
+    """What the tests came to in several runs of the same code."""
 
     passing: frozenset[str]
-    """Passed both times."""
+    """Passed every time."""
     failing: Mapping[str, str]
-    """Did not pass either time, nor was it skipped; with the reason. Tests that are absent are not here."""
+    """Failed every time; with the reason. Tests that are absent are not here."""
     unstable: frozenset[str]
-    """All others: skipped, or not the same twice."""
+    """All others: skipped, or not always the same."""
     seconds: float
+    """Of one run."""
     log: str
 
     def fails(self, test: str) -> bool:
-        """Failed, or was not even there, both times."""
+        """Failed, or was not even there, every time."""
         return test not in self.passing and test not in self.unstable
 
 
@@ -52,7 +55,11 @@ async def measure(
         runs.append(await execute_tests(row, archive, patch, make_sandbox(row)))
         if not runs[-1].is_complete or not runs[-1].applied:
             return None
-    seconds = (time.monotonic() - started) / (2 if first is None else 1)
+    return settle(runs, seconds=(time.monotonic() - started) / (2 if first is None else 1))
+
+
+def settle(runs: Sequence[Execution], *, seconds: float) -> Measured:
+    """What several runs of the same code agree on."""
     tests = {test for run in runs for test in run.outcomes}
     passing = frozenset(test for test in tests if all(run.passes(test) for run in runs))
     failing = {
@@ -85,11 +92,24 @@ def compare(broken: Measured, fixed: Measured) -> TurnedTests:
     )
 
 
-async def is_solved_by_gold(row: TaskRow, archive: bytes, *, make_sandbox: MakeSandbox) -> bool:
-    """Whether the finished row grades its own gold patch as resolved and the empty patch as not."""
+async def confirmed(row: TaskRow, archive: bytes, *, make_sandbox: MakeSandbox) -> TaskRow | None:
+    """The finished row, with those of its tests alone that its gold patch turns, or leaves, once more; None
+    when that is no task: its gold patch would not be resolved, or the empty patch would.
+
+    Raises:
+        InfrastructureError: a sandbox failed.
+    """
     patches = (row.gold_patch.encode(errors="surrogateescape"), b"")
     gold, empty = await asyncio.gather(
         *(execute_tests(row, archive, patch, make_sandbox(row)) for patch in patches)
     )
-    tests = (*row.fail_to_pass, *row.pass_to_pass)
-    return all(map(gold.passes, tests)) and not all(map(empty.passes, tests))
+    if not gold.is_complete or not gold.applied or not empty.is_complete:
+        return None
+    turned = tuple(test for test in row.fail_to_pass if gold.passes(test) and not empty.passes(test))
+    kept = tuple(test for test in row.pass_to_pass if gold.passes(test) and empty.passes(test))
+    if not turned:
+        return None
+    try:
+        return TaskRow.model_validate({**row.model_dump(), "fail_to_pass": turned, "pass_to_pass": kept})
+    except ValidationError:  # what is no text cannot be in a task file, such as a patch in Latin-1
+        return None

@@ -44,7 +44,11 @@ def resolve(path: Path, revision: str) -> str:
     """The full id of a commit. Raises UserError when there is none of that name."""
     if not is_repository(path):
         raise UserError(f"{path} is no git repository, so it has no revision {revision!r}")
-    return git(path, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
+    try:
+        found = git(path, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    except UserError as error:
+        raise UserError(f"{path} has no commit {revision!r}: name a commit, a tag or a branch") from error
+    return found.decode().strip()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from turnmix.environments.swe.laying import must_run
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
 WORKSPACE_LIMIT = 256 << 20
-DIFF = "git diff --cached --no-color --no-ext-diff --no-textconv --no-renames HEAD"
+DIFF = "git diff --cached --no-color --no-ext-diff --no-textconv --no-renames --full-index HEAD"
 REPLACE = (
     "find . -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {} + && "
     "tar -x --no-same-owner --no-same-permissions --delay-directory-restore; git add -A"

@@ -1,0 +1,78 @@
+"""Making tasks, grading patches and rolling out on task files, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+from vandal import make_vandal
+
+from turnmix.core.trajectory import Trajectory, Verdict
+from turnmix.environments.swe.row_sandbox import make_row_sandbox
+from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
+from turnmix.making.issue import TemplateIssueWriter
+from turnmix.making.make_settings import MakeSettings
+from turnmix.making.making import Making
+from turnmix.policies.oracle import OraclePolicy
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import Mixture
+from turnmix.rollout.plan import make_plans
+from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.scaffold.scaffold import ScaffoldSettings
+
+MAKE_SANDBOX = partial(make_row_sandbox, SandboxSettings())
+
+
+def making_into(output: Path, **settings: object) -> Making:
+    return Making(
+        settings=MakeSettings.model_validate({"output": output, "python": sys.prefix, **settings}),
+        make_sandbox=MAKE_SANDBOX,
+        writer=TemplateIssueWriter(),
+        progress=lambda line: None,
+    )
+
+
+def source_of(path: Path, *, holdout: int = 0, max_turns: int = 100) -> TaskFileSource:
+    scaffold = ScaffoldSettings(max_turns=max_turns, max_tokens=1_000_000)
+    return TaskFileSource(
+        TaskFileSettings(path=path, holdout=holdout), make_sandbox=MAKE_SANDBOX, scaffold=scaffold
+    )
+
+
+def grades(source: TaskFileSource, patches: dict[str, str]) -> dict[str, Verdict]:
+    """The verdict on one patch for each task id."""
+
+    async def grade_all() -> list[Verdict]:
+        rows = {task.id: source.row(task) for task in source.tasks("train")}
+        return await asyncio.gather(
+            *(source.grader.grade(rows[name], patch.encode()) for name, patch in patches.items())
+        )
+
+    return dict(zip(patches, asyncio.run(grade_all())))
+
+
+def oracle_trajectories(source: TaskFileSource, mixture: Mixture, *, iteration: int) -> list[Trajectory]:
+    plans = make_plans(source.tasks("train"), iteration=iteration, seed=0, cohort_size=1, beta=None)
+    return asyncio.run(
+        collect(
+            plans,
+            source=source,
+            student=make_vandal(0),
+            teacher=OraclePolicy(source.solution),
+            mixture=mixture,
+            label=False,
+            concurrency=2,
+        )
+    )
+
+
+def commit_all(directory: Path, message: str) -> str:
+    """Commit everything in `directory`, a repository or not yet; the commit's id."""
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    for words in (("init", "-q"), ("add", "-A", "-f"), (*identity, "commit", "-q", "-m", message)):
+        subprocess.run(["git", *words], cwd=directory, check=True, capture_output=True)
+    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=directory, check=True, capture_output=True)
+    return told.stdout.decode().strip()
