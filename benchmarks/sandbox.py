@@ -111,7 +111,9 @@ def podman() -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="turnmix-benchmark-"))
     process = subprocess.Popen(["sh", str(PODMAN), str(directory / "podman.sock")], stderr=subprocess.DEVNULL)
     try:
-        while not (directory / "podman.sock").exists():
+        while subprocess.run(
+            ["podman", "--url", f"unix://{directory}/podman.sock", "version"], capture_output=True
+        ).returncode:
             time.sleep(0.02)
         yield f"unix://{directory}/podman.sock"
     finally:

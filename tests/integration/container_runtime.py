@@ -10,6 +10,7 @@ import functools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -43,22 +44,31 @@ MISSING = _missing()
 needs_containers = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
+def answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 def start_podman(directory: Path, **environment: str) -> tuple[str, subprocess.Popen[bytes]]:
     """The address of a service of its own, and its process."""
-    socket = directory / "podman.sock"
+    path = directory / "podman.sock"
     with (directory / "podman.log").open("wb") as log:
         process = subprocess.Popen(
-            ["sh", str(SCRIPTS / "start_podman.sh"), str(socket)],
+            ["sh", str(SCRIPTS / "start_podman.sh"), str(path)],
             stdout=log,
             stderr=log,
             env={**os.environ, **environment},
         )
     deadline = time.monotonic() + 30
-    while not socket.exists():
+    while not answers(path):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError((directory / "podman.log").read_text())
         time.sleep(0.02)
-    return f"unix://{socket}", process
+    return f"unix://{path}", process
 
 
 @functools.cache
