@@ -115,10 +115,12 @@ def runtime(tmp_path_factory):
     configuration = directory / "registries.conf"
     configuration.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
     address, process = start_podman(directory, CONTAINERS_REGISTRIES_CONF=str(configuration))
-    yield registry, Engine(ContainerSettings(socket=address))
-    process.terminate()
-    process.wait(timeout=30)
-    registry.server.shutdown()
+    try:
+        yield registry, Engine(ContainerSettings(socket=address))
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        registry.server.shutdown()
 
 
 @pytest.fixture
