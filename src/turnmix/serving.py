@@ -43,13 +43,29 @@ def make_student_server(
 
     return StudentServer(
         settings,
-        _engine(recipe, settings),
+        make_engine(recipe, settings),
         student=recipe.student,
         renderer=renderer,
         tokenizer=tokenizer,
         model_context=getattr(model_configuration, "max_position_embeddings", None),
         needed_context=recipe.scaffold.max_tokens,
         generator=random.Random(derive_seed(recipe.seed, "server")),
+    )
+
+
+def make_engine(recipe: Recipe, settings: ServerSettings) -> Engine:
+    """The engine of a server, for the student of `recipe`."""
+    student = recipe.student
+    if settings.engine == "transformers":
+        from turnmix.policies.server.transformers import TransformersEngine
+
+        return TransformersEngine(device=student.device, dtype=student.dtype)
+    from turnmix.policies.server.vllm import SERVED_NAME, VllmEngine
+
+    lora = recipe.learner.lora
+    served_name = SERVED_NAME if settings.endpoint is None else settings.model or student.model
+    return VllmEngine(
+        dtype=student.dtype, lora_rank=None if lora is None else lora.rank, served_name=served_name
     )
 
 
@@ -88,7 +104,7 @@ def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
     student = recipe.student
     return check_serving(
         ServerControl(settings.endpoint, api_key_environment=settings.api_key_environment),
-        _engine(recipe, settings),
+        make_engine(recipe, settings),
         model=settings.model or _absolute(student.model),
         sampling=ServerSampling(
             temperature=student.temperature, top_p=student.top_p, greedy=True, stop_ids=(0,)
@@ -143,21 +159,6 @@ class _ServedAlone:
     async def close(self) -> None:
         await self._policy.close()
         await asyncio.to_thread(self._server.close)
-
-
-def _engine(recipe: Recipe, settings: ServerSettings) -> Engine:
-    student = recipe.student
-    if settings.engine == "transformers":
-        from turnmix.policies.server.transformers import TransformersEngine
-
-        return TransformersEngine(device=student.device, dtype=student.dtype)
-    from turnmix.policies.server.vllm import SERVED_NAME, VllmEngine
-
-    lora = recipe.learner.lora
-    served_name = SERVED_NAME if settings.endpoint is None else settings.model or student.model
-    return VllmEngine(
-        dtype=student.dtype, lora_rank=None if lora is None else lora.rank, served_name=served_name
-    )
 
 
 def _absolute(location: str) -> str:

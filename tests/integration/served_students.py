@@ -1,12 +1,16 @@
 """What tests of students behind servers share: checkpoints, a student's own greedy actions, small rollouts."""
 
 import asyncio
+import os
 import random
 import shutil
+import signal
 from functools import partial
+from pathlib import Path
 
 import torch
 
+from turnmix.core.message import Message
 from turnmix.core.trajectory import State
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans
@@ -112,9 +116,45 @@ def own_actions(location, states):
     return asyncio.run(run())
 
 
-def _without_tokens(state):
-    from turnmix.core.message import Message
+class Killing:
+    """A policy whose server dies, as when memory runs out, before one of its actions."""
 
+    name = "student"
+
+    def __init__(self, server, policy, *, after):
+        self._server = server
+        self._policy = policy
+        self._left = after
+        self.has_killed = False
+
+    def begin(self, episode):
+        return KillingSession(self, self._policy.begin(episode))
+
+    def count(self):
+        self._left -= 1
+        if self._left == 0:
+            watchdog = self._server._process._process.pid
+            children = Path(f"/proc/{watchdog}/task/{watchdog}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+            self.has_killed = True
+
+    async def close(self):
+        await self._policy.close()
+
+
+class KillingSession:
+    def __init__(self, policy, session):
+        self._policy = policy
+        self._session = session
+        self.look = session.look
+        self.close = session.close
+
+    async def act(self, state):
+        self._policy.count()
+        return await self._session.act(state)
+
+
+def _without_tokens(state):
     return State(
         messages=tuple(Message.from_json(message.to_json()) for message in state.messages), tools=state.tools
     )

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import yaml
 from served_students import (
     BASE,
+    Killing,
     has_sandbox,
     own_actions,
     perturbed,
@@ -105,44 +105,6 @@ def test_a_server_killed_in_the_middle_is_started_again_with_the_same_weights(se
     seen = visited(found)
     own = own_actions(other.location, [state for state, _ in seen])
     assert messages(action for _, action in seen) == messages(own)
-
-
-class Killing:
-    """A policy whose server dies, as when memory runs out, before one of its actions."""
-
-    name = "student"
-
-    def __init__(self, server, policy, *, after):
-        self._server = server
-        self._policy = policy
-        self._left = after
-        self.has_killed = False
-
-    def begin(self, episode):
-        return KillingSession(self, self._policy.begin(episode))
-
-    def count(self):
-        self._left -= 1
-        if self._left == 0:
-            watchdog = self._server._process._process.pid
-            children = Path(f"/proc/{watchdog}/task/{watchdog}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGKILL)
-            self.has_killed = True
-
-    async def close(self):
-        await self._policy.close()
-
-
-class KillingSession:
-    def __init__(self, policy, session):
-        self._policy = policy
-        self._session = session
-        self.look = session.look
-        self.close = session.close
-
-    async def act(self, state):
-        self._policy.count()
-        return await self._session.act(state)
 
 
 def test_a_given_server_that_dies_makes_infra_errors_and_never_a_failure_of_the_student(tmp_path):

@@ -78,7 +78,7 @@ class EndpointAsker(Generic[Answer]):
         generator: random.Random,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
-        before_retry: Callable[[], Awaitable[None]] | None = None,
+        before_attempt: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """
         name: the recipe's section, named in messages
@@ -87,7 +87,7 @@ class EndpointAsker(Generic[Answer]):
         failure: raised when no attempt was answered
         generator: draws the jitter of waits, which changes no result
         clock, sleep: seconds since 1970, and what waits between attempts
-        before_retry: awaited before each further attempt
+        before_attempt: awaited before each attempt
 
         Raises:
             UserError: the environment variable holds what cannot be a key.
@@ -100,7 +100,7 @@ class EndpointAsker(Generic[Answer]):
         self._generator = generator
         self._clock = clock
         self._sleep = sleep
-        self._before_retry = before_retry
+        self._before_attempt = before_attempt
         self._key = read_key(name, settings.api_key_environment)
         self._counters = EndpointCounters()
         self._quiet_until = 0.0
@@ -144,7 +144,7 @@ class EndpointAsker(Generic[Answer]):
         """
         settings = self.settings
         attempt = 1
-        while isinstance(outcome := await self.attempt(body()), Fault):
+        while isinstance(outcome := await self._next_attempt(body), Fault):
             # Until something was answered, a refusal is about the settings. Later it is about this one
             # conversation (a content policy, a template that refuses it), which must not end the run.
             is_first_contact = not self._counters.answers
@@ -163,8 +163,6 @@ class EndpointAsker(Generic[Answer]):
             retries = self._counters.retries
             retries[outcome.cause] = retries.get(outcome.cause, 0) + 1
             await self._sleep(self._delay(attempt, outcome))
-            if self._before_retry is not None:
-                await self._before_retry()
             attempt += 1
         return outcome
 
@@ -204,6 +202,11 @@ class EndpointAsker(Generic[Answer]):
         self._counters.prompt_tokens += answer.prompt_tokens or 0
         self._counters.completion_tokens += answer.completion_tokens or 0
         return answer
+
+    async def _next_attempt(self, body: Callable[[], Mapping[str, Any]]) -> Answer | Fault:
+        if self._before_attempt is not None:
+            await self._before_attempt()
+        return await self.attempt(body())
 
     def user_mistake(self, fault: Fault) -> str:
         """What the user has to change: the field, its value and the fix."""

@@ -50,13 +50,13 @@ class ServerPolicy:
         context: int | None,
         sampling: ServerSampling,
         generator: random.Random,
-        before_retry: Callable[[], Awaitable[None]] | None = None,
+        before_attempt: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """
         served_model: the model's name at the server, which a restart may change
         context: tokens that prompt and answer may have together
         generator: draws the jitter of waits, which changes no result
-        before_retry: awaited before each further attempt
+        before_attempt: awaited before each attempt
         """
         self._engine = engine
         self._served_model = served_model
@@ -71,7 +71,7 @@ class ServerPolicy:
             read=engine.read_completion,
             failure=InfrastructureError,
             generator=generator,
-            before_retry=before_retry,
+            before_attempt=before_attempt,
         )
 
     def begin(self, episode: Episode) -> ServerSession:

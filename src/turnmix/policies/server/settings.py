@@ -28,6 +28,8 @@ class ServerSettings(AskingSettings):
     this Python or on the PATH."""
     arguments: tuple[str, ...] = ()
     """Further arguments of the program, such as --gpu-memory-utilization=0.5."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Further variables of the program, such as CUDA_VISIBLE_DEVICES. Stored with the run."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Where a started server listens, on this machine alone; left out, a free one."""
     start_timeout_seconds: float = Field(default=900.0, gt=0)
@@ -48,7 +50,7 @@ class ServerSettings(AskingSettings):
             raise ValueError("model names the student at an endpoint: give the endpoint too, or leave it out")
         if self.engine == "transformers" and self.model is not None:
             raise ValueError("transformers serve names a model by its directory or hub id: leave model out")
-        given = [name for name in ("program", "arguments", "port") if getattr(self, name)]
+        given = [name for name in ("program", "arguments", "environment", "port") if getattr(self, name)]
         if self.endpoint is not None and given:
             raise ValueError(
                 f"{given[0]} is for a server that TurnMix starts: leave it out, or leave endpoint out"

@@ -133,8 +133,10 @@ class StudentServer:
         reviving = asyncio.Lock()
 
         async def revive() -> None:
+            # Who asks while it comes up waits here: it may not have its weights yet.
             async with reviving:
-                await asyncio.to_thread(self._revive)
+                if self._is_down:
+                    await asyncio.to_thread(self._revive)
 
         most = self._engine.most_requests
         asked = self._settings.max_concurrency
@@ -153,7 +155,7 @@ class StudentServer:
             context=self._context,
             sampling=self._sampling(greedy=greedy),
             generator=self._generator,
-            before_retry=revive,
+            before_attempt=revive,
         )
 
     def close(self) -> None:
@@ -187,7 +189,7 @@ class StudentServer:
         command = self._engine.command(self._weights, port=self._port)
         self._process = ServerProcess(
             [*self._program, *command, *self._settings.arguments],
-            environment=self._engine.environment,
+            environment={**self._engine.environment, **self._settings.environment},
             log=self._log,
         )
         self._say(f"student's server: starting {self._engine.name}; it logs to {self._log}")

@@ -1,0 +1,79 @@
+"""Which server, and which weights, a recipe asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from turnmix.config import load_recipe
+from turnmix.nano import CHECKPOINT
+from turnmix.policies.server.process import free_port
+from turnmix.policies.server.vllm import VllmEngine
+from turnmix.serving import check_student_server, make_engine, weights_of
+
+RECIPE = str(Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml")
+
+
+def recipe(*overrides):
+    return load_recipe(RECIPE, overrides)
+
+
+def test_before_training_the_server_acts_with_the_base_model():
+    weights = weights_of(recipe("student.server.engine=vllm"), checkpoint=None)
+    assert (weights.location, weights.base, weights.adapter) == (str(CHECKPOINT), str(CHECKPOINT), None)
+
+
+def test_after_an_iteration_it_acts_with_the_checkpoint_by_its_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights = weights_of(recipe("student.server.engine=vllm"), checkpoint=Path("checkpoints/iteration-001"))
+    assert weights.location == str(tmp_path / "checkpoints" / "iteration-001")
+    assert weights.adapter is None
+
+
+def test_with_lora_the_adapter_of_the_checkpoint_goes_on_the_base_model(tmp_path):
+    weights = weights_of(recipe("learner.lora.rank=8"), checkpoint=tmp_path)
+    assert weights.adapter == str(tmp_path / "adapter")
+    assert weights.base == str(CHECKPOINT)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ((), "student"),
+        (("student.server.endpoint=http://host/v1", "student.server.model=qwen"), "qwen"),
+        (("student.server.endpoint=http://host/v1", "student.model=some/model"), "some/model"),
+    ],
+)
+def test_the_model_has_the_name_it_has_at_the_server(overrides, name):
+    chosen = recipe("student.server.engine=vllm", *overrides)
+    engine = make_engine(chosen, chosen.student.server)
+    assert isinstance(engine, VllmEngine)
+    command = engine.command(weights_of(recipe(), checkpoint=None), port=1)
+    assert command[command.index("--served-model-name") + 1] == name
+
+
+def test_without_a_server_there_is_nothing_to_check():
+    assert check_student_server(recipe()) == ()
+
+
+def test_an_engine_that_is_not_here_is_a_finding(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    (finding,) = check_student_server(recipe("student.server.engine=vllm"))
+    assert finding.passed is False
+    assert "student.server.program" in finding.detail
+
+
+def test_a_program_that_is_here_is_a_finding_too():
+    (finding,) = check_student_server(
+        recipe("student.server.engine=vllm", "student.server.program=/usr/bin/env")
+    )
+    assert finding.passed
+    assert "/usr/bin/env" in finding.detail
+
+
+def test_an_endpoint_where_nothing_answers_is_a_finding():
+    endpoint = f"http://127.0.0.1:{free_port(None)}/v1"
+    (finding,) = check_student_server(
+        recipe("student.server.engine=vllm", f"student.server.endpoint={endpoint}")
+    )
+    assert finding.passed is False
+    assert endpoint in finding.detail
