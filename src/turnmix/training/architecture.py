@@ -1,7 +1,8 @@
 """A transformers model enters; it is refused by name where a tree would not train it exactly.
 
-A mask isolates the branches of a tree only where every layer is full softmax attention: a recurrent state
-runs on across branches, and a sliding window counts rows instead of depth.
+Tree attention isolates the branches only where every layer is full softmax attention: a recurrent state runs on
+across branches, and a sliding window counts rows instead of depth. What a short probe cannot tell, because it
+shows on long sequences or large logits alone, is refused by its name in the model's configuration.
 """
 
 from __future__ import annotations
@@ -18,6 +19,18 @@ PROBE_TOLERANCE = 1e-3
 """Relative to the largest logit; float32 rounding stays below a hundredth of it."""
 SHORT_FLOAT_TOLERANCE = 0.1
 """The same for a frozen model in 16 bits, whose rounding differs between kernels."""
+
+INEXACT = {
+    "attn_logit_softcapping": "its attention scores are capped",
+    "final_logit_softcapping": "its logits are capped",
+    "output_logit_soft_cap": "its logits are capped",
+    "logits_soft_cap": "its logits are capped",
+    "index_topk": "its attention chooses which tokens it sees",
+    "keep_window_size": "its attention chooses which tokens it sees",
+}
+"""Fields of a configuration, and what they make of the model where they are set."""
+LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
+"""Turn every token of a sequence by angles that depend on the sequence's length."""
 
 
 def check_architecture(model: Any, *, field: str = "student.model") -> None:
@@ -42,8 +55,8 @@ def check_architecture(model: Any, *, field: str = "student.model") -> None:
 
 
 def _unsupported(model: Any, config: Any) -> str | None:
-    layer_types = getattr(config, "layer_types", None)
-    if layer_types is not None:
+    config = config.get_text_config()
+    if layer_types := getattr(config, "layer_types", None):
         if others := sorted(set(layer_types) - {"full_attention"}):
             return f"its layer_types include {', '.join(others)}"
     elif getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
@@ -52,6 +65,14 @@ def _unsupported(model: Any, config: Any) -> str | None:
         return "it has recurrent layers"
     if any(name.endswith("sinks") for name, _ in model.named_parameters()):
         return "its attention has sinks"
+    for name, reason in INEXACT.items():
+        if value := getattr(config, name, None):
+            return f"{reason} ({name}={value})"
+    rope = getattr(config, "rope_parameters", None) or {}
+    if (kind := rope.get("rope_type")) in LENGTH_DEPENDENT_ROPE:
+        return f"its position embeddings depend on the length of the sequence (rope_type={kind})"
+    if not getattr(model, "_supports_attention_backend", True):
+        return "its code does not look up its attention in transformers' attention interface"
     return None
 
 

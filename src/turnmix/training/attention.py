@@ -29,7 +29,13 @@ from turnmix.training.pieces import Piece, plan_pieces
 from turnmix.training.tree import TokenTree
 
 TREE_ATTENTION = "turnmix_tree"
-UNHANDLED = {"sliding_window": "a sliding window", "softcap": "soft-capped scores", "s_aux": "sinks"}
+UNHANDLED = {
+    "sliding_window": "a sliding window",
+    "softcap": "capped scores",
+    "s_aux": "sinks",
+    "position_bias": "a position bias",
+    "alibi": "a position bias",
+}
 """What a model may ask of attention that is not done here."""
 
 Plan = tuple[Piece, ...] | BlockMask

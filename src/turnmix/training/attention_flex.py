@@ -27,9 +27,10 @@ BLOCK = 128
 
 
 def pad_to_blocks(subtree_ends: Integers) -> Integers:
-    """More rows, that see themselves alone."""
+    """More rows, that see themselves alone. Two blocks at least: for one the kernel would be compiled anew."""
     size = len(subtree_ends)
-    return np.concatenate([subtree_ends, np.arange(size, size + -size % BLOCK) + 1])
+    padded = max(2 * BLOCK, size + -size % BLOCK)
+    return np.concatenate([subtree_ends, np.arange(size, padded) + 1])
 
 
 def make_block_mask(subtree_ends: Integers, device: torch.device | str) -> BlockMask:
@@ -76,7 +77,8 @@ def attend_with_flex(
 
 @cache
 def _compiled_kernel() -> Callable[..., Tensor]:
-    kernel: Callable[..., Tensor] = torch.compile(flex_attention)
+    # As a whole or not at all: what torch falls back to holds N×N scores.
+    kernel: Callable[..., Tensor] = torch.compile(flex_attention, fullgraph=True)
     return kernel
 
 

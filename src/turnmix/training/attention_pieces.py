@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from turnmix.training.pieces import Piece
 
@@ -27,9 +28,13 @@ _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 def attend_in_pieces(
     query: Tensor, key: Tensor, value: Tensor, pieces: Sequence[Piece], scaling: float | None
 ) -> Tensor:
-    """Query [1, K·G, N, D], key and value [1, K, N, D] in, [1, K·G, N, D] out."""
+    """Query [1, K·G, N, D], key [1, K, N, D] and value [1, K, N, ≤ D] in, as wide as
+    the value out."""
+    width = value.shape[-1]
+    if width < query.shape[-1]:  # the kernel takes one head size
+        value = pad(value, (0, query.shape[-1] - width))
     attended: Tensor = _PieceAttention.apply(query, key, value, pieces, scaling)  # type: ignore[no-untyped-call]
-    return attended
+    return attended[..., :width]
 
 
 class _PieceAttention(torch.autograd.Function):
