@@ -22,4 +22,4 @@ if ! "$VENV/bin/python" -c 'import torch' 2>/dev/null; then
     "$VENV/bin/python" -m pip install --quiet "torch==2.13.0"
 fi
 echo "installing turnmix and what it needs"
-"$VENV/bin/python" -m pip install --quiet --editable ".[containers,dev]"
+"$VENV/bin/python" -m pip install --quiet --editable ".[containers,dev,tasks]"
