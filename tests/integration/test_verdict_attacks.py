@@ -39,7 +39,9 @@ CHEATS = {
         "builtins.all = lambda *_: True\\n' >> $file"
     ),
     "leaves links instead of files": EVERY_MODULE.format("ln -sf /etc/passwd $file"),
-    "leaves a process that edits on": "nohup sh -c 'while :; do date > test_repo.py; sleep 0.01; done' >/dev/null 2>&1 &",
+    "leaves a process that edits on": (
+        "nohup sh -c 'while :; do date > test_repo.py; sleep 0.01; done' >/dev/null 2>&1 &"
+    ),
     "leaves names that nobody can write": "mkdir -p \"$(printf 'a\\nb')\"; touch \"$(printf 'a\\nb')/c\" './-rf'",
     "leaves too much to read": "head -c 30000000 /dev/zero > zeros.py",
 }
