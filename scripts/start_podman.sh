@@ -18,4 +18,7 @@ fi
         echo 'runtime = "runc"'
     fi
 } >"$socket.conf"
+# Its helpers leave files where they are started.
+cd "$(dirname "$socket")"
+socket=$PWD/$(basename "$socket")
 CONTAINERS_CONF=$socket.conf exec podman system service --time=0 "unix://$socket"
