@@ -109,6 +109,7 @@ class LearningStudent:
         import torch
 
         from turnmix.policies.load import load_student
+        from turnmix.policies.token_logprobs import token_logprobs
         from turnmix.training.checkpoint import restore_learner
         from turnmix.training.learner import Learner
         from turnmix.training.ranks import Ranks
@@ -136,7 +137,11 @@ class LearningStudent:
         server = None
         if not is_follower():
             server = make_student_server(
-                recipe, renderer=renderer, tokenizer=tokenizer, model_configuration=model.config
+                recipe,
+                renderer=renderer,
+                tokenizer=tokenizer,
+                model_configuration=model.config,
+                own_logprobs=partial(token_logprobs, learner.acting_model),
             )
         return cls(
             learner=learner,

@@ -23,15 +23,22 @@ if TYPE_CHECKING:
     from turnmix.policies.endpoint_check import Finding
     from turnmix.policies.server.engine import Engine, Weights
     from turnmix.policies.server.student_server import StudentServer
+    from turnmix.policies.server.verification import OwnLogprobs
 
 SERVER_LOG = "student-server.log"
 """In a run's directory: what a started server printed."""
 
 
 def make_student_server(
-    recipe: Recipe, *, renderer: Any, tokenizer: Any, model_configuration: Any
+    recipe: Recipe,
+    *,
+    renderer: Any,
+    tokenizer: Any,
+    model_configuration: Any,
+    own_logprobs: OwnLogprobs | None = None,
 ) -> StudentServer | None:
-    """The server, not opened yet; None: the student acts in this process.
+    """The server, not opened yet; None: the student acts in this process. `own_logprobs`: of the student in this
+    process, to which the server is held.
 
     Raises:
         UserError: the engine cannot serve this student, or its program is not here.
@@ -50,6 +57,7 @@ def make_student_server(
         model_context=getattr(model_configuration, "max_position_embeddings", None),
         needed_context=recipe.scaffold.max_tokens,
         generator=random.Random(derive_seed(recipe.seed, "server")),
+        own_logprobs=own_logprobs,
     )
 
 

@@ -19,6 +19,7 @@ from turnmix.policies.server.control import ServerControl
 from turnmix.policies.server.engine import RenewalError, ServerSampling, Weights
 from turnmix.policies.server.policy import ServerPolicy
 from turnmix.policies.server.transformers import TransformersEngine
+from turnmix.policies.server.verification import check_holds_weights
 from turnmix.policies.server.vllm import VllmEngine
 
 SAMPLING = ServerSampling(temperature=0.7, top_p=0.9, greedy=False, stop_ids=(2,))
@@ -309,3 +310,51 @@ def test_a_checkpoint_that_transformers_serve_would_misread_is_refused():
     weights = Weights(location="/runs/a@b/iteration-001", base="/base")
     with pytest.raises(RenewalError, match="@"):
         served(lambda control: engine.renew(control, weights, timeout=5))
+
+
+PROMPT = [7, 8, 9]
+
+
+def held_to(own, *, dtype="float32", served_logprobs=(-1.0, -2.0)):
+    entries = [None, *({str(t): {"logprob": v}} for t, v in zip(PROMPT[1:], served_logprobs, strict=True))]
+    served(
+        lambda control: check_holds_weights(
+            full(), control, model="student", prompt=PROMPT, own=lambda _: own, dtype=dtype
+        ),
+        completions=as_json({"choices": [{"text": "", "prompt_logprobs": entries}]}),
+    )
+
+
+def test_a_server_whose_log_probabilities_are_the_students_holds_its_weights():
+    held_to([-1.001, -1.999])
+
+
+def test_a_server_that_kept_a_part_of_the_old_weights_is_found_out():
+    # |−1 + 1.05| and 0: 0.025 on average, which roundings of float32 do not explain; those of bfloat16 would.
+    with pytest.raises(RenewalError, match=r"0\.025 off"):
+        held_to([-1.05, -2.0])
+    held_to([-1.05, -2.0], dtype="bfloat16")
+
+
+def test_log_probabilities_that_are_no_numbers_are_no_agreement():
+    with pytest.raises(RenewalError):
+        held_to([float("nan"), -2.0])
+
+
+def test_a_server_that_scores_no_prompts_cannot_be_held_to_anything():
+    with pytest.raises(RenewalError, match="prompt_logprobs"):
+        served(
+            lambda control: check_holds_weights(
+                full(), control, model="student", prompt=PROMPT, own=lambda _: [0.0, 0.0], dtype="float32"
+            ),
+            completions=as_json({"choices": [{"text": ""}]}),
+        )
+
+
+def test_an_engine_of_text_is_believed():
+    engine = TransformersEngine(device="cpu", dtype="float32")
+    served(
+        lambda control: check_holds_weights(
+            engine, control, model="student", prompt=PROMPT, own=lambda _: [0.0, 0.0], dtype="float32"
+        )
+    )

@@ -27,6 +27,7 @@ from turnmix.nano import CHECKPOINT
 from turnmix.policies.load import load_student
 from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.vllm import VllmEngine
+from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import add_adapter, merged_weights, save_adapter
 from turnmix.training.learner_settings import LoraSettings
 
@@ -40,23 +41,36 @@ pytestmark = [
 ARGUMENTS = ("--max-model-len=8192", "--enforce-eager")
 
 
-def opened(engine, log):
-    server = student_server(engine, program=PROGRAM, arguments=ARGUMENTS, start_timeout_seconds=900.0)
-    try:
-        server.open(BASE, log=log)
-    except BaseException:
-        server.close()
-        raise
-    return server
+class Opened:
+    """A server, and the student in this process that it is held to."""
+
+    def __init__(self, engine, log):
+        self.model, _, _ = load_student(STUDENT)
+        self.server = student_server(
+            engine,
+            own_logprobs=lambda ids: token_logprobs(self.model, ids),
+            program=PROGRAM,
+            arguments=ARGUMENTS,
+            start_timeout_seconds=900.0,
+        )
+        try:
+            self.server.open(BASE, log=log)
+        except BaseException:
+            self.server.close()
+            raise
+
+    def renew(self, weights):
+        self.model, _, _ = load_student(STUDENT, source=weights.location)
+        self.server.renew(weights)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = opened(
+def full(tmp_path_factory):
+    full = Opened(
         VllmEngine(dtype="float32", lora_rank=None), tmp_path_factory.mktemp("served") / "server.log"
     )
-    yield server
-    server.close()
+    yield full
+    full.server.close()
 
 
 def check_acts_as(server, location, others=()):
@@ -72,17 +86,17 @@ def check_acts_as(server, location, others=()):
         assert [a.token_ids for a in own_actions(other, states)] != [a.token_ids for _, a in seen]
 
 
-def test_it_acts_as_the_checkpoint_and_after_each_renewal_as_the_new_one(server, tmp_path):
+def test_it_acts_as_the_checkpoint_and_after_each_renewal_as_the_new_one(full, tmp_path):
     other = perturbed(tmp_path / "iteration-001")
     for weights, different in ((BASE, other), (other, BASE), (BASE, other)):
-        server.renew(weights)
-        check_acts_as(server, weights.location, [different.location])
+        full.renew(weights)
+        check_acts_as(full.server, weights.location, [different.location])
 
 
-def test_log_probabilities_of_sampled_tokens_are_those_at_temperature_1(server):
-    server.renew(BASE)
+def test_log_probabilities_of_sampled_tokens_are_those_at_temperature_1(full):
+    full.renew(BASE)
     model, _, renderer = load_student(STUDENT)
-    for state, action in visited(rolled_out(server.policy(greedy=False), turns=2)):
+    for state, action in visited(rolled_out(full.server.policy(greedy=False), turns=2)):
         prompt = renderer.prompt_ids(state)
         with torch.no_grad():
             logits = model(torch.tensor([prompt + list(action.token_ids)])).logits[0]
@@ -91,21 +105,22 @@ def test_log_probabilities_of_sampled_tokens_are_those_at_temperature_1(server):
         assert action.logprobs == pytest.approx(own, abs=1e-3)
 
 
-def test_equal_seeds_sample_equal_tokens(server):
-    server.renew(BASE)
+def test_equal_seeds_sample_equal_tokens(full):
+    full.renew(BASE)
     first, second = (
         sorted(
             (t.id, [turn.action.token_ids for turn in t.turns])
-            for t in rolled_out(server.policy(greedy=False))
+            for t in rolled_out(full.server.policy(greedy=False))
         )
         for _ in range(2)
     )
     assert first == second
 
 
-def test_a_server_killed_in_the_middle_is_started_again_with_the_same_weights(server, tmp_path):
+def test_a_server_killed_in_the_middle_is_started_again_with_the_same_weights(full, tmp_path):
     other = perturbed(tmp_path / "iteration-001")
-    server.renew(other)
+    full.renew(other)
+    server = full.server
     killing = Killing(server, server.policy(greedy=True), after=5)
     found = rolled_out(killing)
     assert killing.has_killed
@@ -131,13 +146,14 @@ def adapted(directory, seed):
 
 
 def test_adapters_are_swapped_while_it_runs(tmp_path):
-    server = opened(VllmEngine(dtype="float32", lora_rank=4), tmp_path / "server.log")
+    lora = Opened(VllmEngine(dtype="float32", lora_rank=4), tmp_path / "server.log")
+    server = lora.server
     try:
         check_acts_as(server, BASE.location)
         first, second = (adapted(tmp_path / f"iteration-00{n}", seed=n) for n in (1, 2))
-        server.renew(first)
+        lora.renew(first)
         check_acts_as(server, first.location, [BASE.location, second.location])
-        server.renew(second)
+        lora.renew(second)
         check_acts_as(server, second.location, [BASE.location, first.location])
         assert server.num_restarts == 0
         rolled_out(Killing(server, server.policy(greedy=True), after=5))

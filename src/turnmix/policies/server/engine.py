@@ -88,6 +88,16 @@ class Engine(Protocol):
         """Raises MalformedAnswer."""
         ...
 
+    def prompt_logprobs(
+        self, control: ServerControl, model: str, prompt_ids: list[int]
+    ) -> list[float] | None:
+        """Log π of each token of a prompt but the first; None: the engine does not tell.
+
+        Raises:
+            RenewalError: it was asked and did not answer.
+        """
+        ...
+
     def context(self, control: ServerControl, model: str) -> int | None:
         """The longest conversation that the server takes, in tokens; None: it does not tell."""
         ...

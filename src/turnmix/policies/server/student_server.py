@@ -23,6 +23,8 @@ from turnmix.policies.server.policy import ServerPolicy
 from turnmix.policies.server.process import ServerProcess, free_port
 from turnmix.policies.server.program import find_program
 from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
+from turnmix.policies.server.verification import OwnLogprobs, check_holds_weights
+from turnmix.rendering import probe
 from turnmix.rendering.renderer import Renderer
 
 MOST_RESTARTS = 3
@@ -45,10 +47,12 @@ class StudentServer:
         model_context: int | None,
         needed_context: int,
         generator: random.Random,
+        own_logprobs: OwnLogprobs | None = None,
     ) -> None:
         """
         model_context: tokens that the model reads, as its configuration says
         needed_context: tokens of the longest conversation that the run allows
+        own_logprobs: of the student in this process, to which the server is held after each renewal
 
         Raises:
             UserError: the engine cannot serve this student, or its program is not here.
@@ -62,6 +66,7 @@ class StudentServer:
         self._model_context = model_context
         self._needed_context = needed_context
         self._generator = generator
+        self._own_logprobs = own_logprobs
         self._program = [] if settings.endpoint is not None else find_program(settings)
         self._port: int | None = None
         self._process: ServerProcess | None = None
@@ -90,8 +95,7 @@ class StudentServer:
                 "leave endpoint out to have one started"
             )
         try:
-            timeout = self._settings.start_timeout_seconds
-            self._served_model = self._engine.renew(self._control, weights, timeout=timeout)
+            self._load_weights()
             found = check_serving(
                 self._control,
                 self._engine,
@@ -115,12 +119,11 @@ class StudentServer:
             RenewalError: the server did not take them.
         """
         self._weights = weights
-        timeout = self._settings.start_timeout_seconds
         if self._is_down:
             self._start_again()
             return
         try:
-            self._served_model = self._engine.renew(self._control, weights, timeout=timeout)
+            self._load_weights()
         except RenewalError as error:
             if self._process is None:
                 raise
@@ -200,10 +203,23 @@ class StudentServer:
             raise
 
     def _start_again(self) -> None:
-        assert self._weights is not None
         self._start()
+        self._load_weights()
+
+    def _load_weights(self) -> None:
+        """Raises RenewalError, also for a server that only says that it did."""
+        assert self._weights is not None
         timeout = self._settings.start_timeout_seconds
         self._served_model = self._engine.renew(self._control, self._weights, timeout=timeout)
+        if self._own_logprobs is not None:
+            check_holds_weights(
+                self._engine,
+                self._control,
+                model=self._served_model,
+                prompt=self._renderer.prompt_ids(probe.AFTER_TWO_ANSWERS),
+                own=self._own_logprobs,
+                dtype=self._student.dtype,
+            )
 
     def _revive(self) -> None:
         """Start a server that died again; where that is of no use, the requests it left fail by themselves."""

@@ -71,6 +71,11 @@ class TransformersEngine:
     def read_completion(self, body: bytes) -> Completion:
         return read_completion(body, with_tokens=False)
 
+    def prompt_logprobs(
+        self, control: ServerControl, model: str, prompt_ids: list[int]
+    ) -> list[float] | None:
+        return None
+
     def context(self, control: ServerControl, model: str) -> int | None:
         return None
 

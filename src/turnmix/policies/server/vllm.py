@@ -23,6 +23,7 @@ from turnmix.policies.server.settings import EngineName
 SERVED_NAME = "student"
 _DEVELOPMENT = "VLLM_SERVER_DEV_MODE"
 _RUNTIME_LORA = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
+_ANSWER_SECONDS = 120.0
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Which --max-lora-rank it takes."""
 
@@ -82,6 +83,21 @@ class VllmEngine:
 
     def read_completion(self, body: bytes) -> Completion:
         return read_completion(body, with_tokens=True)
+
+    def prompt_logprobs(
+        self, control: ServerControl, model: str, prompt_ids: list[int]
+    ) -> list[float] | None:
+        body = {"model": model, "prompt": prompt_ids, "max_tokens": 1, "prompt_logprobs": 0}
+        reply = control.send("POST", "/v1/completions", body, timeout=_ANSWER_SECONDS)
+        problem = failure_of(reply)
+        if problem or isinstance(reply, Fault):
+            raise RenewalError(f"POST /v1/completions: {problem}")
+        try:
+            listed = read_json(reply.body)["choices"][0]["prompt_logprobs"][1:]
+            pairs = zip(prompt_ids[1:], listed, strict=True)
+            return [float(entry[str(token)]["logprob"]) for token, entry in pairs]
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise RenewalError(f"POST /v1/completions: no prompt_logprobs of each token ({error})") from error
 
     def context(self, control: ServerControl, model: str) -> int | None:
         reply = control.send("GET", "/v1/models")
