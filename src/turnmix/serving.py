@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,16 +150,17 @@ def served_alone(recipe: Recipe, *, location: str) -> Policy:
     except BaseException:
         server.close()
         raise
-    return _ServedAlone(server)
+    return _ServedAlone(server, log=log)
 
 
 class _ServedAlone:
-    """A policy and the server that is its alone."""
+    """A policy and the server that is its alone, whose log nobody needs once all went well."""
 
     name = "student"
 
-    def __init__(self, server: StudentServer) -> None:
+    def __init__(self, server: StudentServer, *, log: Path) -> None:
         self._server = server
+        self._log = log
         self._policy = server.policy(greedy=True)
 
     def begin(self, episode: Episode) -> PolicySession:
@@ -167,6 +169,7 @@ class _ServedAlone:
     async def close(self) -> None:
         await self._policy.close()
         await asyncio.to_thread(self._server.close)
+        shutil.rmtree(self._log.parent, ignore_errors=True)
 
 
 def _absolute(location: str) -> str:
