@@ -35,7 +35,7 @@ PATIENCE = 5.0
 LARGEST_SHARE = 0.5
 """Of the tests that one bug may break: one that breaks everything is found without looking."""
 NO_PACKAGE = ("docs", "doc", "examples", "example", "benchmarks", "benchmark", "scripts", "tools", "build")
-NO_MODULES = ("setup.py", "versioneer.py", "noxfile.py", "conf.py")
+NO_MODULES = ("setup.py", "versioneer.py", "ez_setup.py", "noxfile.py", "conf.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

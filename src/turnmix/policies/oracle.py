@@ -92,6 +92,8 @@ class OracleSession:
             return self._bash(history, f"rm -f {' '.join(map(shlex.quote, strays[:8]))}")
         if not remaining:
             return call_action("finish", message="done")
+        if len(remaining) > HUNKS_IN_A_ROW:
+            return self._repair_one_of_many(*remaining[0], history=history)
         return self._repair(
             *min(remaining, key=lambda item: self._rank(*item, report=report or "")), history=history
         )
@@ -140,13 +142,32 @@ class OracleSession:
         is_common = name.startswith("__") or history.has_just_done(search)
         return view if definition in history.observations or not name or is_common else search
 
+    def _repair_one_of_many(self, path: str, hunk: Hunk, *, history: History) -> Action:
+        """In the order of the file: one view serves several edits, which by and by move its line numbers."""
+        lines = self._files[path].split("\n")
+        last = hunk.line - 1 + max(1, len(hunk.old))
+        view = call_action(
+            "str_replace_editor",
+            command="view",
+            path=f"{self._task.working_directory}/{path}",
+            view_range=[max(1, hunk.line - 4), -1],
+        )
+        shown = [f"\t{line}\n".replace("\r", "") for line in lines[hunk.line - 1 : last]]
+        if all(line in history.observations + "\n" for line in shown) or history.has_just_done(view):
+            return self._replace(path, hunk, history)
+        return view
+
     def _edit(self, path: str, hunk: Hunk, history: History) -> Action:
         if len(hunk.old) == len(hunk.new) == 1 and hunk.new[0] and not set(hunk.new[0]) & set("'\\\r"):
             return self._bash(history, f"sed -i '{hunk.line}c\\{hunk.new[0]}' {shlex.quote(path)}")
+        return self._replace(path, hunk, history)
+
+    def _replace(self, path: str, hunk: Hunk, history: History) -> Action:
         if not self._files[path]:
             return self._write(path, history)
         lines = self._files[path].split("\n")
-        for margin in range(len(lines) + 1):
+        # Lines that are only removed take their line end along with a neighbour's.
+        for margin in range(0 if hunk.new else 1, len(lines) + 1):
             first = max(0, hunk.line - 1 - margin)
             last = min(len(lines), hunk.line - 1 + len(hunk.old) + margin)
             old = "\n".join(lines[first:last])
