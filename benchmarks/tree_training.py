@@ -12,7 +12,7 @@ linear sequences does: the executed path once and every branch with its prefix r
 
 The ideal is counted, not measured: multiply-adds of the layers' matrices for every token computed, of attention
 for every pair of tokens that see each other, and of the head for label tokens alone, in all cases alike; a
-backward pass is two forward passes. Norms, activations, softmax and memory count nothing.
+backward pass is two forward passes. Activations, softmax, the optimiser and memory count nothing.
 """
 
 import argparse
@@ -39,9 +39,9 @@ class Rollout:
     action: int
     observation: int
 
-    def transitions(self, vocabulary):
+    def transitions(self, vocabulary, seed=0):
         """Student turns are spread evenly, as many as beta says."""
-        generator = random.Random(0)
+        generator = random.Random(seed)
 
         def tokens(count):
             return tuple(generator.randrange(vocabulary) for _ in range(count))

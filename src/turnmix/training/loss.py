@@ -18,8 +18,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 
-MAX_LOGITS = 2**24
-"""Logits held at once: 64 MiB in float32."""
+CHUNKS = 64
+"""As many chunks at least: what is held of one, four times its logits, is then a small share of all logits."""
+MIN_LOGITS = 2**22
+"""So small a chunk, 16 MiB in float32, is not split further: the head's weight is read once a chunk."""
+MAX_LOGITS = 2**26
+"""So large a chunk, 256 MiB, is split in any case."""
 
 Terms = Callable[[Tensor, slice], Tensor]
 """Logits [C, V] in float32 and which of the L labels they are -> [1 + F]: the loss, then figures, all sums."""
@@ -27,8 +31,7 @@ Terms = Callable[[Tensor, slice], Tensor]
 
 def sum_over_labels(hidden_LD: Tensor, head: Any, terms: Terms) -> Tensor:
     """Σ over the chunks of `terms`, [1 + F]; only the first, the loss, carries a gradient."""
-    chunk = max(1, MAX_LOGITS // head.weight.shape[0])
-    places = [slice(start, start + chunk) for start in range(0, len(hidden_LD), chunk)]
+    places = _places(len(hidden_LD), head.weight.shape[0])
     if type(head) is torch.nn.Linear:
         summed: Tensor = _ChunkedHead.apply(hidden_LD, head.weight, head.bias, terms, places)  # type: ignore[no-untyped-call]
         return summed
@@ -57,13 +60,19 @@ def weighted_cross_entropy(
 @torch.no_grad()
 def label_logprobs(hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, *, vocabulary: int) -> Tensor:
     """log π of each label [L], over the first `vocabulary` tokens: what lies behind them is padding."""
-    chunk = max(1, MAX_LOGITS // head.weight.shape[0])
-    places = [slice(start, start + chunk) for start in range(0, len(rows_L), chunk)]
+    places = _places(len(rows_L), head.weight.shape[0])
     found = [
         -cross_entropy(head(hidden_ND[rows_L[place]]).float()[:, :vocabulary], ids_L[place], reduction="none")
         for place in places
     ]
     return torch.cat(found)
+
+
+def _places(num_labels: int, vocabulary: int) -> list[slice]:
+    """The labels of each chunk."""
+    least = max(num_labels // CHUNKS, MIN_LOGITS // vocabulary)
+    size = max(1, min(least, MAX_LOGITS // vocabulary))
+    return [slice(start, start + size) for start in range(0, num_labels, size)]
 
 
 class _ChunkedHead(torch.autograd.Function):
@@ -97,6 +106,8 @@ class _ChunkedHead(torch.autograd.Function):
                 if any(wanted):
                     (gradient_CV,) = torch.autograd.grad(loss, logits_CV)
                     _add_gradients(gradients, place, gradient_CV.to(dtype), hidden_CD, head_VD)
+                    del gradient_CV
+                del logits_CV, loss  # before the next chunk's are there
         ctx.save_for_backward(*gradients)
         return torch.stack(sums).sum(0)
 
