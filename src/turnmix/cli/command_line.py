@@ -61,7 +61,8 @@ def make_parser() -> argparse.ArgumentParser:
         "tasks",
         help="list the tasks of a recipe, or print one",
         usage="turnmix tasks RECIPE [ID] [key=value ...] [--limit N]\n"
-        "       turnmix tasks make (--from-repository PATH | --from-revisions PATH OLD NEW) --output FILE",
+        "       turnmix tasks make (--from-repository PATH | --from-revisions PATH OLD NEW) --output FILE\n"
+        "       turnmix tasks prepare RECIPE [key=value ...] [--pull]",
     )
     tasks.add_argument("words", nargs="+", metavar="RECIPE | ID | key=value", help="a recipe, a task's id")
     tasks.add_argument("--limit", type=int, default=20, metavar="N", help="tasks listed of each split (20)")
@@ -74,6 +75,36 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="example: turnmix tasks make --from-repository . --output tasks.jsonl --number 50",
     )
     add_making_arguments(make)
+    prepare = commands.add_parser(
+        "tasks prepare",
+        help="write the task file of a published set",
+        usage="turnmix tasks prepare RECIPE [key=value ...] [--pull]",
+        description="Fetch the rows of the recipe's tasks.dataset, write them to its tasks.path, and look for "
+        "their images. Nothing that follows needs a network but fetching images.",
+    )
+    prepare.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
+    prepare.add_argument("--pull", action="store_true", help="fetch all images now")
+
+    grade = commands.add_parser(
+        "grade",
+        help="grade patches in SWE-bench's format",
+        usage="turnmix grade FILE RECIPE_OR_TASK_FILE [key=value ...]",
+        description="Grade a file of predictions, whoever made it: one JSON line a task, with instance_id, "
+        "model_name_or_path and model_patch.",
+    )
+    grade.add_argument("file", metavar="FILE", help="the predictions")
+    grade.add_argument(
+        "words", nargs="*", metavar="RECIPE | TASK_FILE | key=value", help="whose tasks they are"
+    )
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="check, in seconds, whether a recipe can run here",
+        usage="turnmix doctor RECIPE [key=value ...]",
+        description="Check endpoints, models, containers, images, disk, memory and tasks of a recipe before "
+        "anything long. Each line says ok, or what to do; the exit code is 1 if any fails.",
+    )
+    doctor.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
     return parser
 
 
@@ -81,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     parser = make_parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:2] == ["tasks", "make"]:
-        given[:2] = ["tasks make"]
+    if given[:2] in (["tasks", "make"], ["tasks", "prepare"]):
+        given[:2] = [" ".join(given[:2])]
     options, further = parser.parse_known_args(given)
     # argparse gives up on words that come after an option.
     unknown = [word for word in further if word.startswith("-")]
@@ -127,6 +158,18 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.make_tasks import make_tasks
 
         make_tasks(options)
+    elif options.command == "tasks prepare":
+        from turnmix.cli.prepare_tasks import prepare_tasks
+
+        prepare_tasks(options.words, is_pulling=options.pull)
+    elif options.command == "grade":
+        from turnmix.cli.grade import grade_predictions
+
+        grade_predictions(options.file, words=options.words)
+    elif options.command == "doctor":
+        from turnmix.cli.doctor import examine
+
+        return DONE if examine(options.words) else FAILED
     else:
         from turnmix.cli.tasks import show_tasks
 

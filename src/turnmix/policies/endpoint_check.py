@@ -32,14 +32,19 @@ class Finding:
     """One thing that was checked."""
 
     subject: str
-    """`reachable`, `model` or `tool_call`."""
+    """`reachable`, `model`, `context` or `tool_call`."""
     passed: bool | None
     """None: could not be told, which is no failure."""
     detail: str
 
 
-async def check_endpoint(policy: EndpointPolicy, *, timeout_seconds: float = 30.0) -> tuple[Finding, ...]:
-    """Reach the endpoint, look for the model in its list, have it call one tool. Problems are findings."""
+async def check_endpoint(
+    policy: EndpointPolicy, *, timeout_seconds: float = 30.0, needed_context: int | None = None
+) -> tuple[Finding, ...]:
+    """Reach the endpoint, look for the model in its list, have it call one tool. Problems are findings.
+
+    needed_context: tokens of the longest conversation; the model is to read so many, where the list tells
+    """
     timeout = min(timeout_seconds, policy.settings.timeout_seconds)
     where = redacted_url(policy.settings.endpoint)
     listing = await policy.client().send("GET", "/models", timeout=min(timeout, 10.0))
@@ -50,7 +55,27 @@ async def check_endpoint(policy: EndpointPolicy, *, timeout_seconds: float = 30.
             ),
         )
     reachable = Finding(subject="reachable", passed=True, detail=f"{where} answers")
-    return reachable, _model_finding(policy, listing), await _tool_call_finding(policy, timeout)
+    model, tool_call = _model_finding(policy, listing), await _tool_call_finding(policy, timeout)
+    context = None if needed_context is None else _context_finding(policy, listing, needed_context)
+    return (reachable, model, tool_call) if context is None else (reachable, model, context, tool_call)
+
+
+def _context_finding(policy: EndpointPolicy, listing: Reply, needed: int) -> Finding | None:
+    """By `max_model_len`, which vLLM and its kin list; None: the list does not tell."""
+    try:
+        entries = [entry for entry in read_json(listing.body)["data"] if entry["id"] == policy.settings.model]
+        context = entries[0]["max_model_len"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+    if not isinstance(context, int):
+        return None
+    detail = f"reads {context:,} tokens, of which {needed:,} are used"
+    if context < needed:
+        detail = (
+            f"scaffold.max_tokens = {needed:,}: {policy.settings.model} reads {context:,} tokens there: serve it with "
+            f"--max-model-len {needed}, or set scaffold.max_tokens={context}"
+        )
+    return Finding(subject="context", passed=context >= needed, detail=detail)
 
 
 def _model_finding(policy: EndpointPolicy, listing: Reply) -> Finding:

@@ -19,8 +19,8 @@ from turnmix.settings import Settings
 
 
 class PromptSettings(Settings):
-    name: Literal["minimal"] = "minimal"
-    """Which bundled set of prompts."""
+    name: Literal["minimal", "codeact"] = "minimal"
+    """Which bundled set of prompts; codeact says how to go about real repositories, as OpenHands' does."""
     system_file: Path | None = None
     """A text file in place of the set's system prompt; an empty file means no system message."""
     user_file: Path | None = None

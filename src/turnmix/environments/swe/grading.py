@@ -1,15 +1,20 @@
 """The verdict on a patch: all FAIL_TO_PASS and all PASS_TO_PASS pass in a fresh sandbox, or it is unresolved.
 
-A patch that does not apply, a time-out, a skipped test and a missing test are all unresolved.
+A patch that does not apply, a time-out, a skipped test and a missing test are all unresolved. The same patch of
+the same task is judged once.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.swe.execution import Execution, execute_tests
+from turnmix.environments.swe.image_execution import execute_in_image
+from turnmix.environments.swe.image_repository import prepare_image, take_image_patch
 from turnmix.environments.swe.laying import lay_repository
 from turnmix.environments.swe.patch import read_tree, take_patch
 from turnmix.environments.swe.task_file import TaskRow
@@ -17,7 +22,7 @@ from turnmix.sandboxes.sandbox import Sandbox
 
 
 class Grader:
-    """Judges patches, and what agents left in their sandboxes."""
+    """Lays tasks into sandboxes; judges patches, and what agents left in their sandboxes."""
 
     def __init__(
         self,
@@ -30,6 +35,16 @@ class Grader:
         self._row = row
         self._archive = archive
         self._make_sandbox = make_sandbox
+        self._bases: WeakKeyDictionary[Sandbox, str] = WeakKeyDictionary()
+        self._verdicts: dict[tuple[str, bytes], Verdict] = {}
+
+    async def prepare(self, task: Task, sandbox: Sandbox) -> None:
+        """Make a started sandbox ready for an agent. Raises InfrastructureError."""
+        row = self._row(task.id)
+        if row.image is None:
+            await lay_repository(row, self._archive(row), sandbox)
+        else:
+            self._bases[sandbox] = await prepare_image(row, sandbox)
 
     async def __call__(self, task: Task, sandbox: Sandbox, stop_reason: StopReason) -> Verdict:
         """The verdict on the final state of `sandbox`. Raises InfrastructureError."""
@@ -43,10 +58,29 @@ class Grader:
         """The verdict on a patch, submitted by whoever made it. Raises InfrastructureError."""
         if not patch.strip():
             return verdict(row, None, patch, submitted=False)
-        execution = await execute_tests(row, self._archive(row), patch, self._make_sandbox(row))
-        return verdict(row, execution, patch, submitted=True)
+        key = (row.instance_id, hashlib.sha256(patch).digest())
+        if key not in self._verdicts:
+            self._verdicts[key] = await self._run_tests(row, patch)
+        return self._verdicts[key]
+
+    async def _run_tests(self, row: TaskRow, patch: bytes) -> Verdict:
+        if row.image is None:
+            execution = await execute_tests(row, self._archive(row), patch, self._make_sandbox(row))
+            return verdict(row, execution, patch, submitted=True)
+        counts = (await execute_in_image(row, patch, self._make_sandbox(row))).counts
+        if counts is None:
+            return verdict(row, None, patch, submitted=True)
+        return Verdict(
+            resolved=counts.resolved,
+            submitted=True,
+            passed=counts.passed,
+            failed=counts.failed,
+            patch=patch.decode(errors="replace"),
+        )
 
     async def _patch(self, row: TaskRow, sandbox: Sandbox) -> bytes | None:
+        if row.image is not None:
+            return await take_image_patch(row, self._bases[sandbox], sandbox)
         tree = await read_tree(sandbox, row.working_directory)
         if tree is None:
             return None

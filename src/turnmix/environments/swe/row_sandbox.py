@@ -1,4 +1,4 @@
-"""Which sandbox a row needs: one that shows its Python environment and finds the repository's packages."""
+"""Which sandbox a row needs: its image's, or one that shows its Python environment and finds its packages."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ def make_row_sandbox(settings: SandboxSettings, row: TaskRow) -> Sandbox:
     """A sandbox for `row`, not started. Raises UserError: its Python environment is not there."""
     python = None if row.python_environment is None else find_python_environment(row.python_environment)
     variables = {"PYTHONPATH": ":".join(row.source_directories)} if row.source_directories else {}
-    return make_sandbox(settings, python=python, variables=variables)
+    return make_sandbox(settings, image=row.image, python=python, variables=variables)

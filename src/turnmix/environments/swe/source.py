@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,9 +13,11 @@ from turnmix.core.errors import UserError
 from turnmix.core.task import Solution, Task
 from turnmix.environments.environment import Split
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.environments.swe.activated import ActivatedSandbox
+from turnmix.environments.swe.adapters.registry import DatasetSettings
 from turnmix.environments.swe.archive import load_archive
 from turnmix.environments.swe.grading import Grader
-from turnmix.environments.swe.laying import lay_repository
+from turnmix.environments.swe.image_tree import read_image_tree
 from turnmix.environments.swe.solution import solve
 from turnmix.environments.swe.task_file import TaskRow, load_rows, split_rows
 from turnmix.sandboxes.sandbox import Sandbox
@@ -27,8 +30,10 @@ class TaskFileSettings(Settings):
 
     path: Path
     """The task file. Archives lie beside it."""
-    holdout: int = Field(default=100, ge=0)
-    """So many tasks, drawn by `seed`, are for evaluation alone."""
+    dataset: DatasetSettings | None = None
+    """The published set of which `turnmix tasks prepare` writes the task file."""
+    holdout: Annotated[int, Field(ge=0)] | Literal["all"] = 100
+    """So many tasks, drawn by `seed`, are for evaluation alone; all: nothing is trained on them."""
     seed: int = Field(default=0, ge=0)
     """Other seeds hold out other tasks."""
 
@@ -48,12 +53,13 @@ class TaskFileSource:
         """Raises UserError: the file holds a row that is no task, or too few."""
         self._path = settings.path.expanduser()
         rows = load_rows(self._path)
-        if settings.holdout >= len(rows):
+        holdout = len(rows) if settings.holdout == "all" else settings.holdout
+        if settings.holdout != "all" and holdout >= len(rows):
             raise UserError(
                 f"tasks.holdout = {settings.holdout}: {self._path} holds {len(rows)} tasks, so none is left to "
                 "train on: hold out fewer"
             )
-        self._splits = split_rows(rows, holdout=settings.holdout, seed=settings.seed)
+        self._splits = split_rows(rows, holdout=holdout, seed=settings.seed)
         self._rows = {row.instance_id: row for row in rows}
         self._make_sandbox = make_sandbox
         self._scaffold = scaffold
@@ -76,17 +82,21 @@ class TaskFileSource:
 
     def environment(self, task: Task) -> ScaffoldedEnvironment:
         row = self._rows[task.id]
-
-        async def prepare(_: Task, sandbox: Sandbox) -> None:
-            await lay_repository(row, self._content(row), sandbox)
-
+        sandbox = self._make_sandbox(row)
+        if row.activation:
+            sandbox = ActivatedSandbox(sandbox, activation=row.activation)
         return ScaffoldedEnvironment(
             task=task,
-            sandbox=self._make_sandbox(row),
+            sandbox=sandbox,
             settings=self._scaffold,
             verifier=self.grader,
-            prepare=prepare,
+            prepare=self.grader.prepare,
         )
+
+    @property
+    def rows(self) -> Sequence[TaskRow]:
+        """All tasks of the file, for the grader and tools alone."""
+        return list(self._rows.values())
 
     def row(self, task: Task) -> TaskRow:
         """Everything about a task, for the grader and tools alone."""
@@ -98,7 +108,9 @@ class TaskFileSource:
 
     def _solve(self, task_id: str) -> Solution:
         row = self._rows[task_id]
-        return solve(row, self._content(row))
+        return solve(
+            row, self._content(row) if row.image is None else read_image_tree(row, self._make_sandbox)
+        )
 
     def _content(self, row: TaskRow) -> bytes:
         return self._archive(row.archive or "")

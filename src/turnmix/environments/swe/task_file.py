@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
@@ -47,6 +48,12 @@ class TaskRow(Settings):
     """Absolute directories to import the repository's packages from, before all others."""
     activation: str = ""
     """Shell commands that make the image's own environment the current one."""
+    setup_script: str = ""
+    """Shell commands, run in the image's repository before the agent or the patch comes."""
+    has_history: bool = True
+    """False: the agent gets the image's repository as one commit, because its history shows the fix."""
+    hidden_paths: tuple[str, ...] = Field(default=())
+    """Absolute paths of the image that the agent must not see: removed before it comes, there for the tests."""
     problem_statement: str = Field(min_length=1)
     """The issue."""
     gold_patch: str = Field(min_length=1)
@@ -65,7 +72,9 @@ class TaskRow(Settings):
     evaluation_script: str = Field(min_length=1)
     """The shell script that runs the tests for the verdict."""
     log_parser: str = "pytest"
-    """What reads the script's log: `pytest` for TurnMix's own report, else a parser of swebench."""
+    """What reads the script's log: `pytest` for TurnMix's own report, else a parser of swebench, or `r2e`."""
+    evaluation_type: Literal["pass_and_fail", "fail_only"] = "pass_and_fail"
+    """fail_only: for test runners that name failures alone; a test that is not named has passed."""
     timeout_seconds: PositiveFloat = 1800.0
     """For the evaluation script; a test run that takes longer is unresolved."""
 

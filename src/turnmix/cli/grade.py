@@ -1,0 +1,156 @@
+"""`turnmix grade`: a file of predictions in SWE-bench's format in; resolved k of n out, and a verdict a task."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from turnmix.assembly import check_machine, make_source
+from turnmix.cli.console import make_console
+from turnmix.cli.words import names_and_overrides
+from turnmix.config import Recipe, load_recipe
+from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.trajectory import Verdict
+from turnmix.environments.swe.predictions import Prediction, read_predictions
+from turnmix.environments.swe.row_sandbox import make_row_sandbox
+from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.swe.task_file import TaskRow
+from turnmix.evaluation.interval import wilson
+from turnmix.recipe_file import validated
+from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.scaffold.scaffold import ScaffoldSettings
+from turnmix.transcript import printable
+
+
+def grade_predictions(file: str, *, words: Sequence[str]) -> None:
+    """Grade every prediction, print the sum, and write `FILE.verdicts.jsonl`. Verdicts found there are not made
+    again.
+
+    Raises:
+        UserError: the file, the recipe or the task file will not do.
+        InfrastructureError: a prediction could not be graded after all attempts.
+    """
+    names, overrides = names_and_overrides(words, at_most=1)
+    if not names:
+        raise UserError("name a recipe, or a task file, whose tasks the predictions are for")
+    predictions = read_predictions(Path(file))
+    source, concurrency, attempts = _open(names[0], overrides)
+    rows = {row.instance_id.lower(): row for row in source.rows}
+    unknown = [p.instance_id for p in predictions if p.instance_id.lower() not in rows]
+    if len(unknown) == len(predictions):
+        raise UserError(f"{file}: none of its tasks, such as {unknown[0]}, is in {names[0]}")
+    console = make_console()
+    if unknown:
+        console.print(f"{len(unknown)} predictions are for other tasks, such as {unknown[0]}", markup=False)
+    known = [(rows[p.instance_id.lower()], p) for p in predictions if p.instance_id.lower() in rows]
+    book = Path(f"{file}.verdicts.jsonl")
+    verdicts, failures = asyncio.run(
+        _grade_all(known, source=source, book=book, concurrency=concurrency, attempts=attempts)
+    )
+    for name, verdict in sorted(verdicts.items()):
+        state = "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "empty patch"
+        console.print(
+            f"{name}: {state}, {verdict.passed} of {verdict.passed + verdict.failed} tests", markup=False
+        )
+    for name, reason in sorted(failures.items()):
+        console.print(printable(f"{name}: not graded: {reason}"), markup=False, soft_wrap=True)
+    resolved, number = sum(v.resolved for v in verdicts.values()), len(verdicts)
+    low, high = wilson(resolved, number)
+    if number:
+        console.print(
+            f"resolved: {resolved} of {number} = {resolved / number:.1%} ({low:.1%} – {high:.1%})",
+            style="bold",
+        )
+    console.print(
+        f"of {len(rows)} tasks, {len(known)} were predicted; verdicts: {book}", markup=False, soft_wrap=True
+    )
+    if failures:
+        raise InfrastructureError(f"{len(failures)} of {len(known)} predictions could not be graded")
+
+
+def _open(name: str, overrides: Sequence[str]) -> tuple[TaskFileSource, int, int]:
+    """The tasks of a recipe, or of a task file alone: in containers where its tasks have images."""
+    if not name.endswith(".jsonl"):
+        recipe: Recipe = load_recipe(name, overrides)
+        check_machine(recipe)
+        source = make_source(recipe)
+        if not isinstance(source, TaskFileSource):
+            raise UserError(f"{name}: its tasks come from no task file, so no patch can be graded: name one")
+        return source, recipe.rollouts.concurrency, recipe.rollouts.attempts
+    settings = TaskFileSettings(path=Path(name), holdout="all")
+    from turnmix.environments.swe.task_file import load_rows
+
+    kind = "container" if any(row.image for row in load_rows(settings.path)) else "bubblewrap"
+    given = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
+    if wrong := [key for key in given if key != "sandbox.container.socket"]:
+        raise UserError(
+            f"{wrong[0]}: with a task file only sandbox.container.socket can be set; name a recipe"
+        )
+    container = {"socket": given["sandbox.container.socket"]} if given else {}
+    sandbox = validated(SandboxSettings, {"kind": kind, "container": container}, source="sandbox")
+    check_sandbox(sandbox)
+    made = TaskFileSource(
+        settings, make_sandbox=partial(make_row_sandbox, sandbox), scaffold=ScaffoldSettings()
+    )
+    return made, 4, 3
+
+
+async def _grade_all(
+    known: Sequence[tuple[TaskRow, Prediction]],
+    *,
+    source: TaskFileSource,
+    book: Path,
+    concurrency: int,
+    attempts: int,
+) -> tuple[dict[str, Verdict], dict[str, str]]:
+    found = _read_book(book)
+    verdicts: dict[str, Verdict] = {}
+    failures: dict[str, str] = {}
+    slots = asyncio.Semaphore(concurrency)
+
+    async def grade(row: TaskRow, prediction: Prediction) -> None:
+        patch = (prediction.model_patch or "").encode(errors="surrogateescape")
+        key = _key(row, patch)
+        if key in found:
+            verdicts[row.instance_id] = found[key]
+            return
+        async with slots:
+            for attempt in range(1, attempts + 1):
+                try:
+                    verdict = await source.grader.grade(row, patch)
+                    break
+                except InfrastructureError as error:
+                    failures[row.instance_id] = str(error)
+                    if attempt == attempts:
+                        return
+        failures.pop(row.instance_id, None)
+        verdicts[row.instance_id] = verdict
+        line = {"instance_id": row.instance_id, "key": key, **verdict.to_json()}
+        with book.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    await asyncio.gather(*(grade(row, prediction) for row, prediction in known))
+    return verdicts, failures
+
+
+def _key(row: TaskRow, patch: bytes) -> str:
+    """Of one patch of one task: another script or other tests make it another task."""
+    return hashlib.sha256(row.model_dump_json().encode() + b"\0" + patch).hexdigest()
+
+
+def _read_book(book: Path) -> dict[str, Verdict]:
+    """Verdicts made before; a line that was cut off is made again."""
+    found: dict[str, Verdict] = {}
+    if book.is_file():
+        for line in book.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                data = json.loads(line)
+                fields = ("resolved", "submitted", "passed", "failed", "patch")
+                found[data["key"]] = Verdict(**{name: data[name] for name in fields})
+            except (ValueError, KeyError, TypeError):
+                continue
+    return found

@@ -1,0 +1,1 @@
+"""Can this recipe run here? Asked in seconds, before anything long."""

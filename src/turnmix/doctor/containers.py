@@ -1,0 +1,69 @@
+"""Can sandboxes be made here, and are the images of the tasks here?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from turnmix.config import Recipe
+from turnmix.core.errors import UserError
+from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.environments.swe.task_file import read_rows
+from turnmix.policies.endpoint_check import Finding
+from turnmix.sandboxes.container.engine import engine_for
+from turnmix.sandboxes.container.settings import ContainerSettings
+from turnmix.sandboxes.selection import check_sandbox
+
+ANSWER_SECONDS = 5.0
+GIGABYTES_OF_IMAGE = 3.0
+"""Of one image of SWE-bench and its kin beyond the layers that it shares: a rough mean, to be told as such."""
+
+
+def check_containers(recipe: Recipe) -> Iterator[Finding]:
+    settings = recipe.sandbox
+    quick = settings.container.model_copy(update={"start_timeout": ANSWER_SECONDS})
+    try:
+        check_sandbox(settings.model_copy(update={"container": quick}))
+    except UserError as error:
+        yield Finding(subject="runtime", passed=False, detail=str(error))
+        return
+    yield Finding(subject="runtime", passed=True, detail=f"{settings.kind}: sandboxes can be made")
+    if settings.kind == "container":
+        yield from _image_findings(recipe, quick)
+
+
+def _image_findings(recipe: Recipe, settings: ContainerSettings) -> Iterator[Finding]:
+    wanted = set(images_of(recipe))
+    if not wanted:
+        return
+    here = {tag for image in engine_for(settings).api.images() for tag in image.get("RepoTags") or ()}
+    missing = sorted(image for image in wanted if _full(image) not in {_full(tag) for tag in here})
+    detail = f"{len(wanted) - len(missing):,} of {len(wanted):,} images are here"
+    if not missing:
+        yield Finding(subject="images", passed=True, detail=detail)
+    elif settings.pull == "never":
+        remedy = "sandbox.container.pull = never: set it to missing, or fetch them as docker pull does"
+        yield Finding(subject="images", passed=False, detail=f"{detail}, not {missing[0]}; {remedy}")
+    else:
+        size = len(missing) * GIGABYTES_OF_IMAGE
+        remedy = (
+            f"the others, some {size:,.0f} GB, are fetched when needed, or by turnmix tasks prepare --pull"
+        )
+        yield Finding(subject="images", passed=None, detail=f"{detail}; {remedy}")
+
+
+def images_of(recipe: Recipe) -> list[str]:
+    """The images of the recipe's tasks, as far as its task file is there."""
+    tasks = recipe.tasks
+    images = [recipe.sandbox.container.image]
+    if isinstance(tasks, TaskFileSettings) and tasks.path.expanduser().is_file():
+        images += [row.image for row in read_rows(tasks.path.expanduser())[0]]
+    return list(dict.fromkeys(image for image in images if image is not None))
+
+
+def _full(image: str) -> str:
+    """
+    >>> _full("swebench/x"), _full("docker.io/swebench/x:latest"), _full("localhost/a:1")
+    ('swebench/x:latest', 'swebench/x:latest', 'localhost/a:1')
+    """
+    name = image.removeprefix("docker.io/")
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

@@ -1,0 +1,77 @@
+"""Do the student's server and the teacher's endpoint answer, with what the method needs of them?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+from turnmix.config import EndpointTeacherSettings, OracleSettings, Recipe
+from turnmix.core.errors import UserError
+from turnmix.doctor.models import cached_file
+from turnmix.model_location import model_location
+from turnmix.policies.endpoint_check import Finding, check_endpoint
+from turnmix.serving import check_student_server
+
+ANSWER_SECONDS = 5.0
+
+
+def check_student_serving(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.student.server is None:
+        yield Finding(subject="server", passed=True, detail="the student acts in this process")
+        return
+    yield from check_student_server(recipe)
+
+
+def check_teacher(recipe: Recipe) -> Iterator[Finding]:
+    teacher = recipe.teacher
+    if isinstance(teacher, OracleSettings):
+        yield Finding(subject="kind", passed=True, detail="the oracle: it costs nothing and is always there")
+        return
+    if not isinstance(teacher, EndpointTeacherSettings):
+        try:
+            location = model_location(teacher.model, field="teacher.model")
+        except UserError as error:
+            yield Finding(subject="model", passed=False, detail=str(error))
+            return
+        is_here = cached_file(location, "config.json") is not None
+        detail = f"{teacher.model} {'is here' if is_here else 'is fetched from the hub at the start'}"
+        yield Finding(subject="model", passed=True if is_here else None, detail=detail)
+        return
+    from turnmix.policies.endpoint import EndpointPolicy
+
+    async def ask() -> tuple[Finding, ...]:
+        policy = EndpointPolicy(teacher, generator=random.Random(0))
+        try:
+            return await check_endpoint(
+                policy, timeout_seconds=ANSWER_SECONDS, needed_context=recipe.scaffold.max_tokens
+            )
+        finally:
+            await policy.close()
+
+    findings = asyncio.run(ask())
+    yield from findings
+    if recipe.objective.needs_scores and findings[0].passed:
+        yield _scores_finding(recipe, teacher)
+
+
+def _scores_finding(recipe: Recipe, teacher: EndpointTeacherSettings) -> Finding:
+    """Does the teacher say how likely it finds the student's tokens?"""
+    location = model_location(recipe.student.model, field="student.model")
+    if cached_file(location, "tokenizer.json") is None:
+        detail = "whether it returns prompt_logprobs cannot be told before student.model is here"
+        return Finding(subject="logprobs", passed=None, detail=detail)
+    from transformers import AutoTokenizer
+
+    from turnmix.policies.endpoint_scorer import EndpointScorer
+
+    tokenizer = AutoTokenizer.from_pretrained(location)
+    scorer = EndpointScorer(teacher, generator=random.Random(0))
+    try:
+        scorer.check(
+            vocabulary=max(tokenizer.get_vocab().values()) + 1,
+            name_of=lambda token: str(tokenizer.decode([token])),
+        )
+    except UserError as error:
+        return Finding(subject="logprobs", passed=False, detail=str(error))
+    return Finding(subject="logprobs", passed=True, detail="returns prompt_logprobs of the student's tokens")

@@ -1,0 +1,141 @@
+"""What the machine has: packages, disk, memory of its GPUs, against what the recipe needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from turnmix.config import Recipe
+from turnmix.doctor.memory import ModelSize, learning_bytes, serving_bytes, size_of
+from turnmix.doctor.models import cached_file
+from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.policies.endpoint_check import Finding
+from turnmix.policies.local_settings import LocalTeacherSettings
+
+GIGABYTE = 1e9
+CHECKPOINT_BYTES = 12
+"""A parameter's share of a checkpoint: the weight, and AdamW's two moments."""
+QUERY = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
+
+
+def check_packages(recipe: Recipe) -> Iterator[Finding]:
+    for package, extra, purpose in _needed(recipe):
+        if importlib.util.find_spec(package) is None:
+            detail = f"{purpose} needs the package {package}: pip install 'turnmix[{extra}]'"
+            yield Finding(subject=package, passed=False, detail=detail)
+        else:
+            yield Finding(subject=package, passed=True, detail=f"{package} is installed, for {purpose}")
+
+
+def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    if recipe.sandbox.kind == "container":
+        yield "docker", "containers", "sandbox.kind = container"
+    if isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.dataset is not None:
+        yield "datasets", "swe", "tasks.dataset"
+        yield "swebench", "swe", "grading"
+    if recipe.learner.lora is not None:
+        yield "peft", "lora", "learner.lora"
+
+
+def check_disk(recipe: Recipe) -> Iterator[Finding]:
+    size = _size(recipe.student.model)
+    place = Path("runs").resolve()
+    while not place.is_dir():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if size is None:
+        detail = f"{free / GIGABYTE:,.0f} GB free in {place}; what student.model takes is not known"
+        yield Finding(subject="runs", passed=None, detail=detail)
+        return
+    needed = CHECKPOINT_BYTES * size.parameters * recipe.iterations
+    detail = (
+        f"{free / GIGABYTE:,.0f} GB free in {place}; {recipe.iterations} checkpoints take some "
+        f"{needed / GIGABYTE:,.1f} GB"
+    )
+    is_enough = free > needed
+    remedy = "" if is_enough else ": make room, or name another disk with --run"
+    yield Finding(subject="runs", passed=is_enough, detail=detail + remedy)
+
+
+def check_memory(recipe: Recipe) -> Iterator[Finding]:
+    """Printed also where there is no GPU: an estimate tells which machine to ask for."""
+    student = recipe.student
+    estimate, needed = _estimate(recipe)
+    if "cuda" not in student.device and student.server is None:
+        yield Finding(
+            subject="gpu", passed=True, detail=f"student.device = {student.device}: no GPU needed; {estimate}"
+        )
+        return
+    gpus = read_gpus()
+    if not gpus:
+        detail = f"no GPU answers nvidia-smi; {estimate}: run it on a machine that has that"
+        yield Finding(subject="gpu", passed=False, detail=detail)
+        return
+    total = sum(total for total, _ in gpus)
+    sizes = ", ".join(f"{total / GIGABYTE:.0f}" for total, _ in gpus)
+    detail = f"{len(gpus)} GPUs of {sizes} GB; {estimate}"
+    if needed is None:
+        yield Finding(subject="gpu", passed=None, detail=detail)
+        return
+    busy = [number for number, (total, free) in enumerate(gpus) if free < 0.9 * total]
+    is_enough = total >= needed
+    remedy = (
+        ""
+        if is_enough
+        else ": take more GPUs (torchrun), or set learner.lora={}, learner.gradient_checkpointing=true"
+    )
+    yield Finding(subject="gpu", passed=is_enough, detail=detail + remedy)
+    if busy:
+        note = f"GPU {busy[0]} is in use by another program"
+        yield Finding(subject="gpu", passed=None, detail=note)
+
+
+def _estimate(recipe: Recipe) -> tuple[str, float | None]:
+    size = _size(recipe.student.model)
+    if size is None:
+        return "what student.model takes is not known", None
+    learner = recipe.learner
+    learning = learning_bytes(
+        size,
+        is_lora=learner.lora is not None,
+        tokens=max(learner.tokens_per_pass, learner.max_context or 0),
+        is_checkpointing=learner.gradient_checkpointing,
+    )
+    parts, total = [f"{learning / GIGABYTE:,.1f} GB to learn"], learning
+    server = recipe.student.server
+    if server is not None and server.endpoint is None:
+        serving = serving_bytes(size, recipe.student.dtype)
+        parts.append(f"{serving / GIGABYTE:,.1f} GB to serve the student")
+        total += serving
+    teacher = recipe.teacher
+    if isinstance(teacher, LocalTeacherSettings) and (teacher_size := _size(teacher.model)):
+        serving = serving_bytes(teacher_size, teacher.dtype)
+        parts.append(f"{serving / GIGABYTE:,.1f} GB for the teacher")
+        total += serving
+    return f"estimate for {size.parameters / 1e9:.2g} B parameters: {', '.join(parts)}", total
+
+
+def _size(model: str) -> ModelSize | None:
+    return size_of(model, cached_file(model, "config.json"))
+
+
+def read_gpus() -> list[tuple[float, float]]:
+    """Total and free bytes of each GPU that this process may use."""
+    try:
+        told = subprocess.run(QUERY, capture_output=True, text=True, timeout=5, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    gpus = []
+    for line in told.splitlines():
+        total, _, free = line.partition(",")
+        if total.strip().isdigit() and free.strip().isdigit():
+            gpus.append((float(total) * 2**20, float(free) * 2**20))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    chosen = [int(word) for word in visible.split(",") if word.strip().isdigit()]
+    return [gpus[number] for number in chosen if number < len(gpus)]

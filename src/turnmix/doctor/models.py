@@ -1,0 +1,110 @@
+"""Can the student's template be taught with, and is its context long enough? By its small files alone.
+
+What is not on this machine yet is asked of the hub once, briefly; weights are not fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from turnmix.config import Recipe
+from turnmix.core.errors import UserError
+from turnmix.model_location import model_location
+from turnmix.policies.endpoint_check import Finding
+from turnmix.rendering.renderer import Renderer
+
+HUB_SECONDS = 3.0
+
+
+def check_models(recipe: Recipe) -> Iterator[Finding]:
+    name = recipe.student.model
+    try:
+        location = model_location(name, field="student.model")
+    except UserError as error:
+        yield Finding(subject="student", passed=False, detail=str(error))
+        return
+    if cached_file(location, "tokenizer_config.json") is None and (problem := _hub_problem(location)):
+        yield Finding(
+            subject="student",
+            passed=False,
+            detail=f"student.model: {name} is not on this machine, and {problem}: fetch it where there is a "
+            f"network (hf download {name}), or give its directory",
+        )
+        return
+    # Imported here: it takes seconds, and is not needed where the model is not there.
+    from transformers import AutoTokenizer
+
+    try:
+        renderer = Renderer(AutoTokenizer.from_pretrained(location))
+        renderer.check()
+    except UserError as error:
+        yield Finding(subject="template", passed=False, detail=str(error))
+        return
+    except (OSError, ValueError, KeyError) as error:
+        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        detail = (
+            f"student.model: {location} cannot be loaded ({told}): give a directory or a hub id of a model"
+        )
+        yield Finding(subject="template", passed=False, detail=detail)
+        return
+    detail = f"{name}: tools, answers and turns survive its template ({renderer.format.name} calls)"
+    yield Finding(subject="template", passed=True, detail=detail)
+    yield from _context_findings(recipe, location)
+
+
+def _context_findings(recipe: Recipe, location: str) -> Iterator[Finding]:
+    path = cached_file(location, "config.json")
+    context = None if path is None else json.loads(path.read_text()).get("max_position_embeddings")
+    needed = recipe.scaffold.max_tokens
+    if context is None:
+        yield Finding(subject="context", passed=None, detail="student.model does not tell its context")
+    elif context < needed:
+        yield Finding(
+            subject="context",
+            passed=False,
+            detail=f"scaffold.max_tokens = {needed:,}: {recipe.student.model} reads {context:,} tokens: set it to "
+            f"{context}, or lengthen the model's context (rope scaling in its config.json)",
+        )
+    else:
+        detail = f"{recipe.student.model} reads {context:,} tokens, of which {needed:,} are used"
+        yield Finding(subject="context", passed=True, detail=detail)
+
+
+def cached_file(model: str, name: str) -> Path | None:
+    """A small file of a model, by directory or in the hub's cache on this machine."""
+    try:
+        location = model_location(model, field="student.model")
+    except UserError:
+        return None
+    if Path(location).is_dir():
+        path = Path(location) / name
+        return path if path.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(location, name)
+    except ValueError:  # no name of a repository
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _hub_problem(model: str) -> str:
+    """Why the hub would not give the model; empty: it would."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return "HF_HUB_OFFLINE is set"
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    token = os.environ.get("HF_TOKEN")
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    try:
+        url = f"{hub}/{model}/resolve/main/config.json"
+        status = httpx.head(url, headers=headers, timeout=HUB_SECONDS, follow_redirects=True).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"the hub cannot be reached ({error or type(error).__name__})"
+    if status in (401, 403, 404):
+        return f"the hub has no such model, or not for you (HTTP {status})"
+    return "" if status < 400 else f"the hub answers HTTP {status}"

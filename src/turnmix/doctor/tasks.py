@@ -1,0 +1,32 @@
+"""Is the recipe's task file there, whole, and large enough?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from turnmix.assembly import make_source
+from turnmix.config import Recipe
+from turnmix.core.errors import UserError
+from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.policies.endpoint_check import Finding
+
+
+def check_tasks(recipe: Recipe) -> Iterator[Finding]:
+    tasks = recipe.tasks
+    if isinstance(tasks, TaskFileSettings) and not tasks.path.expanduser().is_file():
+        remedy = "make it with: turnmix tasks make --help"
+        if tasks.dataset is not None:
+            remedy = f"write it from {tasks.dataset.rows} with: turnmix tasks prepare RECIPE"
+        yield Finding(subject="file", passed=False, detail=f"tasks.path: {tasks.path} is not there; {remedy}")
+        return
+    try:
+        source = make_source(recipe)
+    except UserError as error:
+        yield Finding(subject="file", passed=False, detail=str(error))
+        return
+    trained, held_out = len(source.tasks("train")), len(source.tasks("holdout"))
+    detail = f"{trained:,} tasks to train on, {held_out:,} held out"
+    yield Finding(subject="file", passed=True, detail=detail)
+    if held_out < recipe.evaluation.tasks:
+        note = f"evaluation.tasks = {recipe.evaluation.tasks}: only {held_out} are held out, all of which are taken"
+        yield Finding(subject="holdout", passed=None, detail=note)

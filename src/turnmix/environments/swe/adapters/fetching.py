@@ -1,0 +1,79 @@
+"""The rows of a published set: of the hub, or of a file.
+
+Enters: a hub id, or the path of a parquet or JSON Lines file. Leaves: its rows as dictionaries. Only a hub id
+needs a network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from turnmix.core.errors import InfrastructureError, MissingDependencyError, UserError
+from turnmix.environments.swe.adapters.registry import HUB_IDS, DatasetSettings
+
+
+def fetch_rows(settings: DatasetSettings) -> Iterator[Mapping[str, Any]]:
+    """
+    Raises:
+        UserError: there is no such file, or it holds no rows.
+        MissingDependencyError: the package that reads it is not installed.
+        InfrastructureError: the hub did not give it.
+    """
+    path = Path(settings.rows).expanduser()
+    if path.suffix in (".jsonl", ".json", ".parquet"):
+        if not path.is_file():
+            raise UserError(f"tasks.dataset.rows: there is no file {path}")
+        return _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
+    if path.exists():
+        raise UserError(f"tasks.dataset.rows: {path}: give a file that ends in .parquet or .jsonl")
+    return _hub_rows(settings)
+
+
+def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    if path.suffix == ".json":
+        try:
+            rows = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"tasks.dataset.rows: {path} is not JSON: {error}") from error
+        yield from rows if isinstance(rows, list) else [rows]
+        return
+    for line in filter(str.strip, text.split("\n")):
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError):
+            yield {"instance_id": f"a line that is no JSON: {line[:40]}"}
+
+
+def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise _missing("pyarrow") from error
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=64):
+            yield from batch.to_pylist()
+
+
+def _hub_rows(settings: DatasetSettings) -> Iterator[Mapping[str, Any]]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise _missing("datasets") from error
+    split = settings.split or HUB_IDS.get(settings.rows, ("", "train"))[1]
+    try:
+        rows = load_dataset(settings.rows, split=split, revision=settings.revision)
+    except Exception as error:  # the hub's client raises a dozen unrelated kinds
+        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InfrastructureError(
+            f"tasks.dataset.rows: the hub did not give {settings.rows} ({split}): {told}. Check the name and "
+            "the network, or name a parquet file that was downloaded elsewhere"
+        ) from error
+    return iter(rows)
+
+
+def _missing(package: str) -> MissingDependencyError:
+    return MissingDependencyError(f"reading published task sets needs {package}: pip install 'turnmix[swe]'")

@@ -1,0 +1,82 @@
+"""SWE-smith: bugs injected into real repositories. A row's `patch` is the bug, so gold is its reverse.
+
+Its images hold the repository with one branch for each instance: the bug, then the removal of the test files that
+show it. Where an image has no such branch, the same two commits are made of the row. The agent gets neither
+commit: the first shows the fix.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from turnmix.environments.swe.adapters.columns import CONDA, Names, Patch, Row, SomeNames, Text
+from turnmix.environments.swe.adapters.evaluation_script import marked_script
+from turnmix.environments.swe.adapters.reversal import reversed_patch
+from turnmix.environments.swe.task_file import TaskRow
+
+REGISTRY = "jyangballin"
+"""Who publishes the images whose name has no publisher."""
+PYTEST = "pytest --disable-warnings --color=no --tb=no -rA"
+
+
+class SmithRow(Row):
+    """SWE-smith's columns."""
+
+    instance_id: Text
+    repo: Text
+    patch: Patch
+    image_name: Text
+    problem_statement: Text
+    FAIL_TO_PASS: SomeNames
+    PASS_TO_PASS: Names
+
+
+def from_swe_smith(data: Mapping[str, Any]) -> TaskRow:
+    """Raises ValueError: the row is no task."""
+    row = SmithRow.model_validate(data)
+    files = list(dict.fromkeys(name.partition("::")[0] for name in row.FAIL_TO_PASS))
+    if strange := [path for path in files if path.startswith(("/", "-")) or ".." in path.split("/")]:
+        raise ValueError(f"FAIL_TO_PASS: {strange[0]!r} is no file of the repository")
+    words = " ".join(map(shlex.quote, files))
+    # Its tests are measured file by file: of PASS_TO_PASS count those in the files that are run.
+    kept = tuple(
+        name
+        for name in row.PASS_TO_PASS
+        if name.partition("::")[0] in files and name not in set(row.FAIL_TO_PASS)
+    )
+    return TaskRow(
+        instance_id=row.instance_id,
+        source="swe-smith",
+        repository=row.repo,
+        image=_image(row.image_name),
+        activation=CONDA,
+        setup_script=_setup(row, words),
+        has_history=False,
+        problem_statement=row.problem_statement,
+        gold_patch=reversed_patch(row.patch),
+        fail_to_pass=tuple(row.FAIL_TO_PASS),
+        pass_to_pass=kept,
+        test_command=PYTEST,
+        evaluation_script=marked_script(
+            before=[f"git checkout HEAD~1 -- {words}"], test_command=f"{PYTEST} {words}"
+        ),
+        log_parser="parse_log_pytest",
+    )
+
+
+def _image(name: str) -> str:
+    name = name.replace("__", "_1776_").lower()
+    name = name if "/" in name else f"{REGISTRY}/{name}"
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def _setup(row: SmithRow, test_files: str) -> str:
+    patch = row.patch if row.patch.endswith("\n") else row.patch + "\n"
+    return (
+        f"git checkout -q {shlex.quote(row.instance_id)} -- 2>/dev/null || {{\n"
+        f"git apply --whitespace=nowarn - <<'END_OF_BUG' || exit 1\n{patch}END_OF_BUG\n"
+        f"git commit -q --no-verify -am 'Bug' && rm -f -- {test_files} && git commit -q --no-verify -am 'Tests'\n"
+        "}"
+    )

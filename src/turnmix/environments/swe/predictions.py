@@ -1,0 +1,84 @@
+"""Predictions in SWE-bench's format: one JSON line a task, with `instance_id`, `model_name_or_path`, `model_patch`.
+
+Enters: a file, also one that another program wrote. Leaves: patches by task. Or: verdicts, written as such a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from turnmix.core.errors import UserError
+from turnmix.core.trajectory import Trajectory
+
+
+class Prediction(BaseModel):
+    """One task's patch."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    instance_id: str
+    model_name_or_path: str = "none"
+    model_patch: str | None
+    """None or empty: nothing was submitted."""
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Also a JSON list, or a JSON object of predictions by task.
+
+    Raises:
+        UserError: it is no such file, or names a task twice; the message names the line.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    predictions: dict[str, Prediction] = {}
+    for number, data in _entries(path, text):
+        try:
+            prediction = Prediction.model_validate(data)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where = ".".join(map(str, fault["loc"])) or "entry"
+            raise UserError(f"{path}, entry {number}: {where}: {fault['msg']}") from error
+        if prediction.instance_id in predictions:
+            raise UserError(f"{path}, entry {number}: {prediction.instance_id} was predicted before")
+        predictions[prediction.instance_id] = prediction
+    if not predictions:
+        raise UserError(f"{path} holds no prediction")
+    return list(predictions.values())
+
+
+def _entries(path: Path, text: str) -> Iterable[tuple[int, Any]]:
+    try:
+        if path.suffix == ".json":
+            data = json.loads(text)
+            return list(enumerate(data.values() if isinstance(data, dict) else data, start=1))
+        lines = [line for line in text.split("\n") if line.strip()]
+        return [(number, json.loads(line)) for number, line in enumerate(lines, start=1)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is not in SWE-bench's format: {error}") from error
+
+
+def write_predictions(path: Path, trajectories: Iterable[Trajectory], *, model: str) -> int:
+    """Write the patches of judged trajectories, whole or not at all. Returns how many there are."""
+    lines = [
+        json.dumps(
+            {
+                "instance_id": trajectory.task_id,
+                "model_name_or_path": model,
+                "model_patch": trajectory.verdict.patch if trajectory.verdict.submitted else "",
+            }
+        )
+        for trajectory in trajectories
+        if trajectory.verdict is not None
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    partial.replace(path)
+    return len(lines)

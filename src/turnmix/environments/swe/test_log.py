@@ -1,0 +1,106 @@
+"""A test log's meaning, by swebench's own parsers and report.
+
+Enters: a row and the log of its evaluation script. Leaves: how many of its FAIL_TO_PASS and PASS_TO_PASS pass, and
+whether the report calls it resolved. A test that is absent from the log has failed; skipped FAIL_TO_PASS too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.environments.swe.r2e_log import read_r2e_log
+from turnmix.environments.swe.task_file import TaskRow
+
+INSTALL = "pip install 'turnmix[swe]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestCounts:
+    """What a row's tests came to."""
+
+    __test__ = False  # no test of pytest's
+
+    resolved: bool
+    passed: int
+    failed: int
+
+
+def check_parser(row: TaskRow) -> None:
+    """
+    Raises:
+        MissingDependencyError: swebench is not installed, or is too old.
+        UserError: it has no such parser.
+    """
+    if row.log_parser == "r2e":
+        return
+    parsers = _swebench().log_parsers.PARSER_REGISTRY
+    if row.log_parser not in parsers:
+        raise UserError(
+            f"{row.instance_id}: log_parser {row.log_parser!r}: swebench has no such parser: "
+            f"use one of {', '.join(sorted(parsers))}"
+        )
+
+
+def count_tests(row: TaskRow, patch: bytes, log: bytes) -> TestCounts:
+    """Raises as `check_parser` does."""
+    check_parser(row)
+    tests = (*row.fail_to_pass, *row.pass_to_pass)
+    if row.log_parser == "r2e":
+        outcomes = read_r2e_log(log.decode(errors="replace"))
+        passed = sum(outcomes.get(test) == "PASSED" for test in tests)
+        return TestCounts(resolved=passed == len(tests), passed=passed, failed=len(tests) - passed)
+    report = swebench_report(row, patch, log)
+    groups = report.get("tests_status", {})
+    passed = sum(len(groups.get(name, {}).get("success", ())) for name in ("FAIL_TO_PASS", "PASS_TO_PASS"))
+    return TestCounts(resolved=bool(report["resolved"]), passed=passed, failed=len(tests) - passed)
+
+
+def swebench_report(row: TaskRow, patch: bytes, log: bytes) -> dict[str, Any]:
+    """The report that swebench makes of a log."""
+    harness = _swebench()
+    from swebench.types import TestSpec
+
+    specification = TestSpec(
+        instance_id=row.instance_id,
+        image=row.image or "",
+        eval_script_list=[],
+        repo=row.repository,
+        version="",
+        FAIL_TO_PASS=list(row.fail_to_pass),
+        PASS_TO_PASS=list(row.pass_to_pass),
+        log_parser=row.log_parser,
+        eval_type=row.evaluation_type,
+    )
+    prediction = {
+        "instance_id": row.instance_id,
+        "model_name_or_path": "turnmix",
+        "model_patch": patch.decode(errors="replace"),
+    }
+    with tempfile.TemporaryDirectory(prefix="turnmix-") as directory:
+        path = Path(directory) / "test_output.txt"
+        # It reads the file as the locale's text, and stops at what is none.
+        path.write_text(log.decode("utf-8", "replace"))
+        report: dict[str, Any] = harness.grading.get_eval_report(
+            test_spec=specification,
+            prediction=prediction,
+            test_log_path=str(path),
+            include_tests_status=True,
+        )[row.instance_id]
+    return report
+
+
+def _swebench() -> Any:
+    try:
+        import swebench.harness.grading
+        import swebench.harness.log_parsers
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"grading by swebench's parsers needs the package swebench: {INSTALL} ({error})"
+        ) from error
+    if int(swebench.__version__.partition(".")[0]) < 5:
+        raise MissingDependencyError(f"grading needs swebench 5, not {swebench.__version__}: {INSTALL}")
+    return swebench.harness
