@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the images of the container tests without a registry, unless they are there: localhost/turnmix-test:1
-# (Debian with Python, pytest and git) and localhost/turnmix-test-tiny:1 (a POSIX shell, and little else).
+# (Debian with Python, pytest, git and patch) and localhost/turnmix-test-tiny:1 (a POSIX shell, and little else).
 set -eu
 here=$(dirname "$0")
 missing=
@@ -29,7 +29,7 @@ if ! podman image exists localhost/turnmix-test:1; then
     echo "making localhost/turnmix-test:1, which takes a minute or two"
     suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
     [ "$(. /etc/os-release && echo "$ID")" = debian ] || suite=stable
-    debootstrap --variant=minbase --include=python3,python3-pytest,git "$suite" "$folder/root" >"$folder/log" || {
+    debootstrap --variant=minbase --include=python3,python3-pytest,git,patch "$suite" "$folder/root" >"$folder/log" || {
         tail -n 5 "$folder/log" >&2
         exit 1
     }

@@ -6,7 +6,9 @@ whether the report calls it resolved. A test that is absent from the log has fai
 
 from __future__ import annotations
 
+import importlib
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from turnmix.environments.swe.r2e_log import read_r2e_log
 from turnmix.environments.swe.task_file import TaskRow
 
 INSTALL = "pip install 'turnmix[swe]'"
+_importing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +97,17 @@ def swebench_report(row: TaskRow, patch: bytes, log: bytes) -> dict[str, Any]:
 
 
 def _swebench() -> Any:
-    try:
-        import swebench.harness.grading
-        import swebench.harness.log_parsers
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"grading by swebench's parsers needs the package swebench: {INSTALL} ({error})"
-        ) from error
-    if int(swebench.__version__.partition(".")[0]) < 5:
-        raise MissingDependencyError(f"grading needs swebench 5, not {swebench.__version__}: {INSTALL}")
-    return swebench.harness
+    """Its package `harness`, with what is used of it."""
+    # Threads that import a package with cycles at one moment may see half of it.
+    with _importing:
+        try:
+            version = importlib.import_module("swebench").__version__
+            importlib.import_module("swebench.harness.grading")
+            harness = importlib.import_module("swebench.harness")
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"grading by swebench's parsers needs the package swebench: {INSTALL} ({error})"
+            ) from error
+    if int(version.partition(".")[0]) < 5:
+        raise MissingDependencyError(f"grading needs swebench 5, not {version}: {INSTALL}")
+    return harness
