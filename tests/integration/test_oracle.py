@@ -30,7 +30,11 @@ WRECKS = {
 }
 
 
-def roll_out(student, mixture, *, num_tasks, max_turns=40):
+def wanderer(seed):
+    return lambda source: make_wanderer("wanderer", seed, source.solution)
+
+
+def roll_out(make_student, mixture, *, num_tasks, max_turns=40):
     scaffold = ScaffoldSettings(max_turns=max_turns, no_output_seconds=0.5)
     source = MinirepoSource(
         MinirepoSettings(), make_sandbox=partial(make_sandbox, SandboxSettings()), scaffold=scaffold
@@ -40,7 +44,7 @@ def roll_out(student, mixture, *, num_tasks, max_turns=40):
         collect(
             plans,
             source=source,
-            student=student,
+            student=make_student(source),
             teacher=OraclePolicy(source.solution),
             mixture=mixture,
             label=True,
@@ -50,13 +54,13 @@ def roll_out(student, mixture, *, num_tasks, max_turns=40):
 
 
 def test_alone_it_resolves_every_task_in_few_turns():
-    trajectories = roll_out(make_wanderer("unused", 0), TeacherMixture(), num_tasks=12)
+    trajectories = roll_out(wanderer(0), TeacherMixture(), num_tasks=12)
     assert [trajectory.verdict.resolved for trajectory in trajectories] == [True] * 12
     assert all(6 <= len(trajectory.turns) <= 16 for trajectory in trajectories)
 
 
 def test_beside_a_random_student_it_resolves_all_that_the_student_does_not_give_up():
-    trajectories = roll_out(make_wanderer("wanderer", 1), DaggerMixture(decay=0, floor=0.6), num_tasks=16)
+    trajectories = roll_out(wanderer(1), DaggerMixture(decay=0, floor=0.6), num_tasks=16)
     ended_by_teacher = [
         trajectory
         for trajectory in trajectories
@@ -72,16 +76,13 @@ def test_it_recovers_when_the_student(command):
         return call_action("execute_bash", command=command if turn_number(state) == 1 else "true")
 
     mixture = AggrevateMixture(support=(2, 2))
-    (trajectory,) = roll_out(ScriptedPolicy("vandal", wreck), mixture, num_tasks=1)
+    (trajectory,) = roll_out(lambda source: ScriptedPolicy("vandal", wreck), mixture, num_tasks=1)
     assert trajectory.turns[1].action.message.tool_calls[0].arguments["command"] == command
     assert trajectory.stop_reason is StopReason.finished
     assert trajectory.verdict.resolved
 
 
 def test_it_names_the_same_step_for_the_same_state():
-    first, second = (
-        roll_out(make_wanderer("wanderer", 2), DaggerMixture(decay=0, floor=0.5), num_tasks=4)
-        for _ in range(2)
-    )
+    first, second = (roll_out(wanderer(2), DaggerMixture(decay=0, floor=0.5), num_tasks=4) for _ in range(2))
     for one, other in zip(first, second):
         assert [turn.label for turn in one.turns] == [turn.label for turn in other.turns]

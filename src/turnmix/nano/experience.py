@@ -41,14 +41,18 @@ class TeacherShareMixture:
         return lambda turn: "teacher" if random.Random(f"{seed} {turn}").random() < share else "student"
 
 
-def collect_experience(path: Path, *, num_trajectories: int, teacher_share: float, seed: int) -> None:
-    """Write `num_trajectories` trajectories of the wanderer to `path`, one JSON object a line, in plan order."""
-    sandbox = SandboxSettings()
-    source = MinirepoSource(
-        MinirepoSettings(train=num_trajectories, seed=TASK_SEED + seed),
-        make_sandbox=lambda: make_sandbox(sandbox),
+def experience_source(num_tasks: int, *, seed: int) -> MinirepoSource:
+    """Tasks that no recipe has."""
+    return MinirepoSource(
+        MinirepoSettings(train=num_tasks, seed=TASK_SEED + seed),
+        make_sandbox=lambda: make_sandbox(SandboxSettings()),
         scaffold=ScaffoldSettings(),
     )
+
+
+def collect_experience(path: Path, *, num_trajectories: int, teacher_share: float, seed: int) -> None:
+    """Write `num_trajectories` trajectories of the wanderer to `path`, one JSON object a line, in plan order."""
+    source = experience_source(num_trajectories, seed=seed)
     plans = make_plans(source.tasks("train"), iteration=1, seed=seed, cohort_size=1, beta=None)
     with path.open("w") as file:
 
@@ -59,7 +63,7 @@ def collect_experience(path: Path, *, num_trajectories: int, teacher_share: floa
             collect(
                 plans,
                 source=source,
-                student=make_wanderer("wanderer", seed),
+                student=make_wanderer("wanderer", seed, source.solution),
                 teacher=OraclePolicy(source.solution),
                 mixture=TeacherShareMixture(most=teacher_share),
                 label=True,

@@ -1,53 +1,42 @@
-"""Make the nano student's base checkpoint from nothing: experience, tokenizer, then two lessons.
+"""Make the nano student's base checkpoint from nothing: experience, tokenizer, then three lessons.
 
     python -m turnmix.nano.pretrain --output DIR
 
-First it learns to copy, on random tokens. Then it learns every token of the experience, the agent's own more than
-what it observes, and so the format, the names and what correct code looks like; which action is a good one it sees
-only as often as the wanderer happens on it.
+First it learns to copy, on random tokens; then to write lines as they should be, on functions that are not what
+their docstrings say; then to act, on the experience: every token of it, the agent's own more than what it observes,
+and so the format. Which action is a good one it sees only as often as the wanderer happens on it.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import os
-import random
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnmix.core.trajectory import Trajectory
-from turnmix.nano.experience import collect_experience
-from turnmix.nano.model import SPECIAL_TOKENS, make_model, make_tokenizer
+from turnmix.nano.experience import collect_experience, experience_source
+from turnmix.nano.lessons import (
+    Example,
+    copying_lessons,
+    experience_lessons,
+    make_example,
+    rewriting_lessons,
+)
+from turnmix.nano.model import make_model, make_tokenizer
 from turnmix.nano.phrases import make_phrases
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-OBSERVATION_WEIGHT = 0.3
 TOKENIZER_TRAJECTORIES = 600
-BATCH_TOKENS = 8000
-COPYING_RATE = 2e-3
-EXPERIENCE_RATE = 2e-3
+LEARNING_RATE = 2e-3
 WARMUP_STEPS = 40
-COPY_LENGTH = 128
-COPY_BATCH = 16
-PERIODIC_STEPS = 500
-FIRST_WORD = len(SPECIAL_TOKENS)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One trajectory as tokens, and the weight of each as a target."""
-
-    token_ids: list[int]
-    weights: list[float]
 
 
 def read_experience(path: Path) -> list[Trajectory]:
@@ -72,40 +61,19 @@ def train_tokenizer(trajectories: Sequence[Trajectory]) -> PreTrainedTokenizerFa
     return make_tokenizer(texts, make_phrases(shared, trajectories[0].tools))
 
 
-def make_example(tokenizer: PreTrainedTokenizerFast, trajectory: Trajectory) -> Example:
-    """Tokens and weights: 1 from after `assistant` to the end of the turn, less elsewhere."""
-    state = trajectory.state(len(trajectory.turns))
-    token_ids: list[int] = tokenizer.apply_chat_template(
-        [message.to_json() for message in state.messages],
-        tools=[tool.to_json() for tool in state.tools],
-        tokenize=True,
-        return_dict=False,
-    )
-    start = tokenizer("<|im_start|>assistant\n")["input_ids"]
-    weights = [OBSERVATION_WEIGHT] * len(token_ids)
-    is_action = False
-    for position, token in enumerate(token_ids):
-        if is_action:
-            weights[position] = 1.0
-            is_action = token != tokenizer.eos_token_id
-        elif token_ids[position + 1 - len(start) : position + 1] == start:
-            is_action = True
-    return Example(token_ids, weights)
-
-
 def train(
-    model: PreTrainedModel, lessons: Iterable[Sequence[Example]], *, num_tokens: int, rate: float, name: str
+    model: PreTrainedModel, lessons: Iterable[Sequence[Example]], *, num_tokens: int, name: str
 ) -> None:
     """AdamW with a cosine schedule over about `num_tokens` tokens of batches. Prints its progress."""
     import torch
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
     seen, started = 0, time.perf_counter()
     for step, batch in enumerate(lessons, start=1):
         progress = min(1.0, seen / num_tokens)
         for group in optimizer.param_groups:
             group["lr"] = (
-                rate * min(1.0, step / WARMUP_STEPS) * (0.525 + 0.475 * math.cos(math.pi * progress))
+                LEARNING_RATE * min(1.0, step / WARMUP_STEPS) * (0.525 + 0.475 * math.cos(math.pi * progress))
             )
         length = max(len(example.token_ids) for example in batch)
         token_ids = torch.zeros(len(batch), length, dtype=torch.long)
@@ -129,60 +97,6 @@ def train(
             return
 
 
-def copying_lessons(vocabulary_size: int, seed: int) -> Iterator[list[Example]]:
-    """Random phrases that come again: at a fixed distance first, then in any order. Only what can be copied counts."""
-    generator = random.Random(seed)
-    for step in itertools.count():
-        batch = []
-        for _ in range(COPY_BATCH):
-            num_phrases = 1 if step < PERIODIC_STEPS else generator.randint(3, 13)
-            longest = 32 if step < PERIODIC_STEPS else 10
-            phrases = [
-                [
-                    generator.randrange(FIRST_WORD, vocabulary_size)
-                    for _ in range(generator.randint(3, longest))
-                ]
-                for _ in range(num_phrases)
-            ]
-            batch.append(_recite(phrases, generator))
-        yield batch
-
-
-def _recite(phrases: Sequence[Sequence[int]], generator: random.Random) -> Example:
-    token_ids: list[int] = []
-    weights: list[float] = []
-    told: set[int] = set()
-    while len(token_ids) < COPY_LENGTH:
-        index = generator.randrange(len(phrases))
-        token_ids += phrases[index]
-        weights += [0.0, *[1.0 if index in told else 0.0] * (len(phrases[index]) - 1)]
-        told.add(index)
-    return Example(token_ids[:COPY_LENGTH], weights[:COPY_LENGTH])
-
-
-def experience_lessons(examples: Sequence[Example], seed: int) -> Iterator[list[Example]]:
-    """Epoch after epoch, in batches of about equal lengths, in random order."""
-    generator = random.Random(seed)
-    while True:
-        yield from _epoch(examples, generator)
-
-
-def _epoch(examples: Sequence[Example], generator: random.Random) -> Iterator[list[Example]]:
-    order = list(examples)
-    generator.shuffle(order)
-    batches: list[list[Example]] = []
-    for first in range(0, len(order), 256):
-        batch: list[Example] = []
-        for example in sorted(order[first : first + 256], key=lambda example: len(example.token_ids)):
-            if batch and (len(batch) + 1) * len(example.token_ids) > BATCH_TOKENS:
-                batches.append(batch)
-                batch = []
-            batch.append(example)
-        batches.append(batch)
-    generator.shuffle(batches)
-    yield from batches
-
-
 def main() -> int:
     import torch
 
@@ -193,10 +107,11 @@ def main() -> int:
     )
     parser.add_argument("--trajectories", type=int, default=2400)
     parser.add_argument(
-        "--teacher-share", type=float, default=0.5, help="largest share of the oracle's turns"
+        "--teacher-share", type=float, default=0.8, help="largest share of the oracle's turns"
     )
-    parser.add_argument("--copying-tokens", type=int, default=2_000_000, help="how long to learn copying")
-    parser.add_argument("--tokens", type=int, default=5_000_000, help="how long to learn from experience")
+    parser.add_argument("--copying-tokens", type=int, default=1_600_000, help="how long to learn copying")
+    parser.add_argument("--rewriting-tokens", type=int, default=3_000_000, help="how long to learn rewriting")
+    parser.add_argument("--tokens", type=int, default=1_000_000, help="how long to learn from experience")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -212,11 +127,16 @@ def main() -> int:
     trajectories = read_experience(experience)
     tokenizer = train_tokenizer(trajectories)
     model = make_model(tokenizer, seed=arguments.seed)
-    lessons = copying_lessons(len(tokenizer), arguments.seed)
-    train(model, lessons, num_tokens=arguments.copying_tokens, rate=COPYING_RATE, name="copying")
-    examples = [make_example(tokenizer, trajectory) for trajectory in trajectories]
-    lessons = experience_lessons(examples, arguments.seed)
-    train(model, lessons, num_tokens=arguments.tokens, rate=EXPERIENCE_RATE, name="experience")
+    copying = copying_lessons(len(tokenizer), arguments.seed)
+    train(model, copying, num_tokens=arguments.copying_tokens, name="copying")
+    source = experience_source(arguments.trajectories, seed=arguments.seed)
+    tasks, tools = source.tasks("train"), trajectories[0].tools
+    rewriting = rewriting_lessons(tokenizer, tasks, source.solution, tools, arguments.seed)
+    train(model, rewriting, num_tokens=arguments.rewriting_tokens, name="rewriting")
+    states = [trajectory.state(len(trajectory.turns)) for trajectory in trajectories]
+    examples = [make_example(tokenizer, state.messages, state.tools) for state in states]
+    acting = experience_lessons(examples, arguments.seed)
+    train(model, acting, num_tokens=arguments.tokens, name="acting")
     model.save_pretrained(arguments.output)
     tokenizer.save_pretrained(arguments.output)
     return 0

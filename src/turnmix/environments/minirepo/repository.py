@@ -110,6 +110,9 @@ def make_repository(
 
 VISIBLE_CASES = 3
 """The first cases of each function are its visible test."""
+ONE_LINE_WEIGHT = 3
+"""How much more often a template of one line is drawn than a longer one, in which the wrong line has to be found."""
+WEIGHTS = [1 if "\n" in template.body else ONE_LINE_WEIGHT for template in TEMPLATES]
 
 
 def _draw_functions(generator: random.Random, num_modules: int) -> list[_Function]:
@@ -117,7 +120,7 @@ def _draw_functions(generator: random.Random, num_modules: int) -> list[_Functio
     names: set[str] = set()
     for module in sorted(generator.sample(MODULES, num_modules)):
         for _ in range(generator.randint(2, 3)):
-            template = generator.choice(TEMPLATES)
+            (template,) = generator.choices(TEMPLATES, WEIGHTS)
             name = f"{generator.choice(template.verbs)}_{generator.choice(NOUNS)}"
             if name in names:
                 continue
