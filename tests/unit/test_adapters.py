@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+
 from published_rows import (
     BUG,
     COMMIT,
@@ -20,7 +21,6 @@ from published_rows import (
     smith_row,
     verified_row,
 )
-
 from turnmix.core.errors import UserError
 from turnmix.environments.swe.adapters.fetching import fetch_rows
 from turnmix.environments.swe.adapters.registry import ADAPTERS, HUB_IDS, DatasetSettings, adapt_rows
