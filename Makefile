@@ -1,6 +1,7 @@
 # make demo     train the embedded student with DAgger; the run lies in runs/demo
 # make test     lint, types and all tests
 # make student  make the embedded student's base checkpoint again, from nothing
+# make teacher  make the embedded local teacher, nano-teacher: the student of make demo
 # make venv     the environment alone
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ RUN ?= runs/demo
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint student venv bubblewrap
+.PHONY: demo test lint student teacher venv bubblewrap
 .DEFAULT_GOAL := demo
 
 demo: venv bubblewrap
@@ -25,6 +26,11 @@ lint: venv
 
 student: venv
 	$(BIN)/python -m turnmix.nano.pretrain --output src/turnmix/nano/checkpoint
+
+teacher: demo
+	@mkdir -p src/turnmix/nano/teacher
+	@checkpoint=$$(ls -d $(RUN)/checkpoints/iteration-* | tail -n 1); \
+	for file in src/turnmix/nano/checkpoint/*; do cp $$checkpoint/$${file##*/} src/turnmix/nano/teacher/; done
 
 venv: $(VENV)/.installed
 
