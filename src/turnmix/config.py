@@ -160,6 +160,17 @@ class Recipe(Settings):
         return data
 
     @model_validator(mode="after")
+    def _check_tool_calls(self) -> Recipe:
+        """The oracle calls tools natively, and reads its own calls back."""
+        is_asked = METHODS[self.method].mixture().kind != "student"
+        if self.scaffold.tool_calls == "text" and is_asked and isinstance(self.teacher, OracleSettings):
+            raise ValueError(
+                "scaffold.tool_calls: 'text': the oracle writes no calls as text: leave it at native, or give "
+                "another teacher"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_objective(self) -> Recipe:
         """The objective is the method's, and the teacher can give what it needs."""
         kind, wanted = self.objective.kind, METHODS[self.method].objective

@@ -50,7 +50,8 @@ def check_teacher(recipe: Recipe) -> Iterator[Finding]:
             await policy.close()
 
     findings = asyncio.run(ask())
-    yield from findings
+    is_native = recipe.scaffold.tool_calls == "native"
+    yield from (finding for finding in findings if is_native or finding.subject != "tool_call")
     if recipe.objective.needs_scores and findings[0].passed:
         yield _scores_finding(recipe, teacher)
 

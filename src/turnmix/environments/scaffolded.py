@@ -84,7 +84,7 @@ class ScaffoldedEnvironment:
                 observation=told, stop_reason=StopReason.wall_time if is_time else StopReason.limit_exceeded
             )
         self._turns += 1
-        self._history.append(Exchange.of(action, answer.observation))
+        self._history.append(Exchange.of(answer.action, answer.observation))
         return Step(observation=answer.observation, stop_reason=self._stop_reason(action, answer))
 
     async def verify(self, stop_reason: StopReason) -> Verdict:

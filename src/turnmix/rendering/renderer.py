@@ -46,6 +46,7 @@ from typing import Any
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering import probe
+from turnmix.rendering.arguments import without_surrogates
 from turnmix.rendering.check import check_renderer, refusal
 from turnmix.rendering.formats import ToolCallFormat, formats_in
 from turnmix.rendering.history import place_turns
@@ -112,7 +113,12 @@ class Renderer:
         return replace(action, token_ids=tuple(token_ids))
 
     def parse_text(self, text: str, tools: Sequence[ToolSpecification]) -> Action:
-        """The action that an answer is whose tokens are not known, less the one that ended it. Never raises."""
+        """The action that an answer is whose tokens are not known, less the one that ended it. Never raises.
+
+        Where no tools are on offer, what looks like a call is text.
+        """
+        if not tools:
+            return Action(message=Message(role="assistant", content=without_surrogates(text)))
         parsed = self.format.parse(text, tools)
         message = Message(role="assistant", content=parsed.content, tool_calls=parsed.tool_calls)
         return Action(message=message, parse_error=parsed.error)

@@ -6,7 +6,7 @@ action is never an error: what cannot be carried out is answered with what would
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -19,6 +19,7 @@ from turnmix.scaffold.bash import BashTool
 from turnmix.scaffold.editor import EditorTool
 from turnmix.scaffold.observation import error, is_error, printable, quoted
 from turnmix.scaffold.prompt import PromptSettings, prompt_for
+from turnmix.scaffold.text_calls import as_user_message, read_calls, tools_told
 from turnmix.scaffold.think import Finish, Think
 from turnmix.scaffold.tool import Tool, answer, signature
 from turnmix.settings import Settings
@@ -32,6 +33,9 @@ NOT_EXECUTED = "[Not carried out: the trajectory has ended.]"
 class ScaffoldSettings(Settings):
     tools: tuple[ToolName, ...] = ("execute_bash", "str_replace_editor", "think", "finish")
     """The agent's tools, in the order in which it is told of them."""
+    tool_calls: Literal["native", "text"] = "native"
+    """native: as the model's own template, or its endpoint, writes calls. text: for models and endpoints that
+    know no tools: they are described in the prompt, and calls and answers are plain text."""
     prompt: PromptSettings = PromptSettings()
     """The first messages."""
     max_turns: int = Field(default=30, ge=1)
@@ -63,6 +67,8 @@ class Answer:
 
     observation: tuple[Message, ...]
     """One `tool` message a call, in order; or one `user` message."""
+    action: Action
+    """What was carried out, with the calls that a text held."""
     is_finished: bool = False
 
 
@@ -75,24 +81,38 @@ class Scaffold:
             for name in settings.tools
         }
         self._prompt = prompt_for(settings.prompt)
+        self._is_text = settings.tool_calls == "text"
+        self._specifications = tuple(tool.specification for tool in self._tools.values())
 
     @property
     def specifications(self) -> tuple[ToolSpecification, ...]:
-        return tuple(tool.specification for tool in self._tools.values())
+        """The tools on offer beside the messages; none where the messages describe them."""
+        return () if self._is_text else self._specifications
 
     def prompt(self, task: Task) -> tuple[Message, ...]:
-        return self._prompt.messages(task)
+        messages = self._prompt.messages(task)
+        if not self._is_text:
+            return messages
+        system = [message.content for message in messages if message.role == "system"]
+        told = Message(role="system", content="\n\n".join([*system, tools_told(self._specifications)]))
+        return (told, *(message for message in messages if message.role != "system"))
 
     async def execute(self, action: Action) -> Answer:
         """Carry out an action. Raises InfrastructureError only."""
+        if not self._is_text:
+            return await self._carry_out(action)
+        answer = await self._carry_out(read_calls(action, self._specifications))
+        return replace(answer, observation=as_user_message(answer.observation))
+
+    async def _carry_out(self, action: Action) -> Answer:
         calls = action.message.tool_calls
         if action.parse_error is not None:
             problem = (
                 f"Your tool call could not be read: {printable(action.parse_error)}\n{self._tools_told()}"
             )
-            return Answer(observation=refused(action, error(problem), without_call=problem))
+            return Answer(action=action, observation=refused(action, error(problem), without_call=problem))
         if not calls:
-            return Answer(observation=(Message(role="user", content=CONTINUE),))
+            return Answer(action=action, observation=(Message(role="user", content=CONTINUE),))
         observation = []
         is_finished = False
         for call in calls:
@@ -102,7 +122,7 @@ class Scaffold:
                 content = self._unknown(call.name) if tool is None else await answer(tool, call.arguments)
                 is_finished = tool is not None and tool.ends_trajectory and not is_error(content)
             observation.append(Message(role="tool", content=printable(content), tool_call_id=call.id))
-        return Answer(observation=tuple(observation), is_finished=is_finished)
+        return Answer(action=action, observation=tuple(observation), is_finished=is_finished)
 
     async def close(self) -> None:
         """Free what the tools hold. Safe to call twice."""
@@ -114,7 +134,7 @@ class Scaffold:
 
     def _tools_told(self) -> str:
         return "The tools are: " + ", ".join(
-            signature(specification) for specification in self.specifications
+            signature(specification) for specification in self._specifications
         )
 
 

@@ -1,0 +1,47 @@
+"""Tool calls as text, for models and endpoints that know none: described in the prompt, read from the answer.
+
+Enters: tools, and what an agent wrote. Leaves: a part of the prompt, the calls in a text, answers as a user's message.
+The conversation then holds nothing but text, which every template and every endpoint takes.
+
+>>> from turnmix.scaffold.think import Finish
+>>> tools = (Finish.specification,)
+>>> text = '<tool_call>{"name": "finish", "arguments": {"message": ""}}</tool_call>'
+>>> read_calls(Action(message=Message(role="assistant", content=text)), tools).message.tool_calls[0].name
+'finish'
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.trajectory import Action
+from turnmix.rendering.formats import HermesFormat, example_call
+
+_FORMAT = HermesFormat()
+
+
+def tools_told(tools: Sequence[ToolSpecification]) -> str:
+    """The part of a prompt that describes the tools and how to call them."""
+    described = "\n".join(json.dumps(tool.to_json()["function"], ensure_ascii=False) for tool in tools)
+    return (
+        f"These are your tools, each with a JSON schema of its arguments:\n\n{described}\n\n"
+        f"Call a tool by writing this, with its name and arguments in their places:\n\n"
+        f"{_FORMAT.write(example_call(tools))}\n\nThe answer comes as the next message."
+    )
+
+
+def read_calls(action: Action, tools: Sequence[ToolSpecification]) -> Action:
+    """The action with the calls that its text holds. A malformed call becomes its `parse_error`."""
+    if action.message.tool_calls or action.parse_error is not None:
+        return action
+    parsed = _FORMAT.parse(action.message.content, tools)
+    message = replace(action.message, content=parsed.content, tool_calls=parsed.tool_calls)
+    return replace(action, message=message, parse_error=parsed.error)
+
+
+def as_user_message(answers: Sequence[Message]) -> tuple[Message, ...]:
+    """Answers to calls as the one message that a conversation without calls can hold."""
+    return (Message(role="user", content="\n\n".join(answer.content for answer in answers)),)

@@ -1,0 +1,134 @@
+"""Tasks in images from the command line: prepared, rolled out, evaluated, graded; nothing is left running."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("swebench", reason="grading in images needs swebench: pip install 'turnmix[swe]'")
+
+from container_runtime import needs_containers, settings
+from shelf_image import base_commit, shelf_image, shelf_row
+from test_image_grading import WRONG, left_behind
+
+from published_rows import GOLD, gym_row
+from turnmix.environments.swe.task_file import load_rows, write_rows
+
+pytestmark = needs_containers
+MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
+
+
+def turnmix(folder, *words, code=0):
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe with a published set of six tasks, one of them broken."""
+    rows = [gym_row(instance_id=f"Project-MONAI__MONAI-{n}", base_commit=base_commit()) for n in range(5)]
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in [*rows, gym_row(instance_id="a__b-9", FAIL_TO_PASS="[")])
+    )
+    path = tmp_path / "shelf.yaml"
+    path.write_text(
+        f"""\
+method: dagger
+iterations: 2
+tasks: {{path: data/tasks.jsonl, dataset: {{rows: rows.jsonl, adapter: swe-gym}}, holdout: 2}}
+sandbox: {{kind: container, container: {{socket: "{settings().socket}", pull: never, cpus: 2.0}}}}
+scaffold: {{max_turns: 12, max_tokens: 8192, prompt: {{name: codeact}}}}
+student: {{model: nano-student, cohort_size: 4, max_new_tokens: 48}}
+mixture: {{kind: dagger, floor: 0.5, decay: 0.5}}
+rollouts: {{tasks_per_iteration: 3, concurrency: 3}}
+learner: {{epochs: 1, batch_size: 2}}
+evaluation: {{tasks: 2, base: false, every: 9}}
+"""
+    )
+    return path
+
+
+def prepared(recipe):
+    """The task file, with the image that was made here in the place of the published ones."""
+    said = turnmix(recipe.parent, "tasks", "prepare", "shelf.yaml")
+    path = recipe.parent / "data" / "tasks.jsonl"
+    rows = load_rows(path)
+    published = {row.image for row in rows}
+    write_rows(path, [row.model_copy(update={"image": shelf_image()}) for row in rows])
+    return said, published
+
+
+def test_a_set_is_prepared_with_each_bad_row_named_and_images_looked_for(recipe):
+    said, published = prepared(recipe)
+    assert "5 tasks in data/tasks.jsonl" in said
+    assert "rejected: row 6 (a__b-9): FAIL_TO_PASS: neither a list nor a JSON string of one" in said
+    assert "images: 0 of 5 are here" in said
+    assert "xingyaoww/sweb.eval.x86_64.project-monai_s_monai-0:latest" in published
+    assert "tasks.dataset.rows: there is no file" in turnmix(
+        recipe.parent, "tasks", "prepare", "shelf.yaml", "tasks.dataset.rows=none.jsonl", code=2
+    )
+
+
+def test_the_doctor_finds_an_image_that_is_not_here(recipe):
+    turnmix(recipe.parent, "tasks", "prepare", "shelf.yaml")
+    said = turnmix(recipe.parent, "doctor", "shelf.yaml", code=1)
+    assert "FAIL sandbox, images: 0 of 5 images are here" in said
+    assert "ok   tasks, file: 3 tasks to train on, 2 held out" in said
+
+
+def test_two_iterations_of_dagger_and_an_evaluation_on_tasks_in_images(recipe):
+    prepared(recipe)
+    turnmix(recipe.parent, "train", "shelf.yaml", "--run", "run")
+    summary = json.loads((recipe.parent / "run" / "summary.json").read_text())
+    assert summary["is_complete"]
+    first, second = (entry for entry in summary["iterations"] if entry["iteration"])
+    assert (first["rollouts"], first["resolved"]) == (3, 3)  # β is 1: the oracle acts alone
+    assert second["infra_errors"] == 0
+    trajectories = [
+        json.loads(line) for line in (recipe.parent / "run/trajectories.jsonl").read_text().splitlines()
+    ]
+    actors = {turn["actor"] for entry in trajectories if entry["iteration"] == 2 for turn in entry["turns"]}
+    assert actors == {"student", "teacher"}
+    said = turnmix(recipe.parent, "evaluate", "run")
+    assert "2 patches in run/predictions.jsonl" in said
+    predictions = [
+        json.loads(line) for line in (recipe.parent / "run/predictions.jsonl").read_text().splitlines()
+    ]
+    assert all(set(p) == {"instance_id", "model_name_or_path", "model_patch"} for p in predictions)
+    assert "of 5 tasks, 2 were predicted" in turnmix(
+        recipe.parent, "grade", "run/predictions.jsonl", "shelf.yaml"
+    )
+    assert left_behind() == []
+
+
+def test_any_file_of_predictions_is_graded_also_one_made_elsewhere(tmp_path):
+    rows = [shelf_row(name) for name in ("Shelf__a-1", "Shelf__a-2", "Shelf__a-3")]
+    write_rows(tmp_path / "tasks.jsonl", rows)
+    other = {"model_name_or_path": "somebody", "cost": 3}
+    patches = {"shelf__A-1": GOLD, "Shelf__a-2": WRONG, "Shelf__a-3": None, "Other__b-4": GOLD}
+    lines = [{"instance_id": name, "model_patch": patch, **other} for name, patch in patches.items()]
+    file = tmp_path / "predictions.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("grade", "predictions.jsonl", "tasks.jsonl", f"sandbox.container.socket={settings().socket}")
+    said = turnmix(tmp_path, *words)
+    assert "Shelf__a-1: resolved, 2 of 2 tests" in said
+    assert "Shelf__a-2: unresolved, 1 of 2 tests" in said
+    assert "Shelf__a-3: empty patch, 0 of 2 tests" in said
+    assert "resolved: 1 of 3 = 33.3%" in said
+    assert "1 predictions are for other tasks, such as Other__b-4" in said
+    book = tmp_path / "predictions.jsonl.verdicts.jsonl"
+    before = book.read_text()
+    assert turnmix(tmp_path, *words) == said
+    assert book.read_text() == before
+    file.write_text('{"instance_id": "x"}\n')
+    assert "model_patch: Field required" in turnmix(tmp_path, *words, code=2)
