@@ -21,6 +21,7 @@ from published_rows import (
     smith_row,
     verified_row,
 )
+from turnmix.cli.train import train
 from turnmix.core.errors import UserError
 from turnmix.environments.swe.adapters.fetching import fetch_rows
 from turnmix.environments.swe.adapters.registry import ADAPTERS, HUB_IDS, DatasetSettings, adapt_rows
@@ -280,3 +281,9 @@ def test_a_reversed_patch_takes_the_patch_back(tmp_path):
     git("apply", "--index", "-", input=reversed_patch(patch))
     assert git("diff", "--cached", "HEAD~1") == ""
     assert reversed_patch(reversed_patch(patch)) == patch
+
+
+def test_a_set_to_evaluate_on_is_not_trained_on(request):
+    recipe = str(request.config.rootpath / "recipes" / "swe_bench_verified.yaml")
+    with pytest.raises(UserError, match=r"tasks\.holdout = all"):
+        train(words=[recipe], run=None, resume=None, is_dry=False)

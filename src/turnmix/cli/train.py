@@ -17,6 +17,7 @@ from turnmix.cli.console import make_console, make_progress
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError, TurnMixError, UserError
+from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.policies.scoring import Scorer
 from turnmix.report import drift_text, duration_text, summary_table
 from turnmix.serving import SERVER_LOG
@@ -43,6 +44,11 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
     if is_dry:
         print(recipe_yaml(recipe), end="")
         return
+    if isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.holdout == "all":
+        raise UserError(
+            "tasks.holdout = all: these tasks are to evaluate on, and none is left to train on: `turnmix evaluate RUN "
+            "RECIPE` takes such a recipe; to train, set tasks.holdout to a number"
+        )
     check_machine(recipe)
     if is_follower():
         _follow(recipe, resume)

@@ -20,6 +20,7 @@ from turnmix.environments.swe.grading import Grader
 from turnmix.environments.swe.image_tree import read_image_tree
 from turnmix.environments.swe.solution import solve
 from turnmix.environments.swe.task_file import TaskRow, load_rows, split_rows
+from turnmix.environments.swe.test_log import check_swebench
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.settings import Settings
@@ -82,6 +83,8 @@ class TaskFileSource:
 
     def environment(self, task: Task) -> ScaffoldedEnvironment:
         row = self._rows[task.id]
+        if row.image is not None:
+            check_swebench(row)
         sandbox = self._make_sandbox(row)
         if row.activation:
             sandbox = ActivatedSandbox(sandbox, activation=row.activation)

@@ -7,6 +7,7 @@ whether the report calls it resolved. A test that is absent from the log has fai
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ class TestCounts:
     resolved: bool
     passed: int
     failed: int
+
+
+def check_swebench(row: TaskRow) -> None:
+    """Raises MissingDependencyError: the row's log is for swebench to read, which is not here. Imports nothing."""
+    if row.log_parser != "r2e" and importlib.util.find_spec("swebench") is None:
+        raise MissingDependencyError(f"grading {row.instance_id} needs the package swebench: {INSTALL}")
 
 
 def check_parser(row: TaskRow) -> None:
