@@ -1,0 +1,83 @@
+"""Every command that the README and the pages of docs/ print is run, as a user would type it."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from turnmix.methods.registry import methods_table
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = [
+    "iterations=1",
+    "rollouts.tasks_per_iteration=2",
+    "scaffold.max_turns=3",
+    "evaluation.tasks=1",
+    "student.max_new_tokens=8",
+]
+ELSEWHERE = ("Qwen/", "example.com", "swe_gym")
+"""Words of commands that need a hub, an endpoint or images: these are read and checked, without being carried out."""
+
+
+def commands_of(page):
+    """The commands of a page's indented blocks, continued lines joined, comments left out."""
+    text = re.sub(r"\\\n\s*", "", page.read_text())
+    lines = re.findall(r"^    (turnmix [^#\n]*)", text, flags=re.MULTILINE)
+    return [line.strip() for line in lines]
+
+
+COMMANDS = list(dict.fromkeys((page.name, command) for page in PAGES for command in commands_of(page)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder like the repository's, with a small finished run where `make demo` leaves its own."""
+    folder = tmp_path_factory.mktemp("documentation")
+    (folder / "recipes").symlink_to(ROOT / "recipes")
+    small = [word if word != SMALL[1] else "rollouts.tasks_per_iteration=4" for word in SMALL]
+    run_in(folder, ["turnmix", "train", "minirepo_dagger", *small, "iterations=2", "--run", "runs/demo"])
+    return folder
+
+
+def run_in(folder, words):
+    code = "import sys; from turnmix.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words[1:]],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_a_documented_command_does_what_it_says(folder, page, command):
+    words = shlex.split(command)
+    if words[1] == "train" and "--dry-run" not in words and "--resume" not in words:
+        words += ["--dry-run"] if any(word in command for word in ELSEWHERE) else SMALL
+    if words[1] == "evaluate":
+        words.append("evaluation.tasks=2")
+    assert run_in(folder, words)
+
+
+def test_the_methods_table_of_the_readme_is_the_codes():
+    assert methods_table() in (ROOT / "README.md").read_text()
+
+
+def test_every_page_of_the_documentation_is_reached_from_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in readme] == []
+
+
+def test_every_link_between_pages_leads_somewhere():
+    for page in PAGES:
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+        assert [link for link in links if not (page.parent / link).exists()] == []
