@@ -151,7 +151,7 @@ def main():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     base = Qwen3ForCausalLM(cpu_model()).eval()
-    shape = Rollout(turns=options.turns, beta=0.5, prompt=150, action=20, observation=40)
+    shape = Rollout(turns=options.turns, beta=0.5)
     trajectories = [
         shape.transitions(base.config.vocab_size, seed=number) for number in range(NUM_TRAJECTORIES)
     ]

@@ -33,11 +33,14 @@ from turnmix.training.tree import RenderedTransition, build_tree
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
+    """Token counts: a coding agent's prompt (system, tools, issue), its actions and what they show; on a CPU a
+    tenth of that."""
+
     turns: int
     beta: float
-    prompt: int
-    action: int
-    observation: int
+    prompt: int = 200
+    action: int = 12
+    observation: int = 32
 
     def transitions(self, vocabulary, seed=0):
         """Student turns are spread evenly, as many as beta says."""
@@ -56,8 +59,8 @@ class Rollout:
 
 
 CPU_ROLLOUTS = [
-    Rollout(turns=16, beta=0.5, prompt=150, action=20, observation=40),
-    Rollout(turns=48, beta=0.3, prompt=150, action=20, observation=40),
+    Rollout(turns=16, beta=0.5),
+    Rollout(turns=48, beta=0.3),
 ]
 GPU_ROLLOUTS = [Rollout(turns=32, beta=0.5, prompt=2000, action=120, observation=320)]  # 16,080 tokens
 
