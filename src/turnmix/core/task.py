@@ -28,6 +28,6 @@ class Solution:
     removed: tuple[str, ...] = ()
     """Files that the gold patch removes."""
     test_timeout: float | None = None
-    """Seconds that the test command may take; None: it is quick."""
+    """Seconds that the test command may take; None: it is so quick that it is run after every change."""
     base: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Files as the agent finds them, where the task itself does not hold them."""

@@ -26,7 +26,7 @@ DEFINITION = re.compile(r"\s*(?:async )?(def|class)\s+(\w+)")
 HUNK_GAP = 3
 """Untouched lines between two changes that are still made by one edit."""
 HUNKS_IN_A_ROW = 3
-"""While more than this many edits are left, they are made without a test between them."""
+"""While more than this many edits are left, they are made from the top of each file down, without a search."""
 LONGEST_VIEW = 60
 """Lines from a definition to the change, above which the lines around the change alone are viewed."""
 LONGEST_TYPED = 50_000
@@ -83,11 +83,14 @@ class OracleSession:
         plans = {path: self._plan(path) for path in self._paths}
         damaged = [path for path, plan in plans.items() if plan is None]
         remaining = [(path, hunk) for path, plan in plans.items() for hunk in plan or ()]
-        if report is None and (damaged or len(remaining) <= HUNKS_IN_A_ROW or not self._reports):
+        strays = sorted(filter(_is_visible, set(self._files) - set(plans)))
+        # Where tests take long they are run to see the failure, and when all seems done; else at every change.
+        has_work = bool(damaged or strays or remaining)
+        is_spared = self._solution.test_timeout is not None and has_work and bool(self._reports)
+        if report is None and not is_spared:
             return self._bash(history, self._solution.test_command, timeout=self._solution.test_timeout)
         if damaged:
             return self._restore(damaged[0], history)
-        strays = sorted(filter(_is_visible, set(self._files) - set(plans)))
         if strays:
             return self._bash(history, f"rm -f {' '.join(map(shlex.quote, strays[:8]))}")
         if not remaining:
