@@ -64,7 +64,7 @@ def test_opd_from_the_student_itself_finds_no_divergence_before_it_learns(recipe
 def test_opd_runs_with_the_teacher_beside_the_student(estimate, recipes, tmp_path):
     overrides = ["teacher.model=nano-student", f"objective.estimate={estimate}", "iterations=1"]
     summary = run(tmp_path / "run", "opd", recipes, *overrides)
-    assert summary["iterations"][0]["objective"]["kl_teacher"] == pytest.approx(0, abs=1e-4)
+    assert summary["iterations"][0]["objective"]["kl_teacher"] == pytest.approx(0, abs=1e-3)
 
 
 def test_grpo_reports_its_groups_and_learns_nothing_where_none_has_spread(recipes, tmp_path):

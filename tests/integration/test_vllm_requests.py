@@ -6,9 +6,10 @@ import random
 
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, refusal
+from transformers import AutoTokenizer
 
-from turnmix.core.message import Message
-from turnmix.core.trajectory import State
+from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.trajectory import Action, State
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.endpoint_wire import MalformedAnswer
@@ -24,7 +25,12 @@ from turnmix.policies.server.vllm import VllmEngine
 
 SAMPLING = ServerSampling(temperature=0.7, top_p=0.9, greedy=False, stop_ids=(2,))
 GREEDY = ServerSampling(temperature=0.7, top_p=0.9, greedy=True, stop_ids=(2,))
-STATE = State(messages=(Message(role="user", content="fix it"),), tools=())
+BASH = ToolSpecification(
+    name="execute_bash",
+    description="Run it.",
+    parameters={"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
+)
+STATE = State(messages=(Message(role="user", content="fix it"),), tools=(BASH,))
 ABSENT = Reply(status=404, body=b'{"detail":"Not Found"}')
 EMPTIED = Reply(body=b'{"success":true}')
 
@@ -172,24 +178,25 @@ def acting(*replies, max_new_tokens=48, context=8192, sampling=SAMPLING):
 
 
 def test_a_turn_is_asked_for_by_the_tokens_that_training_sees():
-    (action, requests, counters), renderer = acting(
-        completed([1106, 1122, 1107, 2], [-0.1, -0.2, -0.3, -0.4])
-    )
+    call = '<tool_call>\n{"name": "execute_bash", "arguments": {"command": "ls"}}\n</tool_call><|im_end|>'
+    tokens = AutoTokenizer.from_pretrained(CHECKPOINT)(call)["input_ids"]
+    logprobs = [-0.1 * number for number in range(1, len(tokens) + 1)]
+    (action, requests, counters), renderer = acting(completed(tokens, logprobs))
     body = requests[0].body
     assert requests[0].path == "/v1/completions"
     assert body["prompt"] == renderer.prompt_ids(STATE)
     assert body["model"] == "student-1"
     assert (body["temperature"], body["top_p"], body["max_tokens"]) == (0.7, 0.9, 48)
     assert body["stop_token_ids"] == [2]
-    assert action == renderer.parse([1106, 1122, 1107, 2], ()).__class__(
+    assert action == Action(
         message=action.message,
-        token_ids=(1106, 1122, 1107, 2),
-        logprobs=(-0.1, -0.2, -0.3, -0.4),
+        token_ids=tuple(tokens),
+        logprobs=tuple(logprobs),
         prompt_tokens=len(body["prompt"]),
-        completion_tokens=4,
+        completion_tokens=len(tokens),
     )
     assert action.message.tool_calls[0].name == "execute_bash"
-    assert counters.completion_tokens == 4
+    assert counters.completion_tokens == len(tokens)
 
 
 def test_greedy_is_temperature_0_of_the_whole_vocabulary():
