@@ -289,6 +289,7 @@ def test_an_interrupt_ends_the_foreground_command_also_behind_input_that_nobody_
         terminal = await sandbox.open_terminal(working_directory="/")
         await terminal.write(b"echo BEGUN; sleep 60\n")
         await read_until(terminal, b"BEGUN")
+        await asyncio.sleep(0.2)  # until the shell has handed the terminal to its command
         await terminal.write(b"\x03")
         await terminal.write(b"echo ALIVE $?\n")
         assert b"ALIVE 130" in await read_until(terminal, b"ALIVE 130")
