@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sandbox_scenarios import interrupt_a_command, read_until, work_beside_a_flood
 
 from turnmix.core.errors import MissingDependencyError, SandboxError
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
@@ -39,16 +40,6 @@ def inside(scenario, limits=None, sandbox=None):
 
 def run(command, **options):
     return inside(lambda sandbox: sandbox.run(command, **options))
-
-
-async def read_until(terminal, marker):
-    output = b""
-    while marker not in output:
-        piece = await asyncio.wait_for(terminal.read(), 10)
-        if not piece:
-            break
-        output += piece
-    return output
 
 
 def test_a_command_gives_its_exit_code_and_both_its_outputs_in_order():
@@ -174,16 +165,7 @@ def test_a_terminal_shows_the_prompt_that_the_caller_chose():
 
 
 def test_an_interrupt_ends_the_foreground_command_and_not_the_shell():
-    async def scenario(sandbox):
-        terminal = await sandbox.open_terminal(working_directory="/")
-        await terminal.write(b"echo BEGUN; sleep 60\n")
-        await read_until(terminal, b"BEGUN")
-        await asyncio.sleep(0.2)  # until the shell has handed the terminal to `sleep`
-        await terminal.write(b"\x03")
-        await terminal.write(b"echo ALIVE $?\n")
-        assert b"ALIVE 130" in await read_until(terminal, b"ALIVE 130")
-
-    inside(scenario)
+    assert b"ALIVE 130" in inside(interrupt_a_command)
 
 
 def test_an_interrupt_overtakes_input_that_nobody_reads():
@@ -243,21 +225,7 @@ def test_closing_a_terminal_kills_what_it_started_and_ends_a_pending_read():
 
 
 def test_a_flood_of_output_stops_nothing_else():
-    async def scenario(sandbox):
-        terminal = await sandbox.open_terminal(working_directory="/")
-        await terminal.write(b"yes\n")
-        flood = asyncio.ensure_future(sandbox.run("yes | head -c 8000000"))
-        for number in range(20):
-            await sandbox.write_file("/testbed/file", b"%d" % number)
-            assert await sandbox.read_file("/testbed/file") == b"%d" % number
-        assert len((await flood).output) == 8_000_000
-        for _ in range(50):
-            assert await terminal.read()
-        await terminal.write(b"\x03")
-        await terminal.write(b"echo ALIVE\n")
-        assert b"ALIVE" in await read_until(terminal, b"ALIVE")
-
-    inside(scenario)
+    assert b"ALIVE" in inside(work_beside_a_flood)
 
 
 def test_the_usual_tools_of_a_python_repository_work():

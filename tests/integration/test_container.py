@@ -7,6 +7,7 @@ import time
 
 import pytest
 from container_runtime import DEBIAN, TINY, make_container, needs_containers, settings
+from sandbox_scenarios import interrupt_a_command, read_until, work_beside_a_flood
 from scaffold_in_sandbox import in_world
 
 from turnmix.core.errors import MissingDependencyError, SandboxError, UserError
@@ -47,16 +48,6 @@ def containers():
 
 def kill(name):
     subprocess.run(["podman", "kill", name], check=True, capture_output=True)
-
-
-async def read_until(terminal, marker):
-    output = b""
-    while marker not in output:
-        piece = await asyncio.wait_for(terminal.read(), 10)
-        if not piece:
-            break
-        output += piece
-    return output
 
 
 async def processes(sandbox):
@@ -284,35 +275,12 @@ def test_closing_a_terminal_kills_what_it_started_and_ends_a_pending_read():
     assert b"sleep" not in inside(scenario)
 
 
-def test_an_interrupt_ends_the_foreground_command_also_behind_input_that_nobody_reads():
-    async def scenario(sandbox):
-        terminal = await sandbox.open_terminal(working_directory="/")
-        await terminal.write(b"echo BEGUN; sleep 60\n")
-        await read_until(terminal, b"BEGUN")
-        await asyncio.sleep(0.2)  # until the shell has handed the terminal to its command
-        await terminal.write(b"\x03")
-        await terminal.write(b"echo ALIVE $?\n")
-        assert b"ALIVE 130" in await read_until(terminal, b"ALIVE 130")
-
-    inside(scenario)
+def test_an_interrupt_ends_the_foreground_command_and_not_the_shell():
+    assert b"ALIVE 130" in inside(interrupt_a_command)
 
 
 def test_a_flood_of_output_stops_nothing_else():
-    async def scenario(sandbox):
-        terminal = await sandbox.open_terminal(working_directory="/")
-        await terminal.write(b"yes\n")
-        flood = asyncio.ensure_future(sandbox.run("yes | head -c 8000000"))
-        for number in range(5):
-            await sandbox.write_file("/testbed/file", b"%d" % number)
-            assert await sandbox.read_file("/testbed/file") == b"%d" % number
-        assert len((await flood).output) == 8_000_000
-        for _ in range(50):
-            assert await terminal.read()
-        await terminal.write(b"\x03")
-        await terminal.write(b"echo ALIVE\n")
-        assert b"ALIVE" in await read_until(terminal, b"ALIVE")
-
-    inside(scenario)
+    assert b"ALIVE" in inside(work_beside_a_flood)
 
 
 def test_there_is_no_network():

@@ -9,9 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from turnmix.environments.minirepo.injectors import find_bugs
+from turnmix.environments.minirepo.kinds import NAMES
 from turnmix.environments.minirepo.repository import make_repository, same_value
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource, MinirepoTasks
-from turnmix.environments.minirepo.templates import NAMES, TEMPLATES
+from turnmix.environments.minirepo.templates import TEMPLATES
 from turnmix.sandboxes.local import UnsandboxedSandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 

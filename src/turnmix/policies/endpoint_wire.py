@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -42,11 +42,16 @@ class WireMessage(BaseModel):
     tool_calls: list[WireCall] | None = None
 
 
-class WireChoice(BaseModel):
+class WireEnd(BaseModel):
+    """Why a completion of an answer ended, where the server says so."""
+
+    finish_reason: str | None = None
+
+
+class WireChoice(WireEnd):
     """One completion of an answer."""
 
     message: WireMessage
-    finish_reason: str | None = None
 
 
 class WireUsage(BaseModel):
@@ -56,10 +61,13 @@ class WireUsage(BaseModel):
     completion_tokens: int | None = None
 
 
-class WireAnswer(BaseModel):
-    """The body of a chat completion."""
+AnyChoice = TypeVar("AnyChoice", bound=WireEnd)
 
-    choices: list[WireChoice] | None = None
+
+class WireAnswer(BaseModel, Generic[AnyChoice]):
+    """The body of an answer, of chat completions or of text completions."""
+
+    choices: list[AnyChoice] | None = None
     usage: WireUsage | None = None
 
 
@@ -117,14 +125,14 @@ def read_json(text: str | bytes) -> Any:
     return json.loads(strict.encode("utf-8", "replace"))
 
 
-def read_answer(body: bytes) -> Action:
-    """The action in the body of a chat completion.
+def read_first_choice(shape: type[WireAnswer[AnyChoice]], body: bytes) -> tuple[AnyChoice, WireUsage]:
+    """The first completion in the body of an answer, and what the server counted.
 
     Raises:
         MalformedAnswer: the body is not JSON, has no choices, or the server itself says that it failed.
     """
     try:
-        answer = WireAnswer.model_validate(read_json(body))
+        answer = shape.model_validate(read_json(body))
     except ValidationError as error:
         raise MalformedAnswer("malformed_answer", f"unexpected shape at {error.errors()[0]['loc']}") from None
     except ValueError as error:
@@ -134,7 +142,16 @@ def read_answer(body: bytes) -> Action:
     choice = answer.choices[0]
     if choice.finish_reason in ("error", "abort"):
         raise MalformedAnswer("aborted", f"the server ended the answer with {choice.finish_reason!r}")
-    usage = answer.usage or WireUsage()
+    return choice, answer.usage or WireUsage()
+
+
+def read_answer(body: bytes) -> Action:
+    """The action in the body of a chat completion.
+
+    Raises:
+        MalformedAnswer: as `read_first_choice`.
+    """
+    choice, usage = read_first_choice(WireAnswer[WireChoice], body)
     message, parse_error = _read_choice(choice)
     return Action(
         message=message,

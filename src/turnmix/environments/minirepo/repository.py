@@ -12,7 +12,8 @@ from typing import Any
 
 from turnmix.core.task import Solution
 from turnmix.environments.minirepo.injectors import Bug, find_bugs
-from turnmix.environments.minirepo.templates import MODULES, NOUNS, TEMPLATES, Template, draw_argument
+from turnmix.environments.minirepo.kinds import draw_argument
+from turnmix.environments.minirepo.templates import MODULES, NOUNS, TEMPLATES, Template
 
 TEST_COMMAND = "python3 run_tests.py"
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from turnmix.policies.endpoint_wire import MalformedAnswer, WireUsage, read_json
+from turnmix.policies.endpoint_wire import MalformedAnswer, WireAnswer, WireEnd, read_first_choice
 from turnmix.policies.server.engine import Completion
 
 
@@ -19,20 +19,12 @@ class WireLogprobs(BaseModel):
     token_logprobs: list[float | None] | None = None
 
 
-class WireTextChoice(BaseModel):
+class WireTextChoice(WireEnd):
     """One completion of an answer."""
 
     text: str = ""
-    finish_reason: str | None = None
     token_ids: list[int] | None = None
     logprobs: WireLogprobs | None = None
-
-
-class WireCompletion(BaseModel):
-    """The body of a text completion."""
-
-    choices: list[WireTextChoice]
-    usage: WireUsage | None = None
 
 
 def read_completion(body: bytes, *, with_tokens: bool) -> Completion:
@@ -41,18 +33,7 @@ def read_completion(body: bytes, *, with_tokens: bool) -> Completion:
     Raises:
         MalformedAnswer: it holds none, or (`with_tokens`) its token ids or log-probabilities are missing.
     """
-    try:
-        answer = WireCompletion.model_validate(read_json(body))
-    except ValidationError as error:
-        raise MalformedAnswer("malformed_answer", f"unexpected shape at {error.errors()[0]['loc']}") from None
-    except ValueError as error:
-        raise MalformedAnswer("invalid_json", f"the body is not JSON: {error}") from None
-    if not answer.choices:
-        raise MalformedAnswer("empty_choices", "the answer has no choices")
-    choice = answer.choices[0]
-    if choice.finish_reason in ("error", "abort"):
-        raise MalformedAnswer("aborted", f"the server ended the answer with {choice.finish_reason!r}")
-    usage = answer.usage or WireUsage()
+    choice, usage = read_first_choice(WireAnswer[WireTextChoice], body)
     token_ids = logprobs = None
     if with_tokens:
         token_ids, logprobs = _tokens(choice)
