@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +16,8 @@ from shelf_image import base_commit, shelf_image, shelf_row
 from test_image_grading import WRONG, left_behind
 
 from published_rows import GOLD, gym_row
+from turnmix.cli.grade import grade_predictions
+from turnmix.core.errors import InfrastructureError
 from turnmix.environments.swe.task_file import load_rows, write_rows
 
 pytestmark = needs_containers
@@ -132,3 +136,35 @@ def test_any_file_of_predictions_is_graded_also_one_made_elsewhere(tmp_path):
     assert book.read_text() == before
     file.write_text('{"instance_id": "x"}\n')
     assert "model_patch: Field required" in turnmix(tmp_path, *words, code=2)
+
+
+@pytest.mark.parametrize("deaths", [1, 9], ids=["once", "at every attempt"])
+def test_a_patch_whose_container_dies_is_graded_again_and_never_called_unresolved(tmp_path, deaths, capsys):
+    row = shelf_row("Shelf__a-1")
+    slow = row.evaluation_script.replace("\n", "\nsleep 4\n", 1)
+    write_rows(tmp_path / "tasks.jsonl", [row.model_copy(update={"evaluation_script": slow})])
+    file = tmp_path / "predictions.jsonl"
+    line = {"instance_id": "Shelf__a-1", "model_name_or_path": "somebody", "model_patch": GOLD}
+    file.write_text(json.dumps(line) + "\n")
+    words = (str(tmp_path / "tasks.jsonl"), f"sandbox.container.socket={settings().socket}")
+    killed = set()
+    with ThreadPoolExecutor(1) as pool:
+        grading = pool.submit(grade_predictions, str(file), words=words)
+        while not grading.done():
+            for container in left_behind():
+                if container["State"] == "running" and len(killed) < deaths and container["Id"] not in killed:
+                    time.sleep(1.5)
+                    subprocess.run(["podman", "kill", container["Id"]], check=True, capture_output=True)
+                    killed.add(container["Id"])
+            time.sleep(0.05)
+    said = " ".join(capsys.readouterr().out.split())
+    book = tmp_path / "predictions.jsonl.verdicts.jsonl"
+    if deaths == 1:
+        grading.result()
+        assert "Shelf__a-1: resolved" in said
+    else:
+        assert isinstance(grading.exception(), InfrastructureError)
+        assert "Shelf__a-1: not graded" in said
+        assert not book.exists()
+        assert len(killed) == 3
+    assert left_behind() == []

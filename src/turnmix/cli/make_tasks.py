@@ -17,6 +17,7 @@ from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.task_file import TaskRow, write_rows
 from turnmix.making.make_settings import MakeSettings
 from turnmix.policies.endpoint import EndpointPolicy
+from turnmix.policies.endpoint_check import must_answer
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.sandboxes.python_environment import find_python_environment
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
@@ -50,13 +51,16 @@ def make_tasks(options: argparse.Namespace) -> None:
         console.print(printable(line), markup=False, highlight=False)
 
     async def run() -> list[TaskRow]:
+        writer = TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy)
         making = Making(
             settings=settings,
             make_sandbox=partial(make_row_sandbox, sandbox),
-            writer=TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy),
+            writer=writer,
             progress=progress,
         )
         try:
+            if policy is not None:
+                await must_answer(policy)
             if options.from_repository is not None:
                 return await make_from_repository(Path(options.from_repository), making)
             path, old, new = options.from_revisions
@@ -64,6 +68,8 @@ def make_tasks(options: argparse.Namespace) -> None:
         finally:
             if policy is not None:
                 await policy.close()
+            if isinstance(writer, PolicyIssueWriter) and writer.num_replaced:
+                progress(f"{writer.num_replaced} issue texts are by template: the model's would not do")
 
     rows = asyncio.run(run())
     write_rows(settings.output, rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from turnmix.core.errors import UserError
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.policies.endpoint import EndpointPolicy
@@ -91,6 +92,23 @@ def _model_finding(policy: EndpointPolicy, listing: Reply) -> Finding:
     return Finding(subject="model", passed=False, detail=detail)
 
 
+async def must_answer(policy: EndpointPolicy, *, timeout_seconds: float = 30.0) -> None:
+    """Ask the endpoint for one short answer, without tools.
+
+    Raises:
+        UserError: none came, with why and what to do.
+    """
+    state = State(messages=(Message(role="user", content="Answer with the one word: ready"),), tools=())
+    outcome = await policy.attempt(policy.request_body(state, seed=0), timeout=timeout_seconds)
+    if isinstance(outcome, Fault):
+        where = redacted_url(policy.settings.endpoint)
+        raise UserError(f"{policy.name}.endpoint {where}: {_told(policy, outcome)}")
+
+
+def _told(policy: EndpointPolicy, fault: Fault) -> str:
+    return fault.detail if fault.remedy == "retry" else policy.user_mistake(fault)
+
+
 async def _tool_call_finding(policy: EndpointPolicy, timeout: float) -> Finding:
     request = Message(role="user", content="Call the tool report_ready now, with the message 'ready'.")
     state = State(messages=(request,), tools=(_PROBE,))
@@ -104,5 +122,5 @@ async def _tool_call_finding(policy: EndpointPolicy, timeout: float) -> Finding:
         elif not passed:
             detail = "answered without calling the tool: is the server started with its tool-call parser?"
     else:
-        detail = outcome.detail if outcome.remedy == "retry" else policy.user_mistake(outcome)
+        detail = _told(policy, outcome)
     return Finding(subject="tool_call", passed=passed, detail=detail)
