@@ -11,7 +11,7 @@ import functools
 import hashlib
 from typing import Any
 
-from container_runtime import make_container, settings
+from container_runtime import DEBIAN, make_container, settings
 
 from published_rows import GOLD, gym_row
 from turnmix.environments.swe.adapters.swe_bench import from_swe_gym
@@ -52,8 +52,9 @@ mkdir build; echo built > build/out; echo 'installed here' > setup.log
 @functools.cache
 def shelf_image() -> str:
     """The image's name; it is made at the first call of all."""
-    repository, tag = "localhost/turnmix-shelf", hashlib.sha256(SCRIPT.encode()).hexdigest()[:12]
     api = engine_for(settings()).api
+    content = api.inspect_image(DEBIAN)["Id"] + SCRIPT
+    repository, tag = "localhost/turnmix-shelf", hashlib.sha256(content.encode()).hexdigest()[:12]
     if not has_image(api, f"{repository}:{tag}"):
         asyncio.run(_make(api, repository, tag))
     return f"{repository}:{tag}"
