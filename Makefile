@@ -17,7 +17,7 @@ demo: venv bubblewrap
 	@RUN="$(RUN)" BIN="$(BIN)" sh scripts/demo.sh
 
 test: venv bubblewrap lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: venv
 	$(BIN)/ruff check .
