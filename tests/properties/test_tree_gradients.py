@@ -8,14 +8,14 @@ from copy import deepcopy
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, currently_in_test_context, given, reject, settings
 from hypothesis import strategies as st
-from transformers import Qwen3Config, Qwen3ForCausalLM
-from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers import OPTConfig, OPTForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from tree_oracle import VOCABULARY, dense_mask, separate_losses, transitions
 from turnmix.training.attention import TREE_ATTENTION, batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import weighted_cross_entropy
+from turnmix.training.recomputation import enable_recomputation, recomputing
 from turnmix.training.tree import RenderedTransition, build_tree, split_to_budget
 
 TOLERANCE = 2e-6  # relative L2 of the whole gradient
@@ -81,7 +81,10 @@ def dense_loss(model, tree):
 def check(items, passes, model=MODEL, separate_model=None):
     """`passes`, lists of trees of all `items`, give the gradient of `items` one by one."""
     expected, orthogonal = gradient(separate_model or model, separate_losses(separate_model or model, items))
-    assume(expected.norm() >= LEAST_SHARE * orthogonal > 0)
+    is_large_enough = expected.norm() >= LEAST_SHARE * orthogonal > 0
+    assert is_large_enough or currently_in_test_context()
+    if not is_large_enough:
+        reject()
     found, _ = gradient(model, tree_losses(model, passes))
     assert (found - expected).norm() / expected.norm() <= TOLERANCE
 
@@ -145,12 +148,9 @@ def test_adapters_train_exactly(items, seed):
 @given(items=transitions())
 def test_checkpointed_activations_are_exact(items):
     model = deepcopy(MODEL)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
-    assert len(layers) == 2
-    for layer in layers:
-        layer.training = True
-    check(items, [[build_tree(items)]], model, separate_model=MODEL)
+    enable_recomputation(model)
+    with recomputing(model, is_enabled=True):
+        check(items, [[build_tree(items)]], model, separate_model=MODEL)
 
 
 def test_checkpointing_computes_each_layer_again():
@@ -160,10 +160,28 @@ def test_checkpointing_computes_each_layer_again():
     items = rollout(random.Random(0), num_turns=2)
     gradient(model, tree_losses(model, [[build_tree(items)]]))
     assert len(calls) == 1
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.train()
-    gradient(model, tree_losses(model, [[build_tree(items)]]))
+    enable_recomputation(model)
+    with recomputing(model, is_enabled=True):
+        gradient(model, tree_losses(model, [[build_tree(items)]]))
     assert len(calls) == 3
+
+
+def test_checkpointing_brings_no_dropout():
+    config = OPTConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_hidden_layers=2,
+        ffn_dim=64,
+        num_attention_heads=4,
+        dropout=0.5,
+    )
+    torch.manual_seed(0)
+    model = OPTForCausalLM(config).eval()
+    ids = torch.arange(12)[None]
+    expected = model(input_ids=ids).logits
+    enable_recomputation(model)
+    with recomputing(model, is_enabled=True):
+        assert torch.equal(model(input_ids=ids).logits, expected)
 
 
 def random_tokens(generator, count):

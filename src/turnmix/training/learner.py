@@ -12,7 +12,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from turnmix.core.transition import Transition
 from turnmix.training.adapter import add_adapter
@@ -32,6 +30,7 @@ from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import Objective
 from turnmix.training.optimizer import adamw, clip, learning_rate
 from turnmix.training.ranks import Ranks
+from turnmix.training.recomputation import enable_recomputation, recomputing
 from turnmix.training.sharding import (
     Computation,
     optimizer_state,
@@ -124,9 +123,7 @@ class Learner:
             self.acting_model = deepcopy(model) if self._ranks.is_first else None
             shard(self._computation, self._ranks, dtype=getattr(torch, settings.dtype))
         if settings.gradient_checkpointing:
-            # Older versions of transformers know the second name alone, newer ones deprecate it.
-            enable = getattr(model, "activation_checkpointing_enable", None)
-            (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+            enable_recomputation(model)
         self._optimizer = adamw(model, settings)
         self.steps = 0
         """Optimiser steps since the base student."""
@@ -159,7 +156,8 @@ class Learner:
         label_tokens = sum(tree.num_labels for tree in trees)
         figures = [0.0] * len(self._objective.figures)
         step = 0
-        with tree_attention_in(self.model), self._recomputing():
+        recomputed = recomputing(self.model, is_enabled=self.settings.gradient_checkpointing)
+        with tree_attention_in(self.model), recomputed:
             for _ in range(self.settings.epochs if trees else 0):
                 summed = 0.0  # over the label tokens of the epoch
                 for batch in self._shuffled(forest.groups, generator):
@@ -228,19 +226,6 @@ class Learner:
             weights = trained_weights(self.model)
             if self._ranks.is_first:
                 self.acting_model.load_state_dict(weights, strict=False)
-
-    @contextmanager
-    def _recomputing(self) -> Iterator[None]:
-        """Layers compute their activations again only while they train; nothing else in them may train, since
-        dropout lies below."""
-        layers = [layer for layer in self.model.modules() if isinstance(layer, GradientCheckpointingLayer)]
-        for layer in layers:
-            layer.training = self.settings.gradient_checkpointing
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.training = False
 
     def _shuffled(
         self, groups: Sequence[Sequence[TokenTree]], generator: random.Random
