@@ -145,7 +145,15 @@ def _differences(stored: Any, given: Any, field: str) -> Iterator[tuple[str, Any
 @contextmanager
 def _stop_on_signals(run: Path) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run cleanly, and the message says how to go on."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def terminate(*_: object) -> None:
+        if (
+            signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ):  # as shells have it for what runs in the background
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGTERM, terminate)
     again = f"go on with: turnmix train --resume {run}"
     try:
         yield
