@@ -55,8 +55,9 @@ class Loop:
         progress: Progress,
         metrics: Metrics,
     ) -> None:
-        """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one. `scorer`
-        gives its log-probabilities, where the objective needs them."""
+        """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one, in
+        the iterations in which it acts or labels. `scorer` gives its log-probabilities, where the objective
+        needs them."""
         self._recipe = recipe
         self._run = run
         self._source = source
@@ -106,8 +107,11 @@ class Loop:
             samples_per_task=rollouts.samples_per_task,
         )
 
+        is_taught = self._method.label or beta != 0
+
         async def collecting(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
-            student, teacher = self._student.policy(greedy=False), self._teacher()
+            student = self._student.policy(greedy=False)
+            teacher = self._teacher() if is_taught else None
             try:
                 await collect(
                     missing,
@@ -122,7 +126,8 @@ class Loop:
                 )
             finally:
                 await student.close()
-                await teacher.close()
+                if teacher is not None:
+                    await teacher.close()
 
         self._complete("rollout", plans, self._run.trajectories, collecting)
         trajectories = list(self._run.trajectories.read(plan.trajectory_id for plan in plans))

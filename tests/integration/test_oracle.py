@@ -1,14 +1,18 @@
 """The oracle resolves every task, from any state: alone, beside a random student, and after deliberate damage."""
 
 import asyncio
+import time
+from collections import Counter
 from functools import partial
 
 import pytest
 
+from turnmix.core.errors import SandboxError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.nano.wanderer import make_wanderer
 from turnmix.policies.oracle import OraclePolicy
+from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture, TeacherMixture
@@ -34,7 +38,8 @@ def wanderer(seed):
     return lambda source: make_wanderer("wanderer", seed, source.solution)
 
 
-def roll_out(make_student, mixture, *, num_tasks, max_turns=40, iteration=1):
+def roll_out(make_student, mixture, *, num_tasks, max_turns=40, iteration=1, beside=None, solving=None):
+    """`beside`: a coroutine that runs along; `solving`: is told of each solution, in its thread."""
     scaffold = ScaffoldSettings(max_turns=max_turns, no_output_seconds=0.5)
     source = MinirepoSource(
         MinirepoSettings(), make_sandbox=partial(make_sandbox, SandboxSettings()), scaffold=scaffold
@@ -42,17 +47,32 @@ def roll_out(make_student, mixture, *, num_tasks, max_turns=40, iteration=1):
     plans = make_plans(
         source.tasks("train")[:num_tasks], iteration=iteration, seed=0, cohort_size=1, beta=None
     )
-    return asyncio.run(
-        collect(
-            plans,
-            source=source,
-            student=make_student(source),
-            teacher=OraclePolicy(source.solution),
-            mixture=mixture,
-            label=True,
-            concurrency=8,
-        )
-    )
+
+    def solution(task):
+        if solving is not None:
+            solving(task)
+        return source.solution(task)
+
+    async def run():
+        along = asyncio.ensure_future(beside()) if beside is not None else None
+        oracle = OraclePolicy(solution)
+        try:
+            return await collect(
+                plans,
+                source=source,
+                student=make_student(source),
+                teacher=oracle,
+                mixture=mixture,
+                label=True,
+                concurrency=8,
+                backoff_seconds=0.01,
+            )
+        finally:
+            await oracle.close()
+            if along is not None:
+                along.cancel()
+
+    return asyncio.run(run())
 
 
 def test_alone_it_resolves_every_task_in_few_turns():
@@ -92,3 +112,46 @@ def test_it_names_the_same_step_for_the_same_state():
     )
     for one, other in zip(first, second):
         assert [turn.label for turn in one.turns] == [turn.label for turn in other.turns]
+
+
+def test_a_solution_that_takes_long_holds_up_nothing_else():
+    gaps = []
+
+    async def watch():
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - last)
+            last = time.monotonic()
+
+    trajectories = roll_out(
+        wanderer(0), TeacherMixture(), num_tasks=2, beside=watch, solving=lambda task: time.sleep(2.0)
+    )
+    assert [trajectory.verdict.resolved for trajectory in trajectories] == [True] * 2
+    assert max(gaps) < 1.0
+
+
+def test_a_solution_that_cannot_be_read_is_an_infrastructure_error_and_is_tried_again():
+    asked = Counter()
+
+    def fail_once(task):
+        asked[task.id] += 1
+        if asked[task.id] == 1:
+            raise SandboxError("the container did not start")
+
+    trajectories = roll_out(wanderer(0), TeacherMixture(), num_tasks=2, solving=fail_once)
+    assert [trajectory.attempts for trajectory in trajectories] == [2, 2]
+    assert [trajectory.verdict.resolved for trajectory in trajectories] == [True] * 2
+
+
+def test_a_solution_is_not_read_before_the_first_look():
+    solved = []
+    source = MinirepoSource(
+        MinirepoSettings(),
+        make_sandbox=partial(make_sandbox, SandboxSettings()),
+        scaffold=ScaffoldSettings(),
+    )
+    task = source.tasks("train")[0]
+    episode = Episode(trajectory_id="i", task=task, seed=0, environment=source.environment(task))
+    OraclePolicy(solved.append).begin(episode)
+    assert solved == []

@@ -105,14 +105,22 @@ def recipe(**changes):
     )
 
 
-def loop(path, *, teacher=teach, student=None, scorer=None, metrics=None, is_resumed=False, **changes):
+def loop(
+    path, *, teacher=teach, opened=None, student=None, scorer=None, metrics=None, is_resumed=False, **changes
+):
     made = recipe(**changes)
     run = RunDirectory.resume(path) if is_resumed else RunDirectory.create(path, recipe_yaml="")
+
+    def open_teacher():
+        if opened is not None:
+            opened.append("teacher")
+        return ScriptedPolicy("teacher", teacher)
+
     return Loop(
         made,
         run=run,
         source=CountingSource(),
-        teacher=lambda: ScriptedPolicy("teacher", teacher),
+        teacher=open_teacher,
         scorer=scorer,
         student=student or MemorisingStudent(),
         progress=Silent(),
@@ -282,6 +290,22 @@ def test_groups_of_rollouts_survive_a_stop_in_their_midst(tmp_path):
     first = summary["iterations"][0]["objective"]
     assert first == expected["iterations"][0]["objective"]
     assert first["groups"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "times"),
+    [
+        ({"method": "grpo"}, 0),
+        ({"method": "dagger", "mixture": {"kind": "student"}}, 2),
+        ({"method": "sft", "mixture": {"kind": "dagger", "decay": 1.0, "floor": 0.0}}, 1),
+        ({"method": "aggrevate"}, 2),
+    ],
+    ids=["acts and labels nowhere", "labels alone", "acts in the first iteration alone", "acts"],
+)
+def test_a_teacher_is_opened_in_the_iterations_that_need_one(tmp_path, changes, times):
+    opened = []
+    loop(tmp_path / "run", opened=opened, student=SamplingStudent(), **changes)[0].run()
+    assert len(opened) == times
 
 
 def test_the_summary_tells_what_method_and_objective_report(tmp_path):

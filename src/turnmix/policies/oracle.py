@@ -7,9 +7,11 @@ could not know: after a change it tests before it judges, and it repairs only li
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from turnmix.core.message import Message
@@ -31,6 +33,8 @@ LONGEST_VIEW = 60
 """Lines from a definition to the change, above which the lines around the change alone are viewed."""
 LONGEST_TYPED = 50_000
 """Characters of a file that is still written by a shell command."""
+SOLVERS = 4
+"""Solutions read at one moment: that of a task with an image takes a container of its own."""
 
 
 class OraclePolicy:
@@ -39,29 +43,44 @@ class OraclePolicy:
     name = "oracle"
 
     def __init__(self, solution: Callable[[Task], Solution]) -> None:
+        """`solution` may block: it is called in a thread, once a trajectory, at the first look."""
         self._solution = solution
+        self._threads = ThreadPoolExecutor(SOLVERS, "turnmix-oracle")
 
     def begin(self, episode: Episode) -> PolicySession:
-        return OracleSession(episode, self._solution(episode.task))
+        return OracleSession(episode, lambda: self._solve(episode.task))
 
     async def close(self) -> None:
-        return None
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _solve(self, task: Task) -> Solution:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._solution, task)
 
 
 class OracleSession:
     """The oracle in one trajectory. `look` reads the workspace; `act` judges what it read and the history."""
 
-    def __init__(self, episode: Episode, solution: Solution) -> None:
+    _solution: Solution
+    """Known, with what follows from it, from the first look on."""
+    _base: Mapping[str, str]
+    _paths: list[str]
+
+    def __init__(self, episode: Episode, solve: Callable[[], Awaitable[Solution]]) -> None:
         self._sandbox = episode.environment.sandbox
         self._task = episode.task
-        self._solution = solution
-        self._base = {**episode.task.files, **solution.base}
-        self._paths = sorted({*self._base, *solution.files} - set(solution.removed))
-        self._limit = WORKSPACE_LIMIT + 4 * sum(map(len, self._base.values()))
+        self._solve = solve
+        self._limit: int | None = None
+        """Bytes of the workspace that are read; None before the first look."""
         self._files: dict[str, str] = {}
         self._reports: dict[int, str] = {}
 
     async def look(self) -> None:
+        """Raises InfrastructureError: the solution, or the workspace, could not be read."""
+        if self._limit is None:
+            self._solution = solution = await self._solve()
+            self._base = {**self._task.files, **solution.base}
+            self._paths = sorted({*self._base, *solution.files} - set(solution.removed))
+            self._limit = WORKSPACE_LIMIT + 4 * sum(map(len, self._base.values()))
         files = await read_workspace(self._sandbox, self._task.working_directory, limit=self._limit)
         self._files = {path: content.decode(errors="surrogateescape") for path, content in files.items()}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from turnmix.environments.swe.adapters.evaluation_script import changed_files
 from turnmix.environments.swe.image_repository import prepare_image
@@ -21,9 +20,8 @@ LARGEST_TREE = 32 << 20
 
 
 def read_image_tree(row: TaskRow, make_sandbox: Callable[[TaskRow], Sandbox]) -> bytes:
-    """Blocks; it may be called inside an event loop, for it has one of its own. Raises SandboxError."""
-    with ThreadPoolExecutor(1, "turnmix-image") as thread:
-        return thread.submit(lambda: asyncio.run(_read(row, make_sandbox(row)))).result()
+    """Blocks, with an event loop of its own. Raises SandboxError."""
+    return asyncio.run(_read(row, make_sandbox(row)))
 
 
 async def _read(row: TaskRow, sandbox: Sandbox) -> bytes:

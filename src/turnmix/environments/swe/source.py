@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -66,6 +67,7 @@ class TaskFileSource:
         self._scaffold = scaffold
         self._archive = lru_cache(maxsize=64)(lambda name: load_archive(self._path, name))
         self._solution = lru_cache(maxsize=256)(self._solve)
+        self._solving: dict[str, threading.Lock] = {}
         self.grader = Grader(
             row=self._rows.__getitem__, archive=self._content, make_sandbox=self._make_sandbox
         )
@@ -106,8 +108,15 @@ class TaskFileSource:
         return self._rows[task.id]
 
     def solution(self, task: Task) -> Solution:
-        """For the verifier and the oracle alone."""
-        return self._solution(task.id)
+        """For the verifier and the oracle alone. Not to be called in an event loop's thread: where the task has
+        an image, this blocks until a container has told.
+
+        Raises:
+            SandboxError: it did not.
+            UserError: the archive is gone, or the gold patch does not fit.
+        """
+        with self._solving.setdefault(task.id, threading.Lock()):
+            return self._solution(task.id)
 
     def _solve(self, task_id: str) -> Solution:
         row = self._rows[task_id]
