@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import tarfile
 from collections.abc import Callable
 
 from turnmix.environments.swe.adapters.evaluation_script import changed_files
@@ -17,6 +18,8 @@ from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox
 
 LARGEST_TREE = 32 << 20
+EMPTY = bytes(tarfile.RECORDSIZE)
+"""An archive without a member."""
 
 
 def read_image_tree(row: TaskRow, make_sandbox: Callable[[TaskRow], Sandbox]) -> bytes:
@@ -31,7 +34,10 @@ async def _read(row: TaskRow, sandbox: Sandbox) -> bytes:
         size = await must_run(sandbox, "git archive HEAD | wc -c", row.working_directory)
         paths = ""
         if int(size) > LARGEST_TREE:
-            paths = " -- " + " ".join(map(shlex.quote, changed_files(row.gold_patch)))
+            changed = changed_files(row.gold_patch)
+            if not changed:
+                return EMPTY
+            paths = " -- " + " ".join(map(shlex.quote, changed))
         return await must_run(sandbox, f"git archive HEAD{paths}", row.working_directory)
     finally:
         await sandbox.stop()

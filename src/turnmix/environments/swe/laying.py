@@ -11,11 +11,20 @@ from collections.abc import Mapping
 from turnmix.core.errors import SandboxError
 from turnmix.environments.preparation import GIT_REPOSITORY
 from turnmix.environments.swe.task_file import TaskRow
-from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
 DATE = "2000-01-01T00:00:00+0000"
 DATES = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
 COMMAND_SECONDS = 300.0
+OUTPUT_BYTES = 64 << 20
+
+
+class OutputLimitExceeded(SandboxLimitExceeded):
+    """A command said more than is read; where it tells of what an agent left, that is the agent's doing."""
+
+    def __init__(self, command: str) -> None:
+        SandboxError.__init__(self, f"`{command}` says more than {OUTPUT_BYTES >> 20} MiB")
+        self.limit = "output"
 
 
 async def lay_repository(row: TaskRow, archive: bytes, sandbox: Sandbox) -> None:
@@ -35,18 +44,25 @@ async def must_run(
     stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The output of a command that fails only where the infrastructure or the task itself does."""
+    """The output, whole, of a command that fails only where the infrastructure or the task itself does.
+
+    Raises:
+        SandboxError: the sandbox, or the command, failed.
+        OutputLimitExceeded: it said OUTPUT_BYTES or more.
+    """
     result = await sandbox.run(
         command,
         working_directory=directory,
         stdin=stdin,
         environment=environment,
         timeout=COMMAND_SECONDS,
-        output_limit=64 << 20,
+        output_limit=OUTPUT_BYTES,
     )
     if result.exit_code != 0:
         told = result.output[-500:].decode(errors="replace")
         raise SandboxError(f"`{command}` in {directory}: exit code {result.exit_code}: {told}")
+    if len(result.output) >= OUTPUT_BYTES:
+        raise OutputLimitExceeded(command)
     return result.output
 
 

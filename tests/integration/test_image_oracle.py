@@ -1,0 +1,67 @@
+"""What the oracle reads of a task that has an image, in real containers."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+from container_runtime import needs_containers, settings
+from shelf_image import shelf_row
+
+from turnmix.environments.swe import image_tree
+from turnmix.environments.swe.row_sandbox import make_row_sandbox
+from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.swe.task_file import write_rows
+from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.scaffold.scaffold import ScaffoldSettings
+
+pytestmark = needs_containers
+ADDS = (
+    "diff --git a/new.py b/new.py\nnew file mode 100644\n--- /dev/null\n+++ b/new.py\n@@ -0,0 +1 @@\n+x = 1\n"
+)
+
+
+@pytest.fixture
+def source_of(tmp_path):
+    """A source of one row, and the sandboxes that it made."""
+    made = []
+
+    def make(row):
+        made.append(row)
+        chosen = SandboxSettings(kind="container", container=settings())
+        return make_row_sandbox(chosen, row)
+
+    def source(row):
+        write_rows(tmp_path / "tasks.jsonl", [row])
+        return TaskFileSource(
+            TaskFileSettings(path=tmp_path / "tasks.jsonl", holdout=0),
+            make_sandbox=make,
+            scaffold=ScaffoldSettings(),
+        )
+
+    source.made = made
+    return source
+
+
+def test_trajectories_of_one_task_share_one_look_into_its_image(source_of):
+    source = source_of(shelf_row())
+    (task,) = source.tasks("train")
+    with ThreadPoolExecutor(3) as threads:
+        solutions = [*threads.map(source.solution, [task] * 3)]
+    assert len(source_of.made) == 1
+    assert "count]" in solutions[0].files["shelf.py"]
+    assert set(solutions[0].base) >= {"shelf.py", "tests/test_shelf.py"}
+
+
+def test_of_a_large_repository_only_the_files_that_the_fix_changes_are_read(source_of, monkeypatch):
+    monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
+    source = source_of(shelf_row())
+    assert set(source.solution(*source.tasks("train")).base) == {"shelf.py"}
+
+
+def test_of_a_large_repository_to_which_the_fix_only_adds_nothing_is_read(source_of, monkeypatch):
+    monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
+    source = source_of(shelf_row(gold_patch=ADDS))
+    solution = source.solution(*source.tasks("train"))
+    assert solution.base == {}
+    assert solution.files == {"new.py": "x = 1\n"}

@@ -1,0 +1,51 @@
+"""Commands whose output is needed whole, in a real sandbox."""
+
+import asyncio
+
+import pytest
+from scaffold_in_sandbox import needs_sandbox
+
+from turnmix.core.errors import SandboxError
+from turnmix.environments.preparation import GIT_REPOSITORY
+from turnmix.environments.swe import laying
+from turnmix.environments.swe.laying import must_run
+from turnmix.environments.swe.patch import take_patch
+from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
+
+pytestmark = needs_sandbox
+
+
+def in_sandbox(work):
+    async def run():
+        sandbox = BubblewrapSandbox()
+        try:
+            await sandbox.start()
+            await sandbox.write_file("/testbed/begun", b"")
+            await must_run(sandbox, GIT_REPOSITORY, "/testbed")
+            return await work(sandbox)
+        finally:
+            await sandbox.stop()
+
+    return asyncio.run(run())
+
+
+def test_output_is_whole_or_an_error():
+    size = laying.OUTPUT_BYTES
+    assert len(in_sandbox(lambda box: must_run(box, f"head -c {size - 1} /dev/zero", "/"))) == size - 1
+    with pytest.raises(SandboxError, match="says more than 64 MiB"):
+        in_sandbox(lambda box: must_run(box, f"head -c {size + 1} /dev/zero", "/"))
+
+
+def test_a_command_that_fails_says_how():
+    with pytest.raises(SandboxError, match="exit code 3: no"):
+        in_sandbox(lambda box: must_run(box, "echo no; exit 3", "/"))
+
+
+def test_a_patch_too_long_to_be_read_whole_is_none_and_no_failure(monkeypatch):
+    async def patch(sandbox):
+        tree = await must_run(sandbox, "seq 1000 > numbers && tar -c numbers", "/testbed")
+        await must_run(sandbox, "rm numbers", "/testbed")
+        monkeypatch.setattr(laying, "OUTPUT_BYTES", 1000)
+        return await take_patch(tree, sandbox, "/testbed")
+
+    assert in_sandbox(patch) is None
