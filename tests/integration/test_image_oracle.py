@@ -1,8 +1,6 @@
 """What the oracle reads of a task that has an image, in real containers."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import pytest
 from container_runtime import needs_containers, settings
