@@ -27,7 +27,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.batching import Cost, model_cost
-from turnmix.training.loss import weighted_cross_entropy
+from turnmix.training.objective import Objective
 from turnmix.training.tree import RenderedTransition, build_tree
 
 
@@ -118,8 +118,7 @@ def train_trees(model, trees, budget):
     with tree_attention_in(model):
         for lot in passes:
             batch = batch_trees(lot, model.device)
-            labels = (batch.label_rows, batch.label_ids, batch.label_weights)
-            weighted_cross_entropy(tree_hidden_states(model, batch), model.lm_head, *labels).backward()
+            Objective().terms(tree_hidden_states(model, batch), model.lm_head, batch)[0].backward()
 
 
 def train_separately(model, transitions):

@@ -22,7 +22,7 @@ from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.model_location import model_location
 from turnmix.policies.policy import Policy
-from turnmix.policies.scoring import TokenPath
+from turnmix.policies.scoring import Scorer, TokenPath
 from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rollout.plan import derive_seed
 from turnmix.sandboxes.selection import check_sandbox, make_sandbox
@@ -108,12 +108,13 @@ class LearningStudent:
         """
         import torch
 
-        from turnmix.policies.load import load_student
+        from turnmix.policies.load import check_device, load_student
         from turnmix.policies.token_logprobs import token_logprobs
         from turnmix.training.checkpoint import restore_learner
         from turnmix.training.learner import Learner
         from turnmix.training.ranks import Ranks
 
+        check_device(recipe.student.device, field="student.device")
         ranks = Ranks.join(recipe.student.device)
         _prepare_tensor_code(recipe.threads)
         base = student_location(recipe.student)
@@ -152,6 +153,10 @@ class LearningStudent:
             checkpoint=checkpoint,
             server=server,
         )
+
+    def scorer(self) -> Scorer | None:
+        """What scores its tokens; None: nothing is to be scored. Raises UserError: its teacher cannot."""
+        return self.teacher.scorer(self.tokenizer, student_context=self.learner.max_context)
 
     @contextmanager
     def serving(self, *, log: Path, say: Callable[[str], None]) -> Iterator[None]:

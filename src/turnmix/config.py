@@ -147,7 +147,10 @@ class Recipe(Settings):
         method = METHODS.get(str(data.get("method")))
         if method is None:
             raise ValueError(_wrong_method(data.get("method")))
+        # What learns from how likely its own tokens were is sampled from the distribution that learns.
+        is_sampled = method.objective != "cross_entropy"
         for section, defaults in (
+            ("student", {"temperature": 1.0, "top_p": 1.0} if is_sampled else {}),
             ("mixture", {"kind": method.mixture().kind}),
             ("data", {"filter": method.filter}),
             ("rollouts", {"samples_per_task": method.samples_per_task}),
@@ -159,11 +162,19 @@ class Recipe(Settings):
             data["mixture"] = method.mixture()
         return data
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Does the teacher act or label? Else it scores at most."""
+        return METHODS[self.method].label or self.mixture.kind != "student"
+
     @model_validator(mode="after")
     def _check_tool_calls(self) -> Recipe:
         """The oracle calls tools natively, and reads its own calls back."""
-        is_asked = METHODS[self.method].mixture().kind != "student"
-        if self.scaffold.tool_calls == "text" and is_asked and isinstance(self.teacher, OracleSettings):
+        if (
+            self.scaffold.tool_calls == "text"
+            and self.asks_teacher
+            and isinstance(self.teacher, OracleSettings)
+        ):
             raise ValueError(
                 "scaffold.tool_calls: 'text': the oracle writes no calls as text: leave it at native, or give "
                 "another teacher"
@@ -184,6 +195,13 @@ class Recipe(Settings):
                 "student.server out, or choose a method that learns from text, such as dagger"
             )
         estimate, teacher = self.objective.estimate, self.teacher
+        for name in ("temperature", "top_p"):
+            value = getattr(self.student, name)
+            if value != 1 and (kind == "clipped_ratio" or estimate == "sampled"):
+                raise ValueError(
+                    f"student.{name}: {value}: {self.method} weighs tokens by how likely they were, which holds for "
+                    f"tokens sampled at temperature 1 from all of them: leave student.{name} out"
+                )
         if self.objective.needs_scores and isinstance(teacher, OracleSettings):
             raise ValueError(
                 f"teacher.kind: 'oracle': {self.method} needs the teacher's log-probabilities of the student's "

@@ -151,11 +151,7 @@ class Loop:
         batches = [f"i{past:03d}" for past in range(iteration if is_fresh else 1, iteration + 1)]
         ids = [member for batch in batches for member in self._run.trajectories.ids_of(batch)]
         filtered = apply_filter(self._recipe.data.filter, self._run.trajectories.read(ids))
-        taught = self._method.transitions(
-            filtered.kept,
-            random.Random(derive_seed(self._recipe.seed, "transitions", iteration)),
-            self._recipe.objective,
-        )
+        taught = self._method.transitions(filtered.kept, self._recipe.objective)
         losses: list[float] = []
         num_steps_before = self._run.num_steps(iteration - 1)
 

@@ -28,28 +28,41 @@ if TYPE_CHECKING:
 class Teacher:
     """Made by `load`."""
 
-    def __init__(self, recipe: Recipe, *, model: Any = None, tokenizer: Any = None) -> None:
+    def __init__(
+        self, recipe: Recipe, *, model: Any = None, tokenizer: Any = None, renderer: Any = None
+    ) -> None:
+        """The last three are those of a local teacher; `renderer` if it acts or labels."""
         self._recipe = recipe
         self._model = model
         self._tokenizer = tokenizer
+        self._renderer = renderer
 
     @classmethod
     def load(cls, recipe: Recipe) -> Teacher:
         """
         Raises:
-            UserError: a local teacher's model cannot be loaded, or not be read as a tree.
+            UserError: a local teacher's model cannot be loaded, or not act and label where it is to.
         """
         settings = recipe.teacher
         if not isinstance(settings, LocalTeacherSettings):
             return cls(recipe)
         import torch
 
-        from turnmix.policies.load import load_model
+        from turnmix.policies.load import check_device, load_model
+        from turnmix.policies.local import refuse_unsupported
+        from turnmix.rendering.renderer import Renderer
 
+        device = check_device(settings.device, field="teacher.device")
         source = model_location(settings.model, field="teacher.model")
         dtype = getattr(torch, settings.dtype)
         model, tokenizer = load_model(source, dtype=dtype, field="teacher.model")
-        return cls(recipe, model=model.to(settings.device).requires_grad_(False), tokenizer=tokenizer)
+        renderer = None
+        if recipe.asks_teacher:
+            refuse_unsupported(model.config, settings.model, field="teacher.model")
+            renderer = Renderer(tokenizer, field="teacher.model")
+            renderer.check()
+        model.to(device).requires_grad_(False)
+        return cls(recipe, model=model, tokenizer=tokenizer, renderer=renderer)
 
     def opener(self, solution: Callable[[Task], Solution]) -> Callable[[], Policy]:
         """What opens the teacher as a policy; each opened one is to be closed. `solution` is the oracle's."""
@@ -59,16 +72,14 @@ class Teacher:
         if isinstance(settings, EndpointTeacherSettings):
             return lambda: EndpointPolicy(settings, generator=self._generator("endpoint"))
         from turnmix.policies.local_teacher import LocalTeacher
-        from turnmix.rendering.renderer import Renderer
 
-        renderer = Renderer(self._tokenizer)
-        return lambda: LocalTeacher(self._model, renderer, settings)
+        return lambda: LocalTeacher(self._model, self._renderer, settings)
 
-    def scorer(self, student_tokenizer: Any) -> Scorer | None:
-        """What scores the student's tokens; None: nothing is to be scored.
+    def scorer(self, student_tokenizer: Any, *, student_context: int) -> Scorer | None:
+        """What scores the student's tokens, in contexts of up to `student_context`; None: nothing is to be scored.
 
         Raises:
-            UserError: the teacher gives no log-probabilities, or those of another vocabulary.
+            UserError: the teacher gives no log-probabilities, those of another vocabulary, or not of so many tokens.
         """
         settings = self._recipe.teacher
         if not self._recipe.objective.needs_scores:
@@ -78,7 +89,11 @@ class Teacher:
 
             scorer = EndpointScorer(settings, generator=self._generator("scorer"))
             vocabulary = max(student_tokenizer.get_vocab().values()) + 1
-            scorer.check(vocabulary=vocabulary, name_of=lambda token: str(student_tokenizer.decode([token])))
+            scorer.check(
+                vocabulary=vocabulary,
+                name_of=lambda token: str(student_tokenizer.decode([token])),
+                student_context=student_context,
+            )
             return scorer
         from turnmix.training.tree_scorer import TreeScorer
 

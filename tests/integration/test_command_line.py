@@ -68,6 +68,7 @@ def test_a_dry_run_prints_the_recipe_with_every_default(turnmix_in):
         (("train", "--resume", "nowhere"), "nowhere holds no run"),
         (("train", "one.yaml", "--run", "taken"), "taken is not empty"),
         (("train", "one.yaml", "student.model=./absent"), "student.model: ./absent cannot be loaded"),
+        (("train", "one.yaml", "student.device=gpu"), "student.device: 'gpu': "),
         (("train", "one.yaml", "--quick"), "unknown argument '--quick'"),
         (("trian",), "invalid choice"),
         (("show", "nowhere"), "nowhere holds no run"),

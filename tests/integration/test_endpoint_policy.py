@@ -180,8 +180,10 @@ def test_a_call_cut_by_the_token_limit_says_so():
     assert "cut at the limit of new tokens" in cut.parse_error
     as_text, _, _ = ask([completion('<tool_call>{"na', finish_reason="length")])
     assert "cut at the limit of new tokens" in as_text.parse_error
-    prose, _, _ = ask([completion("a long tale", finish_reason="length")])
-    assert prose.parse_error is None
+    prose, _, _ = ask([completion("Let me look at the fi", finish_reason="length")])
+    assert "cut at the limit of new tokens" in prose.parse_error  # half a sentence is taught to nobody
+    whole, _, _ = ask([completion("Let me look.", [("finish", "{}")], finish_reason="length")])
+    assert whole.parse_error is None
 
 
 def test_content_may_be_null_or_parts_and_call_ids_missing_or_doubled():

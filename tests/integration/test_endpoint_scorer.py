@@ -98,6 +98,27 @@ def test_an_endpoint_with_the_students_vocabulary_and_prompt_logprobs_passes_the
     assert {0, 199} <= set(server.requests[0].body["prompt"])
 
 
+def check_context(listed, student_context):
+    def script(number, request):
+        if request.path == "/v1/models":
+            return Reply(body=json.dumps({"data": [{"id": "teacher-7b", **listed}]}).encode())
+        return scores(number, request)
+
+    return with_endpoint(
+        script,
+        lambda scorer: scorer.check(
+            vocabulary=200, name_of=NAMES.__getitem__, student_context=student_context
+        ),
+    )
+
+
+def test_an_endpoint_that_reads_less_than_the_student_learns_from_is_refused_before_the_run():
+    with pytest.raises(UserError, match=r"reads 4096 tokens there, .* or set learner\.max_context=4095"):
+        check_context({"max_model_len": 4096}, 4096)
+    check_context({"max_model_len": 4097}, 4096)
+    check_context({}, 4096)  # the list does not tell
+
+
 @pytest.mark.parametrize(
     "reply",
     [

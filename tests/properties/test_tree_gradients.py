@@ -14,7 +14,7 @@ from transformers import OPTConfig, OPTForCausalLM, Qwen3Config, Qwen3ForCausalL
 
 from tree_oracle import VOCABULARY, dense_mask, separate_losses, transitions
 from turnmix.training.attention import TREE_ATTENTION, batch_trees, tree_attention_in, tree_hidden_states
-from turnmix.training.loss import weighted_cross_entropy
+from turnmix.training.objective import Objective
 from turnmix.training.recomputation import enable_recomputation, recomputing
 from turnmix.training.tree import RenderedTransition, build_tree, split_to_budget
 
@@ -61,9 +61,7 @@ def tree_losses(model, passes):
         batch = batch_trees(trees)
         with tree_attention_in(model):
             hidden = tree_hidden_states(model, batch)
-            yield weighted_cross_entropy(
-                hidden, model.lm_head, batch.label_rows, batch.label_ids, batch.label_weights
-            )
+            yield Objective().terms(hidden, model.lm_head, batch)[0]
 
 
 def dense_loss(model, tree):
@@ -73,9 +71,7 @@ def dense_loss(model, tree):
     hidden = model.model(
         input_ids=batch.token_ids, position_ids=batch.position_ids, attention_mask=mask, use_cache=False
     ).last_hidden_state[0]
-    return weighted_cross_entropy(
-        hidden, model.lm_head, batch.label_rows, batch.label_ids, batch.label_weights
-    )
+    return Objective().terms(hidden, model.lm_head, batch)[0]
 
 
 def check(items, passes, model=MODEL, separate_model=None):

@@ -9,7 +9,7 @@ from tree_oracle import separate_losses
 from turnmix.core.errors import UserError
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
-from turnmix.training.loss import weighted_cross_entropy
+from turnmix.training.objective import Objective
 from turnmix.training.tree import RenderedTransition, build_tree
 
 EXPERTS = {"moe_intermediate_size": 16, "num_experts_per_tok": 2}
@@ -65,9 +65,8 @@ def test_a_model_of_full_attention_is_accepted_and_trains_exactly(name):
     batch = batch_trees([build_tree(items)])
     with tree_attention_in(model):
         hidden = tree_hidden_states(model, batch)
-    labels = (batch.label_rows, batch.label_ids, batch.label_weights)
     gradients = []
-    for loss in (weighted_cross_entropy(hidden, model.lm_head, *labels), sum(separate_losses(model, items))):
+    for loss in (Objective().terms(hidden, model.lm_head, batch)[0], sum(separate_losses(model, items))):
         model.zero_grad()
         loss.backward()
         found = [each.grad.flatten() for each in model.parameters() if each.grad is not None]

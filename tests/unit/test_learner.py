@@ -1,6 +1,7 @@
 """The learner: what it optimises, that it is deterministic, and which models it refuses."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,6 +29,8 @@ from transformers import (
 
 from turnmix.core.errors import UserError
 from turnmix.training.learner import Learner
+from turnmix.training.objective import Objective
+from turnmix.training.objective_settings import ObjectiveSettings
 
 
 def test_learning_lowers_the_loss_and_reports_what_it_did():
@@ -88,6 +91,17 @@ def test_a_transition_longer_than_the_context_is_dropped_and_counted():
     model, report = fitted([long, short])
     assert (report.transitions, report.dropped_too_long, report.label_tokens) == (2, 1, 5)
     assert digest(model) == digest(fitted([short])[0])
+
+
+def test_a_transition_too_long_to_be_scored_is_dropped_and_one_that_lacks_its_scores_is_no_mistake_to_hide():
+    long = transition(["x" * 300], "open", trajectory="long")
+    short = replace(transition(["x"], "open"), reference_logprobs=(-1.0,) * 5)
+    objective = Objective(ObjectiveSettings(kind="reverse_kl"))
+    learner = Learner(tiny_model(), CharacterRenderer(), settings(), objective=objective)
+    report = learner.fit([long, short], generator=random.Random(0))
+    assert (report.dropped_too_long, report.label_tokens) == (1, 5)
+    with pytest.raises(ValueError, match="a: the objective needs reference_logprobs"):
+        learner.fit([transition(["x"], "open")], generator=random.Random(0))
 
 
 def test_nothing_to_learn_from_changes_nothing_and_computes_no_loss():

@@ -1,6 +1,7 @@
 """A language model as a teacher: asked in any trajectory at any moment, it answers, and the same each time."""
 
 import asyncio
+from copy import deepcopy
 
 import pytest
 
@@ -8,6 +9,7 @@ from chat_models import HERMES_TEMPLATE, conversation, make_model, make_tokenize
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.model_location import model_location
+from turnmix.policies.local import refuse_unsupported
 from turnmix.policies.local_settings import LocalTeacherSettings
 from turnmix.policies.local_teacher import LocalTeacher
 from turnmix.policies.policy import Episode
@@ -30,7 +32,7 @@ def episode(number):
 
 
 def answers(teacher, plan):
-    """Ask in the trajectories of `plan`, all at once; the sampled tokens by trajectory, in order of asking."""
+    """Ask in the trajectories of `plan`, all at once; the answers by trajectory, in order of asking."""
 
     async def ask_all():
         sessions = {number: teacher.begin(episode(number)) for number in range(3)}
@@ -41,7 +43,7 @@ def answers(teacher, plan):
         await teacher.close()
         found = {}
         for (number, _), action in zip(asked, actions, strict=True):
-            found.setdefault(number, []).append(action.token_ids)
+            found.setdefault(number, []).append(action.message.content)
         return found
 
     return asyncio.run(ask_all())
@@ -58,6 +60,36 @@ def test_an_answer_depends_on_its_own_trajectory_alone(make_teacher):
     crowded, alone = answers(make_teacher(), [1, 0, 2, 0, 1]), answers(make_teacher(), [0, 0])
     assert crowded[0] == alone[0]
     assert crowded[0][0] != crowded[1][0]
+
+
+def test_its_turn_is_taught_in_the_students_tokens(make_teacher):
+    async def ask():
+        teacher = make_teacher()
+        session = teacher.begin(episode(0))
+        action = await session.act(conversation())
+        await session.close()
+        await teacher.close()
+        return action
+
+    action = asyncio.run(ask())
+    assert (action.token_ids, action.logprobs, action.message.token_ids) == (None, None, None)
+    student = Renderer(make_tokenizer(HERMES_TEMPLATE))
+    taught = student.target_ids(conversation(), action)
+    assert taught[-1] == student.end_of_turn_id
+
+
+def test_a_model_that_cannot_act_is_refused_as_the_teacher_that_it_is():
+    tokenizer = deepcopy(make_tokenizer(HERMES_TEMPLATE))
+    tokenizer.chat_template = None
+    with pytest.raises(UserError, match=r"teacher\.model: .* has no chat template"):
+        Renderer(tokenizer, field="teacher.model")
+    model = make_model(len(tokenizer))
+    model.config.sliding_window, model.config.layer_types = 64, None
+    model.config.use_sliding_window = True
+    with pytest.raises(
+        UserError, match=r"teacher\.model: 'tiny' cannot generate here: it has sliding_window=64"
+    ):
+        refuse_unsupported(model.config, "tiny", field="teacher.model")
 
 
 def test_a_run_directory_names_its_last_checkpoint(tmp_path):

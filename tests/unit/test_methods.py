@@ -1,5 +1,4 @@
 import asyncio
-import random
 from dataclasses import replace
 
 import pytest
@@ -28,7 +27,7 @@ def taught(method, *trajectories, **objective):
 
 def result(method, *trajectories, **objective):
     settings = ObjectiveSettings(kind=METHODS[method].objective, **objective)
-    return METHODS[method].transitions(list(trajectories), random.Random(0), settings)
+    return METHODS[method].transitions(list(trajectories), settings)
 
 
 def sampled(*token_ids, parse_error=None):

@@ -50,6 +50,7 @@ def test_a_method_brings_its_objective_and_its_rollouts_of_a_task(write):
         "local",
         1,
     )
+    assert [(each.student.temperature, each.student.top_p) for each in (grpo, opd)] == [(1, 1)] * 2
     top_k = load_recipe(write("method: opd\nteacher: {model: m}\nobjective: {estimate: top_k}"))
     assert top_k.objective.top_k == 64
 
@@ -137,6 +138,18 @@ def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
         (
             "method: sft\nteacher: {kind: oracle, model: m}",
             ["teacher.model: unknown key of this kind; set teacher.kind to endpoint or local"],
+        ),
+        (
+            "method: grpo\nstudent: {temperature: 0.7}",
+            ["student.temperature: 0.7: grpo weighs tokens by how likely they were, which holds for tokens"],
+        ),
+        (
+            "method: opd\nteacher: {model: m}\nstudent: {top_p: 0.9}",
+            ["student.top_p: 0.9: opd weighs tokens by how likely they were"],
+        ),
+        (
+            "method: dagger\nlearner: {betas: [1.5, 0.9]}",
+            ["learner.betas.0: 1.5: must be less than 1"],
         ),
         (
             "method: opd",

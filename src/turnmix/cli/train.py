@@ -58,13 +58,13 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
             iteration = directory.last_checkpoint()
             checkpoint = directory.checkpoint(iteration) if iteration else None
             student = LearningStudent.load(recipe, checkpoint=checkpoint)
-            _train(recipe, directory, student, student.teacher.scorer(student.tokenizer))
+            _train(recipe, directory, student, student.scorer())
         return
     path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
     check_is_free(path)
     # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
     student = LearningStudent.load(recipe, checkpoint=None)
-    scorer = student.teacher.scorer(student.tokenizer)
+    scorer = student.scorer()
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))) as directory:
         _train(recipe, directory, student, scorer)
 

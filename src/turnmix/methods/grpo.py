@@ -3,7 +3,6 @@ better than its group a rollout ended (paper Eq. 19, 20)."""
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,9 +33,7 @@ def group_advantages(rewards: Sequence[float], *, divide_by_std: bool) -> list[f
     return [(reward - mean) / scale for reward in rewards]
 
 
-def _transitions(
-    trajectories: Sequence[Trajectory], generator: random.Random, objective: ObjectiveSettings
-) -> Taught:
+def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
     groups: dict[tuple[int, str], list[Trajectory]] = {}
     for trajectory in trajectories:
         groups.setdefault((trajectory.iteration, trajectory.task_id), []).append(trajectory)

@@ -6,7 +6,6 @@ A method says who acts, which trajectories are kept, how what happened (trajecto
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,9 +25,8 @@ class Taught:
     """What the run's summary tells of it, such as how much was left out."""
 
 
-Transitions = Callable[[Sequence[Trajectory], random.Random, ObjectiveSettings], Taught]
-"""Kept trajectories, a seeded generator for a method that draws what it teaches, and the objective's settings
--> what is taught."""
+Transitions = Callable[[Sequence[Trajectory], ObjectiveSettings], Taught]
+"""Kept trajectories and the objective's settings -> what is taught."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

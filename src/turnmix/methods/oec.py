@@ -3,7 +3,6 @@ to a resolved task."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from turnmix.core.trajectory import Trajectory
@@ -13,9 +12,7 @@ from turnmix.rollout.mixture import MixtureSettings
 from turnmix.training.objective_settings import ObjectiveSettings
 
 
-def _transitions(
-    trajectories: Sequence[Trajectory], generator: random.Random, objective: ObjectiveSettings
-) -> Taught:
+def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
     # The student's turns lack a target by design, so only the malformed ones say something.
     taught = imitate(trajectories, teachers_turn)
     return Taught(

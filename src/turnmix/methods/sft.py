@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from turnmix.core.trajectory import Trajectory
@@ -12,9 +11,7 @@ from turnmix.rollout.mixture import MixtureSettings
 from turnmix.training.objective_settings import ObjectiveSettings
 
 
-def _transitions(
-    trajectories: Sequence[Trajectory], generator: random.Random, objective: ObjectiveSettings
-) -> Taught:
+def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
     return imitate(trajectories, executed_action)
 
 

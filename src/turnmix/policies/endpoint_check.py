@@ -15,7 +15,7 @@ from turnmix.policies.endpoint import EndpointPolicy
 from turnmix.policies.endpoint_client import Reply
 from turnmix.policies.endpoint_retry import Fault
 from turnmix.policies.endpoint_settings import redacted_url
-from turnmix.policies.endpoint_wire import read_json
+from turnmix.policies.endpoint_wire import listed_context, read_json
 
 _PROBE = ToolSpecification(
     name="report_ready",
@@ -63,12 +63,8 @@ async def check_endpoint(
 
 def _context_finding(policy: EndpointPolicy, listing: Reply, needed: int) -> Finding | None:
     """By `max_model_len`, which vLLM and its kin list; None: the list does not tell."""
-    try:
-        entries = [entry for entry in read_json(listing.body)["data"] if entry["id"] == policy.settings.model]
-        context = entries[0]["max_model_len"]
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None
-    if not isinstance(context, int):
+    context = listed_context(listing.body, policy.settings.model)
+    if context is None:
         return None
     detail = f"reads {context:,} tokens, of which {needed:,} are used"
     if context < needed:

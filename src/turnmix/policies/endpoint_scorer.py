@@ -16,7 +16,7 @@ from turnmix.core.errors import TeacherError, UserError
 from turnmix.policies.endpoint_asking import read_key
 from turnmix.policies.endpoint_retry import Fault, backoff_seconds, remedy_for, retry_after_seconds
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
-from turnmix.policies.endpoint_wire import read_json
+from turnmix.policies.endpoint_wire import listed_context, read_json
 from turnmix.policies.scoring import Keep, ScoreRequest, TokenPath
 
 if TYPE_CHECKING:
@@ -35,12 +35,23 @@ class EndpointScorer:
         self._generator = generator
         self._where = f"teacher.endpoint {redacted_url(settings.endpoint)}"
 
-    def check(self, *, vocabulary: int, name_of: Callable[[int], str]) -> None:
-        """Ask once, before the run: are there prompt log-probabilities, and of the student's tokens?
+    def check(
+        self, *, vocabulary: int, name_of: Callable[[int], str], student_context: int | None = None
+    ) -> None:
+        """Ask once, before the run: are there prompt log-probabilities, and of the student's tokens? Does it read
+        as many as `student_context`?
 
         Raises:
-            UserError: the endpoint is a black box, or its vocabulary another one.
+            UserError: the endpoint is a black box, its vocabulary another one, or its context too short.
         """
+        context = None if student_context is None else asyncio.run(self._context())
+        # With the paths it is asked for one token more.
+        if student_context is not None and context is not None and context <= student_context:
+            raise UserError(
+                f"{self._where}: {self._settings.model!r} reads {context} tokens there, and is to score up to "
+                f"{student_context} and one more: serve it with --max-model-len {student_context + 1}, or set "
+                f"learner.max_context={context - 1}"
+            )
         ids = [place * (vocabulary - 1) // (PROBES - 1) for place in range(PROBES)]
         try:
             entries = asyncio.run(self._ask_once(ids))
@@ -91,6 +102,14 @@ class EndpointScorer:
             logprobs = next(found[longest] for longest in found if longest[: len(whole)] == whole)
             scores.append(logprobs[len(path.prompt_ids) : len(whole)])
         keep(request.trajectory_id, scores)
+
+    async def _context(self) -> int | None:
+        client = self._client()
+        try:
+            reply = await client.send("GET", "/models", timeout=self._settings.timeout_seconds)
+            return None if isinstance(reply, Fault) else listed_context(reply.body, self._settings.model)
+        finally:
+            await client.close()
 
     async def _ask_once(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         client = self._client()

@@ -125,6 +125,16 @@ def read_json(text: str | bytes) -> Any:
     return json.loads(strict.encode("utf-8", "replace"))
 
 
+def listed_context(body: bytes, model: str) -> int | None:
+    """How many tokens `model` reads, by a list of models as vLLM and its kin give it; None: it does not tell."""
+    try:
+        entries = [entry for entry in read_json(body)["data"] if entry["id"] == model]
+        context = entries[0]["max_model_len"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+    return context if isinstance(context, int) else None
+
+
 def read_first_choice(shape: type[WireAnswer[AnyChoice]], body: bytes) -> tuple[AnyChoice, WireUsage]:
     """The first completion in the body of an answer, and what the server counted.
 
@@ -175,8 +185,8 @@ def _read_choice(choice: WireChoice) -> tuple[Message, str | None]:
     parse_error = None
     if not calls and choice.finish_reason in ("tool_calls", "function_call"):
         parse_error = "the answer announced tool calls and held none that could be read"
-    elif not calls and was_cut and (not content or "<tool_call>" in content or "<function=" in content):
-        parse_error = "the answer was cut at the limit of new tokens before its tool call was complete"
+    elif not calls and was_cut:
+        parse_error = "the answer was cut at the limit of new tokens, before a tool call was complete"
     return Message(role="assistant", content=content, tool_calls=calls), parse_error
 
 

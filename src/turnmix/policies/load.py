@@ -17,6 +17,20 @@ from turnmix.rendering.renderer import Renderer
 REMEDY = "give the directory of a checkpoint in Hugging Face format, or a hub id that can be reached"
 
 
+def check_device(device: str, *, field: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UserError: there is no such kind of device, or none here.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{field}: {device!r}: {reason}: use cpu, or cuda where torch has it") from None
+    return torch.device(device)
+
+
 def load_model(
     source: str | Path, *, dtype: torch.dtype = torch.float32, field: str = "student.model"
 ) -> tuple[Any, Any]:
@@ -55,10 +69,11 @@ def load_student(
     Raises:
         UserError: it cannot be loaded, or not be used as a student.
     """
+    device = device or check_device(settings.device, field="student.device")
     model, tokenizer = load_model(source or settings.model, dtype=dtype or getattr(torch, settings.dtype))
     refuse_unsupported(model.config, settings.model)
     renderer = _checked_renderer(tokenizer)
-    return model.to(device or settings.device), tokenizer, renderer
+    return model.to(device), tokenizer, renderer
 
 
 def load_renderer(source: str | Path) -> tuple[Any, Renderer]:

@@ -40,13 +40,18 @@ class LocalPolicy:
         Raises:
             UserError: the model's attention cannot be cached row by row.
         """
-        refuse_unsupported(model.config, settings.model)
+        refuse_unsupported(model.config, settings.model, field=f"{name}.model")
         self.name = name
         self._model = model
         self._renderer = renderer
         self._max_new_tokens = settings.max_new_tokens
         self._context: int | None = getattr(model.config, "max_position_embeddings", None)
-        self._sampling = Sampling(temperature=settings.temperature, top_p=settings.top_p, greedy=greedy)
+        self._sampling = Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            greedy=greedy,
+            vocabulary=renderer.vocabulary,
+        )
         self._cohorts: dict[str, _Cohort] = {}
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-generation")
 
@@ -160,7 +165,7 @@ class _Cohort:
         return await self._policy.in_worker(compute)
 
 
-def refuse_unsupported(config: Any, model: str) -> None:
+def refuse_unsupported(config: Any, model: str, *, field: str = "student.model") -> None:
     """Refuse what one cache of full attention with a mask of its own does not serve exactly.
 
     Raises:
@@ -179,6 +184,6 @@ def refuse_unsupported(config: Any, model: str) -> None:
         )
     if reason:
         raise UserError(
-            f"student.model: {model!r} cannot generate here: {reason}; "
+            f"{field}: {model!r} cannot generate here: {reason}; "
             "choose a model whose layers are all full attention, such as Qwen3 or Llama, loaded with 'sdpa'"
         )

@@ -15,13 +15,15 @@ class LocalSettings(Settings):
 
     model: str
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """The weights' type."""
+    """The weights' type where the model acts: in a server, in `turnmix evaluate`, as a teacher. What learns
+    in this process acts with the float32 weights that it learns."""
     device: str = "cpu"
     """Where the model lies: `cpu`, `cuda`, `cuda:1`."""
     temperature: float = Field(default=0.7, gt=0)
-    """Of rollouts. Evaluation is greedy."""
+    """Of rollouts; left out, 1 for grpo and opd. Evaluation is greedy."""
     top_p: float = Field(default=0.9, gt=0, le=1)
-    """Of rollouts: sample from the smallest set of tokens that holds this share of the probability."""
+    """Of rollouts: sample from the smallest set of tokens that holds this share of the probability; left out, 1 for
+    grpo and opd."""
     max_new_tokens: int = Field(default=1024, ge=1)
     """At most so many tokens a turn, and no more than the context leaves room for."""
 

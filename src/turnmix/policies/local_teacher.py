@@ -48,7 +48,10 @@ class _InOrder:
 
     async def act(self, state: State) -> Action:
         async with self._turn:
-            return await self._session.act(state)
+            action = await self._session.act(state)
+        # Its tokens are those of its own tokenizer: a student learns the turn in its own.
+        message = replace(action.message, token_ids=None)
+        return replace(action, message=message, token_ids=None, logprobs=None)
 
     async def close(self) -> None:
         await self._session.close()

@@ -20,11 +20,14 @@ class Sampling:
     temperature: float
     top_p: float
     greedy: bool
+    vocabulary: int
+    """Tokens from here on are padding: never drawn."""
 
     def draw(self, logits_NV: torch.Tensor, uniforms_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens [N] and their log π at temperature 1 [N], float32."""
         logits_NV = logits_NV.float()
-        tokens_N = logits_NV.argmax(-1) if self.greedy else self._sample(logits_NV, uniforms_N)
+        known_NV = logits_NV[:, : self.vocabulary]
+        tokens_N = known_NV.argmax(-1) if self.greedy else self._sample(known_NV, uniforms_N)
         chosen_N = logits_NV.gather(1, tokens_N[:, None])[:, 0]
         return tokens_N, chosen_N - logits_NV.logsumexp(-1)
 

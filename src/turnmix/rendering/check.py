@@ -73,5 +73,5 @@ def _check_turn(renderer: Renderer, state: State, message: Message) -> None:
 
 
 def refusal(renderer: Renderer, complaint: str, remedy: str) -> UserError:
-    """The error of a model that cannot be a student."""
-    return UserError(f"student.model: {renderer.model_name!r} {complaint}; {remedy}")
+    """The error of a model that cannot act here."""
+    return UserError(f"{renderer.field}: {renderer.model_name!r} {complaint}; {remedy}")

@@ -60,18 +60,22 @@ _CACHED_TURNS = 4096
 class Renderer:
     """Renders for one model. Safe to use from several threads."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """`tokenizer`: a Hugging Face fast tokenizer with a chat template.
+    def __init__(self, tokenizer: Any, *, field: str = "student.model") -> None:
+        """`tokenizer`: a Hugging Face fast tokenizer with a chat template. `field` is where the recipe names
+        its model.
 
         Raises:
             UserError: it has no fast form, no chat template, or one that cannot be taught with.
         """
+        self.field = field
         self.model_name = str(tokenizer.name_or_path) or type(tokenizer).__name__
         if not getattr(tokenizer, "is_fast", False):
             raise refusal(self, "has no fast tokenizer", "choose one that ships a tokenizer.json")
         if not tokenizer.chat_template:
             raise refusal(self, "has no chat template", "choose an instruct model")
         self._tokenizer = tokenizer
+        self.vocabulary = max(tokenizer.get_vocab().values()) + 1
+        """Token ids lie below; those from here on that a model has logits for are padding."""
         self._template: str = tokenizer.get_chat_template(tools=[probe.TOOL.to_json()])
         self._options = {"enable_thinking": False} if "enable_thinking" in self._template else {}
         self._reasoning_key: str | None = None

@@ -50,8 +50,6 @@ def grow_forest(
     groups: dict[str, list[RenderedTransition]] = {}
     dropped = 0
     for item in transitions:
-        if needs_references and item.reference_logprobs is None:
-            raise ValueError(f"{item.trajectory_id}: the objective needs reference_logprobs, there are none")
         rendered = RenderedTransition(
             prompt_ids=tuple(renderer.prompt_ids(item.state)),
             target_ids=tuple(renderer.target_ids(item.state, item.target)),
@@ -61,6 +59,8 @@ def grow_forest(
         )
         if len(rendered.prompt_ids) + len(rendered.target_ids) > max_context:
             dropped += 1
+        elif needs_references and item.reference_logprobs is None:
+            raise ValueError(f"{item.trajectory_id}: the objective needs reference_logprobs, there are none")
         elif rendered.num_labels:
             groups.setdefault(rendered.group, []).append(rendered)
     budget = settings.tokens_per_pass

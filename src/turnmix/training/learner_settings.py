@@ -3,11 +3,13 @@ torch."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from turnmix.settings import Settings
+
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LoraSettings(Settings):
@@ -32,7 +34,7 @@ class LearnerSettings(Settings):
     """The share of those steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled decay of matrices; vectors (norms, biases) never decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[DecayRate, DecayRate] = (0.9, 0.999)
     """Decay rates of AdamW's two moments."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """The largest L2 norm of a step's gradient; null: no limit."""

@@ -45,18 +45,6 @@ def sum_over_labels(hidden_LD: Tensor, head: Any, terms: Terms) -> Tensor:
     return torch.stack(sums).sum(0)
 
 
-def weighted_cross_entropy(
-    hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, weights_L: Tensor
-) -> Tensor:
-    """Σ over the labels of −weight · log softmax(head(hidden[row]))[id]."""
-
-    def terms(logits_CV: Tensor, place: slice) -> Tensor:
-        losses_C = cross_entropy(logits_CV, ids_L[place], reduction="none")
-        return (losses_C * weights_L[place]).sum()[None]
-
-    return sum_over_labels(hidden_ND.index_select(0, rows_L), head, terms)[0]
-
-
 @torch.no_grad()
 def label_logprobs(hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, *, vocabulary: int) -> Tensor:
     """log π of each label [L], over the first `vocabulary` tokens: what lies behind them is padding."""
@@ -91,8 +79,11 @@ class _ChunkedHead(torch.autograd.Function):
         device = hidden_LD.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_LD.dtype
         head_VD, head_V = weight_VD.to(dtype), None if bias_V is None else bias_V.to(dtype)
-        gradients = [
-            torch.zeros_like(tensor) if tensor is not None and is_wanted else None
+        ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden_LD, weight_VD, bias_V)]
+        gradients = [  # summed over chunks in float32
+            torch.zeros_like(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
+            if tensor is not None and is_wanted
+            else None
             for tensor, is_wanted in zip((hidden_LD, weight_VD, bias_V), wanted, strict=True)
         ]
         sums = []
@@ -114,7 +105,8 @@ class _ChunkedHead(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (
-            None if gradient is None else gradient.mul_(outputs[0][0]) for gradient in ctx.saved_tensors
+            None if gradient is None else gradient.mul_(outputs[0][0]).to(dtype)
+            for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
         return *scaled, None, None
 
