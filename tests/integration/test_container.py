@@ -448,7 +448,7 @@ def test_sixty_four_containers_work_at_once():
 
 
 def test_an_image_that_is_not_here_is_named_before_anything_starts():
-    with pytest.raises(UserError, match="docker pull localhost/no-such-image:1"):
+    with pytest.raises(SandboxError, match="docker pull localhost/no-such-image:1"):
         inside(None, image="localhost/no-such-image:1")
     missing = settings().model_copy(update={"image": "localhost/no-such-image:1"})
     with pytest.raises(UserError, match="no-such-image"):

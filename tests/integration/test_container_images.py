@@ -8,6 +8,7 @@ import json
 import re
 import tarfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -16,6 +17,7 @@ from container_runtime import needs_containers, start_podman
 from turnmix.core.errors import SandboxError, UserError
 from turnmix.sandboxes.container.engine import Engine
 from turnmix.sandboxes.container.images import ensure_image, is_rate_limit
+from turnmix.sandboxes.container.pulls import PULLS
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
 from turnmix.sandboxes.container.settings import ContainerSettings
 
@@ -45,6 +47,9 @@ class Registry:
         self.blobs = {digest(content): content for content in (config, zipped)}
         self.refusals = (0, 429)
         self.num_asked = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.is_asked = threading.Event()
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,6 +75,8 @@ class Registry:
         if found[1] == "blobs":
             return self._send(request, 200, self.blobs[found[2]], "application/octet-stream")
         self.num_asked += 1
+        self.is_asked.set()
+        self.gate.wait(60)
         times, status = self.refusals
         if self.num_asked <= times:
             return self._send(request, status, json.dumps(RATE_LIMIT if status == 429 else {}).encode())
@@ -127,19 +134,22 @@ def runtime(tmp_path_factory):
 def pull(runtime):
     """Pull the image, with the registry's refusals given; the image is not there before."""
     registry, engine = runtime
-    image = f"{registry.host}/busybox:1"
+    own = f"{registry.host}/busybox:1"
 
-    def pull(refusals=(0, 429), *, image=image, **settings):
+    def pull(name=own, refusals=(0, 429), **settings):
         registry.num_asked, registry.refusals = 0, refusals
         seen = []
         chosen = ContainerSettings(socket=engine.address, **settings)
-        ensure_image(engine.api, image, chosen, on_progress=seen.append, first_pause=0.01)
+        ensure_image(engine.api, name, chosen, on_progress=seen.append, first_pause=0.01)
         return seen
 
-    pull.registry, pull.engine, pull.image = registry, engine, image
+    def remove():
+        for found in engine.api.images(name=f"{registry.host}/busybox"):
+            engine.api.remove_image(found["Id"], force=True)
+
+    pull.registry, pull.engine, pull.image, pull.remove = registry, engine, own, remove
     yield pull
-    for found in engine.api.images(name=image):
-        engine.api.remove_image(found["Id"], force=True)
+    remove()
 
 
 def test_a_missing_image_is_fetched_once_with_progress_and_works(pull):
@@ -150,15 +160,7 @@ def test_a_missing_image_is_fetched_once_with_progress_and_works(pull):
     assert pull() == []
     assert pull.registry.num_asked == 0
 
-    async def scenario():
-        sandbox = ContainerSandbox(pull.image, settings=ContainerSettings(socket=pull.engine.address))
-        await sandbox.start()
-        try:
-            return (await sandbox.run("echo pulled")).output
-        finally:
-            await sandbox.stop()
-
-    assert asyncio.run(scenario()) == b"pulled\n"
+    assert asyncio.run(printed(sandbox_of(pull, 1))) == b"works\n"
 
 
 def test_always_asks_again(pull):
@@ -168,26 +170,81 @@ def test_always_asks_again(pull):
 
 
 def test_a_registry_that_recovers_is_asked_again(pull):
-    assert pull((2, 500))[-1].is_complete
+    assert pull(refusals=(2, 500))[-1].is_complete
     assert pull.registry.num_asked > 2
 
 
 def test_a_rate_limit_is_said_in_so_many_words(pull):
     with pytest.raises(SandboxError, match=r"rate limit.*docker login") as caught:
-        pull((10**6, 429), pull_attempts=2)
+        pull(refusals=(10**6, 429), pull_attempts=2)
     assert "toomanyrequests" in str(caught.value)
 
 
-def test_an_image_that_no_registry_has_is_the_users_mistake(pull):
-    with pytest.raises(UserError, match="there is no image"):
-        pull(image=f"{pull.registry.host}/absent:1")
+@pytest.mark.parametrize(
+    ("is_the_recipes", "error"), [(True, UserError), (False, SandboxError)], ids=["the recipe's", "a task's"]
+)
+def test_an_image_that_no_registry_has_is_the_mistake_of_who_names_it(pull, is_the_recipes, error):
+    image = f"{pull.registry.host}/absent:1"
+    named = {"image": image} if is_the_recipes else {}
+    with pytest.raises(error, match="there is no image"):
+        pull(image, **named)
+    with pytest.raises(error, match=r"sandbox\.container\.pull=missing"):
+        pull(image, pull="never", **named)
     assert pull.registry.num_asked == 0
 
 
-def test_never_fetches_nothing(pull):
-    with pytest.raises(UserError, match=r"sandbox\.container\.pull=missing"):
-        pull(pull="never")
-    assert pull.registry.num_asked == 0
+def sandbox_of(pull, tag):
+    image = f"{pull.registry.host}/busybox:{tag}"
+    return ContainerSandbox(image, settings=ContainerSettings(socket=pull.engine.address))
+
+
+async def printed(sandbox):
+    try:
+        await sandbox.start()
+        return (await sandbox.run("echo works")).output
+    finally:
+        await sandbox.stop()
+
+
+def test_sandboxes_that_want_one_image_fetch_it_once(pull):
+    pull()
+    asked = pull.registry.num_asked
+    pull.remove()
+
+    async def many():
+        return await asyncio.gather(*(printed(sandbox_of(pull, 1)) for _ in range(8)))
+
+    pull.registry.num_asked = 0
+    assert asyncio.run(many()) == [b"works\n"] * 8
+    assert pull.registry.num_asked == asked
+
+
+def test_many_images_that_are_slow_to_come_hold_up_no_container(pull):
+    pull()
+    pull.registry.num_asked = 0
+
+    async def scenario():
+        running = sandbox_of(pull, 1)
+        await running.start()
+        pull.registry.gate.clear()
+        pull.registry.is_asked.clear()
+        waiting = [asyncio.create_task(sandbox_of(pull, tag).start()) for tag in range(2, 32)]
+        try:
+            assert await asyncio.to_thread(pull.registry.is_asked.wait, 60)
+            # Input is laid as a file, which takes a call to the daemon.
+            assert (await asyncio.wait_for(running.run("cat", stdin=b"still"), 20)).output == b"still"
+            assert await asyncio.wait_for(printed(sandbox_of(pull, 1)), 20) == b"works\n"
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            pull.registry.gate.set()
+            await running.stop()
+
+    asyncio.run(scenario())
+    while (asked := pull.registry.num_asked) and not time.sleep(1) and asked != pull.registry.num_asked:
+        pass
+    assert asked <= PULLS  # those that nobody waits for any more were given up
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Docker or Podman, as one connection that all sandboxes of a process share.
 
 Enters: blocking calls of the docker SDK, and streams to open. Leaves: awaitable results. The calls run in a
-bounded number of threads, those that start containers in fewer; what can go on for long (the streams of a
-container) is a socket of the event loop and holds no thread.
+bounded number of threads, those that start containers or fetch images in a few of their own; what can go on for
+long (the streams of a container) is a socket of the event loop and holds no thread.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from turnmix.core.errors import MissingDependencyError, SandboxError
+from turnmix.sandboxes.container.images import PullProgress, ensure_image, has_image
 from turnmix.sandboxes.container.owner import OWNER_LABEL, is_orphan
+from turnmix.sandboxes.container.pulls import Pulls
 from turnmix.sandboxes.container.settings import ContainerSettings
 from turnmix.sandboxes.container.stream import Stream, open_stream
 
@@ -39,6 +41,7 @@ class Engine:
         """Until the storage driver refuses one."""
         self._calls = ThreadPoolExecutor(CALLS, "turnmix-container")
         self._starts = ThreadPoolExecutor(settings.starts, "turnmix-container-start")
+        self._pulls = Pulls()
         for container in self.orphans():
             self.remove(container["Id"])
 
@@ -49,6 +52,20 @@ class Engine:
     async def call_to_start(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """As `call`, in one of the few threads that start containers."""
         return await self._in(self._starts, functools.partial(function, *arguments, **options))
+
+    async def have_image(
+        self,
+        image: str,
+        settings: ContainerSettings,
+        *,
+        on_progress: Callable[[PullProgress], None] | None = None,
+    ) -> None:
+        """As `ensure_image`; who has the image waits for no other one's. Raises as it does."""
+        if settings.pull == "missing" and await self.call(has_image, self.api, image):
+            return
+        fetch = functools.partial(ensure_image, self.api, image, settings, on_progress=on_progress)
+        with self._as_sandbox_errors():
+            await self._pulls.pull(image, fetch)
 
     async def stream(self, path: str, body: dict[str, Any] | None = None, *, is_raw: bool = False) -> Stream:
         """A two-way connection to a container or to a process in it."""
@@ -108,11 +125,16 @@ class Engine:
         return [container for container in found if is_orphan(container)]
 
     async def _in(self, pool: ThreadPoolExecutor, function: Callable[[], Any]) -> Any:
+        with self._as_sandbox_errors():
+            return await asyncio.get_running_loop().run_in_executor(pool, function)
+
+    @contextlib.contextmanager
+    def _as_sandbox_errors(self) -> Iterator[None]:
         from docker.errors import DockerException
         from requests.exceptions import RequestException, Timeout
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, function)
+            yield
         except Timeout as error:
             raise SandboxError(
                 f"{self.address} did not answer in {self.timeout:g} s: raise "

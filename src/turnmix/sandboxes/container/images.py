@@ -1,26 +1,23 @@
 """Fetching an image: with progress, with patience, and with a clear word when a registry refuses.
 
 Enters: an image's name. Leaves: the image, on the machine where containers run. All of it blocks: it is called
-in a thread.
+in a thread of which there are few.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from turnmix.core.errors import SandboxError, UserError
+from turnmix.core.errors import SandboxError, TurnMixError, UserError
 from turnmix.sandboxes.container.settings import ContainerSettings
 
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
 REPORT_SECONDS = 5.0
-_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +53,21 @@ def ensure_image(
     on_progress: Callable[[PullProgress], None] | None = None,
     first_pause: float = FIRST_PAUSE,
 ) -> None:
-    """Have `image` as `settings.pull` says; whoever asks for one that is being fetched waits for it.
+    """Have `image` as `settings.pull` says.
 
     Raises:
-        UserError: there is no such image, or it may not be fetched.
-        SandboxError: the registry did not give it after all attempts.
+        UserError: there is no such image, or it may not be fetched, and the settings name it.
+        SandboxError: the same of a task's own image; or the registry did not give it after all attempts.
     """
-    with _locks[image]:
-        is_here = has_image(api, image)
-        if settings.pull == "never" and not is_here:
-            raise UserError(
-                f"the image {image} is not on this machine and sandbox.container.pull = never: "
-                f"fetch it by `docker pull {image}`, or set sandbox.container.pull=missing"
-            )
-        if settings.pull == "never" or (is_here and settings.pull == "missing"):
-            return
-        _pull_with_patience(api, image, settings.pull_attempts, on_progress or PrintedProgress(), first_pause)
+    is_here = has_image(api, image)
+    if settings.pull == "never" and not is_here:
+        raise _refusal(image, settings)(
+            f"the image {image} is not on this machine and sandbox.container.pull = never: "
+            f"fetch it by `docker pull {image}`, or set sandbox.container.pull=missing"
+        )
+    if settings.pull == "never" or (is_here and settings.pull == "missing"):
+        return
+    _pull_with_patience(api, image, settings, on_progress or PrintedProgress(), first_pause)
 
 
 def has_image(api: Any, image: str) -> bool:
@@ -85,20 +81,30 @@ def has_image(api: Any, image: str) -> bool:
     return True
 
 
+def _refusal(image: str, settings: ContainerSettings) -> type[TurnMixError]:
+    """What there is no hope for ends a run whose recipe names it, and costs a task that names it itself alone."""
+    return UserError if image == settings.image else SandboxError
+
+
 def _pull_with_patience(
-    api: Any, image: str, attempts: int, on_progress: Callable[[PullProgress], None], pause: float
+    api: Any,
+    image: str,
+    settings: ContainerSettings,
+    on_progress: Callable[[PullProgress], None],
+    pause: float,
 ) -> None:
     from docker.errors import APIError
     from requests.exceptions import RequestException
 
-    reason = ""
+    reason, attempts = "", settings.pull_attempts
     for attempt in range(1, attempts + 1):
         try:
             _pull(api, image, on_progress)
             return
         except (APIError, RequestException, SandboxError) as error:
             reason = str(getattr(error, "explanation", None) or error)
-        _refuse_what_cannot_help(image, reason)
+        if hopeless := _no_hope(image, reason):
+            raise _refusal(image, settings)(hopeless)
         if attempt < attempts:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -116,16 +122,17 @@ def is_rate_limit(reason: str) -> bool:
     return any(word in reason.lower() for word in ("toomanyrequests", "too many requests", "rate limit"))
 
 
-def _refuse_what_cannot_help(image: str, reason: str) -> None:
-    """Raise UserError where a further attempt would be answered the same."""
+def _no_hope(image: str, reason: str) -> str | None:
+    """What is to be told where a further attempt would be answered the same."""
     unknown = ("manifest unknown", "not found", "does not exist", "name unknown", "invalid reference")
     denied = ("unauthorized", "access denied", "authentication required", "denied: requested access")
     if is_rate_limit(reason):
-        return
+        return None
     if any(word in reason.lower() for word in unknown):
-        raise UserError(f"there is no image {image}: check the name. The registry said: {reason}")
+        return f"there is no image {image}: check the name. The registry said: {reason}"
     if any(word in reason.lower() for word in denied):
-        raise UserError(f"no right to fetch the image {image}: log in (docker login). It said: {reason}")
+        return f"no right to fetch the image {image}: log in (docker login). It said: {reason}"
+    return None
 
 
 def _pull(api: Any, image: str, on_progress: Callable[[PullProgress], None]) -> None:

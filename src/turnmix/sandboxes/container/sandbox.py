@@ -31,7 +31,7 @@ from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.container.creation import create_container
 from turnmix.sandboxes.container.engine import Engine, engine_for
 from turnmix.sandboxes.container.files import READ, WRITE, file_error
-from turnmix.sandboxes.container.images import PullProgress, ensure_image
+from turnmix.sandboxes.container.images import PullProgress
 from turnmix.sandboxes.container.line import NO_SHELL, Line
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
 from turnmix.sandboxes.container.terminal import ContainerTerminal, open_container_terminal
@@ -72,10 +72,10 @@ class ContainerSandbox:
         self._terminals: list[ContainerTerminal] = []
 
     async def start(self) -> None:
-        """Raises SandboxError; UserError for an image that there is not."""
+        """Raises SandboxError; UserError for an image of the settings that there is not."""
         loop = asyncio.get_running_loop()
         engine = self._engine = await loop.run_in_executor(_connecting(), engine_for, self.settings)
-        await engine.call(ensure_image, engine.api, self.image, self.settings, on_progress=self._on_progress)
+        await engine.have_image(self.image, self.settings, on_progress=self._on_progress)
         self._starting = asyncio.ensure_future(self._launch(engine))
         try:
             await asyncio.shield(self._starting)
