@@ -22,21 +22,24 @@ from turnmix.settings import Settings
 SettingsClass = TypeVar("SettingsClass", bound=Settings)
 
 RECIPES = Path("recipes")
-"""Where a bare recipe name is looked up, below the current directory."""
+"""Where a bare recipe name is looked up first, below the current directory."""
+SHIPPED = Path(__file__).parent / "recipes"
+"""And then: the recipes that come with the package."""
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe given by path, or by bare name in `recipes/`."""
+    """The file of a recipe given by path, or by bare name: in `recipes/`, or one that comes with the package."""
     path = Path(name)
     if path.is_file():
         return path
     if path.is_dir():
         raise RecipeError(f"recipe {name!r} is a directory: name a YAML file")
     if path.suffix == "" and len(path.parts) == 1:
-        for suffix in (".yaml", ".yml"):
-            if (candidate := RECIPES / f"{name}{suffix}").is_file():
-                return candidate
-    known = sorted(file.stem for file in RECIPES.glob("*.y*ml"))
+        for folder in (RECIPES, SHIPPED):
+            for suffix in (".yaml", ".yml"):
+                if (candidate := folder / f"{name}{suffix}").is_file():
+                    return candidate
+    known = sorted({file.stem for folder in (RECIPES, SHIPPED) for file in folder.glob("*.y*ml")})
     hint = _nearest(path.stem, known) or (f"; recipes here: {', '.join(known)}" if known else "")
     raise RecipeError(f"recipe {name!r} not found, neither as a file nor as {RECIPES}/{path.stem}.yaml{hint}")
 

@@ -213,6 +213,16 @@ def test_a_wrong_override_is_reported_as_a_wrong_recipe_is(write, override, expe
     assert expected in complaint(write("method: sft\nseed: 3"), override)
 
 
+def test_a_shipped_recipe_is_found_by_its_name_from_anywhere_and_a_users_own_comes_first(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("minirepo_dagger").method == "dagger"
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "minirepo_dagger.yaml").write_text("method: sft")
+    assert load_recipe("minirepo_dagger").method == "sft"
+
+
 def test_every_shipped_recipe_loads(request):
     recipes = sorted((request.config.rootpath / "recipes").glob("*.yaml"))
     assert recipes
