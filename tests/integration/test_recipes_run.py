@@ -43,7 +43,7 @@ def recipes(request):
 def test_a_recipe_runs_for_two_iterations(method, recipes, tmp_path):
     overrides = ["mixture.support=[0,2]"] if method in ("aggrevate", "oec") else []
     if method == "opd":
-        overrides += ["teacher.model=nano-student", "student.temperature=0.7"]
+        overrides += ["teacher.model=nano-student"]
     summary = run(tmp_path / "run", method, recipes, *overrides)
     assert (summary["method"], summary["is_complete"]) == (method, True)
     for row in summary["iterations"]:
@@ -54,7 +54,8 @@ def test_a_recipe_runs_for_two_iterations(method, recipes, tmp_path):
 
 
 def test_opd_from_the_student_itself_finds_no_divergence_before_it_learns(recipes, tmp_path):
-    summary = run(tmp_path / "run", "opd", recipes, "teacher.model=nano-student", "iterations=1")
+    overrides = ["teacher.model=nano-student", "objective.estimate=sampled", "iterations=1"]
+    summary = run(tmp_path / "run", "opd", recipes, *overrides)
     assert summary["iterations"][0]["objective"]["kl_teacher"] == pytest.approx(0, abs=1e-5)
     scores = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
     assert [each["id"] for each in scores] == [f"i001-0000{number}" for number in range(4)]
@@ -62,9 +63,11 @@ def test_opd_from_the_student_itself_finds_no_divergence_before_it_learns(recipe
 
 @pytest.mark.parametrize("estimate", ["top_k", "full"])
 def test_opd_runs_with_the_teacher_beside_the_student(estimate, recipes, tmp_path):
+    # AdamW makes steps of any gradient, also of one that is rounding alone: small ones here.
     overrides = ["teacher.model=nano-student", f"objective.estimate={estimate}", "iterations=1"]
+    overrides += ["learner.learning_rate=1e-6"]
     summary = run(tmp_path / "run", "opd", recipes, *overrides)
-    assert summary["iterations"][0]["objective"]["kl_teacher"] == pytest.approx(0, abs=1e-3)
+    assert summary["iterations"][0]["objective"]["kl_teacher"] == pytest.approx(0, abs=1e-5)
 
 
 def test_grpo_reports_its_groups_and_learns_nothing_where_none_has_spread(recipes, tmp_path):
