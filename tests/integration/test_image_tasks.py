@@ -18,7 +18,7 @@ from test_image_grading import WRONG, left_behind
 from published_rows import GOLD, gym_row
 from turnmix.cli.grade import grade_predictions
 from turnmix.core.errors import InfrastructureError
-from turnmix.environments.swe.task_file import load_rows, write_rows
+from turnmix.environments.swe.task_file import load_rows, split_rows, write_rows
 
 pytestmark = needs_containers
 MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
@@ -168,3 +168,62 @@ def test_a_patch_whose_container_dies_is_graded_again_and_never_called_unresolve
         assert not book.exists()
         assert len(killed) == 3
     assert left_behind() == []
+
+
+def to_grade(folder, rows, patches):
+    """A file of predictions, and a recipe of their tasks with the words that it needs."""
+    write_rows(folder / "tasks.jsonl", rows)
+    lines = [
+        {"instance_id": row.instance_id, "model_name_or_path": "somebody", "model_patch": patch}
+        for row, patch in zip(rows, patches)
+    ]
+    file, recipe = folder / "predictions.jsonl", folder / "shelf.yaml"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recipe.write_text(
+        "method: sft\n"
+        "tasks: {path: tasks.jsonl, holdout: 0}\n"
+        f'sandbox: {{kind: container, container: {{socket: "{settings().socket}", pull: never}}}}\n'
+    )
+    return str(file), (str(recipe), f"tasks.path={folder / 'tasks.jsonl'}")
+
+
+def test_a_task_whose_image_is_not_there_is_not_graded_and_the_others_are(tmp_path, capsys):
+    rows = [
+        shelf_row("Shelf__a-1", image="localhost/turnmix-no-such-image:1"),
+        shelf_row("Shelf__a-2"),
+    ]
+    file, words = to_grade(tmp_path, rows, [GOLD, GOLD])
+    with pytest.raises(InfrastructureError, match="1 of 2 predictions could not be graded"):
+        grade_predictions(file, words=words)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Shelf__a-1: not graded:" in said
+    assert "Shelf__a-2: resolved" in said
+
+
+def test_a_missing_image_is_an_infra_error_of_its_task_and_the_run_goes_on(recipe):
+    prepared(recipe)
+    path = recipe.parent / "data" / "tasks.jsonl"
+    rows = load_rows(path)
+    held_out = split_rows(rows, holdout=2, seed=0)["holdout"]
+    lost = next(row for row in rows if row not in held_out)
+    missing = lost.model_copy(update={"image": "localhost/turnmix-no-such-image:1"})
+    write_rows(path, [missing if row is lost else row for row in rows])
+    turnmix(recipe.parent, "train", "shelf.yaml", "iterations=1", "rollouts.attempts=2", "--run", "run")
+    summary = json.loads((recipe.parent / "run" / "summary.json").read_text())
+    (figures,) = (entry for entry in summary["iterations"] if entry["iteration"])
+    assert (figures["rollouts"], figures["infra_errors"], figures["resolved"]) == (3, 1, 2)
+
+
+def test_verdicts_made_in_other_sandboxes_are_not_taken_over(tmp_path, capsys):
+    file, words = to_grade(tmp_path, [shelf_row("Shelf__a-1")], [GOLD])
+    book = tmp_path / "predictions.jsonl.verdicts.jsonl"
+
+    def lines_after(*overrides):
+        grade_predictions(file, words=(*words, *overrides))
+        return len(book.read_text().splitlines())
+
+    assert lines_after() == 1
+    assert lines_after("sandbox.container.starts=2", "sandbox.container.start_timeout=200") == 1
+    assert lines_after("sandbox.processes=600") == 2
+    assert lines_after("sandbox.container.cpus=2.0") == 3
+    assert lines_after("sandbox.processes=600") == 3

@@ -19,6 +19,7 @@ from turnmix.environments.swe.predictions import Prediction, read_predictions
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.swe.test_log import reader_version
 from turnmix.evaluation.interval import wilson
 from turnmix.recipe_file import validated
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
@@ -27,8 +28,8 @@ from turnmix.transcript import printable
 
 
 def grade_predictions(file: str, *, words: Sequence[str]) -> None:
-    """Grade every prediction, print the sum, and write `FILE.verdicts.jsonl`. Verdicts found there are not made
-    again.
+    """Grade every prediction, print the sum, and write `FILE.verdicts.jsonl`. Verdicts found there that
+    were made in equal sandboxes are not made again.
 
     Raises:
         UserError: the file, the recipe or the task file will not do.
@@ -38,7 +39,7 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
     if not names:
         raise UserError("name a recipe, or a task file, whose tasks the predictions are for")
     predictions = read_predictions(Path(file))
-    source, concurrency, attempts = _open(names[0], overrides)
+    source, sandbox, concurrency, attempts = _open(names[0], overrides)
     rows = {row.instance_id.lower(): row for row in source.rows}
     unknown = [p.instance_id for p in predictions if p.instance_id.lower() not in rows]
     if len(unknown) == len(predictions):
@@ -49,7 +50,9 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
     known = [(rows[p.instance_id.lower()], p) for p in predictions if p.instance_id.lower() in rows]
     book = Path(f"{file}.verdicts.jsonl")
     verdicts, failures = asyncio.run(
-        _grade_all(known, source=source, book=book, concurrency=concurrency, attempts=attempts)
+        _grade_all(
+            known, source=source, sandbox=sandbox, book=book, concurrency=concurrency, attempts=attempts
+        )
     )
     for name, verdict in sorted(verdicts.items()):
         state = "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "empty patch"
@@ -72,15 +75,16 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
         raise InfrastructureError(f"{len(failures)} of {len(known)} predictions could not be graded")
 
 
-def _open(name: str, overrides: Sequence[str]) -> tuple[TaskFileSource, int, int]:
-    """The tasks of a recipe, or of a task file alone: in containers where its tasks have images."""
+def _open(name: str, overrides: Sequence[str]) -> tuple[TaskFileSource, SandboxSettings, int, int]:
+    """The tasks of a recipe, or of a task file alone: in containers where its tasks have images. Also their
+    sandboxes, how many at one moment, and the attempts at each."""
     if not name.endswith(".jsonl"):
         recipe: Recipe = load_recipe(name, overrides)
         check_machine(recipe)
         source = make_source(recipe)
         if not isinstance(source, TaskFileSource):
             raise UserError(f"{name}: its tasks come from no task file, so no patch can be graded: name one")
-        return source, recipe.rollouts.concurrency, recipe.rollouts.attempts
+        return source, recipe.sandbox, recipe.rollouts.concurrency, recipe.rollouts.attempts
     settings = TaskFileSettings(path=Path(name), holdout="all")
     from turnmix.environments.swe.task_file import load_rows
 
@@ -96,13 +100,14 @@ def _open(name: str, overrides: Sequence[str]) -> tuple[TaskFileSource, int, int
     made = TaskFileSource(
         settings, make_sandbox=partial(make_row_sandbox, sandbox), scaffold=ScaffoldSettings()
     )
-    return made, 4, 3
+    return made, sandbox, 4, 3
 
 
 async def _grade_all(
     known: Sequence[tuple[TaskRow, Prediction]],
     *,
     source: TaskFileSource,
+    sandbox: SandboxSettings,
     book: Path,
     concurrency: int,
     attempts: int,
@@ -114,7 +119,7 @@ async def _grade_all(
 
     async def grade(row: TaskRow, prediction: Prediction) -> None:
         patch = (prediction.model_patch or "").encode(errors="surrogateescape")
-        key = _key(row, patch)
+        key = _key(row, patch, sandbox)
         if key in found:
             verdicts[row.instance_id] = found[key]
             return
@@ -137,9 +142,12 @@ async def _grade_all(
     return verdicts, failures
 
 
-def _key(row: TaskRow, patch: bytes) -> str:
-    """Of one patch of one task: another script or other tests make it another task."""
-    return hashlib.sha256(row.model_dump_json().encode() + b"\0" + patch).hexdigest()
+def _key(row: TaskRow, patch: bytes, sandbox: SandboxSettings) -> str:
+    """Of one patch of one task: with another script, other tests, another machine or another reader of their
+    log the verdict may be another."""
+    conditions = json.dumps({"sandbox": sandbox.conditions(), "reader": reader_version(row)}, sort_keys=True)
+    parts = (row.model_dump_json().encode(), conditions.encode(), patch)
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _read_book(book: Path) -> dict[str, Verdict]:

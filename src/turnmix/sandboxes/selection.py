@@ -21,7 +21,7 @@ from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.images import ensure_image
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
-from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
+from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, HANDLING, ContainerSettings
 from turnmix.sandboxes.local import UnsandboxedSandbox
 from turnmix.sandboxes.python_environment import PythonEnvironment
 from turnmix.sandboxes.sandbox import Limits, Sandbox
@@ -57,6 +57,11 @@ class SandboxSettings(Settings):
         if isinstance(given, dict) and given.get("kind") == "container":
             return {**asdict(CONTAINER_LIMITS), **given}
         return given
+
+    def conditions(self) -> dict[str, Any]:
+        """What commands inside depend on: equal conditions give equal verdicts."""
+        unseen = HANDLING if self.kind == "container" else set(ContainerSettings.model_fields)
+        return self.model_dump(mode="json", exclude={"container": set(unseen)})
 
 
 def make_sandbox(

@@ -7,6 +7,7 @@ whether the report calls it resolved. A test that is absent from the log has fai
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import tempfile
 import threading
@@ -37,6 +38,15 @@ def check_swebench(row: TaskRow) -> None:
     """Raises MissingDependencyError: the row's log is for swebench to read, which is not here. Imports nothing."""
     if row.log_parser != "r2e" and importlib.util.find_spec("swebench") is None:
         raise MissingDependencyError(f"grading {row.instance_id} needs the package swebench: {INSTALL}")
+
+
+def reader_version(row: TaskRow) -> str:
+    """The version of what is not TurnMix's own and reads the row's log; empty where nothing is. Raises as
+    `check_swebench` does."""
+    if row.image is None or row.log_parser == "r2e":
+        return ""
+    check_swebench(row)
+    return importlib.metadata.version("swebench")
 
 
 def check_parser(row: TaskRow) -> None:

@@ -18,6 +18,8 @@ CONTAINER_LIMITS = Limits(
     wall_seconds=7200.0,
 )
 """What a container may use where a recipe does not say: enough for the tests of a large repository."""
+HANDLING = frozenset({"socket", "pull", "pull_attempts", "starts", "start_timeout"})
+"""Settings of how containers come about, on which nothing inside depends."""
 
 
 class ContainerSettings(Settings):
