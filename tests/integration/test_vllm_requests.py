@@ -119,6 +119,16 @@ def test_a_prefix_cache_that_is_not_emptied_is_an_error():
         )
 
 
+@pytest.mark.parametrize("body", [b"[]", b"true", b"emptied", b'"done"'])
+def test_an_answer_about_the_prefix_cache_that_is_no_object_is_an_error(body):
+    with pytest.raises(RenewalError, match="reset_prefix_cache"):
+        served(
+            lambda control: full().renew(control, WEIGHTS, timeout=5),
+            collective_rpc=as_json({"results": [None]}),
+            reset_prefix_cache=Reply(body=body),
+        )
+
+
 @pytest.mark.parametrize(
     ("engine", "switch"),
     [(full(), "VLLM_SERVER_DEV_MODE=1"), (lora(), "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True")],

@@ -128,7 +128,13 @@ class VllmEngine:
 def _empty_prefix_cache(control: ServerControl) -> None:
     reply = _demand(control, "/reset_prefix_cache", None, timeout=60.0, switch=_DEVELOPMENT)
     # Older versions answer with nothing; newer ones say whether it is empty.
-    if reply.strip() and read_json(reply).get("success") is False:
+    try:
+        answer = read_json(reply) if reply.strip() else {}
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise RenewalError(f"POST /reset_prefix_cache: not a JSON object, but {reply[:100]!r}: is this vLLM?")
+    if answer.get("success") is False:
         raise RenewalError("POST /reset_prefix_cache: it still holds blocks: are others using this server?")
 
 
