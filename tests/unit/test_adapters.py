@@ -283,6 +283,44 @@ def test_a_reversed_patch_takes_the_patch_back(tmp_path):
     assert reversed_patch(reversed_patch(patch)) == patch
 
 
+ODD_LINES = {
+    "form feed and other ends of lines that git knows not": (
+        "a\x0cb\nc\x0b\u2028d\r\ne\x85\x1c\rf\n",
+        "a\x0cb\nc\x0b\u2028D\r\ne\x85\x1c\rf\n",
+    ),
+    "a form feed alone on its line": ("a\n\x0c\nb\n", "a\n\x0c\nc\n"),
+    "signs behind a form feed": ("a\x0c-b\x0c+c\n1\n", "a\x0c-b\x0c+c\n2\x0c-3\n"),
+    "neither ends its last line": ("a\nb", "A\nb"),
+    "the old one does not end its last line": ("a\nb", "a\nb\n"),
+    "the new one does not end its last line": ("a\nb\n", "a\nb"),
+    "lines added to an unended one": ("a\nb", "a\nb\nc\nd"),
+    "a carriage return at the end": ("a\nb\r", "c\nb\r"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), ODD_LINES.values(), ids=ODD_LINES)
+def test_patches_keep_lines_as_git_has_them(tmp_path, old, new):
+    def git(*words, **options):
+        return subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, **options).stdout
+
+    path = tmp_path / "a.py"
+    contents = [text.encode() for text in (old, new)]
+    path.write_bytes(contents[0])
+    git("init", "-q")
+    git("add", "-A")
+    path.write_bytes(contents[1])
+    patch = git("diff", "--no-color").decode()
+    git("apply", "--whitespace=nowarn", "-", input=reversed_patch(patch).encode(), check=True)
+    assert path.read_bytes() == contents[0]
+    assert reversed_patch(reversed_patch(patch)) == patch
+    row = r2e_row()
+    change = {"header": {"file": {"path": "a.py"}}, "old_file_content": old, "new_file_content": new}
+    made = task("r2e-gym", {**row, "parsed_commit_content": {"file_diffs": [change]}}).gold_patch
+    assert made.partition("\n@@")[2] == patch.partition("\n@@")[2]
+    git("apply", "--whitespace=nowarn", "-", input=made.encode(), check=True)
+    assert path.read_bytes() == contents[1]
+
+
 def test_a_set_to_evaluate_on_is_not_trained_on(request):
     recipe = str(request.config.rootpath / "recipes" / "swe_bench_verified.yaml")
     with pytest.raises(UserError, match=r"tasks\.holdout = all"):

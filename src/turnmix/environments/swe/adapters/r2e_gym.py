@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from turnmix.environments.swe.adapters.columns import ROOT, Row, Text, read_object
 from turnmix.environments.swe.adapters.evaluation_script import marked_script
+from turnmix.environments.swe.adapters.git_lines import git_lines
 from turnmix.environments.swe.r2e_log import read_r2e_log
 from turnmix.environments.swe.task_file import TaskRow
 
@@ -132,8 +133,6 @@ def _section(path: str, old: str, new: str) -> str:
     elif not new:
         lines.append("deleted file mode 100644\n")
     before, after = (f"a/{path}" if old else "/dev/null"), (f"b/{path}" if new else "/dev/null")
-    for line in difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), before, after
-    ):
+    for line in difflib.unified_diff(git_lines(old), git_lines(new), before, after):
         lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
     return "".join(lines)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from turnmix.environments.swe.adapters.git_lines import git_lines
+
 _HUNK = re.compile(r"@@ -(\S+) \+(\S+) @@(.*)", re.DOTALL)
 
 
@@ -30,7 +32,7 @@ def reversed_patch(patch: str) -> str:
 
 
 def _reversed_section(section: str) -> str:
-    lines = section.splitlines(keepends=True)
+    lines = git_lines(section)
     first_hunk = next((number for number, line in enumerate(lines) if line.startswith("@@ ")), len(lines))
     return "".join([*_reversed_header(lines[:first_hunk]), *_reversed_hunks(lines[first_hunk:])])
 
