@@ -15,12 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 
+from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
 from turnmix.environments.swe.laying import encoded, lay_repository, must_run
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
-GRADING = "/tmp/turnmix"
-"""Where the grader's own files lie in the sandbox."""
 TEST_REPORT = f"{GRADING}/pytest_report.py"
 LOG_BYTES = 32 << 20
 TEST_DIRECTORY = "tests"
@@ -29,11 +28,6 @@ CONFIGURATION = ("conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".py
                  "setup.cfg", "pyproject.toml")  # fmt: skip
 """Files that steer pytest. They belong to the tests: a patch's own versions of them are not used."""
 _TEST_FILE = re.compile(r"test_.*\.py|.*_test\.py")
-APPLY = (
-    f"git apply --whitespace=nowarn {GRADING}/agent.patch || "
-    f"git apply --whitespace=nowarn --reject {GRADING}/agent.patch || "
-    f"patch --batch --fuzz=5 -p1 -i {GRADING}/agent.patch"
-)
 PASSING = ("passed", "xfailed")
 
 
@@ -106,8 +100,7 @@ async def _set_tests_aside(row: TaskRow, sandbox: Sandbox) -> None:
 async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Execution:
     directory = row.working_directory
     if patch.strip():
-        await sandbox.write_file(f"{GRADING}/agent.patch", patch)
-        applied = await sandbox.run(APPLY, working_directory=directory, timeout=300.0)
+        applied = await apply_patch(patch, directory, sandbox)
         if applied.exit_code != 0:
             return Execution(applied=False, log=applied.output[-2000:].decode(errors="replace"))
     if row.test_files:
@@ -117,7 +110,9 @@ async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Execution:
             f"xargs -0 rm -rf -- ; tar -xf {GRADING}/tests.tar"
         )
         listed = "\0".join((*TOP_TEST_DIRECTORIES, *row.test_files)).encode()
-        restored = await sandbox.run(restore, working_directory=directory, stdin=listed, timeout=300.0)
+        restored = await sandbox.run(
+            restore, working_directory=directory, stdin=listed, timeout=APPLY_SECONDS
+        )
         if restored.exit_code != 0:  # the patch put something in the tests' place that cannot be replaced
             return Execution(is_complete=False, log=restored.output[-2000:].decode(errors="replace"))
     nonce = secrets.token_hex(16)

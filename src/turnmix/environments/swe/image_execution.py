@@ -1,38 +1,25 @@
 """Running an image's tests on a patch, in a fresh container as root, and reading the log.
 
-The patch is applied by git, then by git hunk for hunk, then by `patch` with some fuzz; the evaluation script runs
-in bash without `-e`, puts the gold tests back and runs them; its log is read as a file, never through a shell that
-truncates. Files that steer pytest or the interpreter, and that the fix itself does not touch, are left out of the
-patch: whoever writes them could decide what the tests come to.
+What the patch must not decide is kept aside; the patch is applied; what was kept is put back; the evaluation script
+runs in bash without `-e`, puts the gold tests in place and runs them; its log is read as a file, never through a
+shell that truncates.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 
+from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
 from turnmix.environments.swe.image_repository import set_up_image
 from turnmix.environments.swe.laying import encoded
+from turnmix.environments.swe.protection import keep_protected
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.environments.swe.test_log import TestCounts, count_tests
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
-GRADING = "/tmp/turnmix"
-PATCH, SCRIPT, LOG = f"{GRADING}/agent.patch", f"{GRADING}/evaluate.sh", f"{GRADING}/log"
+SCRIPT, LOG = f"{GRADING}/evaluate.sh", f"{GRADING}/log"
 LOG_BYTES = 128 << 20
-APPLY = f"""\
-git config --global --add safe.directory '*'
-before=$(git stash create)
-git apply --whitespace=nowarn {PATCH} && exit
-git apply --whitespace=nowarn --reject {PATCH} && exit
-git checkout -q -f "${{before:-HEAD}}" -- . && git clean -fdq
-patch --batch --forward --fuzz=5 -p1 -i {PATCH}
-"""
-STEERING = ("conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "sitecustomize.py",
-            "usercustomize.py")  # fmt: skip
-_SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
-_PATHS = re.compile(rb"diff --git a/.* b/(.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +41,7 @@ async def execute_in_image(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Imag
         await sandbox.start()
         await set_up_image(row, sandbox)
         try:
-            return await _run_on(row, without_steering(patch, row), sandbox)
+            return await _run_on(row, patch, sandbox)
         except SandboxLimitExceeded as exceeded:
             return ImageExecution(counts=None, log=str(exceeded))
     finally:
@@ -64,11 +51,8 @@ async def execute_in_image(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Imag
 async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecution:
     directory = row.working_directory
     await sandbox.write_file(SCRIPT, encoded(row.evaluation_script))
-    if patch.strip():
-        await sandbox.write_file(PATCH, patch)
-        applied = await sandbox.run(APPLY, working_directory=directory, timeout=300.0)
-        if applied.exit_code != 0:
-            return ImageExecution(counts=None, log=applied.output[-2000:].decode(errors="replace"))
+    if patch.strip() and (misfit := await _apply(row, patch, sandbox)) is not None:
+        return ImageExecution(counts=None, log=misfit.decode(errors="replace"))
     result = await sandbox.run(
         f"exec bash {SCRIPT} > {LOG} 2>&1", working_directory=directory, timeout=row.timeout_seconds
     )
@@ -82,16 +66,12 @@ async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecutio
     return ImageExecution(counts=counts, log=log.decode(errors="replace"))
 
 
-def without_steering(patch: bytes, row: TaskRow) -> bytes:
-    """The patch without the files that decide what tests come to, unless the fix touches them too."""
-    allowed = {path for path in _touched(encoded(row.gold_patch)) if path.rpartition("/")[2] in STEERING}
-    kept = []
-    for section in _SECTION.split(patch):
-        (path,) = _touched(section)[:1] or [""]
-        if path.rpartition("/")[2] not in STEERING or path in allowed:
-            kept.append(section)
-    return b"".join(kept)
-
-
-def _touched(patch: bytes) -> list[str]:
-    return [path.decode(errors="replace") for path in _PATHS.findall(patch)]
+async def _apply(row: TaskRow, patch: bytes, sandbox: Sandbox) -> bytes | None:
+    """Apply the patch but for what it must not change. Returns why it cannot be, or None."""
+    restore = await keep_protected(row, sandbox)
+    applied = await apply_patch(patch, row.working_directory, sandbox)
+    if applied.exit_code != 0:
+        return applied.output[-2000:]
+    restored = await sandbox.run(restore, working_directory=row.working_directory, timeout=APPLY_SECONDS)
+    # The patch may have put something in a file's place that cannot be replaced.
+    return None if restored.exit_code == 0 else restored.output[-2000:]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from turnmix.environments.swe.laying import must_run
+from turnmix.core.errors import SandboxError
+from turnmix.environments.swe.laying import COMMAND_SECONDS, must_run
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
 WORKSPACE_LIMIT = 256 << 20
@@ -21,23 +22,24 @@ REPLACE = (
 _SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 
 
-async def read_tree(sandbox: Sandbox, directory: str) -> bytes | None:
+async def read_tree(sandbox: Sandbox, directory: str, *, timeout: float = COMMAND_SECONDS) -> bytes | None:
     """The workspace as a tar archive; None when it is too large to be a patch.
 
     Raises:
-        SandboxError: the sandbox failed.
+        SandboxError: the sandbox failed, or did not come to an end of it.
     """
     try:
         result = await sandbox.run(
             "tar -c --exclude=.git --exclude=__pycache__ . 2>/dev/null",
             working_directory=directory,
-            timeout=300.0,
+            timeout=timeout,
             output_limit=WORKSPACE_LIMIT,
         )
     except SandboxLimitExceeded:
         return None
-    is_whole = result.exit_code is not None and len(result.output) < WORKSPACE_LIMIT
-    return result.output if is_whole else None
+    if result.exit_code is None:
+        raise SandboxError(f"reading {directory} did not end in {timeout:g} seconds")
+    return result.output if len(result.output) < WORKSPACE_LIMIT else None
 
 
 async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | None:
@@ -48,7 +50,9 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
         SandboxError: the sandbox failed.
     """
     try:
-        await fresh.run(REPLACE, working_directory=directory, stdin=tree, timeout=300.0)
+        replaced = await fresh.run(REPLACE, working_directory=directory, stdin=tree, timeout=COMMAND_SECONDS)
+        if replaced.exit_code is None:
+            raise SandboxError(f"laying an agent's tree did not end in {COMMAND_SECONDS:g} seconds")
         return text_sections(await must_run(fresh, DIFF, directory))
     except SandboxLimitExceeded:
         return None

@@ -1,0 +1,38 @@
+"""Applying a patch to the repository in a sandbox: whole, by git or else with fuzz by `patch`, or not at all.
+
+Never in reverse: a change that is there already does not apply. What is no part of the repository's own code,
+git's directory and installed packages, no patch changes.
+"""
+
+from __future__ import annotations
+
+from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.sandbox import CommandResult, Sandbox
+
+GRADING = "/tmp/turnmix"
+"""Where the grader's own files lie in the sandbox."""
+APPLY_SECONDS = 300.0
+_PATCH = f"{GRADING}/agent.patch"
+_PACKAGES = "*site-packages/*"
+_APPLY = f"""\
+touch {GRADING}/before && sleep 0.05
+git apply --whitespace=nowarn --exclude='{_PACKAGES}' {_PATCH} ||
+    patch --batch --forward --fuzz=5 -u -p1 -i {_PATCH} || exit 1
+changed=$(find . \\( -path './.git/*' -o -path '{_PACKAGES}' \\) -cnewer {GRADING}/before -print -quit)
+[ -z "$changed" ] || {{ echo "the patch changes $changed"; exit 1; }}
+"""
+"""`git apply` leaves a file alone where a part does not fit, so `patch` finds what git found. `patch` writes
+wherever it is told: a change time tells what it wrote, and a file's own time would not."""
+
+
+async def apply_patch(patch: bytes, directory: str, sandbox: Sandbox) -> CommandResult:
+    """What applying came to; the patch fits if the exit code is 0.
+
+    Raises:
+        SandboxError: the sandbox failed, or did not come to an end of it.
+    """
+    await sandbox.write_file(_PATCH, patch)
+    applied = await sandbox.run(_APPLY, working_directory=directory, timeout=APPLY_SECONDS)
+    if applied.exit_code is None:
+        raise SandboxError(f"applying a patch in {directory} did not end in {APPLY_SECONDS:g} seconds")
+    return applied

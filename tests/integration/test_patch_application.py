@@ -1,0 +1,82 @@
+"""Patches of repositories that lie in archives: taken whole or not; applied whole, forwards, or not at all."""
+
+import asyncio
+
+import pytest
+from own_code import MAKE_SANDBOX
+from scaffold_in_sandbox import WORKSPACE, needs_sandbox
+
+from turnmix.core.errors import SandboxError
+from turnmix.environments.swe.archive import pack_tree
+from turnmix.environments.swe.execution import execute_tests
+from turnmix.environments.swe.patch import read_tree
+from turnmix.environments.swe.task_file import TaskRow
+from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
+
+pytestmark = needs_sandbox
+LINES = [f"line {number}\n" for number in range(1, 10)]
+
+
+def executed(folder, patch):
+    """What a script sees that prints the two files of the repository."""
+    (folder / "code").mkdir()
+    for name in ("one.txt", "other.txt"):
+        (folder / "code" / name).write_text("".join(LINES))
+    row = TaskRow(
+        instance_id="owner__name-1",
+        source="hand",
+        repository="owner/name",
+        archive=f"archives/{'0' * 64}.tar.gz",
+        problem_statement="It is broken.",
+        gold_patch="diff --git a/x b/x\n",
+        fail_to_pass=("a",),
+        test_command="pytest",
+        evaluation_script="cat one.txt other.txt; ls\n",
+    )
+    return asyncio.run(execute_tests(row, pack_tree(folder / "code"), patch.encode(), MAKE_SANDBOX(row)))
+
+
+def change(name, *, context=("line 1", "line 2", "line 3"), replaced="line 2"):
+    """A patch of the first three lines of a file."""
+    body = "".join(f"-{line}\n+changed {name}\n" if line == replaced else f" {line}\n" for line in context)
+    return f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1,3 +1,3 @@\n{body}"
+
+
+NEAR = ("line one", "line 2", "line 3")
+
+
+def test_a_patch_of_which_git_can_apply_a_part_is_applied_whole_with_fuzz(tmp_path):
+    execution = executed(tmp_path, change("one.txt") + change("other.txt", context=NEAR))
+    assert execution.applied
+    assert "changed one.txt" in execution.log
+    assert "changed other.txt" in execution.log
+    assert ".rej" not in execution.log
+
+
+def test_a_patch_that_was_applied_before_is_not_taken_back(tmp_path):
+    reverse = change("one.txt", context=("line 1", "changed one.txt", "line 3"), replaced="changed one.txt")
+    reverse = reverse.replace("+changed one.txt", "+line 2")
+    execution = executed(tmp_path, reverse)
+    assert not execution.applied
+
+
+def test_a_patch_of_which_a_part_fits_nowhere_is_not_applied(tmp_path):
+    assert not executed(
+        tmp_path, change("one.txt") + change("other.txt", context=("x", "y", "z"), replaced="y")
+    ).applied
+
+
+def test_an_agents_tree_that_cannot_be_read_in_time_is_an_infrastructure_error():
+    sandbox = BubblewrapSandbox()
+
+    async def read():
+        try:
+            await sandbox.start()
+            await sandbox.run("for n in 1 2 3 4 5 6 7 8; do head -c 10000000 /dev/urandom > $n; done",
+                              working_directory=WORKSPACE)  # fmt: skip
+            return await read_tree(sandbox, WORKSPACE, timeout=0.001)
+        finally:
+            await sandbox.stop()
+
+    with pytest.raises(SandboxError, match=r"did not end in 0\.001 seconds"):
+        asyncio.run(read())
