@@ -15,7 +15,7 @@ from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.swe.execution import Execution, execute_tests
 from turnmix.environments.swe.image_execution import execute_in_image
 from turnmix.environments.swe.image_repository import prepare_image, take_image_patch
-from turnmix.environments.swe.laying import lay_repository
+from turnmix.environments.swe.laying import decoded, lay_repository
 from turnmix.environments.swe.patch import read_tree, take_patch
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox
@@ -75,7 +75,7 @@ class Grader:
             submitted=True,
             passed=counts.passed,
             failed=counts.failed,
-            patch=patch.decode(errors="replace"),
+            patch=decoded(patch),
         )
 
     async def _patch(self, row: TaskRow, sandbox: Sandbox) -> bytes | None:
@@ -104,5 +104,5 @@ def verdict(row: TaskRow, execution: Execution | None, patch: bytes, *, submitte
         submitted=submitted,
         passed=passed,
         failed=len(tests) - passed,
-        patch=patch.decode(errors="replace"),
+        patch=decoded(patch),
     )

@@ -69,3 +69,8 @@ async def must_run(
 def encoded(text: str) -> bytes:
     """A patch's own bytes: what is not UTF-8 is kept as half a surrogate pair."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(patch: bytes) -> str:
+    """What `encoded` gives back as it was."""
+    return patch.decode("utf-8", "surrogateescape")

@@ -1,6 +1,7 @@
 """Predictions in SWE-bench's format: one JSON line a task, with `instance_id`, `model_name_or_path`, `model_patch`.
 
 Enters: a file, also one that another program wrote. Leaves: patches by task. Or: verdicts, written as such a file.
+A byte of a patch that is no UTF-8 is half a surrogate pair in JSON, such as \\udce9, and is that byte again when read.
 """
 
 from __future__ import annotations
@@ -8,12 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
+from turnmix.environments.swe.laying import decoded, encoded
+
+
+def _bytes_stand_behind(patch: str | None) -> str | None:
+    try:
+        encoded(patch or "")
+    except UnicodeEncodeError as error:
+        raise ValueError("half of a surrogate pair that stands for no byte") from error
+    return patch
 
 
 class Prediction(BaseModel):
@@ -23,7 +33,7 @@ class Prediction(BaseModel):
 
     instance_id: str
     model_name_or_path: str = "none"
-    model_patch: str | None
+    model_patch: Annotated[str | None, AfterValidator(_bytes_stand_behind)]
     """None or empty: nothing was submitted."""
 
 
@@ -34,7 +44,7 @@ def read_predictions(path: Path) -> list[Prediction]:
         UserError: it is no such file, or names a task twice; the message names the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8", "replace")
+        text = decoded(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     predictions: dict[str, Prediction] = {}

@@ -1,0 +1,67 @@
+"""Patches in bytes that are no UTF-8 stay what they are: in verdicts, in runs and in files of predictions."""
+
+import json
+
+import pytest
+from recorded_trajectories import trajectory
+
+from turnmix.core.errors import UserError
+from turnmix.core.trajectory import Verdict
+from turnmix.environments.swe.grading import verdict
+from turnmix.environments.swe.laying import encoded
+from turnmix.environments.swe.predictions import read_predictions, write_predictions
+from turnmix.environments.swe.task_file import TaskRow
+from turnmix.store.append_log import TrajectoryLog
+from turnmix.transcript import transcript
+
+LATIN = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-caf\xe9\n+caf\xe9s\n"
+ROW = TaskRow(
+    instance_id="owner__name-1",
+    source="hand",
+    repository="owner/name",
+    image="image:1",
+    problem_statement="It is broken.",
+    gold_patch="diff --git a/x b/x\n",
+    fail_to_pass=("a",),
+    test_command="pytest",
+    evaluation_script="pytest",
+)
+
+
+def test_a_patch_comes_back_byte_for_byte_from_a_run_and_from_its_predictions(tmp_path):
+    judged = trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=True))
+    log = TrajectoryLog(tmp_path / "trajectories.jsonl")
+    log.append(judged)
+    log.close()
+    (stored,) = TrajectoryLog(log.path, is_writable=False).read(["i001-0"])
+    assert write_predictions(tmp_path / "predictions.jsonl", [stored], model="m") == 1
+    (prediction,) = read_predictions(tmp_path / "predictions.jsonl")
+    assert encoded(prediction.model_patch) == LATIN
+
+
+def test_a_transcript_spells_out_bytes_that_are_no_text():
+    judged = trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=True))
+    lines = [line.text for line in transcript(judged)]
+    assert "  +caf\\udce9s" in lines
+    "\n".join(lines).encode()
+
+
+def test_a_file_that_another_program_wrote_in_raw_bytes_keeps_them(tmp_path):
+    line = {"instance_id": "a", "model_name_or_path": "m", "model_patch": "@"}
+    (tmp_path / "p.jsonl").write_bytes(json.dumps(line).encode().replace(b"@", b"+caf\xe9\\n"))
+    (prediction,) = read_predictions(tmp_path / "p.jsonl")
+    assert encoded(prediction.model_patch) == b"+caf\xe9\n"
+
+
+@pytest.mark.parametrize(("patch", "reason"), [(3, "valid string"), ("\ud800", "surrogate")])
+def test_what_is_no_patch_is_named_with_its_entry(tmp_path, patch, reason):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"instance_id": "a", "model_patch": patch}) + "\n")
+    with pytest.raises(UserError, match=f"entry 1: model_patch: .*{reason}"):
+        read_predictions(tmp_path / "p.jsonl")
+
+
+def test_nothing_submitted_is_an_empty_patch(tmp_path):
+    unsubmitted = Verdict(resolved=False, submitted=False, passed=0, failed=1, patch="half")
+    write_predictions(tmp_path / "p.jsonl", [trajectory("i001-0", verdict=unsubmitted)], model="m")
+    (prediction,) = read_predictions(tmp_path / "p.jsonl")
+    assert prediction.model_patch == ""
