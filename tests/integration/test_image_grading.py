@@ -16,6 +16,8 @@ from turnmix.core.trajectory import StopReason
 from turnmix.environments.swe.adapters.reversal import reversed_patch
 from turnmix.environments.swe.adapters.swe_smith import from_swe_smith
 from turnmix.environments.swe.image_execution import execute_in_image
+from turnmix.environments.swe.image_repository import prepare_image, take_image_patch
+from turnmix.environments.swe.laying import encoded
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.swe.task_file import TaskRow, write_rows
@@ -238,3 +240,37 @@ def test_a_bug_that_the_image_has_no_branch_for_is_laid_without_its_history(tmp_
     assert not verdict.submitted
     verdict = asyncio.run(source_of(tmp_path, row).grader.grade(row, row.gold_patch.encode()))
     assert (verdict.passed, verdict.resolved) == (1, True)
+
+
+def test_a_patch_that_cannot_be_taken_in_time_is_an_infrastructure_error():
+    row = shelf_row()
+    sandbox = make_row_sandbox(SandboxSettings(kind="container", container=settings()), row)
+
+    async def take():
+        try:
+            await sandbox.start()
+            base = await prepare_image(row, sandbox)
+            await sandbox.run("git config filter.slow.clean 'sleep 30'; echo '* filter=slow' > .gitattributes; "
+                              f"{REPAIR}", working_directory=row.working_directory)  # fmt: skip
+            return await take_image_patch(row, base, sandbox, timeout=1.0)
+        finally:
+            await sandbox.stop()
+
+    with pytest.raises(SandboxError, match="did not end in 1 seconds"):
+        asyncio.run(take())
+
+
+LATIN = (
+    b"diff --git a/shelf.py b/shelf.py\n--- a/shelf.py\n+++ b/shelf.py\n@@ -1,2 +1,3 @@\n+# coding: latin-1, caf\xe9\n"
+    b" def take(items, count):\n-    return items[:count - 1]\n+    return items[:count]\n"
+)
+
+
+def test_a_fix_in_latin_1_is_resolved_and_so_is_the_patch_of_its_verdict(tmp_path):
+    row = shelf_row()
+    source = source_of(tmp_path, row)
+    first = asyncio.run(source.grader.grade(row, LATIN))
+    again = asyncio.run(source_of(tmp_path, row).grader.grade(row, encoded(first.patch)))
+    assert encoded(first.patch) == LATIN
+    assert first.resolved
+    assert again.resolved

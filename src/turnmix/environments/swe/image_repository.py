@@ -17,6 +17,7 @@ from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
 SCRIPT_SECONDS = 900.0
+TAKE_SECONDS = 300.0
 PATCH_LIMIT = 64 << 20
 IDENTITY = "git config user.name agent; git config user.email agent@localhost"
 TRUST = "git config --global --add safe.directory '*'"
@@ -73,22 +74,26 @@ async def prepare_image(row: TaskRow, sandbox: Sandbox) -> str:
     return output.decode(errors="replace").split()[-1]
 
 
-async def take_image_patch(row: TaskRow, base: str, sandbox: Sandbox) -> bytes | None:
+async def take_image_patch(
+    row: TaskRow, base: str, sandbox: Sandbox, *, timeout: float = TAKE_SECONDS
+) -> bytes | None:
     """What the agent changed since the commit `base`; None when it left no repository to compare.
 
     Raises:
-        SandboxError: the sandbox failed.
+        SandboxError: the sandbox failed, or did not come to an end of it.
     """
     try:
         result = await sandbox.run(
             TAKE + base,
             working_directory=row.working_directory,
             environment={"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"},
-            timeout=300.0,
+            timeout=timeout,
             output_limit=PATCH_LIMIT,
         )
     except SandboxLimitExceeded:
         return None
+    if result.exit_code is None:
+        raise SandboxError(f"{row.instance_id}: taking the agent's patch did not end in {timeout:g} seconds")
     is_whole = result.exit_code == 0 and len(result.output) < PATCH_LIMIT
     return text_sections(_from_first_section(result.output)) if is_whole else None
 
