@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import random
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +26,12 @@ from turnmix.transcript import printable
 
 
 def make_tasks(options: argparse.Namespace) -> None:
-    """Make the tasks, write their file and say how to train on them.
+    """Make the tasks, write their file and say how to train on them. Tasks that were made before the making
+    failed, or was stopped, are written too.
 
     Raises:
         UserError: the arguments, or the repository, will not do.
-        InfrastructureError: a sandbox failed.
+        InfrastructureError: sandboxes fail.
     """
     try:
         from turnmix.making.from_repository import make_from_repository
@@ -50,14 +52,15 @@ def make_tasks(options: argparse.Namespace) -> None:
     def progress(line: str) -> None:
         console.print(printable(line), markup=False, highlight=False)
 
+    writer = TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy)
+    making = Making(
+        settings=settings,
+        make_sandbox=partial(make_row_sandbox, sandbox),
+        writer=writer,
+        progress=progress,
+    )
+
     async def run() -> list[TaskRow]:
-        writer = TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy)
-        making = Making(
-            settings=settings,
-            make_sandbox=partial(make_row_sandbox, sandbox),
-            writer=writer,
-            progress=progress,
-        )
         try:
             if policy is not None:
                 await must_answer(policy)
@@ -71,7 +74,11 @@ def make_tasks(options: argparse.Namespace) -> None:
             if isinstance(writer, PolicyIssueWriter) and writer.num_replaced:
                 progress(f"{writer.num_replaced} issue texts are by template: the model's would not do")
 
-    rows = asyncio.run(run())
+    try:
+        rows = asyncio.run(run())
+    except BaseException:
+        _write_unfinished(settings.output, making.made, progress)
+        raise
     write_rows(settings.output, rows)
     console.print(f"{len(rows)} tasks in {settings.output}", style="bold", markup=False)
     console.print(
@@ -80,6 +87,14 @@ def make_tasks(options: argparse.Namespace) -> None:
         markup=False,
         soft_wrap=True,
     )
+
+
+def _write_unfinished(output: Path, made: list[TaskRow], progress: Callable[[str], None]) -> None:
+    """Into the task file, or beside one that is there already: it may hold more."""
+    if made:
+        path = output.with_name(f"{output.stem}.unfinished{output.suffix}") if output.exists() else output
+        write_rows(path, made)
+        progress(f"not finished: the {len(made)} tasks made so far are in {path}")
 
 
 def _settings(options: argparse.Namespace) -> MakeSettings:

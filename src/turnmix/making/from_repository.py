@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import libcst as cst
@@ -54,7 +55,7 @@ async def make_from_repository(path: Path, making: Making) -> list[TaskRow]:
 
     Raises:
         UserError: no test passes there, or there is no code to break.
-        InfrastructureError: a sandbox failed.
+        InfrastructureError: sandboxes fail, and not for one candidate alone.
     """
     settings = making.settings
     revision = resolve(path, "HEAD") if is_repository(path) else None
@@ -78,9 +79,11 @@ async def make_from_repository(path: Path, making: Making) -> list[TaskRow]:
             differ=Differ(Path(scratch)),
         )
         rows = await _make(workplace, making)
+    if not rows and making.failures:
+        raise making.failures[-1]
     if not rows:
         raise UserError(f"{path}: its tests catch none of the bugs that were tried: name other tests")
-    return [row.model_copy(update={"timeout_seconds": settings.timeout_seconds}) for row in rows]
+    return rows
 
 
 async def _make(workplace: _Workplace, making: Making) -> list[TaskRow]:
@@ -90,7 +93,12 @@ async def _make(workplace: _Workplace, making: Making) -> list[TaskRow]:
     rows: list[TaskRow] = []
     for _ in range(0, settings.number * ATTEMPTS_PER_TASK, settings.jobs):
         batch = [bug for bug, _ in zip(candidates, range(settings.jobs))]
-        made = await asyncio.gather(*(_try(file, bug, workplace, making) for file, bug in batch))
+        made = await asyncio.gather(
+            *(
+                making.attempt(_told(file, bug), partial(_try, file, bug, workplace, making))
+                for file, bug in batch
+            )
+        )
         rows += [row for row in made if row is not None]
         if len(rows) >= settings.number or not batch:
             break
@@ -125,9 +133,13 @@ def _is_package_code(path: str) -> bool:
     return is_code and not set(directories) & set(NO_PACKAGE)
 
 
+def _told(file: str, bug: InjectedBug) -> str:
+    return f"{bug.kind} in {file}, {bug.function}"
+
+
 async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Making) -> TaskRow | None:
     """The task of one bug, or None when the tests do not catch it as they should."""
-    told = f"{bug.kind} in {file}, {bug.function}"
+    told = _told(file, bug)
     try:
         wrong = bug.apply()
         compile(wrong, file, "exec", dont_inherit=True)
@@ -172,7 +184,7 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Makin
         making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None
     making.progress(f"made {instance_id}: {told}: {len(turned.fail_to_pass)} tests fail")
-    return done
+    return done.model_copy(update={"timeout_seconds": making.settings.timeout_seconds})
 
 
 def _hide(files: Mapping[str, str], tests: tuple[str, ...]) -> dict[str, str]:

@@ -7,6 +7,7 @@ pass; where no single one does, one for the whole difference.
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 from turnmix.core.errors import UserError
@@ -35,16 +36,23 @@ async def make_from_revisions(path: Path, old: str, new: str, making: Making) ->
 
     Raises:
         UserError: a revision is not there, or no commit between them makes a test pass.
-        InfrastructureError: a sandbox failed.
+        InfrastructureError: sandboxes fail, and not for one commit alone.
     """
     old, new = resolve(path, old), resolve(path, new)
     rows: list[TaskRow] = []
+
+    async def attempt(before: str, after: str) -> None:
+        row = await making.attempt(after[:10], partial(_try, path, before, after, making))
+        rows.extend([] if row is None else [row])
+
     pairs = commits_between(path, old, new)
     for before, after in pairs:
         if len(rows) < making.settings.number:
-            rows += await _try(path, before, after, making)
+            await attempt(before, after)
     if not rows and len(pairs) > 1:
-        rows = await _try(path, old, new, making)
+        await attempt(old, new)
+    if not rows and making.failures:
+        raise making.failures[-1]
     if not rows:
         raise UserError(
             f"{path}: no commit from {old[:10]} to {new[:10]} changes code and makes a test of its own pass: "
@@ -53,7 +61,7 @@ async def make_from_revisions(path: Path, old: str, new: str, making: Making) ->
     return rows
 
 
-async def _try(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
+async def _try(path: Path, old: str, new: str, making: Making) -> TaskRow | None:
     """The task of one pair of revisions, if it is one."""
     settings = making.settings
     changed = changed_files(path, old, new)
@@ -62,7 +70,7 @@ async def _try(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
     told = f"{resolve(path, new)[:10]}"
     if not any(name.endswith(".py") for name in tests) or not any(name.endswith(".py") for name in code):
         making.progress(f"dropped: {told}: it does not change both code and tests")
-        return []
+        return None
     with exported(path, old) as before, exported(path, new) as after:
         archive, new_files = pack_tree(before), read_text_files(after)
     name = store_archive(settings.output, archive)
@@ -80,11 +88,11 @@ async def _try(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
     broken = await measure(row, archive, b"", make_sandbox=making.make_sandbox)
     if fixed is None or broken is None:
         making.progress(f"dropped: {told}: its tests do not come to an end")
-        return []
+        return None
     turned = compare(broken, fixed)
     if not turned.fail_to_pass:
         making.progress(f"dropped: {told}: it makes no test pass (of {len(fixed.passing)})")
-        return []
+        return None
     failures = collect_failures(turned.fail_to_pass, broken.failing, new_files)
     row = row.model_copy(
         update={
@@ -96,9 +104,9 @@ async def _try(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
     done = await confirmed(row, archive, make_sandbox=making.make_sandbox)
     if done is None:
         making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
-        return []
+        return None
     making.progress(f"made {row.instance_id}: {len(turned.fail_to_pass)} tests fail before it")
-    return [done]
+    return done
 
 
 def _is_documentation(path: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from turnmix.core.errors import InfrastructureError
 from turnmix.environments.swe.execution import TEST_REPORT, is_test_path
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.making.issue import IssueWriter
@@ -14,6 +15,10 @@ from turnmix.making.make_settings import MakeSettings
 from turnmix.making.measurement import MakeSandbox
 
 ROOT = "/testbed"
+ATTEMPTS = 2
+"""At a candidate whose sandbox fails."""
+MOST_FAILURES = 5
+"""Candidates in a row whose sandboxes failed at every attempt, after which no further one is tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,32 @@ class Making:
     writer: IssueWriter
     progress: Callable[[str], None]
     """Told in one line what happened to each candidate."""
+    made: list[TaskRow] = field(default_factory=list)
+    """Every row, once it is made: what there is when the making is stopped."""
+    failures: list[InfrastructureError] = field(default_factory=list)
+    """Of the last candidates in a row that were dropped because sandboxes failed."""
+
+    async def attempt(self, name: str, make: Callable[[], Awaitable[TaskRow | None]]) -> TaskRow | None:
+        """The row that `make` makes of the candidate `name`; None when it makes none, or sandboxes fail at it.
+
+        Raises:
+            InfrastructureError: they failed at so many candidates in a row that it is not the candidates.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                row = await make()
+            except InfrastructureError as error:
+                if attempt == ATTEMPTS:
+                    self.progress(f"dropped: {name}: its sandbox failed {ATTEMPTS} times: {error}")
+                    self.failures.append(error)
+            else:
+                self.failures.clear()
+                if row is not None:
+                    self.made.append(row)
+                return row
+        if len(self.failures) >= MOST_FAILURES:
+            raise self.failures[-1]
+        return None
 
 
 def is_test_module(path: str) -> bool:
