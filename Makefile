@@ -1,7 +1,7 @@
 # make demo     train the embedded student with DAgger; the run lies in runs/demo
 # make test     lint, types and all tests
 # make student  make the embedded student's base checkpoint again, from nothing
-# make teacher  make the embedded local teacher, nano-teacher: the student of make demo
+# make teacher  make the embedded local teacher, nano-teacher, again: a student that DAgger has trained
 # make venv     the environment alone
 
 PYTHON ?= python3
@@ -27,9 +27,10 @@ lint: venv
 student: venv
 	$(BIN)/python -m turnmix.nano.pretrain --output src/turnmix/nano/checkpoint
 
-teacher: demo
+teacher: venv bubblewrap
+	$(BIN)/turnmix train minirepo_dagger mixture.decay=0.25 mixture.floor=0.2 --run runs/teacher
 	@mkdir -p src/turnmix/nano/teacher
-	@checkpoint=$$(ls -d $(RUN)/checkpoints/iteration-* | tail -n 1); \
+	@checkpoint=$$(ls -d runs/teacher/checkpoints/iteration-* | tail -n 1); \
 	for file in src/turnmix/nano/checkpoint/*; do cp $$checkpoint/$${file##*/} src/turnmix/nano/teacher/; done
 
 venv: $(VENV)/.installed

@@ -215,6 +215,7 @@ def main():
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--turns", type=int, help="only the rollout of so many turns")
     parser.add_argument("--rows-per-pass", type=int, default=32_768, help="of per-branch packing")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -234,7 +235,8 @@ def main():
         print("per-branch packing runs on the same kernel as the tree; one by one on the model's own SDPA")
     figures = {"benchmark": "tree_training", "device": name}
     for rollout in CPU_ROLLOUTS if is_cpu else GPU_ROLLOUTS:
-        figures |= measure(model, rollout, options)
+        if options.turns in (None, rollout.turns):
+            figures |= measure(model, rollout, options)
     if not is_cpu:
         figures["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
     print(json.dumps(figures))
