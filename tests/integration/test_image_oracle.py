@@ -1,5 +1,6 @@
 """What the oracle reads of a task that has an image, in real containers."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +11,12 @@ from turnmix.environments.swe import image_tree
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.swe.task_file import write_rows
+from turnmix.policies import oracle
+from turnmix.policies.oracle import OraclePolicy
+from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import AggrevateMixture
+from turnmix.rollout.plan import make_plans
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -63,3 +70,32 @@ def test_of_a_large_repository_to_which_the_fix_only_adds_nothing_is_read(source
     solution = source.solution(*source.tasks("train"))
     assert solution.base == {}
     assert solution.files == {"new.py": "x = 1\n"}
+
+
+@pytest.mark.parametrize("is_large", [False, True], ids=["small", "large"])
+def test_the_oracle_leaves_what_the_image_brought_and_removes_what_the_student_left(
+    source_of, monkeypatch, is_large
+):
+    if is_large:
+        monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
+        monkeypatch.setattr(oracle, "WORKSPACE_LIMIT", 1 << 15)  # large.bin hides what is read after it
+    source = source_of(shelf_row())
+    litter = "head -c 100000 /dev/zero > build/large.bin; echo 1 > stray.py; echo broken > shelf.py"
+    student = ScriptedPolicy.of_actions("vandal", [call_action("execute_bash", command=litter)])
+    plans = make_plans(source.tasks("train"), iteration=1, seed=0, cohort_size=1, beta=None)
+    (trajectory,) = asyncio.run(
+        collect(
+            plans,
+            source=source,
+            student=student,
+            teacher=OraclePolicy(source.solution),
+            mixture=AggrevateMixture(support=(1, 1)),
+            label=False,
+            concurrency=1,
+        )
+    )
+    told = [turn.action.message.tool_calls[0].arguments.get("command", "") for turn in trajectory.turns[1:]]
+    assert [trajectory.verdict.resolved, trajectory.verdict.submitted] == [True, True]
+    removed = {word for command in told if command.startswith("rm ") for word in command.split()[2:]}
+    assert removed <= {"stray.py", "build/large.bin"}
+    assert len(trajectory.turns) < 12

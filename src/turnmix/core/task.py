@@ -31,3 +31,5 @@ class Solution:
     """Seconds that the test command may take; None: it is so quick that it is run after every change."""
     base: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Files as the agent finds them, where the task itself does not hold them."""
+    present: frozenset[str] = field(default=frozenset(), repr=False)
+    """Paths of further files as the agent finds them, whose content is not known: none of them is in the way."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shlex
 import tarfile
+from collections.abc import Sequence
 
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.sandbox import Sandbox
@@ -12,18 +14,19 @@ WORKSPACE_LIMIT = 8 << 20
 
 
 async def read_workspace(
-    sandbox: Sandbox, directory: str, *, limit: int = WORKSPACE_LIMIT
+    sandbox: Sandbox, directory: str, *, limit: int = WORKSPACE_LIMIT, first: Sequence[str] = ()
 ) -> dict[str, bytes]:
     """Regular files under `directory` by relative path, without `.git` and byte code.
 
     Links, devices and anything else that is not a regular file are left out; so is what lies beyond `limit`
-    bytes.
+    bytes; `first` is read before all others.
 
     Raises:
         SandboxError: the sandbox failed.
     """
+    words = " ".join(shlex.quote(f"./{path}") for path in first) + " ."
     result = await sandbox.run(
-        "tar -c --exclude=./.git --exclude=__pycache__ . 2>/dev/null",
+        f"tar -c --exclude=./.git --exclude=__pycache__ {words} 2>/dev/null",
         working_directory=directory,
         output_limit=limit,
     )

@@ -81,7 +81,12 @@ class OracleSession:
             self._base = {**self._task.files, **solution.base}
             self._paths = sorted({*self._base, *solution.files} - set(solution.removed))
             self._limit = WORKSPACE_LIMIT + 4 * sum(map(len, self._base.values()))
-        files = await read_workspace(self._sandbox, self._task.working_directory, limit=self._limit)
+        files = await read_workspace(
+            self._sandbox,
+            self._task.working_directory,
+            limit=self._limit,
+            first=sorted({*self._solution.files, *self._solution.removed}),
+        )
         self._files = {path: content.decode(errors="surrogateescape") for path, content in files.items()}
 
     async def act(self, state: State) -> Action:
@@ -102,7 +107,7 @@ class OracleSession:
         plans = {path: self._plan(path) for path in self._paths}
         damaged = [path for path, plan in plans.items() if plan is None]
         remaining = [(path, hunk) for path, plan in plans.items() for hunk in plan or ()]
-        strays = sorted(filter(_is_visible, set(self._files) - set(plans)))
+        strays = sorted(filter(_is_visible, set(self._files) - set(plans) - self._solution.present))
         # Where tests take long they are run to see the failure, and when all seems done; else at every change.
         has_work = bool(damaged or strays or remaining)
         is_spared = self._solution.test_timeout is not None and has_work and bool(self._reports)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -120,9 +121,10 @@ class TaskFileSource:
 
     def _solve(self, task_id: str) -> Solution:
         row = self._rows[task_id]
-        return solve(
-            row, self._content(row) if row.image is None else read_image_tree(row, self._make_sandbox)
-        )
+        if row.image is None:
+            return solve(row, self._content(row))
+        tree = read_image_tree(row, self._make_sandbox)
+        return replace(solve(row, tree.archive), present=tree.paths)
 
     def _content(self, row: TaskRow) -> bytes:
         return self._archive(row.archive or "")
