@@ -121,7 +121,11 @@ class LearningStudent:
         # With LoRA a checkpoint holds merged weights; its adapter belongs on the base model.
         source = base if checkpoint is None or recipe.learner.lora else checkpoint
         model, tokenizer, renderer = load_student(
-            recipe.student, source=source, dtype=torch.float32, device=ranks.device
+            recipe.student,
+            source=source,
+            dtype=torch.float32,
+            device=ranks.device,
+            tool_calls=recipe.scaffold.tool_calls,
         )
         teacher = Teacher.load(recipe)
         learner = Learner(
@@ -233,7 +237,7 @@ def acting_student(recipe: Recipe, *, location: str) -> Policy:
     _prepare_tensor_code(recipe.threads)
     if recipe.student.server is not None:
         return served_alone(recipe, location=location)
-    model, _, renderer = load_student(recipe.student, source=location)
+    model, _, renderer = load_student(recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls)
     return LocalPolicy(model, renderer, recipe.student, greedy=True)
 
 

@@ -135,7 +135,7 @@ def served_alone(recipe: Recipe, *, location: str) -> Policy:
     from turnmix.policies.load import load_renderer
     from turnmix.policies.server.engine import Weights
 
-    tokenizer, renderer = load_renderer(location)
+    tokenizer, renderer = load_renderer(location, tool_calls=recipe.scaffold.tool_calls)
     # What is evaluated is all weights, merged: an adapter is a matter of training.
     merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
     configuration = AutoConfig.from_pretrained(location)

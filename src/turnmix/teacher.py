@@ -59,7 +59,7 @@ class Teacher:
         renderer = None
         if recipe.asks_teacher:
             refuse_unsupported(model.config, settings.model, field="teacher.model")
-            renderer = Renderer(tokenizer, field="teacher.model")
+            renderer = Renderer(tokenizer, field="teacher.model", tool_calls=recipe.scaffold.tool_calls)
             renderer.check()
         model.to(device).requires_grad_(False)
         return cls(recipe, model=model, tokenizer=tokenizer, renderer=renderer)

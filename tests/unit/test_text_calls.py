@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
+from chat_models import make_tokenizer
 from turnmix.config import load_recipe
-from turnmix.core.errors import RecipeError
+from turnmix.core.errors import RecipeError, UserError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action
+from turnmix.core.trajectory import Action, State
+from turnmix.rendering.renderer import Renderer
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
 
 TASK = Task(id="t", problem_statement="It is broken.", working_directory="/testbed", files={})
@@ -59,3 +61,32 @@ def test_the_oracle_calls_natively_only(tmp_path):
     assert load_recipe(str(path), ["method=grpo"]).scaffold.tool_calls == "text"
     other = ["teacher.endpoint=http://localhost:1/v1", "teacher.model=m"]
     assert load_recipe(str(path), other).scaffold.tool_calls == "text"
+
+
+PLAIN_TEMPLATE = (
+    "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+
+
+def test_a_model_whose_template_knows_no_tools_can_be_taught_where_calls_are_text():
+    tokenizer = make_tokenizer(PLAIN_TEMPLATE)
+    with pytest.raises(UserError, match="writes tool calls in no format that TurnMix reads"):
+        Renderer(tokenizer)
+    renderer = Renderer(tokenizer, tool_calls="text")
+    renderer.check()
+    world = scaffold()
+    start = State(messages=world.prompt(TASK), tools=world.specifications)
+    action = Action(message=Message(role="assistant", content=CALL))
+    taught = renderer.target_ids(start, action)
+    assert tokenizer.decode(taught) == f"{CALL}<|im_end|>"
+    assert renderer.parse(taught, start.tools).message.content == CALL
+    told = asyncio.run(world.execute(action))
+    after = State(messages=(*start.messages, action.message, *told.observation), tools=())
+    assert "noted" in tokenizer.decode(renderer.prompt_ids(after))
+
+
+def test_a_template_that_fails_on_text_is_refused_with_its_name():
+    broken = make_tokenizer(PLAIN_TEMPLATE + "{{ raise_exception('no') }}")
+    with pytest.raises(UserError, match=r"student\.model: 'tiny' has a chat template that fails"):
+        Renderer(broken, tool_calls="text")

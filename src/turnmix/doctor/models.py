@@ -40,7 +40,7 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
     from transformers import AutoTokenizer
 
     try:
-        renderer = Renderer(AutoTokenizer.from_pretrained(location))
+        renderer = Renderer(AutoTokenizer.from_pretrained(location), tool_calls=recipe.scaffold.tool_calls)
         renderer.check()
     except UserError as error:
         yield Finding(subject="template", passed=False, detail=str(error))
@@ -52,7 +52,8 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
         )
         yield Finding(subject="template", passed=False, detail=detail)
         return
-    detail = f"{name}: tools, answers and turns survive its template ({renderer.format.name} calls)"
+    calls = f"{renderer.format.name} calls" if renderer.tool_calls == "native" else "calls as text"
+    detail = f"{name}: tools, answers and turns survive its template ({calls})"
     yield Finding(subject="template", passed=True, detail=detail)
     yield from _context_findings(recipe, location)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -60,11 +60,12 @@ def load_student(
     source: str | Path | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
+    tool_calls: Literal["native", "text"] = "native",
 ) -> tuple[Any, Any, Renderer]:
     """The student on its device, its tokenizer, and its checked renderer.
 
     `source` is where `settings.model` lies when that is a name for it; `dtype` and `device` override the
-    settings'.
+    settings'; `tool_calls` is how it calls tools.
 
     Raises:
         UserError: it cannot be loaded, or not be used as a student.
@@ -72,11 +73,13 @@ def load_student(
     device = device or check_device(settings.device, field="student.device")
     model, tokenizer = load_model(source or settings.model, dtype=dtype or getattr(torch, settings.dtype))
     refuse_unsupported(model.config, settings.model)
-    renderer = _checked_renderer(tokenizer)
+    renderer = _checked_renderer(tokenizer, tool_calls)
     return model.to(device), tokenizer, renderer
 
 
-def load_renderer(source: str | Path) -> tuple[Any, Renderer]:
+def load_renderer(
+    source: str | Path, *, tool_calls: Literal["native", "text"] = "native"
+) -> tuple[Any, Renderer]:
     """The tokenizer of a student, and its checked renderer, without its weights.
 
     Raises:
@@ -87,10 +90,10 @@ def load_renderer(source: str | Path) -> tuple[Any, Renderer]:
     except (OSError, ValueError, KeyError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"student.model: {source} cannot be loaded ({first_line}): {REMEDY}") from error
-    return tokenizer, _checked_renderer(tokenizer)
+    return tokenizer, _checked_renderer(tokenizer, tool_calls)
 
 
-def _checked_renderer(tokenizer: Any) -> Renderer:
-    renderer = Renderer(tokenizer)
+def _checked_renderer(tokenizer: Any, tool_calls: Literal["native", "text"]) -> Renderer:
+    renderer = Renderer(tokenizer, tool_calls=tool_calls)
     renderer.check()
     return renderer

@@ -1,8 +1,8 @@
 """A renderer is tried before any rollout: a model that cannot be taught is refused, by name and with a remedy.
 
-In: a renderer. Out: nothing, or the first failing check: the template renders the tools, and every answer of
-several; the generation prompt is a prefix of the rendered turn; a turn's tokens parse back to the turn, and
-end with its one end-of-turn token.
+In: a renderer. Out: nothing, or the first failing check: where calls are native, the template renders the tools,
+and every answer of several; the generation prompt is a prefix of the rendered turn; a turn's tokens parse back to
+the turn, and end with its one end-of-turn token.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ def check_renderer(renderer: Renderer) -> None:
     Raises:
         UserError: one of the checks fails.
     """
-    _check_tools(renderer)
-    _check_answers(renderer)
-    for state in probe.STATES:
-        for message in probe.TURNS:
+    if renderer.tool_calls == "native":
+        _check_tools(renderer)
+        _check_answers(renderer)
+    for state in renderer.probes.states:
+        for message in renderer.probes.turns:
             _check_turn(renderer, state, message)
 
 

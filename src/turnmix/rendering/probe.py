@@ -7,6 +7,8 @@ content, a turn without a call, and a user who speaks again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import State
 
@@ -33,12 +35,12 @@ def _call(number: int, **arguments: object) -> ToolCall:
     return ToolCall(id=f"call_{number}", name=TOOL.name, arguments=arguments)
 
 
-def _state(*messages: Message) -> State:
+def _state(*messages: Message, tools: tuple[ToolSpecification, ...] = (TOOL,)) -> State:
     prompt = (
         Message(role="system", content="You repair programs."),
         Message(role="user", content="Repair it."),
     )
-    return State(messages=(*prompt, *messages), tools=(TOOL,))
+    return State(messages=(*prompt, *messages), tools=tools)
 
 
 ONE_CALL = Message(role="assistant", content="", tool_calls=(_call(0, path="a"),))
@@ -77,3 +79,27 @@ TURNS = (
     ONE_CALL,
     Message(role="assistant", content="Done."),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversations:
+    """What one way of calling tools is tried on."""
+
+    after_an_answer: State
+    states: tuple[State, ...]
+    turns: tuple[Message, ...]
+
+
+NATIVE = Conversations(after_an_answer=AFTER_ONE_ANSWER, states=STATES, turns=TURNS)
+_WRITTEN = (
+    'I look.\n<tool_call>\n{"name": "probe_tool", "arguments": {"path": "a \\"b\\" <c> é"}}\n</tool_call>'
+)
+_TEXT_ANSWERED = _state(
+    Message(role="assistant", content=_WRITTEN), Message(role="user", content=FIRST_ANSWER), tools=()
+)
+TEXT = Conversations(
+    after_an_answer=_TEXT_ANSWERED,
+    states=(_state(tools=()), _TEXT_ANSWERED),
+    turns=(Message(role="assistant", content=_WRITTEN), Message(role="assistant", content="Done.")),
+)
+"""Calls and answers are plain text: of a model that knows no tools nothing else is asked."""

@@ -41,14 +41,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering import probe
 from turnmix.rendering.arguments import without_surrogates
 from turnmix.rendering.check import check_renderer, refusal
-from turnmix.rendering.formats import ToolCallFormat, formats_in
+from turnmix.rendering.formats import HermesFormat, ToolCallFormat, formats_in
 from turnmix.rendering.history import place_turns
 from turnmix.rendering.response_template import ResponseTemplateFormat, split_thinking
 from turnmix.rendering.segments import SegmentTokenizer
@@ -60,14 +60,22 @@ _CACHED_TURNS = 4096
 class Renderer:
     """Renders for one model. Safe to use from several threads."""
 
-    def __init__(self, tokenizer: Any, *, field: str = "student.model") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        field: str = "student.model",
+        tool_calls: Literal["native", "text"] = "native",
+    ) -> None:
         """`tokenizer`: a Hugging Face fast tokenizer with a chat template. `field` is where the recipe names
-        its model.
+        its model. `tool_calls`: how the model calls tools; as text, its template need not know any.
 
         Raises:
             UserError: it has no fast form, no chat template, or one that cannot be taught with.
         """
         self.field = field
+        self.tool_calls = tool_calls
+        self.probes = probe.NATIVE if tool_calls == "native" else probe.TEXT
         self.model_name = str(tokenizer.name_or_path) or type(tokenizer).__name__
         if not getattr(tokenizer, "is_fast", False):
             raise refusal(self, "has no fast tokenizer", "choose one that ships a tokenizer.json")
@@ -76,7 +84,9 @@ class Renderer:
         self._tokenizer = tokenizer
         self.vocabulary = max(tokenizer.get_vocab().values()) + 1
         """Token ids lie below; those from here on that a model has logits for are padding."""
-        self._template: str = tokenizer.get_chat_template(tools=[probe.TOOL.to_json()])
+        self._template: str = tokenizer.get_chat_template(
+            tools=[tool.to_json() for tool in self.probes.after_an_answer.tools] or None
+        )
         self._options = {"enable_thinking": False} if "enable_thinking" in self._template else {}
         self._reasoning_key: str | None = None
         self._segments = SegmentTokenizer(tokenizer)
@@ -84,7 +94,7 @@ class Renderer:
         self.end_of_turn = self._find_end_of_turn()
         self.end_of_turn_id: int = self._segments.added_tokens[self.end_of_turn]
         self._beginnings = self._find_beginnings()
-        self.format = self._find_format()
+        self.format = self._find_format() if tool_calls == "native" else HermesFormat()
         self._reasoning_key = self.format.reasoning_key
 
     def prompt_ids(self, state: State) -> list[int]:
@@ -200,7 +210,7 @@ class Renderer:
 
     def _find_end_of_turn(self) -> str:
         message = Message(role="assistant", content=probe.WORD)
-        state = probe.AFTER_ONE_ANSWER
+        state = self.probes.after_an_answer
         whole = self._render((*state.messages, message), state.tools, generate=False)
         tail = whole[whole.rfind(probe.WORD) + len(probe.WORD) :].lstrip()
         for token in sorted(self._segments.added_tokens, key=len, reverse=True):
@@ -211,7 +221,7 @@ class Renderer:
     def _find_beginnings(self) -> list[str]:
         """What may stand before a turn: the generation prompt, first less an empty thinking block that
         closes it, then whole."""
-        state = probe.AFTER_ONE_ANSWER
+        state = self.probes.after_an_answer
         prompt = self.prompt_text(state)
         history = self._render(state.messages, state.tools, generate=False)
         generation = prompt[len(history) :]
