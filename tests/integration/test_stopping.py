@@ -12,10 +12,10 @@ from scaffold_in_sandbox import needs_sandbox
 
 pytestmark = needs_sandbox
 RECIPE = Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml"
-TRAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
-IN_BACKGROUND = (
-    f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {TRAIN}"  # as `command &` in a script
-)
+MAIN = "from turnmix.cli import main; sys.exit(main())"
+IN_FRONT = f"import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
+IN_BACKGROUND = f"import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); {MAIN}"
+"""As a shell starts `command &` of a script."""
 SMALL = ("rollouts.tasks_per_iteration=16", "evaluation.base=false", "learner.epochs=50")
 
 
@@ -40,8 +40,8 @@ def wait_for(text, process, folder):
 @pytest.mark.parametrize(
     ("program", "number", "stage"),
     [
-        (TRAIN, signal.SIGINT, "rollout"),
-        (TRAIN, signal.SIGTERM, "train"),
+        (IN_FRONT, signal.SIGINT, "rollout"),
+        (IN_FRONT, signal.SIGTERM, "train"),
         (IN_BACKGROUND, signal.SIGTERM, "rollout"),
         (IN_BACKGROUND, signal.SIGTERM, "train"),
     ],

@@ -83,7 +83,7 @@ def test_what_was_made_when_a_person_stops_it_is_written_and_replaces_nothing(tm
         while sum(line.startswith("made ") for line in said) < number:
             said.append(process.stdout.readline())
             assert said[-1], said
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=60)
         assert process.returncode == 1
         return rest

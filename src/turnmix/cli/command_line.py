@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import turnmix
@@ -122,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if further:
         options.words = [*options.words, *further]
     try:
-        return _run(options)
+        with _terminated_as_interrupted():
+            return _run(options)
     except UserError as error:
         print(f"turnmix: {error}", file=sys.stderr)
         return MISTAKEN
@@ -136,6 +139,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has seen enough; what is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: nothing is lost, and sandboxes and servers end with it."""
+
+    def terminate(*_: object) -> None:
+        # Shells start with SIGINT ignored what is to run in the background.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -72,6 +72,9 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
 def _follow(recipe: Recipe, resume: str | None) -> None:
     """Learn beside rank 0, which does all else; Ctrl-C is its business too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # it may be waiting for the others, where Python hears nothing
     checkpoint = None
     if resume is not None:
         with closing(RunDirectory.read(Path(resume))) as directory:
@@ -90,7 +93,7 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: 
         console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
     source = make_source(recipe)
     with (
-        _stop_on_signals(run.path),
+        _told_how_to_go_on(run.path),
         closing(Trackers(recipe.trackers, run=run.path)) as trackers,
         student.serving(log=run.path / SERVER_LOG, say=partial(console.print, markup=False)),
         make_progress(console, seconds=run.clock.stage_seconds) as progress,
@@ -143,17 +146,8 @@ def _differences(stored: Any, given: Any, field: str) -> Iterator[tuple[str, Any
 
 
 @contextmanager
-def _stop_on_signals(run: Path) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run cleanly, and the message says how to go on."""
-
-    def terminate(*_: object) -> None:
-        if (
-            signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        ):  # as shells have it for what runs in the background
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
-
-    previous = signal.signal(signal.SIGTERM, terminate)
+def _told_how_to_go_on(run: Path) -> Iterator[None]:
+    """A run that is stopped, or fails, says in its message how to go on."""
     again = f"go on with: turnmix train --resume {run}"
     try:
         yield
@@ -166,5 +160,4 @@ def _stop_on_signals(run: Path) -> Iterator[None]:
     except OSError as error:
         raise TurnMixError(f"{error}\nturnmix: {again}") from error
     finally:
-        signal.signal(signal.SIGTERM, previous)
         sys.stdout.flush()

@@ -183,7 +183,6 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Makin
     if done is None:
         making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None
-    making.progress(f"made {instance_id}: {told}: {len(turned.fail_to_pass)} tests fail")
     return done.model_copy(update={"timeout_seconds": making.settings.timeout_seconds})
 
 

@@ -105,7 +105,6 @@ async def _try(path: Path, old: str, new: str, making: Making) -> TaskRow | None
     if done is None:
         making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None
-    making.progress(f"made {row.instance_id}: {len(turned.fail_to_pass)} tests fail before it")
     return done
 
 

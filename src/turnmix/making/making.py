@@ -51,7 +51,10 @@ class Making:
             else:
                 self.failures.clear()
                 if row is not None:
-                    self.made.append(row)
+                    self.made.append(row)  # first: what is told of is not lost to a stop right behind it
+                    self.progress(
+                        f"made {row.instance_id}: {name}: {len(row.fail_to_pass)} tests fail without the fix"
+                    )
                 return row
         if len(self.failures) >= MOST_FAILURES:
             raise self.failures[-1]
