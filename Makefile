@@ -1,5 +1,5 @@
 # make demo     train the embedded student with DAgger; the run lies in runs/demo
-# make test     lint, types and all tests
+# make test     lint, types and all tests; with TURNMIX_LONG_TESTS=1 also those that take minutes
 # make student  make the embedded student's base checkpoint again, from nothing
 # make teacher  make the embedded local teacher, nano-teacher, again: a student that DAgger has trained
 # make venv     the environment alone

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from container_runtime import DEBIAN, needs_containers
+from long_tests import takes_minutes
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -33,6 +34,7 @@ def printed(name, *options):
     return done.stdout
 
 
+@takes_minutes
 @pytest.mark.parametrize(
     ("name", "options", "figures"),
     [

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
+from long_tests import takes_minutes
 from own_code import commit_all, grades, making_into, oracle_trajectories, source_of
 from scaffold_in_sandbox import needs_sandbox
 
@@ -20,7 +21,7 @@ from turnmix.making.from_repository import make_from_repository
 from turnmix.making.from_revisions import make_from_revisions
 from turnmix.rollout.mixture import DaggerMixture, TeacherMixture
 
-pytestmark = needs_sandbox
+pytestmark = [needs_sandbox, takes_minutes]
 
 RELEASES = {
     "cachetools": ("5.3.3", "5.4.0"),
