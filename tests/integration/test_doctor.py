@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_the_papers_recipe_on_a_bare_machine_fails_line_by_line_within_ten_secon
     text = "\n".join(lines)
     for remedy in (
         "turnmix tasks prepare",
-        "sudo apt-get install podman",
+        "sudo apt-get install podman" if find_spec("docker") else "pip install 'turnmix[containers]'",
         "GB to learn: run it on a machine that has that",
         "hf download Qwen/Qwen3-4B-Instruct-2507",
         "student.server.endpoint http://localhost:8000/v1: cannot connect",
