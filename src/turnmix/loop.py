@@ -55,9 +55,8 @@ class Loop:
         progress: Progress,
         metrics: Metrics,
     ) -> None:
-        """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one, in
-        the iterations in which it acts or labels. `scorer` gives its log-probabilities, where the objective
-        needs them."""
+        """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one,
+        where it acts or labels. `scorer` gives its log-probabilities, where the objective needs them."""
         self._recipe = recipe
         self._run = run
         self._source = source
@@ -107,11 +106,9 @@ class Loop:
             samples_per_task=rollouts.samples_per_task,
         )
 
-        is_taught = self._method.label or beta != 0
-
         async def collecting(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
             student = self._student.policy(greedy=False)
-            teacher = self._teacher() if is_taught else None
+            teacher = self._teacher() if self._recipe.asks_teacher else None
             try:
                 await collect(
                     missing,

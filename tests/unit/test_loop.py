@@ -297,12 +297,11 @@ def test_groups_of_rollouts_survive_a_stop_in_their_midst(tmp_path):
     [
         ({"method": "grpo"}, 0),
         ({"method": "dagger", "mixture": {"kind": "student"}}, 2),
-        ({"method": "sft", "mixture": {"kind": "dagger", "decay": 1.0, "floor": 0.0}}, 1),
         ({"method": "aggrevate"}, 2),
     ],
-    ids=["acts and labels nowhere", "labels alone", "acts in the first iteration alone", "acts"],
+    ids=["neither acts nor labels", "labels alone", "acts"],
 )
-def test_a_teacher_is_opened_in_the_iterations_that_need_one(tmp_path, changes, times):
+def test_a_teacher_is_opened_where_it_acts_or_labels(tmp_path, changes, times):
     opened = []
     loop(tmp_path / "run", opened=opened, student=SamplingStudent(), **changes)[0].run()
     assert len(opened) == times
