@@ -1,6 +1,7 @@
 """Two processes learn what one does: the same gradients and weights, each with half of them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,23 +18,36 @@ pytest.importorskip("peft", reason="LoRA needs the package peft: pip install 'tu
 TOLERANCE = 2e-6  # relative L2, in float32
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ALONE = Ranks(device=torch.device("cpu"))
+GLOO_CRASHED = "Signal 11 (SIGSEGV) received"
+"""Seen once in some hundred launches, torch 2.13: gloo's own thread found a freed block of its heap overwritten
+(the kernel named thread pt_gloo_runloop, in malloc). None of our code runs there; such a launch is made again."""
+
+
+def launched(*command, writes_to):
+    """What a finished command printed. It wrote to a directory that was not there before."""
+    for _ in range(3):
+        finished = subprocess.run(
+            command,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        if GLOO_CRASHED not in finished.stderr:
+            break
+        shutil.rmtree(writes_to, ignore_errors=True)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
 
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory):
     """Where checkpoints of one process lie, and where two processes, started as a user would, wrote."""
-    earlier, output = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    earlier, output = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two") / "output"
     for name in CHECKPOINTS:
         lead(ALONE, learner_of(ALONE, **WAYS[name]), saving(earlier / name))
     program = Path(__file__).with_name("learning_ranks.py")
-    finished = subprocess.run(
-        [*LAUNCHER, str(program), str(output), str(earlier)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert finished.returncode == 0, finished.stderr
+    launched(*LAUNCHER, str(program), str(output), str(earlier), writes_to=output)
     return earlier, output
 
 
@@ -98,15 +112,10 @@ def test_a_run_on_two_ranks_is_written_once_and_ends_in_the_weights_of_one_proce
         ("one", [sys.executable, "-m", "turnmix"]),
         ("two", [*LAUNCHER, "-m", "turnmix", "--"]),
     ):
-        finished = subprocess.run(
-            [*launcher, "train", str(tmp_path / "tiny.yaml"), "--run", str(tmp_path / name)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
+        run = tmp_path / name
+        outputs[name] = launched(
+            *launcher, "train", str(tmp_path / "tiny.yaml"), "--run", str(run), writes_to=run
         )
-        assert finished.returncode == 0, finished.stderr
-        outputs[name] = finished.stdout
-        weights[name] = load_file(tmp_path / name / "checkpoints" / "iteration-001" / "model.safetensors")
+        weights[name] = load_file(run / "checkpoints" / "iteration-001" / "model.safetensors")
     assert outputs["two"].count("iteration 1   train") == outputs["one"].count("iteration 1   train") == 1
     assert difference(weights["two"], weights["one"]) <= TOLERANCE
