@@ -242,7 +242,7 @@ def test_a_bug_that_the_image_has_no_branch_for_is_laid_without_its_history(tmp_
     assert (verdict.passed, verdict.resolved) == (1, True)
 
 
-def test_a_patch_that_cannot_be_taken_in_time_is_an_infrastructure_error():
+def test_an_agent_that_makes_its_patch_hang_has_left_none():
     row = shelf_row()
     sandbox = make_row_sandbox(SandboxSettings(kind="container", container=settings()), row)
 
@@ -256,8 +256,7 @@ def test_a_patch_that_cannot_be_taken_in_time_is_an_infrastructure_error():
         finally:
             await sandbox.stop()
 
-    with pytest.raises(SandboxError, match="did not end in 1 seconds"):
-        asyncio.run(take())
+    assert asyncio.run(take()) is None
 
 
 LATIN = (

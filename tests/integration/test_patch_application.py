@@ -66,7 +66,7 @@ def test_a_patch_of_which_a_part_fits_nowhere_is_not_applied(tmp_path):
     ).applied
 
 
-def test_an_agents_tree_that_cannot_be_read_in_time_is_an_infrastructure_error():
+def test_an_agents_tree_that_cannot_be_read_in_time_is_none():
     sandbox = BubblewrapSandbox()
 
     async def read():
@@ -78,5 +78,4 @@ def test_an_agents_tree_that_cannot_be_read_in_time_is_an_infrastructure_error()
         finally:
             await sandbox.stop()
 
-    with pytest.raises(SandboxError, match=r"did not end in 0\.001 seconds"):
-        asyncio.run(read())
+    assert asyncio.run(read()) is None

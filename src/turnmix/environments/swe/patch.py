@@ -2,14 +2,14 @@
 
 The workspace is read as it lies there and compared in a fresh sandbox, so nothing that the agent did to its
 `.git`, its settings or its programs has a part in it. Nested repositories count as plain files, binary files
-not at all.
+not at all. A workspace that cannot be read or compared in time is none to judge: were it a failure around the
+agent, an agent could keep its worst rollouts out of every count.
 """
 
 from __future__ import annotations
 
 import re
 
-from turnmix.core.errors import SandboxError
 from turnmix.environments.swe.laying import COMMAND_SECONDS, must_run
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
@@ -23,10 +23,10 @@ _SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 
 
 async def read_tree(sandbox: Sandbox, directory: str, *, timeout: float = COMMAND_SECONDS) -> bytes | None:
-    """The workspace as a tar archive; None when it is too large to be a patch.
+    """The workspace as a tar archive; None when it is too large to be a patch, or not read in `timeout` seconds.
 
     Raises:
-        SandboxError: the sandbox failed, or did not come to an end of it.
+        SandboxError: the sandbox failed.
     """
     try:
         result = await sandbox.run(
@@ -37,9 +37,8 @@ async def read_tree(sandbox: Sandbox, directory: str, *, timeout: float = COMMAN
         )
     except SandboxLimitExceeded:
         return None
-    if result.exit_code is None:
-        raise SandboxError(f"reading {directory} did not end in {timeout:g} seconds")
-    return result.output if len(result.output) < WORKSPACE_LIMIT else None
+    is_whole = result.exit_code is not None and len(result.output) < WORKSPACE_LIMIT
+    return result.output if is_whole else None
 
 
 async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | None:
@@ -52,7 +51,7 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
     try:
         replaced = await fresh.run(REPLACE, working_directory=directory, stdin=tree, timeout=COMMAND_SECONDS)
         if replaced.exit_code is None:
-            raise SandboxError(f"laying an agent's tree did not end in {COMMAND_SECONDS:g} seconds")
+            return None
         return text_sections(await must_run(fresh, DIFF, directory))
     except SandboxLimitExceeded:
         return None
