@@ -2,11 +2,9 @@
 
 import asyncio
 
-import pytest
 from own_code import MAKE_SANDBOX
 from scaffold_in_sandbox import WORKSPACE, needs_sandbox
 
-from turnmix.core.errors import SandboxError
 from turnmix.environments.swe.archive import pack_tree
 from turnmix.environments.swe.execution import execute_tests
 from turnmix.environments.swe.patch import read_tree

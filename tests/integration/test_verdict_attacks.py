@@ -43,6 +43,10 @@ CHEATS = {
         "nohup sh -c 'while :; do date > test_repo.py; sleep 0.01; done' >/dev/null 2>&1 &"
     ),
     "leaves names that nobody can write": "mkdir -p \"$(printf 'a\\nb')\"; touch \"$(printf 'a\\nb')/c\" './-rf'",
+    "leaves a directory in the place of the tests": "rm test_repo.py; mkdir test_repo.py; touch test_repo.py/a",
+    "leaves a path too long to be written": (
+        "name=$(printf 'a%.0s' $(seq 200)); for i in $(seq 25); do mkdir $name; cd $name; done; touch a"
+    ),
     "leaves too much to read": "head -c 30000000 /dev/zero > zeros.py",
 }
 
