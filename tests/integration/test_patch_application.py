@@ -64,6 +64,13 @@ def test_a_patch_of_which_a_part_fits_nowhere_is_not_applied(tmp_path):
     ).applied
 
 
+def test_a_patch_larger_than_a_file_may_be_is_not_applied(tmp_path):
+    large = change("one.txt").replace("+changed", "+" + "x" * BubblewrapSandbox().limits.file_bytes)
+    execution = executed(tmp_path, large)
+    assert not execution.applied
+    assert "File too large" in execution.log
+
+
 def test_an_agents_tree_that_cannot_be_read_in_time_is_none():
     sandbox = BubblewrapSandbox()
 

@@ -30,5 +30,8 @@ async def apply_patch(patch: bytes, directory: str, sandbox: Sandbox) -> Command
     Raises:
         SandboxError: the sandbox failed.
     """
-    await sandbox.write_file(_PATCH, patch)
+    try:
+        await sandbox.write_file(_PATCH, patch)
+    except OSError as error:  # larger than any file there may be
+        return CommandResult(exit_code=1, output=f"the patch cannot be written: {error}".encode())
     return await sandbox.run(_APPLY, working_directory=directory, timeout=APPLY_SECONDS)
