@@ -7,14 +7,13 @@ the order in which they came. So a run killed at any moment and resumed ends in 
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from turnmix.completion import Collecting, complete
 from turnmix.config import Recipe
-from turnmix.core.errors import InfrastructureError
-from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
@@ -24,7 +23,7 @@ from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
-from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans, unfinished_cohorts
+from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans
 from turnmix.rollout.share import teacher_share
 from turnmix.run_parts import Metrics, Progress, Student
 from turnmix.scores import with_teacher_logprobs
@@ -35,9 +34,6 @@ from turnmix.task_order import sampled_tasks
 
 if TYPE_CHECKING:
     from turnmix.training.learner import StepReport
-
-LARGEST_INFRA_SHARE = 0.5
-"""A stage in which more than this share of trajectories failed around the agent stops the run."""
 
 
 class Loop:
@@ -239,45 +235,16 @@ class Loop:
         return summarise(self._run.evaluations.read(ids)).to_json()
 
     def _complete(
-        self,
-        stage: str,
-        plans: Sequence[RolloutPlan],
-        log: TrajectoryLog,
-        collecting: Callable[[list[RolloutPlan], Callable[[Trajectory], None]], Any],
+        self, stage: str, plans: Sequence[RolloutPlan], log: TrajectoryLog, collecting: Collecting
     ) -> None:
-        """Roll out the plans that `log` lacks, each trajectory stored as it ends."""
-        ids = {plan.trajectory_id for plan in plans}
-        held = [member for member in log.ids if member in ids]
-        resolved = sum(trajectory.verdict.resolved for trajectory in log.read(held) if trajectory.verdict)
-        infra_errors: list[Trajectory] = []
-        done = len(held)
-        iteration = plans[0].iteration
-        self._progress.begin(stage, iteration, total=len(plans), done=done)
-
-        def keep(trajectory: Trajectory) -> None:
-            nonlocal done, resolved
-            if trajectory.id in log:
-                return
-            if trajectory.stop_reason is StopReason.infra_error:
-                infra_errors.append(trajectory)
-            else:
-                log.append(trajectory)
-                resolved += bool(trajectory.verdict and trajectory.verdict.resolved)
-            done += 1
-            failed = f", {len(infra_errors)} infra errors" if infra_errors else ""
-            self._progress.advance(done, f"{resolved} resolved{failed}")
-            self._run.clock.tick()
-
-        if missing := unfinished_cohorts(plans, set(held)):
-            asyncio.run(collecting(missing, keep))
-        # Stored last, so that a run stopped by an outage tries them again when it is resumed.
-        if len(infra_errors) > LARGEST_INFRA_SHARE * len(plans):
-            raise InfrastructureError(
-                f"{stage} {iteration}: {len(infra_errors)} of {len(plans)} trajectories failed around "
-                f"the agent; the first: {infra_errors[0].error}"
-            )
-        for trajectory in infra_errors:
-            log.append(trajectory)
+        complete(
+            stage,
+            plans,
+            log=log,
+            collecting=collecting,
+            progress=self._progress,
+            tick=self._run.clock.tick,
+        )
 
     def _write_summary(self) -> dict[str, Any]:
         summary = summary_of(self._recipe, self._run)

@@ -1,0 +1,70 @@
+"""A stage's trajectories: plans and a log go in; the log holds a trajectory of every plan when it is left.
+
+Each trajectory is on the disk before it counts, so what is killed at any moment goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from turnmix.core.errors import InfrastructureError
+from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.rollout.plan import RolloutPlan, unfinished_cohorts
+from turnmix.run_parts import Progress
+from turnmix.store.append_log import TrajectoryLog
+
+LARGEST_INFRA_SHARE = 0.5
+"""A stage in which more than this share of trajectories failed around the agent stops the run."""
+
+Collecting = Callable[[list[RolloutPlan], Callable[[Trajectory], None]], Coroutine[Any, Any, None]]
+"""Rolls out plans, and gives each trajectory away as it ends. Called outside of an event loop."""
+
+
+def complete(
+    stage: str,
+    plans: Sequence[RolloutPlan],
+    *,
+    log: TrajectoryLog,
+    collecting: Collecting,
+    progress: Progress,
+    tick: Callable[[], None],
+) -> None:
+    """Roll out the plans that `log` lacks, each trajectory stored as it ends. `tick` is called after each.
+
+    Raises:
+        InfrastructureError: too many failed around the agent. None of those is stored.
+    """
+    ids = {plan.trajectory_id for plan in plans}
+    held = [member for member in log.ids if member in ids]
+    resolved = sum(trajectory.verdict.resolved for trajectory in log.read(held) if trajectory.verdict)
+    infra_errors: list[Trajectory] = []
+    done = len(held)
+    iteration = plans[0].iteration
+    progress.begin(stage, iteration, total=len(plans), done=done)
+
+    def keep(trajectory: Trajectory) -> None:
+        nonlocal done, resolved
+        if trajectory.id in log:
+            return
+        if trajectory.stop_reason is StopReason.infra_error:
+            infra_errors.append(trajectory)
+        else:
+            log.append(trajectory)
+            resolved += bool(trajectory.verdict and trajectory.verdict.resolved)
+        done += 1
+        failed = f", {len(infra_errors)} infra errors" if infra_errors else ""
+        progress.advance(done, f"{resolved} resolved{failed}")
+        tick()
+
+    if missing := unfinished_cohorts(plans, set(held)):
+        asyncio.run(collecting(missing, keep))
+    # Stored last, so that a run stopped by an outage tries them again when it is resumed.
+    if len(infra_errors) > LARGEST_INFRA_SHARE * len(plans):
+        raise InfrastructureError(
+            f"{stage} {iteration}: {len(infra_errors)} of {len(plans)} trajectories failed around "
+            f"the agent; the first: {infra_errors[0].error}"
+        )
+    for trajectory in infra_errors:
+        log.append(trajectory)
