@@ -18,7 +18,8 @@ from turnmix.store.append_log import TrajectoryLog
 LARGEST_INFRA_SHARE = 0.5
 """A stage in which more than this share of trajectories failed around the agent stops the run."""
 
-Collecting = Callable[[list[RolloutPlan], Callable[[Trajectory], None]], Coroutine[Any, Any, None]]
+Keep = Callable[[Trajectory], None]
+Collecting = Callable[[list[RolloutPlan], Keep], Coroutine[Any, Any, None]]
 """Rolls out plans, and gives each trajectory away as it ends. Called outside of an event loop."""
 
 

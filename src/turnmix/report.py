@@ -5,7 +5,7 @@ In: what stages recorded, and summaries. Out: text. A figure that was not comput
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -27,6 +27,15 @@ def evaluation_text(figures: Mapping[str, Any] | None) -> str:
     share = 100 * figures["resolved"] / figures["n"]
     interval = f"[{100 * figures['low']:.0f}, {100 * figures['high']:.0f}]"
     return f"{figures['resolved']}/{figures['n']}  {share:3.0f} % {interval}"
+
+
+def evaluation_lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    """All that `turnmix evaluate` says of an evaluation."""
+    turns = "" if figures["mean_turns"] is None else f"{figures['mean_turns']:.1f} turns on average; "
+    reasons = ", ".join(f"{reason} {number}" for reason, number in figures["stop_reasons"].items())
+    errors = f"; {figures['infra_errors']} infra errors left out" if figures["infra_errors"] else ""
+    yield f"resolved: {evaluation_text(figures)} (95 % interval)"
+    yield f"{turns}stopped by: {reasons}{errors}"
 
 
 def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: float | None) -> str:

@@ -47,15 +47,20 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser(
         "evaluate",
         help="evaluate a run's student or any model on holdout tasks",
-        usage="turnmix evaluate RUN_OR_MODEL [RECIPE] [key=value ...]",
+        usage="turnmix evaluate RUN_OR_MODEL [RECIPE] [key=value ...] [--output DIR]",
         description="Evaluate the last checkpoint of a run, one checkpoint, or any model (which needs a "
-        "recipe): greedily, alone, on holdout tasks.",
+        "recipe): greedily, alone, on holdout tasks. The same command goes on with one that was stopped.",
     )
     evaluate.add_argument("target", metavar="RUN_OR_MODEL", help="a run, a checkpoint, or a hub id")
     evaluate.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
+    evaluate.add_argument(
+        "--output",
+        metavar="DIR",
+        help="where its trajectories and figures go; in RUN/evaluations, or in evaluations, if left out",
+    )
 
     show = commands.add_parser("show", help="show a run's figures, or one trajectory")
-    show.add_argument("run", metavar="RUN", help="a run directory")
+    show.add_argument("run", metavar="RUN", help="the directory of a run, or of an evaluation")
     show.add_argument("trajectory", nargs="?", metavar="TRAJECTORY", help="an id, such as i001-00003")
     show.add_argument("--full", action="store_true", help="fold nothing")
 
@@ -166,7 +171,7 @@ def _run(options: argparse.Namespace) -> int:
     elif options.command == "evaluate":
         from turnmix.cli.evaluate import evaluate_target
 
-        evaluate_target(options.target, words=options.words)
+        evaluate_target(options.target, words=options.words, output=options.output)
     elif options.command == "show":
         from turnmix.cli.show import show_run, show_trajectory
 

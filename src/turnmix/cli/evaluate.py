@@ -1,117 +1,144 @@
-"""`turnmix evaluate`: a run, a checkpoint or a model in; resolved k of n with its interval out."""
+"""`turnmix evaluate`: a run, a checkpoint or a model in; resolved k of n with its interval out.
+
+Its trajectories lie in a directory of their own, with which the same command goes on.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from turnmix.assembly import acting_student, check_machine, make_source, student_location
 from turnmix.cli.console import make_console, make_progress
+from turnmix.cli.evaluation_target import located
+from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
-from turnmix.config import Recipe, load_recipe
-from turnmix.core.errors import InfrastructureError, UserError
-from turnmix.core.trajectory import Trajectory
+from turnmix.completion import Keep, complete
+from turnmix.config import Recipe, load_recipe, recipe_yaml
+from turnmix.core.errors import UserError
+from turnmix.environments.environment import TaskSource
 from turnmix.environments.swe.predictions import write_predictions
 from turnmix.environments.swe.source import TaskFileSettings
-from turnmix.evaluation.evaluator import Evaluation, evaluate, evaluation_plans
-from turnmix.report import evaluation_text
-from turnmix.rollout.plan import derive_seed
-from turnmix.store.run_directory import RECIPE, RunDirectory
+from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.model_digest import model_digest
+from turnmix.policies.policy import Policy
+from turnmix.report import evaluation_lines
+from turnmix.rollout.plan import RolloutPlan, derive_seed
+from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
+from turnmix.store.run_directory import RECIPE
 
-PREDICTIONS = "predictions.jsonl"
-"""In the run's directory, or here: the patches, in SWE-bench's format."""
 
+def evaluate_target(target: str, *, words: Sequence[str], output: str | None) -> None:
+    """Evaluate, or go on with it, and print.
 
-def evaluate_target(target: str, *, words: Sequence[str]) -> None:
-    """Evaluate and print. Raises UserError for what cannot be evaluated."""
+    Raises:
+        UserError: it cannot be evaluated, or its directory holds something else.
+        TurnMixError: it failed, or was stopped; the message says that the same command goes on.
+    """
     names, overrides = names_and_overrides(words, at_most=1)
-    location, recipe_name = _located(target)
-    if names:
-        recipe_name = names[0]
+    found = located(target)
+    recipe_name = names[0] if names else found.recipe
     if recipe_name is None:
         raise UserError(
             f"{target!r} is no run: name a recipe too, whose tasks it is evaluated on, such as "
             "recipes/minirepo_dagger.yaml"
         )
     recipe = load_recipe(recipe_name, overrides)
-    from turnmix.assembly import check_machine, student_location
-
-    check_machine(recipe)
-    settings = recipe.student.model_copy(update={} if location is None else {"model": location})
+    model = found.model
+    if model is None and names:
+        model = load_recipe(str(found.recipe)).student.model
+    settings = recipe.student.model_copy(update={} if model is None else {"model": model})
     recipe = recipe.model_copy(update={"student": settings})
     location = student_location(settings)
+    path = found.directory(names[0] if names else None) if output is None else Path(output)
+    evaluated = Evaluated(
+        student=location,
+        weights=model_digest(location),
+        recipe=recipe_name,
+        recipe_yaml=recipe_yaml(recipe),
+    )
+    is_begun = has_begun(path, evaluated)
     console = make_console()
     console.print(f"student: {location}", markup=False, soft_wrap=True)
-    figures, trajectories = _evaluate(recipe, location)
-    if not figures.n:
-        raise InfrastructureError(f"all {figures.infra_errors} trajectories failed around the agent")
-    turns = "" if figures.mean_turns is None else f"{figures.mean_turns:.1f} turns on average; "
-    reasons = ", ".join(f"{reason} {number}" for reason, number in figures.stop_reasons.items())
-    errors = f"; {figures.infra_errors} infra errors left out" if figures.infra_errors else ""
-    console.print(f"resolved: {evaluation_text(figures.to_json())} (95 % interval)", markup=False)
-    console.print(f"{turns}stopped by: {reasons}{errors}", markup=False)
-    _write_predictions(console, recipe, trajectories, target=target)
+    with told_how_to_go_on("the same command goes on where this one stopped"):
+        source = make_source(recipe)
+        plans = evaluation_plans(
+            source.tasks("holdout")[: recipe.evaluation.tasks],
+            iteration=0,
+            seed=derive_seed(recipe.seed, "evaluation"),
+            cohort_size=recipe.student.cohort_size,
+        )
+        # A student that cannot do what the recipe asks leaves no directory behind.
+        student = None if is_begun else _student(recipe, location)
+        with closing(EvaluationDirectory.open(path, evaluated)) as directory:
+            directory.check_tasks(plans)
+            _complete(
+                plans,
+                recipe=recipe,
+                source=source,
+                student=lambda: _student(recipe, location) if student is None else student,
+                directory=directory,
+                console=console,
+            )
+            trajectories = list(directory.trajectories.read(plan.trajectory_id for plan in plans))
+            figures = summarise(trajectories).to_json()
+            if isinstance(recipe.tasks, TaskFileSettings):
+                predictions = path / PREDICTIONS
+                written = write_predictions(predictions, trajectories, model=target)
+                grading = f"turnmix grade {predictions} {path / RECIPE}"
+                console.print(f"{written} patches in {predictions}: {grading}", markup=False, soft_wrap=True)
+            directory.write_results({"student": location, "recipe": recipe_name, **figures})
+    for line in evaluation_lines(figures):
+        console.print(line, markup=False)
+    console.print(f"Look at trajectories: turnmix show {path}", markup=False, soft_wrap=True)
 
 
-def _write_predictions(
-    console: Console, recipe: Recipe, trajectories: Sequence[Trajectory], *, target: str
+def _student(recipe: Recipe, location: str) -> Policy:
+    check_machine(recipe)
+    return acting_student(recipe, location=location)
+
+
+def _complete(
+    plans: Sequence[RolloutPlan],
+    *,
+    recipe: Recipe,
+    source: TaskSource,
+    student: Callable[[], Policy],
+    directory: EvaluationDirectory,
+    console: Console,
 ) -> None:
-    """The patches, beside the run or here, where the tasks are such that their patches can be graded again."""
-    if not isinstance(recipe.tasks, TaskFileSettings):
-        return
-    directory = Path(target) if (Path(target) / RECIPE).is_file() else Path()
-    path = directory / PREDICTIONS
-    written = write_predictions(path, trajectories, model=target)
-    console.print(f"{written} patches in {path}: turnmix grade {path} RECIPE", markup=False, soft_wrap=True)
+    """Roll out what is not in the directory yet; `student` is called if there is any."""
 
+    def collecting(missing: list[RolloutPlan], keep: Keep) -> Coroutine[Any, Any, None]:
+        for change in directory.changed_versions():
+            console.print(
+                f"note: {change}: results may differ from an uninterrupted evaluation", markup=False
+            )
+        return evaluating(missing, keep, student())
 
-def _located(target: str) -> tuple[str | None, str | None]:
-    """Where the student lies (None: the recipe's own, untrained) and the recipe that it was trained by."""
-    path = Path(target)
-    if (path / RECIPE).is_file():
-        run = RunDirectory.read(path)
-        iteration = run.last_checkpoint()
-        return str(run.checkpoint(iteration)) if iteration else None, str(run.recipe_path)
-    above = path.resolve().parent.parent / RECIPE
-    return target, str(above) if path.is_dir() and above.is_file() else None
+    async def evaluating(missing: list[RolloutPlan], keep: Keep, acting: Policy) -> None:
+        try:
+            await evaluate(
+                missing,
+                source=source,
+                student=acting,
+                concurrency=recipe.rollouts.concurrency,
+                attempts=recipe.rollouts.attempts,
+                on_trajectory=keep,
+            )
+        finally:
+            await acting.close()
 
-
-def _evaluate(recipe: Recipe, location: str) -> tuple[Evaluation, list[Trajectory]]:
-    from turnmix.assembly import acting_student, make_source
-
-    student = acting_student(recipe, location=location)
-    source = make_source(recipe)
-    plans = evaluation_plans(
-        source.tasks("holdout")[: recipe.evaluation.tasks],
-        iteration=0,
-        seed=derive_seed(recipe.seed, "evaluation"),
-        cohort_size=recipe.student.cohort_size,
-    )
-    done = resolved = 0
-    trajectories: list[Trajectory] = []
-    with make_progress(make_console(), seconds=lambda stage: None) as progress:
-        progress.begin("evaluate", 0, total=len(plans), done=0)
-
-        def count(trajectory: Trajectory) -> None:
-            nonlocal done, resolved
-            done += 1
-            resolved += bool(trajectory.verdict and trajectory.verdict.resolved)
-            trajectories.append(trajectory)
-            progress.advance(done, f"{resolved} resolved")
-
-        async def evaluating() -> Evaluation:
-            try:
-                return await evaluate(
-                    plans,
-                    source=source,
-                    student=student,
-                    concurrency=recipe.rollouts.concurrency,
-                    attempts=recipe.rollouts.attempts,
-                    on_trajectory=count,
-                )
-            finally:
-                await student.close()
-
-        return asyncio.run(evaluating()), trajectories
+    with make_progress(console, seconds=lambda stage: None) as progress:
+        complete(
+            "evaluate",
+            plans,
+            log=directory.trajectories,
+            collecting=collecting,
+            progress=progress,
+            tick=lambda: None,
+        )

@@ -1,4 +1,4 @@
-"""`turnmix show`: a run's table and some of its trajectories, or one trajectory as a transcript."""
+"""`turnmix show`: the figures of a run, or of an evaluation, and some of its trajectories; or one as a transcript."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from turnmix.cli.console import make_console
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
-from turnmix.report import duration_text, summary_table
-from turnmix.store.run_directory import RunDirectory
+from turnmix.report import duration_text, evaluation_lines, summary_table
+from turnmix.store.evaluation_directory import RESULTS
+from turnmix.store.run_directory import EVALUATION, RunDirectory
 from turnmix.transcript import Part, outcome, printable, transcript
 
 SHOWN = 8
@@ -33,11 +35,13 @@ STYLES: dict[Part, str] = {
 
 
 def show_run(path: str) -> None:
-    """Print the run's table and its latest trajectories. Raises UserError: there is no run."""
+    """Print the figures of a run or an evaluation, and its latest trajectories. Raises UserError: there is none."""
     with closing(RunDirectory.read(Path(path))) as run:
         console = make_console()
         summary_path = run.path / "summary.json"
-        if summary_path.is_file():
+        if (run.path / EVALUATION).is_file():
+            _show_evaluation(console, run.path)
+        elif summary_path.is_file():
             summary = json.loads(summary_path.read_text())
             state = "complete" if summary["is_complete"] else "not complete"
             took = duration_text(summary["wall_seconds"])
@@ -54,6 +58,22 @@ def show_run(path: str) -> None:
                 console.print(_listing(log.read(log.ids[-SHOWN:])))
                 console.print()
         console.print(f"Read one: turnmix show {path} TRAJECTORY", markup=False)
+
+
+def _show_evaluation(console: Console, path: Path) -> None:
+    subject = json.loads((path / EVALUATION).read_text(encoding="utf-8"))
+    results = path / RESULTS
+    figures = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
+    state = "not complete" if figures is None else "complete"
+    console.print(
+        f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}\n",
+        markup=False,
+        soft_wrap=True,
+    )
+    if figures is not None:
+        for line in evaluation_lines(figures):
+            console.print(line, markup=False)
+        console.print()
 
 
 def show_trajectory(path: str, trajectory_id: str, *, is_full: bool) -> None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import signal
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from turnmix.assembly import LearningStudent, check_machine, is_follower, make_source
 from turnmix.cli.console import make_console, make_progress
+from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
-from turnmix.core.errors import RecipeError, TurnMixError, UserError
+from turnmix.core.errors import RecipeError, UserError
 from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.policies.scoring import Scorer
 from turnmix.report import drift_text, duration_text, summary_table
 from turnmix.serving import SERVER_LOG
+from turnmix.store.differences import differences
 from turnmix.store.run_directory import RunDirectory, check_is_free
 from turnmix.tracking import Trackers
 
@@ -93,7 +93,7 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: 
         console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
     source = make_source(recipe)
     with (
-        _told_how_to_go_on(run.path),
+        told_how_to_go_on(f"go on with: turnmix train --resume {run.path}"),
         closing(Trackers(recipe.trackers, run=run.path)) as trackers,
         student.serving(log=run.path / SERVER_LOG, say=partial(console.print, markup=False)),
         make_progress(console, seconds=run.clock.stage_seconds) as progress,
@@ -128,36 +128,9 @@ def _resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) -
     stored = yaml.safe_load(stored_path.read_text(encoding="utf-8"))
     recipe = load_recipe(names[0] if names else str(stored_path), overrides)
     given = yaml.safe_load(recipe_yaml(recipe))
-    for field, was, now in _differences(stored, given, ""):
+    for field, was, now in differences(stored, given):
         raise RecipeError(
             f"{field}: {now!r}, but the run in {run} was begun with {was!r}: a run goes on with its own "
             "recipe; leave recipe and overrides out, or begin another run with --run"
         )
     return recipe
-
-
-def _differences(stored: Any, given: Any, field: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(stored, dict) and isinstance(given, dict):
-        for key in [*stored, *(key for key in given if key not in stored)]:
-            below = f"{field}.{key}".lstrip(".")
-            yield from _differences(stored.get(key), given.get(key), below)
-    elif stored != given:
-        yield field, stored, given
-
-
-@contextmanager
-def _told_how_to_go_on(run: Path) -> Iterator[None]:
-    """A run that is stopped, or fails, says in its message how to go on."""
-    again = f"go on with: turnmix train --resume {run}"
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise TurnMixError(f"stopped; {again}") from None
-    except UserError:
-        raise
-    except TurnMixError as error:
-        raise TurnMixError(f"{error}\nturnmix: {again}") from error
-    except OSError as error:
-        raise TurnMixError(f"{error}\nturnmix: {again}") from error
-    finally:
-        sys.stdout.flush()

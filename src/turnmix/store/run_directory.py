@@ -10,11 +10,11 @@ summary.json        the figures of the run so far
 tensorboard/        the same figures, and every optimiser step's, for tensorboard
 trackers.json       what each tracker calls the run
 clock.json          seconds, over all processes that worked on the run
+evaluations/        one directory for each evaluation of it by `turnmix evaluate`
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -25,10 +25,13 @@ from turnmix.core.errors import UserError
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.atomic import write_atomically
 from turnmix.store.clock import RunClock
-from turnmix.store.versions import versions
+from turnmix.store.lock import LOCK, locked
+from turnmix.store.versions import VERSIONS, changed_versions, write_versions
 
 RECIPE = "recipe.yaml"
-LOCK = ".lock"
+EVALUATION = "evaluation.json"
+"""In a directory that holds an evaluation, not a run."""
+EVALUATIONS = "evaluations.jsonl"
 
 
 class RunDirectory:
@@ -39,7 +42,7 @@ class RunDirectory:
         self._lock = lock
         is_writable = lock is not None
         self.trajectories = TrajectoryLog(path / "trajectories.jsonl", is_writable=is_writable)
-        self.evaluations = TrajectoryLog(path / "evaluations.jsonl", is_writable=is_writable)
+        self.evaluations = TrajectoryLog(path / EVALUATIONS, is_writable=is_writable)
         self.scores = AppendLog(path / "scores.jsonl", is_writable=is_writable)
         """The teacher's log-probabilities of the student's tokens, by trajectory."""
         self.metrics = AppendLog(path / "metrics.jsonl", is_writable=is_writable)
@@ -59,7 +62,7 @@ class RunDirectory:
             raise UserError(f"run directory {path}: {error.strerror}: name another with --run") from error
         lock = _locked(path)
         check_is_free(path)
-        write_atomically(path / "versions.json", json.dumps(versions(), indent=2) + "\n")
+        write_versions(path)
         write_atomically(path / RECIPE, recipe_yaml)
         return cls(path, lock=lock)
 
@@ -71,6 +74,10 @@ class RunDirectory:
             UserError: there is no run, or another process is writing it.
         """
         _check_holds_run(path)
+        if (path / EVALUATION).is_file():
+            raise UserError(
+                f"{path} holds an evaluation, not a run: the `turnmix evaluate` that made it goes on with it"
+            )
         return cls(path, lock=_locked(path))
 
     @classmethod
@@ -89,10 +96,7 @@ class RunDirectory:
 
     def changed_versions(self) -> Iterator[str]:
         """What differs between the versions that the run was begun with and those now running."""
-        begun = json.loads((self.path / "versions.json").read_text())
-        for name, now in versions().items():
-            if begun.get(name) != now:
-                yield f"{name} was {begun.get(name)}, is {now}"
+        return changed_versions(self.path)
 
     def checkpoint(self, iteration: int) -> Path:
         """Where the checkpoint after `iteration` is, or will be."""
@@ -144,7 +148,7 @@ def check_is_free(path: Path) -> None:
     if not path.is_dir():
         return
     # A run killed before its recipe was written has no more than this, and is begun anew.
-    taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, "versions.json"})
+    taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, VERSIONS})
     taken = [name for name in taken if not name.endswith(".partial")]
     if RECIPE in taken:
         raise UserError(
@@ -163,13 +167,4 @@ def _check_holds_run(path: Path) -> None:
 
 
 def _locked(path: Path) -> int:
-    descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise UserError(
-            f"run directory {path} is being written by another process: wait for it, stop it, or name "
-            "another directory with --run"
-        ) from error
-    return descriptor
+    return locked(path, kind="run", option="--run")

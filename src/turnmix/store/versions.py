@@ -1,14 +1,18 @@
-"""With what a run was made: versions, platform and git revision, for `versions.json`."""
+"""With what a run, or an evaluation, was made: versions, platform and git revision, in `versions.json`."""
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import turnmix
+from turnmix.store.atomic import write_atomically
 
+VERSIONS = "versions.json"
 PACKAGES = ("torch", "transformers", "tokenizers", "pydantic", "numpy")
 
 
@@ -26,6 +30,19 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[package] = None
     return found
+
+
+def write_versions(directory: Path) -> None:
+    """Note those now running."""
+    write_atomically(directory / VERSIONS, json.dumps(versions(), indent=2) + "\n")
+
+
+def changed_versions(directory: Path) -> Iterator[str]:
+    """What differs between the versions noted in `directory` and those now running."""
+    begun = json.loads((directory / VERSIONS).read_text())
+    for name, now in versions().items():
+        if begun.get(name) != now:
+            yield f"{name} was {begun.get(name)}, is {now}"
 
 
 def git_revision(package: Path) -> str | None:

@@ -1,0 +1,61 @@
+"""What `turnmix evaluate` is given enters: a run, a checkpoint, any model. Where its student lies leaves, and where
+an evaluation of it goes."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from turnmix.core.errors import UserError
+from turnmix.recipe_file import find_recipe
+from turnmix.store.run_directory import EVALUATION, RECIPE, RunDirectory
+
+FOLDER = "evaluations"
+OWN = "own"
+"""In the place of a recipe's name: that of the run itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is to be evaluated."""
+
+    model: str | None
+    """What takes the place of `student.model`; None: the model that the run's recipe names, nothing learned yet."""
+    recipe: str | None
+    """By which it was trained; None: not known."""
+    folder: Path
+    name: str
+    """The checkpoint's, or the model's."""
+
+    def directory(self, recipe: str | None) -> Path:
+        """Where its evaluation by `recipe` goes; None: by its own."""
+        stem = OWN if recipe is None else find_recipe(recipe).stem
+        parts = (self.name, stem) if self.recipe is None else (stem, self.name)
+        return self.folder / "-".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
+
+
+def located(target: str) -> Target:
+    """Raises UserError: an evaluation is no run."""
+    path = Path(target)
+    if (path / EVALUATION).is_file():
+        raise UserError(
+            f"{target} holds an evaluation, not a run: name the run or the model; to look at it: turnmix show {target}"
+        )
+    if (path / RECIPE).is_file():
+        with closing(RunDirectory.read(path)) as run:
+            iteration = run.last_checkpoint()
+            checkpoint = run.checkpoint(iteration) if iteration else None
+        return _of_run(path, model=None if checkpoint is None else str(checkpoint))
+    above = path.resolve().parent.parent
+    if path.is_dir() and (above / RECIPE).is_file():
+        # As it was named, where that leads there.
+        run_path = path.parent.parent if path.parent.parent.resolve() == above else above
+        return _of_run(run_path, model=target)
+    return Target(model=target, recipe=None, folder=Path(FOLDER), name=path.name or path.resolve().name)
+
+
+def _of_run(run: Path, *, model: str | None) -> Target:
+    name = "base" if model is None else Path(model).resolve().name
+    return Target(model=model, recipe=str(run / RECIPE), folder=run / FOLDER, name=name)

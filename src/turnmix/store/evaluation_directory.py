@@ -1,0 +1,138 @@
+"""One evaluation's directory. `turnmix evaluate` goes on with it, `turnmix show` reads it.
+
+recipe.yaml        the resolved recipe, every default in it
+evaluation.json    which student, and the recipe's name
+versions.json      with what it was begun
+evaluations.jsonl  one line a trajectory, as it ended
+predictions.jsonl  the patches in SWE-bench's format, where tasks are from a task file; once all is there
+results.json       the figures; once all is there
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnmix.core.errors import UserError
+from turnmix.rollout.plan import RolloutPlan
+from turnmix.store.append_log import TrajectoryLog
+from turnmix.store.atomic import write_atomically
+from turnmix.store.differences import differences
+from turnmix.store.lock import LOCK, locked
+from turnmix.store.run_directory import EVALUATION, EVALUATIONS, RECIPE
+from turnmix.store.versions import VERSIONS, changed_versions, write_versions
+
+RESULTS = "results.json"
+PREDICTIONS = "predictions.jsonl"
+_ANOTHER = "name another directory with --output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What an evaluation is of."""
+
+    student: str
+    """Where the student lies: a directory, or a hub id."""
+    weights: str | None
+    """A digest of the files in it; None: a hub id."""
+    recipe: str
+    """As the user named it."""
+    recipe_yaml: str
+    """The resolved recipe."""
+
+    def differences(self, path: Path) -> Iterator[str]:
+        """What is other in the evaluation in `path`. The student is known by its files, wherever they lie."""
+        stored = json.loads((path / EVALUATION).read_text(encoding="utf-8"))
+        begun_with = stored["weights"]
+        if self.weights is None or begun_with is None:
+            if self.student != stored["student"]:
+                yield f"student: {self.student}, but the evaluation in {path} is of {stored['student']}"
+        elif self.weights != begun_with:
+            was = "what lay there" if stored["student"] == self.student else stored["student"]
+            yield f"student: {self.student}, but the evaluation in {path} is of {was}, whose files are others"
+        recipes = [
+            yaml.safe_load(text) for text in ((path / RECIPE).read_text(encoding="utf-8"), self.recipe_yaml)
+        ]
+        for recipe in recipes:
+            recipe["student"].pop("model", None)
+        for field, was, now in differences(*recipes):
+            yield f"{field}: {now!r}, but the evaluation in {path} was begun with {was!r}"
+
+
+class EvaluationDirectory:
+    """An open evaluation. Made by `open`, never directly."""
+
+    def __init__(self, path: Path, *, lock: int) -> None:
+        self.path = path
+        self._lock: int | None = lock
+        self.trajectories = TrajectoryLog(path / EVALUATIONS)
+
+    @classmethod
+    def open(cls, path: Path, evaluated: Evaluated) -> EvaluationDirectory:
+        """Begin an evaluation in a directory that is new or empty, or go on with it.
+
+        Raises:
+            UserError: see `has_begun`; or another process is writing it, or it cannot be made.
+        """
+        has_begun(path, evaluated)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = locked(path, kind="evaluation", option="--output")
+        except OSError as error:
+            raise UserError(f"evaluation directory {path}: {error.strerror}: {_ANOTHER}") from error
+        if not has_begun(path, evaluated):
+            write_versions(path)
+            subject = asdict(evaluated)
+            recipe_yaml = subject.pop("recipe_yaml")
+            write_atomically(path / EVALUATION, json.dumps(subject, indent=2) + "\n")
+            write_atomically(path / RECIPE, recipe_yaml)
+        return cls(path, lock=lock)
+
+    def changed_versions(self) -> Iterator[str]:
+        """What differs between the versions that it was begun with and those now running."""
+        return changed_versions(self.path)
+
+    def check_tasks(self, plans: Sequence[RolloutPlan]) -> None:
+        """Raises UserError: a trajectory that is here is of another task than its plan."""
+        planned = {plan.trajectory_id: plan.task.id for plan in plans}
+        for record in self.trajectories.records(self.trajectories.ids):
+            if (task := planned.get(record["id"])) != record["task_id"]:
+                raise UserError(
+                    f"tasks: {record['id']} is now {task}, but the evaluation in {self.path} was begun where it "
+                    f"was {record['task_id']}: {_ANOTHER}"
+                )
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        write_atomically(self.path / RESULTS, json.dumps(results, indent=2) + "\n")
+
+    def close(self) -> None:
+        """Free the lock. Safe to call twice."""
+        self.trajectories.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def has_begun(path: Path, evaluated: Evaluated) -> bool:
+    """Is this evaluation there, to go on with? Else it can begin there.
+
+    Raises:
+        UserError: the directory holds something else, or the evaluation of another student or recipe.
+    """
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if {RECIPE, EVALUATION} <= names:
+        if others := list(evaluated.differences(path)):
+            more = f" (and {len(others) - 1} more differences)" if others[1:] else ""
+            raise UserError(f"{others[0]}{more}: {_ANOTHER}")
+        return True
+    # One killed before its recipe was written has no more than this, and is begun anew.
+    taken = sorted(name for name in names - {LOCK, VERSIONS, EVALUATION} if not name.endswith(".partial"))
+    if taken:
+        raise UserError(f"evaluation directory {path} is not empty ({taken[0]} is in it): {_ANOTHER}")
+    return False

@@ -1,0 +1,29 @@
+"""One writer a directory: its lock is held by an open file, and free when the process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from turnmix.core.errors import UserError
+
+LOCK = ".lock"
+
+
+def locked(directory: Path, *, kind: str, option: str) -> int:
+    """The descriptor that holds the lock. `kind` of directory and the `option` that names one are for the error.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"{kind} directory {directory} is being written by another process: wait for it, stop it, or name "
+            f"another directory with {option}"
+        ) from error
+    return descriptor

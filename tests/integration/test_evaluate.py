@@ -1,0 +1,176 @@
+"""`turnmix evaluate`, stopped and gone on with, repeated, and looked at."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from scaffold_in_sandbox import needs_sandbox
+
+from turnmix.model_location import model_location
+
+pytestmark = needs_sandbox
+RECIPE = """\
+method: dagger
+tasks: {train: 40, holdout: 12}
+student: {model: nano-student, cohort_size: 3, max_new_tokens: 64}
+scaffold: {max_turns: 12}
+rollouts: {concurrency: 6}
+evaluation: {tasks: 12}
+"""
+MAIN = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from turnmix.cli import main; code = main(); "
+    "print('tensor code was loaded' if 'torch' in sys.modules else 'no tensor code'); sys.exit(code)"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "small.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """An evaluation that nobody stopped, and what it said."""
+    said = turnmix(folder, "evaluate", "nano-student", "small.yaml")
+    return folder / "evaluations" / "nano-student-small", said
+
+
+def start(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def turnmix(folder, *words, code=0):
+    process = start(folder, *words)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def trajectories(directory):
+    """What happened, by id; wall-clock seconds aside."""
+    found = {}
+    for line in (directory / "evaluations.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        for turn in record["turns"]:
+            del turn["seconds"]
+        assert record["id"] not in found, f"{record['id']} is there twice"
+        found[record["id"]] = record
+    return found
+
+
+def figures_in(said):
+    return [
+        line
+        for line in said.splitlines()
+        if line.startswith(("resolved:", "student:")) or "on average" in line
+    ]
+
+
+def test_an_evaluation_stopped_and_gone_on_with_comes_to_the_same_as_one_that_was_not(folder, whole):
+    command = ("evaluate", "nano-student", "small.yaml", "--output", "cut")
+    log = folder / "cut" / "evaluations.jsonl"
+    ends = []
+    # Each is stopped with at least one trajectory more than the one before it.
+    for number, wanted in ((signal.SIGKILL, 1), (signal.SIGTERM, 2), (signal.SIGINT, 4)):
+        process = start(folder, *command)
+        deadline = time.monotonic() + 120
+        while not log.exists() or log.read_bytes().count(b"\n") < wanted:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        ends.append((process.communicate(timeout=60)[1], process.returncode))
+    assert not (folder / "cut" / "results.json").exists()
+    stopped = ("turnmix: stopped; the same command goes on where this one stopped\n", 1)
+    assert ends == [("", -signal.SIGKILL), stopped, stopped]
+    assert "not complete" in turnmix(folder, "show", "cut")
+
+    held = log.read_bytes()
+    said = turnmix(folder, *command)
+    assert "found on disk" in said
+    assert figures_in(said) == figures_in(whole[1])
+    assert log.read_bytes().startswith(held[: held.rindex(b"\n") + 1])
+    assert trajectories(folder / "cut") == trajectories(whole[0])
+    assert (folder / "cut" / "results.json").read_bytes() == (whole[0] / "results.json").read_bytes()
+    verdicts = [record["verdict"]["resolved"] for record in trajectories(whole[0]).values()]
+    assert len(verdicts) == 12
+
+
+def test_the_same_command_again_says_the_same_and_loads_no_model(folder, whole):
+    directory, said = whole
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    again = turnmix(folder, "evaluate", "nano-student", "small.yaml")
+    assert (figures_in(again), len(figures_in(again))) == (figures_in(said), 3)
+    assert ("tensor code was loaded" in said, "no tensor code" in again) == (True, True)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_an_evaluation_of_another_recipe_or_another_student_is_refused_in_one_line(folder, whole):
+    before = (whole[0] / "recipe.yaml").read_bytes()
+    said = turnmix(folder, "evaluate", "nano-student", "small.yaml", "seed=3", code=2)
+    assert (
+        "seed: 3, but the evaluation in evaluations/nano-student-small was begun with 0: name another" in said
+    )
+    other = ("evaluate", "nano-teacher", "small.yaml", "--output", "evaluations/nano-student-small")
+    said = turnmix(folder, *other, code=2)
+    assert "turnmix: student: " in said
+    assert "nano/checkpoint, whose files are others: name another directory with --output" in said
+    assert (said.count("turnmix: "), (whole[0] / "recipe.yaml").read_bytes()) == (1, before)
+
+
+def test_a_student_is_known_by_its_files_wherever_they_lie(folder):
+    words = ("small.yaml", "evaluation.tasks=1", "scaffold.max_turns=1", "--output", "moved")
+    shutil.copytree(model_location("nano-student", field="student.model"), folder / "here")
+    turnmix(folder, "evaluate", "here", *words)
+    (folder / "here").rename(folder / "there")
+    assert "1/1 found on disk" in turnmix(folder, "evaluate", "there", *words)
+    weights = folder / "there" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert "whose files are others" in turnmix(folder, "evaluate", "there", *words, code=2)
+
+
+def test_show_opens_an_evaluation_and_its_trajectories(folder, whole):
+    said = turnmix(folder, "show", "evaluations/nano-student-small")
+    assert "evaluated by small.yaml, complete" in said
+    assert figures_in(whole[1])[1] in said
+    assert "last 8 of 12 evaluations" in said
+    assert "e000-00011" in turnmix(folder, "show", "evaluations/nano-student-small", "e000-00011")
+
+
+def test_an_evaluation_is_no_run(folder, whole):
+    for words in (("train", "--resume"), ("evaluate",)):
+        said = turnmix(folder, *words, "evaluations/nano-student-small", code=2)
+        assert "evaluations/nano-student-small holds an evaluation, not a run" in said
+
+
+def test_what_cannot_be_evaluated_leaves_no_directory_behind(folder):
+    turnmix(folder, "evaluate", "./absent", "small.yaml", code=2)
+    turnmix(
+        folder,
+        "evaluate",
+        "nano-student",
+        "small.yaml",
+        "tasks={path: none.jsonl}",
+        "--output",
+        "none",
+        code=2,
+    )
+    assert not (folder / "evaluations" / "absent-small").exists()
+    assert not (folder / "none").exists()
