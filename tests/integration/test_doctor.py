@@ -78,6 +78,16 @@ def test_the_embedded_recipe_has_nothing_to_mend(tmp_path):
     assert [line for line in lines if line.startswith("ok")]
 
 
+def test_a_recipe_to_evaluate_on_needs_room_for_no_checkpoint_and_memory_for_no_learning(tmp_path):
+    _, lines, _ = doctor(tmp_path, str(ROOT / "recipes" / "swe_bench_verified.yaml"))
+    (disk,) = (line for line in lines if "disk, runs" in line)
+    (memory,) = (line for line in lines if "memory, gpu" in line)
+    assert disk.startswith("ok")
+    assert "no checkpoint is written" in disk
+    assert "GB to serve the student" in memory
+    assert "to learn" not in memory
+
+
 def test_a_recipe_that_is_none_is_the_users_mistake(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", MAIN, "doctor", "nothing"], cwd=tmp_path, capture_output=True, text=True

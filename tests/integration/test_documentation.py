@@ -1,4 +1,7 @@
-"""Every command that the README and the pages of docs/ print is run, as a user would type it."""
+"""Every `turnmix` command that the README and the pages of docs/ print is run, as a user would type it.
+
+Not those behind a `$`: they take minutes, or need a hub, images or a trained student of some billion parameters.
+"""
 
 import os
 import re

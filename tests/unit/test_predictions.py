@@ -54,9 +54,9 @@ def test_a_file_that_another_program_wrote_in_raw_bytes_keeps_them(tmp_path):
 
 
 @pytest.mark.parametrize(("patch", "reason"), [(3, "valid string"), ("\ud800", "surrogate")])
-def test_what_is_no_patch_is_named_with_its_entry(tmp_path, patch, reason):
+def test_what_is_no_patch_is_named_with_its_line(tmp_path, patch, reason):
     (tmp_path / "p.jsonl").write_text(json.dumps({"instance_id": "a", "model_patch": patch}) + "\n")
-    with pytest.raises(UserError, match=f"entry 1: model_patch: .*{reason}"):
+    with pytest.raises(UserError, match=f"line 1: model_patch: .*{reason}"):
         read_predictions(tmp_path / "p.jsonl")
 
 
@@ -65,3 +65,10 @@ def test_nothing_submitted_is_an_empty_patch(tmp_path):
     write_predictions(tmp_path / "p.jsonl", [trajectory("i001-0", verdict=unsubmitted)], model="m")
     (prediction,) = read_predictions(tmp_path / "p.jsonl")
     assert prediction.model_patch == ""
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path):
+    good = json.dumps({"instance_id": "a", "model_patch": ""})
+    (tmp_path / "p.jsonl").write_text(f"{good}\n\n{good[:-1]}\n")
+    with pytest.raises(UserError, match="line 3: not in SWE-bench's format: no JSON: Expecting"):
+        read_predictions(tmp_path / "p.jsonl")

@@ -47,6 +47,10 @@ def check_disk(recipe: Recipe) -> Iterator[Finding]:
     while not place.is_dir():
         place = place.parent
     free = shutil.disk_usage(place).free
+    if _is_for_evaluation(recipe):
+        detail = f"{free / GIGABYTE:,.0f} GB free in {place}; nothing is trained, so no checkpoint is written"
+        yield Finding(subject="runs", passed=True, detail=detail)
+        return
     if size is None:
         detail = f"{free / GIGABYTE:,.0f} GB free in {place}; what student.model takes is not known"
         yield Finding(subject="runs", passed=None, detail=detail)
@@ -57,7 +61,7 @@ def check_disk(recipe: Recipe) -> Iterator[Finding]:
         f"{needed / GIGABYTE:,.1f} GB"
     )
     is_enough = free > needed
-    remedy = "" if is_enough else ": make room, or name another disk with --run"
+    remedy = "" if is_enough else ": make room, or let runs be a link to another disk"
     yield Finding(subject="runs", passed=is_enough, detail=detail + remedy)
 
 
@@ -98,25 +102,29 @@ def _estimate(recipe: Recipe) -> tuple[str, float | None]:
     size = _size(recipe.student.model)
     if size is None:
         return "what student.model takes is not known", None
-    learner = recipe.learner
-    learning = learning_bytes(
-        size,
-        is_lora=learner.lora is not None,
-        tokens=max(learner.tokens_per_pass, learner.max_context or 0),
-        is_checkpointing=learner.gradient_checkpointing,
+    learner, student, teacher = recipe.learner, recipe.student, recipe.teacher
+    parts: dict[str, float] = {}
+    if not _is_for_evaluation(recipe):
+        parts["to learn"] = learning_bytes(
+            size,
+            is_lora=learner.lora is not None,
+            tokens=max(learner.tokens_per_pass, learner.max_context or 0),
+            is_checkpointing=learner.gradient_checkpointing,
+        )
+        if isinstance(teacher, LocalTeacherSettings) and (teacher_size := _size(teacher.model)):
+            parts["for the teacher"] = serving_bytes(teacher_size, teacher.dtype)
+    elif student.server is None:
+        parts["for the student"] = serving_bytes(size, student.dtype)
+    if student.server is not None and student.server.endpoint is None:
+        parts["to serve the student"] = serving_bytes(size, student.dtype)
+    listed = ", ".join(f"{needed / GIGABYTE:,.1f} GB {purpose}" for purpose, needed in parts.items())
+    return f"estimate for {size.parameters / 1e9:.2g} B parameters: {listed or 'nothing here'}", sum(
+        parts.values()
     )
-    parts, total = [f"{learning / GIGABYTE:,.1f} GB to learn"], learning
-    server = recipe.student.server
-    if server is not None and server.endpoint is None:
-        serving = serving_bytes(size, recipe.student.dtype)
-        parts.append(f"{serving / GIGABYTE:,.1f} GB to serve the student")
-        total += serving
-    teacher = recipe.teacher
-    if isinstance(teacher, LocalTeacherSettings) and (teacher_size := _size(teacher.model)):
-        serving = serving_bytes(teacher_size, teacher.dtype)
-        parts.append(f"{serving / GIGABYTE:,.1f} GB for the teacher")
-        total += serving
-    return f"estimate for {size.parameters / 1e9:.2g} B parameters: {', '.join(parts)}", total
+
+
+def _is_for_evaluation(recipe: Recipe) -> bool:
+    return isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.holdout == "all"
 
 
 def _size(model: str) -> ModelSize | None:

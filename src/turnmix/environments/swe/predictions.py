@@ -48,30 +48,39 @@ def read_predictions(path: Path) -> list[Prediction]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     predictions: dict[str, Prediction] = {}
-    for number, data in _entries(path, text):
+    for place, data in _entries(path, text):
         try:
             prediction = Prediction.model_validate(data)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             where = ".".join(map(str, fault["loc"])) or "entry"
-            raise UserError(f"{path}, entry {number}: {where}: {fault['msg']}") from error
+            raise UserError(f"{path}, {place}: {where}: {fault['msg']}") from error
         if prediction.instance_id in predictions:
-            raise UserError(f"{path}, entry {number}: {prediction.instance_id} was predicted before")
+            raise UserError(f"{path}, {place}: {prediction.instance_id} was predicted before")
         predictions[prediction.instance_id] = prediction
     if not predictions:
         raise UserError(f"{path} holds no prediction")
     return list(predictions.values())
 
 
-def _entries(path: Path, text: str) -> Iterable[tuple[int, Any]]:
+def _entries(path: Path, text: str) -> Iterable[tuple[str, Any]]:
     try:
         if path.suffix == ".json":
             data = json.loads(text)
-            return list(enumerate(data.values() if isinstance(data, dict) else data, start=1))
-        lines = [line for line in text.split("\n") if line.strip()]
-        return [(number, json.loads(line)) for number, line in enumerate(lines, start=1)]
+            entries = data.values() if isinstance(data, dict) else data
+            return [(f"entry {number}", entry) for number, entry in enumerate(entries, start=1)]
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is not in SWE-bench's format: {error}") from error
+    lines = {f"line {number}": line for number, line in enumerate(text.split("\n"), start=1) if line.strip()}
+    return [(place, _parsed(path, place, line)) for place, line in lines.items()]
+
+
+def _parsed(path: Path, place: str, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        fault = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise UserError(f"{path}, {place}: not in SWE-bench's format: no JSON: {fault}") from error
 
 
 def write_predictions(path: Path, trajectories: Iterable[Trajectory], *, model: str) -> int:
