@@ -21,8 +21,9 @@ from turnmix.completion import Keep, complete
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import UserError
 from turnmix.environments.environment import TaskSource
+from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.predictions import write_predictions
-from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.model_digest import model_digest
 from turnmix.policies.policy import Policy
@@ -65,13 +66,7 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
     console = make_console()
     console.print(f"student: {location}", markup=False, soft_wrap=True)
     with told_how_to_go_on("the same command goes on where this one stopped"):
-        source = make_source(recipe)
-        plans = evaluation_plans(
-            source.tasks("holdout")[: recipe.evaluation.tasks],
-            iteration=0,
-            seed=derive_seed(recipe.seed, "evaluation"),
-            cohort_size=recipe.student.cohort_size,
-        )
+        source, plans = _planned(recipe)
         # A student that cannot do what the recipe asks leaves no directory behind.
         student = None if is_begun else _student(recipe, location)
         with closing(EvaluationDirectory.open(path, evaluated)) as directory:
@@ -84,17 +79,18 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
                 directory=directory,
                 console=console,
             )
-            trajectories = list(directory.trajectories.read(plan.trajectory_id for plan in plans))
-            figures = summarise(trajectories).to_json()
-            if isinstance(recipe.tasks, TaskFileSettings):
-                predictions = path / PREDICTIONS
-                written = write_predictions(predictions, trajectories, model=target)
-                grading = f"turnmix grade {predictions} {path / RECIPE}"
-                console.print(f"{written} patches in {predictions}: {grading}", markup=False, soft_wrap=True)
-            directory.write_results({"student": location, "recipe": recipe_name, **figures})
-    for line in evaluation_lines(figures):
-        console.print(line, markup=False)
-    console.print(f"Look at trajectories: turnmix show {path}", markup=False, soft_wrap=True)
+            _conclude(directory, plans, evaluated=evaluated, recipe=recipe, target=target, console=console)
+
+
+def _planned(recipe: Recipe) -> tuple[MinirepoSource | TaskFileSource, list[RolloutPlan]]:
+    source = make_source(recipe)
+    plans = evaluation_plans(
+        source.tasks("holdout")[: recipe.evaluation.tasks],
+        iteration=0,
+        seed=derive_seed(recipe.seed, "evaluation"),
+        cohort_size=recipe.student.cohort_size,
+    )
+    return source, plans
 
 
 def _student(recipe: Recipe, location: str) -> Policy:
@@ -142,3 +138,26 @@ def _complete(
             progress=progress,
             tick=lambda: None,
         )
+
+
+def _conclude(
+    directory: EvaluationDirectory,
+    plans: Sequence[RolloutPlan],
+    *,
+    evaluated: Evaluated,
+    recipe: Recipe,
+    target: str,
+    console: Console,
+) -> None:
+    """Write and print the figures, and write the patches where they can be graded again."""
+    trajectories = list(directory.trajectories.read(plan.trajectory_id for plan in plans))
+    figures = summarise(trajectories).to_json()
+    for line in evaluation_lines(figures):
+        console.print(line, markup=False)
+    if isinstance(recipe.tasks, TaskFileSettings):
+        path = directory.path / PREDICTIONS
+        written = write_predictions(path, trajectories, model=target)
+        grading = f"turnmix grade {path} {directory.path / RECIPE}"
+        console.print(f"{written} patches in {path}: {grading}", markup=False, soft_wrap=True)
+    directory.write_results({"student": evaluated.student, "recipe": evaluated.recipe, **figures})
+    console.print(f"Look at trajectories: turnmix show {directory.path}", markup=False, soft_wrap=True)
