@@ -8,6 +8,7 @@ from scaffold_in_sandbox import needs_sandbox
 from turnmix.core.errors import SandboxError
 from turnmix.environments.preparation import GIT_REPOSITORY
 from turnmix.environments.swe import laying
+from turnmix.environments.swe import patch as patches
 from turnmix.environments.swe.laying import must_run
 from turnmix.environments.swe.patch import take_patch
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
@@ -41,11 +42,21 @@ def test_a_command_that_fails_says_how():
         in_sandbox(lambda box: must_run(box, "echo no; exit 3", "/"))
 
 
+def test_a_file_that_git_cannot_compare_is_no_patch_and_no_failure():
+    async def patch(sandbox):
+        command = "yes '' | head -c 60000000 > lines && tar -c lines"
+        tree = await sandbox.run(command, working_directory="/testbed", output_limit=1 << 27)
+        await must_run(sandbox, "rm lines", "/testbed")
+        return await take_patch(tree.output, sandbox, "/testbed")
+
+    assert in_sandbox(patch) is None
+
+
 def test_a_patch_too_long_to_be_read_whole_is_none_and_no_failure(monkeypatch):
     async def patch(sandbox):
         tree = await must_run(sandbox, "seq 1000 > numbers && tar -c numbers", "/testbed")
         await must_run(sandbox, "rm numbers", "/testbed")
-        monkeypatch.setattr(laying, "OUTPUT_BYTES", 1000)
+        monkeypatch.setattr(patches, "OUTPUT_BYTES", 1000)
         return await take_patch(tree, sandbox, "/testbed")
 
     assert in_sandbox(patch) is None

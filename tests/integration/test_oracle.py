@@ -106,6 +106,16 @@ def test_it_recovers_when_the_student(command):
     assert trajectory.verdict.resolved
 
 
+def test_a_student_that_locks_its_workspace_is_unresolved_and_no_failure_around_it():
+    def lock(episode, state):
+        return call_action("execute_bash", command="chmod 000 ." if turn_number(state) == 1 else "true")
+
+    mixture = AggrevateMixture(support=(2, 2))
+    (trajectory,) = roll_out(lambda source: ScriptedPolicy("vandal", lock), mixture, num_tasks=1, max_turns=6)
+    assert trajectory.stop_reason is not StopReason.infra_error
+    assert not trajectory.verdict.resolved
+
+
 def test_it_names_the_same_step_for_the_same_state():
     first, second = (
         roll_out(wanderer(2), DaggerMixture(decay=1, floor=0.5), num_tasks=4, iteration=2) for _ in range(2)

@@ -108,6 +108,12 @@ def test_a_log_that_is_no_text_is_read_all_the_same():
     assert count_tests(row, b"", log).resolved
 
 
+def test_a_log_that_breaks_its_parser_is_unresolved():
+    row = task("swe-bench", verified_row(log_parser="parse_log_django"))
+    counts = count_tests(row, b"", log_of("ERROR:").encode())
+    assert (counts.resolved, counts.passed, counts.failed) == (False, 0, 2)
+
+
 def test_every_parser_that_an_adapter_names_is_one_of_swebench():
     from turnmix.environments.swe.adapters.gym_commands import COMMANDS
 

@@ -47,6 +47,7 @@ CHEATS = {
     "leaves a path too long to be written": (
         "name=$(printf 'a%.0s' $(seq 200)); for i in $(seq 25); do mkdir $name; cd $name; done; touch a"
     ),
+    "leaves a directory that nobody can read": "chmod 000 .",
     "leaves too much to read": "head -c 30000000 /dev/zero > zeros.py",
 }
 

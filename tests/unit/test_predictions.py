@@ -72,3 +72,16 @@ def test_a_line_that_is_no_json_is_named(tmp_path):
     (tmp_path / "p.jsonl").write_text(f"{good}\n\n{good[:-1]}\n")
     with pytest.raises(UserError, match="line 3: not in SWE-bench's format: no JSON: Expecting"):
         read_predictions(tmp_path / "p.jsonl")
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_file(tmp_path):
+    line = json.dumps({"instance_id": "a", "model_patch": ""})
+    (tmp_path / "p.jsonl").write_bytes(b"\xef\xbb\xbf" + line.encode())
+    assert [prediction.instance_id for prediction in read_predictions(tmp_path / "p.jsonl")] == ["a"]
+
+
+def test_a_task_is_predicted_once_however_its_name_is_written(tmp_path):
+    lines = [json.dumps({"instance_id": name, "model_patch": ""}) for name in ("Owner__a-1", "owner__A-1")]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="line 2: owner__A-1 was predicted before"):
+        read_predictions(tmp_path / "p.jsonl")

@@ -41,3 +41,10 @@ def test_lines_are_counted_in_the_current_file_when_hunks_change_their_number():
 
 def test_an_inserted_line_that_is_missing_is_a_hunk():
     assert plan_repair("a\nc\n", "a\nb\nc\n", "a\nc\n") == (Hunk(line=2, old=(), new=("b",)),)
+
+
+def test_thousands_of_replaced_lines_are_as_many_hunks():
+    old, new = ([f"{word} {number}" for number in range(3000)] for word in ("old", "new"))
+    current = [*new[:1000], *old[1000:]]
+    hunks = plan_repair(*("\n".join(lines) for lines in (old, new, current)))
+    assert [hunk.line for hunk in hunks] == list(range(1001, 3001))

@@ -46,7 +46,8 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
         raise UserError(f"{file}: none of its tasks, such as {unknown[0]}, is in {names[0]}")
     console = make_console()
     if unknown:
-        console.print(f"{len(unknown)} predictions are for other tasks, such as {unknown[0]}", markup=False)
+        told = f"{len(unknown)} predictions are for other tasks, such as {unknown[0]}"
+        console.print(printable(told), markup=False, soft_wrap=True)
     known = [(rows[p.instance_id.lower()], p) for p in predictions if p.instance_id.lower() in rows]
     book = Path(f"{file}.verdicts.jsonl")
     verdicts, failures = asyncio.run(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shlex
 import tarfile
 from collections.abc import Sequence
 
-from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.sandbox import Sandbox
 
 WORKSPACE_LIMIT = 8 << 20
@@ -19,7 +19,7 @@ async def read_workspace(
     """Regular files under `directory` by relative path, without `.git` and byte code.
 
     Links, devices and anything else that is not a regular file are left out; so is what lies beyond `limit`
-    bytes; `first` is read before all others.
+    bytes; `first` is read before all others. Of a directory that the agent removed, or made unreadable, there are none.
 
     Raises:
         SandboxError: the sandbox failed.
@@ -31,13 +31,13 @@ async def read_workspace(
         output_limit=limit,
     )
     files: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(result.output), errors="surrogateescape") as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isreg() else None
-                if content is not None:
-                    files[member.name.removeprefix("./")] = content.read()
-    except (tarfile.TarError, EOFError) as error:
-        if not files and len(result.output) < limit and result.exit_code is not None:
-            raise SandboxError(f"reading {directory}: {error}") from error
+    # An archive that is cut, or none at all, is what the agent left: a sandbox that fails has raised above.
+    with (
+        contextlib.suppress(tarfile.TarError, EOFError),
+        tarfile.open(fileobj=io.BytesIO(result.output), errors="surrogateescape") as archive,
+    ):
+        for member in archive:
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is not None:
+                files[member.name.removeprefix("./")] = content.read()
     return files

@@ -21,6 +21,7 @@ from turnmix.environments.workspace import WORKSPACE_LIMIT, read_workspace
 from turnmix.policies.policy import Episode, PolicySession
 from turnmix.policies.repair import Hunk, merge_hunks, plan_repair
 from turnmix.policies.scripted import call_action
+from turnmix.sandboxes.sandbox import SandboxLimitExceeded
 
 RUNNING = "is still running"
 DIRECTORY = re.compile(r"\[Current working directory: (.*?)\]")
@@ -81,12 +82,15 @@ class OracleSession:
             self._base = {**self._task.files, **solution.base}
             self._paths = sorted({*self._base, *solution.files} - set(solution.removed))
             self._limit = WORKSPACE_LIMIT + 4 * sum(map(len, self._base.values()))
-        files = await read_workspace(
-            self._sandbox,
-            self._task.working_directory,
-            limit=self._limit,
-            first=sorted({*self._solution.files, *self._solution.removed}),
-        )
+        try:
+            files = await read_workspace(
+                self._sandbox,
+                self._task.working_directory,
+                limit=self._limit,
+                first=sorted({*self._solution.files, *self._solution.removed}),
+            )
+        except SandboxLimitExceeded:  # by what the agent left running: its next step ends the trajectory
+            files = {}
         self._files = {path: content.decode(errors="surrogateescape") for path, content in files.items()}
 
     async def act(self, state: State) -> Action:

@@ -25,6 +25,10 @@ class Hunk:
     new: tuple[str, ...]
 
 
+_Chosen = tuple[Hunk, "_Chosen | None"]
+"""A hunk, and those chosen before it."""
+
+
 def plan_repair(base: str, gold: str, current: str) -> tuple[Hunk, ...] | None:
     """The hunks still to apply to `current`, in order; None when it is damaged."""
     old, new, now = base.split("\n"), gold.split("\n"), current.split("\n")
@@ -32,7 +36,7 @@ def plan_repair(base: str, gold: str, current: str) -> tuple[Hunk, ...] | None:
         (old[a:b], new[c:d])
         for a, b, c, d in _line_by_line(difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes())
     ]
-    return _match(blocks, 0, now, 0)
+    return _match(blocks, now)
 
 
 def merge_hunks(hunks: Sequence[Hunk], current: str, *, gap: int) -> tuple[Hunk, ...]:
@@ -65,23 +69,31 @@ def _line_by_line(opcodes: Sequence[tuple[str, int, int, int, int]]) -> list[tup
     return spans
 
 
-def _match(
-    blocks: list[tuple[list[str], list[str]]], index: int, now: list[str], position: int
-) -> tuple[Hunk, ...] | None:
-    while index < len(blocks):
+def _match(blocks: list[tuple[list[str], list[str]]], now: list[str]) -> tuple[Hunk, ...] | None:
+    """The blocks' old or new lines, one after the other, that make up `now`: new where both would do."""
+    tried = set()
+    ways: list[tuple[int, int, _Chosen | None]] = [(0, 0, None)]
+    while ways:
+        index, position, chosen = ways.pop()
+        if index == len(blocks):
+            if position == len(now):
+                return _in_order(chosen)
+            continue
+        if (index, position) in tried:
+            continue
+        tried.add((index, position))
         old, new = blocks[index]
+        if old != new and now[position : position + len(old)] == old:
+            hunk = Hunk(line=position + 1, old=tuple(old), new=tuple(new))
+            ways.append((index + 1, position + len(old), (hunk, chosen)))
         if now[position : position + len(new)] == new:
-            rest = _match(blocks, index + 1, now, position + len(new)) if old != new else None
-            if rest is not None:
-                return rest
-            if old == new:
-                position += len(new)
-                index += 1
-                continue
-        if old == new or now[position : position + len(old)] != old:
-            return None
-        rest = _match(blocks, index + 1, now, position + len(old))
-        if rest is None:
-            return None
-        return (Hunk(line=position + 1, old=tuple(old), new=tuple(new)), *rest)
-    return () if position == len(now) else None
+            ways.append((index + 1, position + len(new), chosen))
+    return None
+
+
+def _in_order(chosen: _Chosen | None) -> tuple[Hunk, ...]:
+    hunks = []
+    while chosen is not None:
+        hunk, chosen = chosen
+        hunks.append(hunk)
+    return tuple(reversed(hunks))

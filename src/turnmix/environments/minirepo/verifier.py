@@ -6,6 +6,7 @@ sitecustomize, a changed PATH, an exit code faked at import or a patched compari
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +54,7 @@ class MinirepoVerifier:
             files = await read_workspace(sandbox, task.working_directory)
         except SandboxLimitExceeded:
             return unresolved
-        patch = unified_patch(task.files, files)
+        patch = await asyncio.to_thread(unified_patch, task.files, files)
         submitted = stop_reason is StopReason.finished and bool(patch)
         if not submitted:
             return Verdict(resolved=False, submitted=False, passed=0, failed=len(cases), patch=patch)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 
 from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
-from turnmix.environments.swe.laying import encoded, lay_repository, must_run
+from turnmix.environments.swe.laying import encoded, lay_repository, must_run, must_write
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
@@ -84,8 +84,8 @@ async def execute_tests(row: TaskRow, archive: bytes, patch: bytes, sandbox: San
 
 async def _set_tests_aside(row: TaskRow, sandbox: Sandbox) -> None:
     report = resources.files("turnmix.environments.swe.inside") / "pytest_report.py"
-    await sandbox.write_file(TEST_REPORT, report.read_bytes())
-    await sandbox.write_file(f"{GRADING}/evaluate.sh", encoded(row.evaluation_script))
+    await must_write(sandbox, TEST_REPORT, report.read_bytes())
+    await must_write(sandbox, f"{GRADING}/evaluate.sh", encoded(row.evaluation_script))
     directory = row.working_directory
     if row.test_patch:
         patch = encoded(row.test_patch)
@@ -130,9 +130,10 @@ async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Execution:
 
 
 def read_report(log: bytes, nonce: str, *, is_complete: bool = True) -> Execution:
-    """What the report's lines in a log say. A test reported twice came to the worse of both.
+    """What the report's lines in a log say. A test reported twice came to the worse of both; a line that was cut,
+    or that the tested code wrote, reports none.
 
-    >>> log = b'noise\\n@n {"id": "t", "outcome": "passed", "message": ""}\\n@m {"id": "u"}\\n'
+    >>> log = b'noise\\n@n {"id": "t", "outcome": "passed", "message": ""}\\n@m {"id": "u"}\\n@n {"id": "v", "o'
     >>> dict(read_report(log, "n").outcomes)
     {'t': 'passed'}
     """
@@ -140,10 +141,18 @@ def read_report(log: bytes, nonce: str, *, is_complete: bool = True) -> Executio
     outcomes: dict[str, str] = {}
     messages: dict[str, str] = {}
     for line in log.split(b"\n"):
-        if line.startswith(prefix):
-            entry = json.loads(line[len(prefix) :])
-            if outcomes.get(entry["id"], "passed") in PASSING:
-                outcomes[entry["id"]] = entry["outcome"]
-                messages[entry["id"]] = entry["message"]
+        if line.startswith(prefix) and (entry := _reported(line[len(prefix) :])):
+            test, outcome, message = entry
+            if outcomes.get(test, "passed") in PASSING:
+                outcomes[test], messages[test] = outcome, message
     shown = log.replace(prefix, b"@").decode(errors="replace")
     return Execution(is_complete=is_complete, outcomes=outcomes, messages=messages, log=shown)
+
+
+def _reported(line: bytes) -> tuple[str, str, str] | None:
+    try:
+        entry = json.loads(line)
+        fields = (entry["id"], entry["outcome"], entry["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return fields if all(isinstance(field, str) for field in fields) else None

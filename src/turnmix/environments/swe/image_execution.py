@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
 from turnmix.environments.swe.image_repository import set_up_image
-from turnmix.environments.swe.laying import encoded
+from turnmix.environments.swe.laying import encoded, must_write
 from turnmix.environments.swe.protection import keep_protected
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.environments.swe.test_log import TestCounts, count_tests
@@ -50,7 +50,7 @@ async def execute_in_image(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Imag
 
 async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecution:
     directory = row.working_directory
-    await sandbox.write_file(SCRIPT, encoded(row.evaluation_script))
+    await must_write(sandbox, SCRIPT, encoded(row.evaluation_script))
     if patch.strip() and (misfit := await _apply(row, patch, sandbox)) is not None:
         return ImageExecution(counts=None, log=misfit.decode(errors="replace"))
     result = await sandbox.run(

@@ -11,20 +11,12 @@ from collections.abc import Mapping
 from turnmix.core.errors import SandboxError
 from turnmix.environments.preparation import GIT_REPOSITORY
 from turnmix.environments.swe.task_file import TaskRow
-from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Sandbox
 
 DATE = "2000-01-01T00:00:00+0000"
 DATES = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
 COMMAND_SECONDS = 300.0
 OUTPUT_BYTES = 64 << 20
-
-
-class OutputLimitExceeded(SandboxLimitExceeded):
-    """A command said more than is read; where it tells of what an agent left, that is the agent's doing."""
-
-    def __init__(self, command: str) -> None:
-        SandboxError.__init__(self, f"`{command}` says more than {OUTPUT_BYTES >> 20} MiB")
-        self.limit = "output"
 
 
 async def lay_repository(row: TaskRow, archive: bytes, sandbox: Sandbox) -> None:
@@ -34,6 +26,14 @@ async def lay_repository(row: TaskRow, archive: bytes, sandbox: Sandbox) -> None
     if row.base_patch:
         await must_run(sandbox, "git apply --whitespace=nowarn -", directory, stdin=encoded(row.base_patch))
     await must_run(sandbox, GIT_REPOSITORY, directory, environment=DATES)
+
+
+async def must_write(sandbox: Sandbox, path: str, content: bytes) -> None:
+    """Write one of our own files, which has its place. Raises SandboxError."""
+    try:
+        await sandbox.write_file(path, content)
+    except OSError as error:
+        raise SandboxError(f"writing {path}: {error}") from error
 
 
 async def must_run(
@@ -47,8 +47,7 @@ async def must_run(
     """The output, whole, of a command that fails only where the infrastructure or the task itself does.
 
     Raises:
-        SandboxError: the sandbox, or the command, failed.
-        OutputLimitExceeded: it said OUTPUT_BYTES or more.
+        SandboxError: the sandbox, or the command, failed, or it said OUTPUT_BYTES or more.
     """
     result = await sandbox.run(
         command,
@@ -62,7 +61,7 @@ async def must_run(
         told = result.output[-500:].decode(errors="replace")
         raise SandboxError(f"`{command}` in {directory}: exit code {result.exit_code}: {told}")
     if len(result.output) >= OUTPUT_BYTES:
-        raise OutputLimitExceeded(command)
+        raise SandboxError(f"`{command}` says more than {OUTPUT_BYTES >> 20} MiB")
     return result.output
 
 

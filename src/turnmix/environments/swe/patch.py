@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from turnmix.environments.swe.laying import COMMAND_SECONDS, must_run
+from turnmix.environments.swe.laying import COMMAND_SECONDS, OUTPUT_BYTES
 from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
 
 WORKSPACE_LIMIT = 256 << 20
@@ -52,9 +52,14 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
         replaced = await fresh.run(REPLACE, working_directory=directory, stdin=tree, timeout=COMMAND_SECONDS)
         if replaced.exit_code is None:
             return None
-        return text_sections(await must_run(fresh, DIFF, directory))
+        compared = await fresh.run(
+            DIFF, working_directory=directory, timeout=COMMAND_SECONDS, output_limit=OUTPUT_BYTES
+        )
     except SandboxLimitExceeded:
         return None
+    # The sandbox was in order before the tree came: what fails here fails by it, such as a file that git cannot hold.
+    is_whole = compared.exit_code == 0 and len(compared.output) < OUTPUT_BYTES
+    return text_sections(compared.output) if is_whole else None
 
 
 def text_sections(patch: bytes) -> bytes:

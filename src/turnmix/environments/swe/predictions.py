@@ -7,6 +7,7 @@ A byte of a patch that is no UTF-8 is half a surrogate pair in JSON, such as \\u
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,7 +45,7 @@ def read_predictions(path: Path) -> list[Prediction]:
         UserError: it is no such file, or names a task twice; the message names the line.
     """
     try:
-        text = decoded(path.read_bytes())
+        text = decoded(path.read_bytes().removeprefix(BOM_UTF8))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     predictions: dict[str, Prediction] = {}
@@ -55,9 +56,10 @@ def read_predictions(path: Path) -> list[Prediction]:
             fault = error.errors(include_url=False)[0]
             where = ".".join(map(str, fault["loc"])) or "entry"
             raise UserError(f"{path}, {place}: {where}: {fault['msg']}") from error
-        if prediction.instance_id in predictions:
+        task = prediction.instance_id.lower()  # as images and grading name it
+        if task in predictions:
             raise UserError(f"{path}, {place}: {prediction.instance_id} was predicted before")
-        predictions[prediction.instance_id] = prediction
+        predictions[task] = prediction
     if not predictions:
         raise UserError(f"{path} holds no prediction")
     return list(predictions.values())
