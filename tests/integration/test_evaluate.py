@@ -161,7 +161,8 @@ def test_an_evaluation_is_no_run(folder, whole):
 
 
 def test_what_cannot_be_evaluated_leaves_no_directory_behind(folder):
-    turnmix(folder, "evaluate", "./absent", "small.yaml", code=2)
+    (folder / "hollow").mkdir()
+    assert "hollow cannot be loaded" in turnmix(folder, "evaluate", "hollow", "small.yaml", code=2)
     turnmix(
         folder,
         "evaluate",
@@ -172,5 +173,5 @@ def test_what_cannot_be_evaluated_leaves_no_directory_behind(folder):
         "none",
         code=2,
     )
-    assert not (folder / "evaluations" / "absent-small").exists()
+    assert not (folder / "evaluations" / "hollow-small").exists()
     assert not (folder / "none").exists()

@@ -104,13 +104,15 @@ def test_two_iterations_of_dagger_and_an_evaluation_on_tasks_in_images(recipe):
     actors = {turn["actor"] for entry in trajectories if entry["iteration"] == 2 for turn in entry["turns"]}
     assert actors == {"student", "teacher"}
     said = turnmix(recipe.parent, "evaluate", "run")
-    assert "2 patches in run/predictions.jsonl" in said
+    evaluation = "run/evaluations/own-iteration-002"
+    assert f"2 patches in {evaluation}/predictions.jsonl" in said
     predictions = [
-        json.loads(line) for line in (recipe.parent / "run/predictions.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (recipe.parent / evaluation / "predictions.jsonl").read_text().splitlines()
     ]
     assert all(set(p) == {"instance_id", "model_name_or_path", "model_patch"} for p in predictions)
     assert "of 5 tasks, 2 were predicted" in turnmix(
-        recipe.parent, "grade", "run/predictions.jsonl", "shelf.yaml"
+        recipe.parent, "grade", f"{evaluation}/predictions.jsonl", f"{evaluation}/recipe.yaml"
     )
     assert left_behind() == []
 
@@ -181,7 +183,7 @@ def to_grade(folder, rows, patches):
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     recipe.write_text(
         "method: sft\n"
-        "tasks: {path: tasks.jsonl, holdout: 0}\n"
+        "tasks: {path: tasks.jsonl, holdout: all}\n"
         f'sandbox: {{kind: container, container: {{socket: "{settings().socket}", pull: never}}}}\n'
     )
     return str(file), (str(recipe), f"tasks.path={folder / 'tasks.jsonl'}")
