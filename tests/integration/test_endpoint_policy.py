@@ -19,6 +19,7 @@ from turnmix.core.trajectory import State
 from turnmix.policies.endpoint import EndpointPolicy, EndpointSettings
 from turnmix.policies.endpoint_check import check_endpoint
 from turnmix.policies.policy import Episode
+from turnmix.rendering.arguments import MAX_DEPTH
 
 KEY = "sk-very-secret-key"
 TOOL = ToolSpecification(name="finish", description="End.", parameters={"type": "object", "properties": {}})
@@ -149,6 +150,8 @@ def test_a_call_to_an_unknown_tool_is_passed_on_for_the_scaffold_to_answer():
         ('{"number": 1e999}', "not valid JSON"),
         ("[" * 100_000, "nested too deeply"),
         ('{"number": ' + "9" * 5000 + "}", "not valid JSON"),
+        ('{"list": ' + "[" * 600 + "]" * 600 + "}", "nested deeper than 32 levels"),
+        ('{"list": ' + "[" * 950 + "]" * 950 + "}", "nested"),
     ],
 )
 def test_arguments_that_are_no_json_object_are_data_with_the_raw_text_kept(raw, complaint):
@@ -158,6 +161,25 @@ def test_arguments_that_are_no_json_object_are_data_with_the_raw_text_kept(raw, 
     assert action.message.content.startswith("I will.\n")
     assert json.loads(action.message.content.split("\n")[1]) == {"name": "finish", "arguments": raw}
     assert policy.counters.retries == {}
+
+
+def test_arguments_nest_as_deep_as_those_that_a_student_may_write():
+    def nested(depth):
+        return f'{{"list": {"[" * depth}{"]" * depth}}}'
+
+    # The object of the call and the arguments in it are two of the 32 levels.
+    deepest, _, _ = ask([completion(calls=[("finish", nested(MAX_DEPTH - 2))])])
+    assert json.dumps(deepest.message.tool_calls[0].arguments) == nested(MAX_DEPTH - 2)
+    deeper, _, _ = ask([completion(calls=[("finish", nested(MAX_DEPTH - 1))])])
+    assert "nested deeper" in deeper.parse_error
+
+
+@pytest.mark.parametrize("depth", [40, 300, 600])
+def test_nested_arguments_that_a_server_sends_as_an_object_are_data_too(depth):
+    arguments = {"list": json.loads("[" * depth + "]" * depth)}
+    action, _, _ = ask([completion("I will.", [("finish", arguments)])])
+    assert "nested deeper than 32 levels" in action.parse_error
+    assert json.loads(action.message.content.split("\n")[1]) == {"name": "finish", "arguments": arguments}
 
 
 @pytest.mark.parametrize("raw", ["", None, {}, " "])
@@ -259,6 +281,7 @@ def test_the_seed_depends_on_episode_and_turn_and_is_the_same_on_a_retry():
         (403, "TEACHER_KEY"),
         (404, "teacher.model 'coder'"),
         (422, "teacher.extra_body"),
+        (451, "teacher.extra_body"),
         (301, "teacher.endpoint"),
     ],
 )
@@ -276,11 +299,17 @@ def test_a_quota_that_is_used_up_is_not_waited_for():
     assert len(server.requests) == 1
 
 
-def test_one_refused_conversation_after_answers_ends_that_trajectory_and_not_the_run():
-    error, policy, _ = ask([GOOD, refusal(400, "content policy")], times=2)
+@pytest.mark.parametrize("status", [400, 403, 422, 451])
+def test_one_refused_conversation_after_answers_ends_that_trajectory_and_not_the_run(status):
+    error, policy, _ = ask([GOOD, refusal(status, "content policy")], times=2)
     assert isinstance(error, TeacherError)
     assert "content policy" in str(error)
     assert policy.counters.retries == {}
+
+
+def test_a_key_that_is_refused_after_answers_is_still_the_users():
+    error, _, _ = ask([GOOD, refusal(401, "revoked")], times=2)
+    assert isinstance(error, UserError)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ class EndpointAsker(Generic[Answer]):
         attempt = 1
         while isinstance(outcome := await self._next_attempt(body), Fault):
             # Until something was answered, a refusal is about the settings. Later it is about this one
-            # conversation (a content policy, a template that refuses it), which must not end the run.
+            # conversation (a content policy, a firewall, a template that refuses it), which must not end the run.
             is_first_contact = not self._counters.answers
             if outcome.remedy == "context" and not (is_first_contact and is_mere_prompt):
                 self._counters.context_exceeded += 1

@@ -23,6 +23,8 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _RETRIED = frozenset({408, 409, 425, 429})
+_REFUSED = frozenset({400, 403, 422, 451})
+"""May be about the settings, or about what one conversation holds: moderation and firewalls answer 403, 451."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ def remedy_for(status: int, text: str) -> Remedy:
         return "retry"
     if status == 413 or (status in (400, 422) and _CONTEXT.search(text)):
         return "context"
-    return "state" if status in (400, 422) else "user"
+    return "state" if status in _REFUSED else "user"
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
@@ -105,7 +107,7 @@ def describe_mistake(
         mistake = f"{variable} {state}; set it to a key for {endpoint}"
     elif fault.cause in ("402", "429"):
         mistake = f"{variable} holds a key whose account at {endpoint} has no credit left; add some"
-    elif fault.cause in ("400", "413", "422"):
+    elif fault.cause in ("400", "413", "422", "451"):
         mistake = (
             f"{endpoint} refuses the request for {model}; change the field it names, or remove one (null in "
             f"{name}.extra_body)"

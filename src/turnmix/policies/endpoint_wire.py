@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, State
+from turnmix.rendering.arguments import UnreadableJsonError, require_usable
 
 CONTEXT_EXCEEDED = "the conversation no longer fits the model's context window"
 
@@ -120,9 +121,9 @@ def read_json(text: str | bytes) -> Any:
     """
     try:
         strict = json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False)
+        return json.loads(strict.encode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return json.loads(strict.encode("utf-8", "replace"))
 
 
 def listed_context(body: bytes, model: str) -> int | None:
@@ -178,7 +179,7 @@ def _read_choice(choice: WireChoice) -> tuple[Message, str | None]:
     try:
         calls = _read_calls(wire_calls)
     except ValueError as error:
-        raw = [call.function.model_dump_json() for call in wire_calls]
+        raw = [_written(call.function) for call in wire_calls]
         cut = " (the answer was cut at the limit of new tokens)" if was_cut else ""
         text = "\n".join(part for part in (content, *raw) if part)
         return Message(role="assistant", content=text), f"{error}{cut}"
@@ -212,8 +213,19 @@ def _read_calls(wire_calls: Sequence[WireCall]) -> tuple[ToolCall, ...]:
             arguments = {}
         if not isinstance(arguments, dict):
             raise ValueError(f"the arguments of {name} are not a JSON object")
+        try:
+            # In the object of a call, as a student writes it: what it may not nest is not taught to it.
+            require_usable({"arguments": arguments})
+        except UnreadableJsonError as error:
+            raise ValueError(f"the arguments of {name} cannot be used: {error}") from None
         calls.append(ToolCall(id=_free_id(wire.id, calls), name=name, arguments=arguments))
     return tuple(calls)
+
+
+def _written(function: WireFunction) -> str:
+    # Not by pydantic, which refuses to write half as deep as `read_json` reads.
+    function_data = {"name": function.name, "arguments": function.arguments}
+    return json.dumps(function_data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _free_id(proposed: Any, calls: Sequence[ToolCall]) -> str:

@@ -42,8 +42,30 @@ def read_json(text: str, start: int = 0) -> tuple[Any, int]:
         raise UnreadableJsonError(f"the JSON is invalid: {error.msg} {_near(text, error.pos)}") from None
     except RecursionError:
         raise UnreadableJsonError(f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
-    _check(value)
+    require_usable(value)
     return value, end
+
+
+def require_usable(value: Any) -> None:
+    """
+    Raises:
+        UnreadableJsonError: the JSON value nests deeper than `MAX_DEPTH`, or holds half a surrogate pair.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        deeper: list[Any] = []
+        for item in level:
+            if isinstance(item, str) and _SURROGATE.search(item):
+                raise UnreadableJsonError("a string holds half of a \\u surrogate pair")
+            if isinstance(item, dict):
+                deeper.extend(item)
+                deeper.extend(item.values())
+            elif isinstance(item, list):
+                deeper.extend(item)
+        if not deeper:
+            return
+        level = deeper
+    raise UnreadableJsonError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
 
 
 def typed_value(text: str, schema: Any) -> Any:
@@ -83,24 +105,6 @@ def without_surrogates(text: str) -> str:
 def _near(text: str, position: int) -> str:
     snippet = text[position : position + 30].replace("\n", "\\n")
     return f"before {snippet!r}" if snippet else "at the end of the text"
-
-
-def _check(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        deeper: list[Any] = []
-        for item in level:
-            if isinstance(item, str) and _SURROGATE.search(item):
-                raise UnreadableJsonError("a string holds half of a \\u surrogate pair")
-            if isinstance(item, dict):
-                deeper.extend(item)
-                deeper.extend(item.values())
-            elif isinstance(item, list):
-                deeper.extend(item)
-        if not deeper:
-            return
-        level = deeper
-    raise UnreadableJsonError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
