@@ -47,6 +47,20 @@ def test_a_command_gives_its_exit_code_and_both_its_outputs_in_order():
     assert (result.exit_code, result.output) == (7, b"one\ntwo\nthree\n")
 
 
+def test_a_large_input_takes_time_in_proportion_to_its_size():
+    def seconds(megabytes):
+        async def scenario(sandbox):
+            started = time.perf_counter()
+            result = await sandbox.run("wc -c", stdin=b"x" * (megabytes << 20))
+            assert int(result.output) == megabytes << 20
+            return time.perf_counter() - started
+
+        return inside(scenario)
+
+    # Four times as much took eighty times as long when each piece that was passed on copied the rest.
+    assert seconds(64) < 12 * min(seconds(16), seconds(16))
+
+
 def test_a_command_killed_by_a_signal_has_the_exit_code_a_shell_gives():
     assert run("kill -SEGV $$").exit_code == 128 + 11
 
@@ -133,15 +147,48 @@ def test_what_cannot_be_read_is_the_file_systems_error_and_never_waits(path, err
 def test_what_cannot_be_written_is_the_file_systems_error():
     async def scenario(sandbox):
         await sandbox.write_file("/testbed/file", b"")
+        await sandbox.run("ln -s /testbed/none/x /testbed/dangling; ln -s loop /testbed/loop")
         for path in (
             "/usr/bin/new",
             "/etc/new",
             "/testbed",
             "/testbed/file/below",
+            "/testbed/dangling/a/b",
+            "/testbed/dangling",
+            "/testbed/loop/a/b",
+            "/testbed/" + "x" * 300 + "/y",
             "/proc/self/oom_score_adj",
         ):
             with pytest.raises(OSError):
                 await sandbox.write_file(path, b"x")
+
+    inside(scenario)
+
+
+@pytest.mark.parametrize("levels", [1010, 2044])
+def test_a_file_below_as_many_directories_as_a_path_holds_is_written(levels):
+    async def scenario(sandbox):
+        path = "/tmp" + "/a" * levels + "/x"
+        await sandbox.write_file(path, b"deep")
+        assert await sandbox.read_file(path) == b"deep"
+
+    inside(scenario)
+
+
+def test_a_path_that_is_too_long_makes_no_directory():
+    async def scenario(sandbox):
+        with pytest.raises(OSError, match="File name too long"):
+            await sandbox.write_file("/testbed" + "/src" * 3000 + "/x", b"")
+        assert (await sandbox.run("ls /testbed")).output == b""
+
+    inside(scenario)
+
+
+def test_a_file_in_a_directory_that_only_some_components_of_its_path_lack():
+    async def scenario(sandbox):
+        await sandbox.run("mkdir /testbed/real; ln -s real /testbed/link")
+        await sandbox.write_file("/testbed/link/new/./other/../x", b"through a link")
+        assert await sandbox.read_file("/testbed/real/new/x") == b"through a link"
 
     inside(scenario)
 
@@ -175,6 +222,20 @@ def test_an_interrupt_overtakes_input_that_nobody_reads():
         await read_until(terminal, b"BEGUN")
         await terminal.write(b"ignored\n" * 20_000)
         await asyncio.sleep(0.1)
+        await terminal.write(b"\x03")
+        await terminal.write(b"echo ALIVE\n")
+        assert b"ALIVE" in await read_until(terminal, b"ALIVE")
+
+    inside(scenario)
+
+
+@pytest.mark.parametrize("act", ["chmod 000 $(tty)", "rm -f $(tty)"])
+def test_an_interrupt_reaches_a_terminal_whose_device_the_agent_took_away(act):
+    async def scenario(sandbox):
+        terminal = await sandbox.open_terminal(working_directory="/")
+        await terminal.write(f"{act}; echo BEGUN; sleep 60\n".encode())
+        await read_until(terminal, b"BEGUN")
+        await asyncio.sleep(0.2)  # until the shell has handed the terminal to `sleep`
         await terminal.write(b"\x03")
         await terminal.write(b"echo ALIVE\n")
         assert b"ALIVE" in await read_until(terminal, b"ALIVE")

@@ -27,7 +27,7 @@ def read_file(path: bytes, limit: int) -> bytes:
 
 
 def write_file(path: bytes, content: bytes) -> bytes:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _make_directories(os.path.dirname(path))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | FLAGS, 0o644)
     try:
         _require_regular(descriptor)
@@ -41,6 +41,23 @@ def write_file(path: bytes, content: bytes) -> bytes:
     finally:
         os.close(descriptor)
     return b""
+
+
+def _make_directories(path: bytes) -> None:
+    """`path` and what it lacks above it. In a loop: a path may hold more directories than Python recurses."""
+    missing = []
+    while True:
+        try:
+            os.lstat(path)
+            break
+        except FileNotFoundError:
+            missing.append(path)
+            path = os.path.dirname(path)
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory)
+        except FileExistsError:  # by way of `..`, or the agent was faster
+            pass
 
 
 def _require_regular(descriptor: int) -> None:

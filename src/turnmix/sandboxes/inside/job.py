@@ -39,7 +39,8 @@ class Job:
         self.mark = b"SANDBOX_JOB=%d" % channel
         self.output = -1
         self.input = -1
-        self.typed = b""
+        self.typed = bytearray()
+        """What waits to be taken. A bytearray drops its beginning without copying the rest."""
         self.path = ""
 
     @property
@@ -70,7 +71,7 @@ class Job:
                 others.append(source)
             else:
                 actions.append((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0))
-        self.typed = stdin
+        self.typed += stdin
         for descriptor in {self.output, self.input} - {-1}:
             os.set_blocking(descriptor, False)
         return others, actions
@@ -106,17 +107,25 @@ class Job:
     def type(self, data: bytes) -> None:
         if data == INTERRUPT:
             self._discard_input()
-        self.typed = (self.typed + data)[:TYPED_BYTES]
+        self.typed += data
+        del self.typed[TYPED_BYTES:]
 
     def _discard_input(self) -> None:
         """An interrupt must not wait behind input that nobody reads: here, on its way, or at the terminal."""
-        self.typed = b""
+        self.typed.clear()
         if self.input < 0:
             return
-        termios.tcflush(self.input, termios.TCOFLUSH)
-        terminal = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        termios.tcflush(terminal, termios.TCIFLUSH)
-        os.close(terminal)
+        try:
+            termios.tcflush(self.input, termios.TCOFLUSH)
+            terminal = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        except (OSError, termios.error):  # the agent may have forbidden or removed its terminal's device
+            return
+        try:
+            termios.tcflush(terminal, termios.TCIFLUSH)
+        except termios.error:
+            pass
+        finally:
+            os.close(terminal)
 
     def pump(self, send: Callable[[int, bytes, bytes], None]) -> bool:
         """Pass one piece of output on; whether there was one."""
@@ -139,11 +148,11 @@ class Job:
     def feed(self) -> None:
         """Pass on what was typed, as far as it is taken."""
         try:
-            self.typed = self.typed[os.write(self.input, self.typed[:CHUNK]) :]
+            del self.typed[: os.write(self.input, self.typed[:CHUNK])]
         except BlockingIOError:
             return
         except OSError:
-            self.typed = b""
+            self.typed.clear()
         if not self.typed and not self.is_terminal:
             os.close(self.input)
             self.input = -1

@@ -143,10 +143,8 @@ class Supervisor:
             if not path.startswith(b"/"):
                 raise ValueError("not an absolute path")
             content = access(self.root + path, argument)
-        except (OSError, ValueError, MemoryError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            default = errno.ENOMEM if isinstance(error, MemoryError) else errno.EINVAL
-            self.send(channel, b"e", struct.pack(">i", number or default))
+        except (OSError, ValueError, MemoryError, RecursionError) as error:
+            self.send(channel, b"e", struct.pack(">i", error_number(error)))
             return
         for start in range(0, len(content), CHUNK):
             self.send(channel, b"o", content[start : start + CHUNK])
@@ -222,6 +220,15 @@ class Supervisor:
             if job.pid == leader:
                 text = b"\n[killed: more than the sandbox allows (%s = %d)]\n"
                 self.send(job.channel, b"o", text % (limit, self.watchdog.limits[limit.decode()]))
+
+
+def error_number(error: Exception) -> int:
+    """What the file system would have called it."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    return errno.ENAMETOOLONG if isinstance(error, RecursionError) else errno.EINVAL
 
 
 def main(configuration: dict[str, Any]) -> None:
