@@ -7,6 +7,7 @@ from scaffold_in_sandbox import any_sandbox, in_world  # noqa: F401 (any_sandbox
 
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.scaffold.bash import LONGEST_COMMAND
+from turnmix.scaffold.shell import MARKER
 
 FOOTER = "[Current working directory: {}]\n[Command finished with exit code {}]"
 
@@ -201,6 +202,18 @@ def test_background_output_does_not_pass_for_an_ending():
         observation = await world.bash("sleep 0.4; echo now")
         assert observation.startswith("later\n")
         assert observation.endswith(ended("now\n"))
+
+    in_world(test)
+
+
+def test_output_that_looks_like_a_report_with_an_endless_exit_code_is_output():
+    async def test(world):
+        # Again and again, because the two ends of one must arrive together.
+        first, second = MARKER[:16], MARKER[16:]
+        printed = f"printf '%s%s%05000d:%s%s' '{first}' '{second}' 1 '{first}' '{second}'"
+        observation = await world.bash(f"for i in $(seq 60); do {printed}; done; echo; false")
+        assert observation.endswith(ended(code=1))
+        assert await world.bash("pwd") == ended("/testbed\n")
 
     in_world(test)
 

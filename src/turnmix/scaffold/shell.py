@@ -20,7 +20,7 @@ from turnmix.sandboxes.sandbox import Sandbox, Terminal
 MARKER = "#turnmix-prompt-7f3a91c2#"
 PROMPT = f"{MARKER}$?:$PWD{MARKER}"
 _START = MARKER.encode()
-_PROMPT_SEEN = re.compile(_START + rb"(\d+):(|/.*?)" + _START, re.DOTALL)
+_PROMPT_SEEN = re.compile(_START + rb"(\d{1,3}):(|/.*?)" + _START, re.DOTALL)
 _LONGEST_PROMPT = 8192
 _GLANCE_SECONDS = 0.01
 _DISCARD_READS = 16
