@@ -6,6 +6,7 @@ changed among the variables is set for everything after.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from turnmix.core.errors import SandboxError
@@ -14,6 +15,7 @@ from turnmix.sandboxes.sandbox import CommandResult, Sandbox, Terminal
 OWN = ("PS1", "PWD", "OLDPWD", "SHLVL", "_", "SANDBOX_JOB", "TERM")
 """Variables of a shell itself."""
 SHOW = "cat /proc/self/environ"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ActivatedSandbox:
@@ -75,9 +77,10 @@ class ActivatedSandbox:
 
 
 def _variables(environment: bytes) -> dict[str, str]:
-    """
-    >>> _variables(b"A=1\\0B=x=y\\0")
+    """Those that a shell can set: not the functions that bash exports.
+
+    >>> _variables(b"A=1\\0B=x=y\\0BASH_FUNC_module%%=() { :; }\\0")
     {'A': '1', 'B': 'x=y'}
     """
     pairs = (entry.decode(errors="surrogateescape").partition("=") for entry in environment.split(b"\0"))
-    return {name: value for name, found, value in pairs if found and "\n" not in name}
+    return {name: value for name, found, value in pairs if found and _NAME.fullmatch(name)}

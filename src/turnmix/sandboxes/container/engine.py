@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -91,13 +92,22 @@ class Engine:
         return await self.stream(f"/exec/{created['Id']}/start", options, is_raw=has_terminal)
 
     def put_file(self, container: str, name: str, content: bytes) -> None:
-        """Lay a file into the container's root directory. Blocks."""
+        """Lay a file into the container's root directory. Blocks. Raises OSError where there is no room."""
+        from docker.errors import APIError
+
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             member = tarfile.TarInfo(name)
             member.size, member.mode, member.mtime = len(content), 0o600, int(time.time())
             archive.addfile(member, io.BytesIO(content))
-        self.api.put_archive(container, "/", buffer.getvalue())
+        try:
+            self.api.put_archive(container, "/", buffer.getvalue())
+        except APIError as error:
+            # The daemon passes the file system's own words on.
+            for number in (errno.ENOSPC, errno.EDQUOT):
+                if os.strerror(number).lower() in str(error.explanation).lower():
+                    raise OSError(number, os.strerror(number)) from error
+            raise
 
     def written_bytes(self, container: str) -> int:
         """What the container's files take beyond its image. Blocks, as long as the daemon counts."""

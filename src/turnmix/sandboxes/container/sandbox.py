@@ -101,7 +101,10 @@ class ContainerSandbox:
         if "\0" in command or "\0" in working_directory:
             return CommandResult(exit_code=NO_SHELL, output=b"cannot start a shell: a zero byte\n")
         exports = _exports(environment or {})
-        source = await self._lay(stdin) if stdin else "/dev/null"
+        try:
+            source = await self._lay(stdin) if stdin else "/dev/null"
+        except OSError as error:
+            raise SandboxError(f"the container took no input: {error}") from error
 
         def request(number: int) -> bytes:
             words = (_bytes(working_directory), _bytes(command), source.encode(), exports)
@@ -136,7 +139,10 @@ class ContainerSandbox:
 
     async def write_file(self, path: str, content: bytes) -> None:
         _check_path(path)
-        source = await self._lay(content)
+        try:
+            source = await self._lay(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error
         result = await self._access(WRITE, path, source=source)
         if result.exit_code != 0:
             raise file_error(result, path)
@@ -199,11 +205,15 @@ class ContainerSandbox:
         return await line.run(request, timeout=FILE_SECONDS, limit=limit, stops_at_limit=stops_at_limit)
 
     async def _lay(self, content: bytes) -> str:
-        """`content` as a file in the container that its reader removes."""
+        """`content` as a file in the container that its reader removes. Raises OSError where there is no room."""
         self._require_line()
         engine = self._require_engine()
         name = f".turnmix-{secrets.token_hex(8)}"
-        await engine.call(engine.put_file, self.name, name, content)
+        try:
+            await engine.call(engine.put_file, self.name, name, content)
+        except OSError:
+            await self.run(f"rm -f /{name}")
+            raise
         return f"/{name}"
 
     def _exceed(self, limit: str) -> None:
