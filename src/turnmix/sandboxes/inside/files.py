@@ -54,10 +54,8 @@ def _make_directories(path: bytes) -> None:
             missing.append(path)
             path = os.path.dirname(path)
     for directory in reversed(missing):
-        try:
+        if not os.path.lexists(directory):  # it may be there by now, by way of `..`
             os.mkdir(directory)
-        except FileExistsError:  # by way of `..`, or the agent was faster
-            pass
 
 
 def _require_regular(descriptor: int) -> None:
