@@ -26,6 +26,7 @@ from turnmix.policies.scoring import Scorer, TokenPath
 from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rollout.plan import derive_seed
 from turnmix.sandboxes.selection import check_sandbox, make_sandbox
+from turnmix.scaffold.prompt import prompt_for
 from turnmix.serving import make_student_server, served_alone, weights_of
 from turnmix.teacher import Teacher
 from turnmix.tracking import check_trackers
@@ -40,7 +41,8 @@ _ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
 
 
 def make_source(recipe: Recipe) -> MinirepoSource | TaskFileSource:
-    """The tasks of a recipe; nothing is started yet. Raises UserError for a task file that is none."""
+    """The tasks of a recipe; nothing is started yet. Raises UserError for a task file, or a prompt, that is none."""
+    prompt_for(recipe.scaffold.prompt)
     if isinstance(recipe.tasks, TaskFileSettings):
         return TaskFileSource(
             recipe.tasks, make_sandbox=partial(make_row_sandbox, recipe.sandbox), scaffold=recipe.scaffold

@@ -74,9 +74,11 @@ class DataSettings(Settings):
     """What is trained on."""
 
     dataset: Literal["fresh", "aggregate"] = "fresh"
-    """fresh: this iteration's trajectories (paper App. F); aggregate: all so far (paper Eq. 3-4)."""
+    """fresh: this iteration's trajectories (paper App. F); aggregate: those of all iterations so far (paper
+    Eq. 3-4)."""
     filter: FilterName
-    """Which trajectories are kept; left out, the method's own."""
+    """Which trajectories are kept: submitted, where the agent finished with a patch; resolved, where that passes the
+    tests; all. Left out, the method's own."""
 
 
 class EvaluationSettings(Settings):
@@ -94,7 +96,7 @@ class Recipe(Settings):
     """One run."""
 
     method: str
-    """What is trained how: the name of a method."""
+    """What is trained how: sft, grpo, opd, dagger, aggrevate or oec."""
     seed: int = Field(default=0, ge=0)
     """Seeds all that is drawn in the run."""
     iterations: int = Field(default=5, ge=1)
@@ -112,13 +114,13 @@ class Recipe(Settings):
     scaffold: ScaffoldSettings = ScaffoldSettings()
     """The agent's tools and budgets."""
     student: StudentSettings = StudentSettings()
-    """Who learns."""
+    """Who learns, and acts."""
     teacher: Annotated[
         OracleSettings | EndpointTeacherSettings | LocalTeacherSettings, Field(discriminator="kind")
     ] = OracleSettings()
     """Who teaches."""
     mixture: MixtureSettings
-    """Who acts; left out, as the method says."""
+    """Who acts; left out, the method's own."""
     rollouts: RolloutSettings = RolloutSettings()
     """How trajectories are collected."""
     data: DataSettings

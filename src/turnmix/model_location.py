@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from turnmix.core.errors import UserError
@@ -16,7 +17,7 @@ def model_location(name: str, *, field: str) -> str:
     itself. `field` is where the recipe gives the name.
 
     Raises:
-        UserError: there is no such checkpoint.
+        UserError: there is no such directory or checkpoint.
     """
     if name in EMBEDDED:
         directory, command = EMBEDDED[name]
@@ -26,11 +27,21 @@ def model_location(name: str, *, field: str) -> str:
                 f"`{command}`, or name another model"
             )
         return str(directory)
-    if not (Path(name) / RECIPE).is_file():
+    name = os.path.expanduser(name)
+    path = Path(name)
+    if _is_no_hub_id(name) and not path.is_dir():
+        wrong = "is a file: name the directory that holds it" if path.exists() else "no such directory"
+        raise UserError(f"{field}: {name}: {wrong}")
+    if not (path / RECIPE).is_file():
         return name
-    run = RunDirectory.read(Path(name))
+    run = RunDirectory.read(path)
     if not (iteration := run.last_checkpoint()):
         raise UserError(
             f"{field}: the run {name} has no checkpoint yet: name a run that has finished an iteration"
         )
     return str(run.checkpoint(iteration))
+
+
+def _is_no_hub_id(name: str) -> bool:
+    """A hub id is a name, or an owner and a name."""
+    return name.startswith(("/", ".", "~")) or name.count("/") > 1 or name.endswith("/")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """Frozen, validated, and closed: an unknown key is an error."""
+    """Frozen, validated, and closed: an unknown key is an error. What a field means, for a user to read, is the
+    docstring under it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    secret_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that may hold a secret: no error shows what was given for them."""

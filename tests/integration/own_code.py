@@ -35,10 +35,10 @@ def making_into(output: Path, **settings: object) -> Making:
     )
 
 
-def source_of(path: Path, *, holdout: int = 0, max_turns: int = 100) -> TaskFileSource:
+def source_of(path: Path, *, max_turns: int = 100) -> TaskFileSource:
     scaffold = ScaffoldSettings(max_turns=max_turns, max_tokens=1_000_000)
     return TaskFileSource(
-        TaskFileSettings(path=path, holdout=holdout), make_sandbox=MAKE_SANDBOX, scaffold=scaffold
+        TaskFileSettings(path=path, holdout="all"), make_sandbox=MAKE_SANDBOX, scaffold=scaffold
     )
 
 
@@ -46,7 +46,7 @@ def grades(source: TaskFileSource, patches: dict[str, str]) -> dict[str, Verdict
     """The verdict on one patch for each task id."""
 
     async def grade_all() -> list[Verdict]:
-        rows = {task.id: source.row(task) for task in source.tasks("train")}
+        rows = {task.id: source.row(task) for task in source.tasks("holdout")}
         return await asyncio.gather(
             *(source.grader.grade(rows[name], patch.encode()) for name, patch in patches.items())
         )
@@ -55,7 +55,7 @@ def grades(source: TaskFileSource, patches: dict[str, str]) -> dict[str, Verdict
 
 
 def oracle_trajectories(source: TaskFileSource, mixture: Mixture, *, iteration: int) -> list[Trajectory]:
-    plans = make_plans(source.tasks("train"), iteration=iteration, seed=0, cohort_size=1, beta=None)
+    plans = make_plans(source.tasks("holdout"), iteration=iteration, seed=0, cohort_size=1, beta=None)
     return asyncio.run(
         collect(
             plans,

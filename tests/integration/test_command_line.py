@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import turnmix
 from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn
+from turnmix.nano import CHECKPOINT
 from turnmix.policies.scripted import text_action
 from turnmix.store.run_directory import RunDirectory
 
@@ -57,6 +59,16 @@ def test_a_dry_run_prints_the_recipe_with_every_default(turnmix_in):
     )
 
 
+def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path):
+    code, out, err = turnmix_in("train", "one.yaml", "--explain", "learner.epochs=7")
+    assert (code, err) == (0, "")
+    assert "# Passes over one batch of transitions. (integer ≥ 1)\n  epochs: 7\n" in out
+    assert yaml.safe_load(out) == yaml.safe_load(
+        turnmix_in("train", "one.yaml", "--dry-run", "learner.epochs=7")[1]
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["one.yaml"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -67,7 +79,12 @@ def test_a_dry_run_prints_the_recipe_with_every_default(turnmix_in):
         (("train", "one.yaml", "--run", "a", "--resume", "b"), "leave --run out"),
         (("train", "--resume", "nowhere"), "nowhere holds no run"),
         (("train", "one.yaml", "--run", "taken"), "taken is not empty"),
-        (("train", "one.yaml", "student.model=./absent"), "student.model: ./absent cannot be loaded"),
+        (("train", "one.yaml", "student.model=./absent"), "student.model: ./absent: no such directory"),
+        (
+            ("train", "one.yaml", "student.model=/absent/model"),
+            "student.model: /absent/model: no such directory",
+        ),
+        (("train", "one.yaml", "student.model=one.yaml/"), "student.model: one.yaml/: "),
         (("train", "one.yaml", "student.device=gpu"), "student.device: 'gpu': "),
         (("train", "one.yaml", "--quick"), "unknown argument '--quick'"),
         (("trian",), "invalid choice"),
@@ -84,6 +101,96 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(turnmix_in, tmp_path, argum
     assert complaint in err
     assert err.startswith("turnmix: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("tasks={path: absent.jsonl}", "tasks.path: absent.jsonl is not there: write it with"),
+        ("tasks={path: broken.jsonl}", "tasks.path: broken.jsonl: line 1 (no instance_id): not JSON"),
+        ("scaffold.prompt.system_file=absent.txt", "scaffold.prompt.system_file: cannot read absent.txt"),
+    ],
+)
+def test_a_mistake_in_what_a_recipe_names_leaves_no_run_behind(turnmix_in, tmp_path, override, complaint):
+    (tmp_path / "broken.jsonl").write_text("{\n")
+    code, _, err = turnmix_in("train", "one.yaml", override, "--run", "run")
+    assert code == 2
+    assert complaint in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            ("train", "one.yaml", "student.model=some/model"),
+            "student.model: some/model is not on this machine",
+        ),
+        (("evaluate", "some/model", "one.yaml"), "student.model: some/model is not on this machine"),
+        (
+            ("tasks", "prepare", "one.yaml", "tasks={path: a.jsonl, dataset: {rows: SWE-Gym/SWE-Gym}}"),
+            "tasks.dataset.rows: the hub did not give SWE-Gym/SWE-Gym (train): the hub cannot be reached",
+        ),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_asked_once_and_said_in_one_line(
+    turnmix_in, tmp_path, monkeypatch, arguments, complaint
+):
+    if arguments[0] == "tasks":
+        pytest.importorskip("datasets", reason="published sets need turnmix[swe]")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    code, _, err = turnmix_in(*arguments)
+    assert code in (1, 2)
+    assert complaint in err
+    assert err.count("\n") == 1
+
+
+def test_what_the_hub_gave_before_is_used_where_it_cannot_be_reached(turnmix_in, tmp_path, monkeypatch):
+    model = tmp_path / "hub" / "hub" / "models--some--model"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("a" * 40)
+    shutil.copytree(CHECKPOINT, model / "snapshots" / ("a" * 40))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    words = ("scaffold.max_turns=1", "student.max_new_tokens=4", "evaluation.tasks=1")
+    code, out, err = turnmix_in("evaluate", "some/model", "one.yaml", *words)
+    assert (code, err) == (0, "")
+    assert "of 1" in out or "0/1" in out
+
+
+def finished_run(path, recipe):
+    """A run in which nothing is left to do."""
+    run = RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))
+    for iteration in range(1, recipe.iterations + 1):
+        run.checkpoint(iteration).mkdir(parents=True)
+    for iteration in range(40):
+        run.trajectories.append(trajectory(f"i001-{iteration:05}"))
+    run.write_summary(
+        {
+            "method": "dagger",
+            "seed": 0,
+            "is_complete": True,
+            "base": None,
+            "iterations": [],
+            "drift": {"turns": 0, "differing": 0},
+            "wall_seconds": 3.1,
+        }
+    )
+    run.close()
+    return path
+
+
+def test_a_complete_run_is_resumed_at_once_and_its_clock_stands_still(turnmix_in, tmp_path):
+    run = finished_run(tmp_path / "run", load_recipe(str(tmp_path / "one.yaml")))
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    code, out, err = turnmix_in("train", "--resume", "run")
+    assert (code, err) == (0, "")
+    assert "Took 3.1 s. Results lie in run" in out
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
 def test_a_run_of_another_recipe_is_not_resumed(turnmix_in, tmp_path):
@@ -106,22 +213,24 @@ def test_tasks_are_listed_and_one_is_printed(turnmix_in):
     assert "def " in out
 
 
+def trajectory(name):
+    turn = Turn(actor="student", action=text_action("left"), observation=(), label=text_action("right"))
+    return Trajectory(
+        id=name,
+        task_id="task",
+        iteration=1,
+        seed=0,
+        tools=(),
+        prompt=(Message(role="user", content="problem"),),
+        turns=(turn,),
+        stop_reason=StopReason.max_turns,
+        verdict=None,
+    )
+
+
 def test_a_run_and_a_trajectory_are_shown(turnmix_in, tmp_path):
     run = RunDirectory.create(tmp_path / "run", recipe_yaml="method: dagger\n")
-    turn = Turn(actor="student", action=text_action("left"), observation=(), label=text_action("right"))
-    run.trajectories.append(
-        Trajectory(
-            id="i001-00000",
-            task_id="task",
-            iteration=1,
-            seed=0,
-            tools=(),
-            prompt=(Message(role="user", content="problem"),),
-            turns=(turn,),
-            stop_reason=StopReason.max_turns,
-            verdict=None,
-        )
-    )
+    run.trajectories.append(trajectory("i001-00000"))
     run.close()
     code, out, _ = turnmix_in("show", "run")
     assert code == 0
@@ -134,9 +243,11 @@ def test_a_run_and_a_trajectory_are_shown(turnmix_in, tmp_path):
     assert "did you mean 'i001-00000'?" in err
 
 
-def test_a_reader_that_leaves_early_is_no_failure(tmp_path):
+@pytest.mark.parametrize("words", ["train one.yaml --dry-run", "train one.yaml --explain", "show run"])
+def test_a_reader_that_leaves_early_is_no_failure(tmp_path, words):
     (tmp_path / "one.yaml").write_text("method: dagger\n")
+    finished_run(tmp_path / "run", load_recipe(str(tmp_path / "one.yaml")))
     python = f"{sys.executable} -c 'import sys; from turnmix.cli import main; sys.exit(main())'"
-    command = f"set -o pipefail; {python} train one.yaml --dry-run | true"
+    command = f"set -o pipefail; {python} {words} | true"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

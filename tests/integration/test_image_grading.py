@@ -35,7 +35,7 @@ def source_of(folder, *rows):
     write_rows(folder / "tasks.jsonl", rows)
     chosen = SandboxSettings(kind="container", container=settings().model_copy(update={"cpus": 2.0}))
     return TaskFileSource(
-        TaskFileSettings(path=folder / "tasks.jsonl", holdout=0),
+        TaskFileSettings(path=folder / "tasks.jsonl", holdout="all"),
         make_sandbox=partial(make_row_sandbox, chosen),
         scaffold=ScaffoldSettings(no_output_seconds=20.0),
     )
@@ -46,7 +46,7 @@ def agent(folder, *commands, row=None, reason=StopReason.finished):
     source = source_of(folder, row or shelf_row())
 
     async def run():
-        environment = source.environment(source.tasks("train")[0])
+        environment = source.environment(source.tasks("holdout")[0])
         try:
             await environment.reset()
             seen = []

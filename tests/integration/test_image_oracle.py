@@ -39,7 +39,7 @@ def source_of(tmp_path):
     def source(row):
         write_rows(tmp_path / "tasks.jsonl", [row])
         return TaskFileSource(
-            TaskFileSettings(path=tmp_path / "tasks.jsonl", holdout=0),
+            TaskFileSettings(path=tmp_path / "tasks.jsonl", holdout="all"),
             make_sandbox=make,
             scaffold=ScaffoldSettings(),
         )
@@ -50,7 +50,7 @@ def source_of(tmp_path):
 
 def test_trajectories_of_one_task_share_one_look_into_its_image(source_of):
     source = source_of(shelf_row())
-    (task,) = source.tasks("train")
+    (task,) = source.tasks("holdout")
     with ThreadPoolExecutor(3) as threads:
         solutions = [*threads.map(source.solution, [task] * 3)]
     assert len(source_of.made) == 1
@@ -61,13 +61,13 @@ def test_trajectories_of_one_task_share_one_look_into_its_image(source_of):
 def test_of_a_large_repository_only_the_files_that_the_fix_changes_are_read(source_of, monkeypatch):
     monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
     source = source_of(shelf_row())
-    assert set(source.solution(*source.tasks("train")).base) == {"shelf.py"}
+    assert set(source.solution(*source.tasks("holdout")).base) == {"shelf.py"}
 
 
 def test_of_a_large_repository_to_which_the_fix_only_adds_nothing_is_read(source_of, monkeypatch):
     monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
     source = source_of(shelf_row(gold_patch=ADDS))
-    solution = source.solution(*source.tasks("train"))
+    solution = source.solution(*source.tasks("holdout"))
     assert solution.base == {}
     assert solution.files == {"new.py": "x = 1\n"}
 
@@ -82,7 +82,7 @@ def test_the_oracle_leaves_what_the_image_brought_and_removes_what_the_student_l
     source = source_of(shelf_row())
     litter = "head -c 100000 /dev/zero > build/large.bin; echo 1 > stray.py; echo broken > shelf.py"
     student = ScriptedPolicy.of_actions("vandal", [call_action("execute_bash", command=litter)])
-    plans = make_plans(source.tasks("train"), iteration=1, seed=0, cohort_size=1, beta=None)
+    plans = make_plans(source.tasks("holdout"), iteration=1, seed=0, cohort_size=1, beta=None)
     (trajectory,) = asyncio.run(
         collect(
             plans,

@@ -105,7 +105,7 @@ def agent(path, *commands, finishes=True):
 
     async def run():
         source = source_of(path)
-        environment = source.environment(source.tasks("train")[0])
+        environment = source.environment(source.tasks("holdout")[0])
         try:
             await environment.reset()
             seen = [

@@ -324,4 +324,4 @@ def test_patches_keep_lines_as_git_has_them(tmp_path, old, new):
 def test_a_set_to_evaluate_on_is_not_trained_on(request):
     recipe = str(request.config.rootpath / "recipes" / "swe_bench_verified.yaml")
     with pytest.raises(UserError, match=r"tasks\.holdout = all"):
-        train(words=[recipe], run=None, resume=None, is_dry=False)
+        train(words=[recipe], run=None, resume=None, printed=None)

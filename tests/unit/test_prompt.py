@@ -27,12 +27,12 @@ def test_a_users_files_replace_the_bundled_ones(tmp_path):
 
 def test_a_template_without_the_problem_is_refused(tmp_path):
     (tmp_path / "user.txt").write_text("Fix it")
-    with pytest.raises(RecipeError, match=r"prompt\.user_file: .*user\.txt .*\{problem_statement\}"):
+    with pytest.raises(RecipeError, match=r"^scaffold\.prompt\.user_file: .*user\.txt .*\{problem_statement\}"):
         Prompt(PromptSettings(user_file=tmp_path / "user.txt"))
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
-    with pytest.raises(RecipeError, match=r"prompt\.system_file: cannot read .*none\.txt"):
+    with pytest.raises(RecipeError, match=r"^scaffold\.prompt\.system_file: cannot read .*none\.txt"):
         Prompt(PromptSettings(system_file=tmp_path / "none.txt"))
 
 

@@ -181,6 +181,68 @@ def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
             "method: grpo\nobjective: {kind: cross_entropy}",
             ["objective.kind: 'cross_entropy': grpo is taught with clipped_ratio; leave it out"],
         ),
+        ("method: sft\ntasks: {holdot: 3}", ["tasks.holdot: unknown key; did you mean 'holdout'?"]),
+        (
+            "method: sft\ntasks: {xyz: 3}",
+            ["tasks.xyz: unknown key; known keys: train, holdout, seed, modules, bugs, source"],
+        ),
+        (
+            "method: sft\ntasks: {pth: own.jsonl}",
+            ["tasks.pth: unknown key; did you mean 'path', a key where tasks.source is file?"],
+        ),
+        (
+            "method: sft\ntasks: {dataset: {rows: SWE-Gym/SWE-Gym}}",
+            ["tasks.dataset: unknown key of this source; set tasks.source to file, and give tasks.path"],
+        ),
+        (
+            "method: sft\ntasks: {path: own.jsonl, train: 3}",
+            [
+                "tasks.train: unknown key of this source; set tasks.source to minirepo, and leave tasks.path out"
+            ],
+        ),
+        (
+            "method: sft\ntasks: {source: fil}",
+            ["tasks.source: 'fil' is not known: use one of minirepo, file; did you mean 'file'?"],
+        ),
+        (
+            "method: sft\ntasks: own.jsonl",
+            [
+                "tasks: 'own.jsonl': must have keys of its own: source minirepo, or source file with path",
+            ],
+        ),
+        (
+            "method: sft\nteacher: oracle",
+            ["teacher: 'oracle': must have keys of its own; did you mean {kind: oracle}?"],
+        ),
+        ("method: sft\nteacher: 'http://me:hush@x'", ["teacher: '***@x': must have keys of its own: kind "]),
+        ("method: sft\ntasks:", ["tasks: null: must have keys of its own: "]),
+        (
+            "method: sft\ntasks: {path: own.jsonl, holdout: 0}",
+            ["tasks.holdout: 0: must be greater than or equal to 1, or must be 'all'"],
+        ),
+        (
+            "method: sft\nlearner: {lora: {target_modules: [3]}}",
+            ["learner.lora.target_modules.0: 3: must be a valid string"],
+        ),
+        (
+            "method: sft\nlearner: {lora: {target_modules: 3}}",
+            ["learner.lora.target_modules: 3: must be 'all-linear', or must be a valid list"],
+        ),
+        (
+            "method: sft\nstudent: {server: {engine: vlm, port: 0}}",
+            [
+                "student.server.engine: 'vlm': must be 'vllm' or 'transformers'",
+                "student.server.port: 0: must be greater than or equal to 1",
+            ],
+        ),
+        (
+            "method: sft\nstudent: {server: {environment: hush}}",
+            ["student.server.environment: must be a valid dictionary"],
+        ),
+        (
+            "method: sft\nstudent: {server: {environment: {KEY: [hush]}}}",
+            ["student.server.environment.KEY: must be a valid string"],
+        ),
         ("method: sft\nmixture: {decay: 1}", ["mixture.decay = 1.0: the teacher mixture has no decay"]),
         ("method: sft\nstudent: nano", ["student: 'nano': must have keys of its own: model, "]),
         ("[1, 2]", ["a recipe is a mapping of keys to values, not a list"]),
@@ -206,6 +268,7 @@ def test_each_mistake_is_one_line_with_file_field_and_fix(write, text, lines):
         ("learner", "override 'learner': write it as key=value"),
         ("seed.x=1", "override 'seed.x=1': seed is 3, which has no keys below it"),
         ("learner.epoch=1", "learner.epoch: unknown key; did you mean 'epochs'?"),
+        ("seed.endpoint.x=1", "override 'seed.endpoint.x=1': seed is 3"),
         ("learner.epochs=[", "override 'learner.epochs=[': not valid YAML"),
     ],
 )

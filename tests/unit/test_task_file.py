@@ -4,12 +4,15 @@ import json
 
 import pytest
 
+from turnmix.cli.make_tasks import training_advice
 from turnmix.core.errors import UserError
 from turnmix.environments.swe import execution, patch
 from turnmix.environments.swe.archive import load_archive, pack_tree, store_archive
 from turnmix.environments.swe.execution import read_report
 from turnmix.environments.swe.grading import verdict
+from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.swe.task_file import TaskRow, load_rows, read_rows, split_rows, write_rows
+from turnmix.scaffold.scaffold import ScaffoldSettings
 
 ROW = {
     "instance_id": "owner__name-1",
@@ -76,6 +79,38 @@ def test_an_empty_file_and_a_missing_one_are_the_users_mistake(tmp_path):
     for name in ("empty.jsonl", "missing.jsonl"):
         with pytest.raises(UserError, match=name):
             load_rows(tmp_path / name)
+    with pytest.raises(
+        UserError, match=r"write it with `turnmix tasks prepare RECIPE`.* `turnmix tasks make`"
+    ):
+        load_rows(tmp_path / "missing.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [(100, "set it to less than 100, such as 20"), (2, "set it to less than 2, such as 1"), (1, "make more")],
+)
+def test_a_holdout_that_leaves_no_task_to_train_on_is_refused_with_one_that_would_do(tmp_path, number, fix):
+    write_rows(tmp_path / "tasks.jsonl", make_rows(number))
+    with pytest.raises(UserError, match=rf"^tasks.holdout = 100: .* holds {number} tasks, .*: {fix}"):
+        TaskFileSource(
+            TaskFileSettings(path=tmp_path / "tasks.jsonl"), make_sandbox=None, scaffold=ScaffoldSettings()
+        )
+
+
+@pytest.mark.parametrize(("number", "held_out"), [(10, 2), (9, 1), (2, 1)])
+def test_how_to_train_on_made_tasks_is_said_with_a_holdout_that_the_training_takes(
+    tmp_path, number, held_out
+):
+    path = tmp_path / "tasks.jsonl"
+    write_rows(path, make_rows(number))
+    assert training_advice(path, number).endswith(f"tasks.holdout={held_out}")
+    settings = TaskFileSettings(path=path, holdout=held_out)
+    source = TaskFileSource(settings, make_sandbox=None, scaffold=ScaffoldSettings())
+    assert (len(source.tasks("train")), len(source.tasks("holdout"))) == (number - held_out, held_out)
+
+
+def test_one_made_task_alone_is_not_recommended_to_train_on(tmp_path):
+    assert training_advice(tmp_path / "tasks.jsonl", 1) == ""
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):

@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train a student by a recipe",
-        usage="turnmix train RECIPE [key=value ...] [--run DIR] [--dry-run]\n"
+        usage="turnmix train RECIPE [key=value ...] [--run DIR] [--dry-run | --explain]\n"
         "       turnmix train --resume RUN",
         description="Train a student by a recipe, or go on with a run that was stopped.",
         epilog="example: turnmix train minirepo_dagger learner.epochs=1 --run runs/first",
@@ -42,6 +42,11 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this directory")
     train.add_argument(
         "--dry-run", action="store_true", help="print the recipe with every default, and do nothing"
+    )
+    train.add_argument(
+        "--explain",
+        action="store_true",
+        help="the same, with what each setting means and may be as comments",
     )
 
     evaluate = commands.add_parser(
@@ -166,8 +171,11 @@ def _terminated_as_interrupted() -> Iterator[None]:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "train":
         from turnmix.cli.train import train
+        from turnmix.config import recipe_yaml
+        from turnmix.explanation import explained_yaml
 
-        train(words=options.words, run=options.run, resume=options.resume, is_dry=options.dry_run)
+        printed = explained_yaml if options.explain else recipe_yaml if options.dry_run else None
+        train(words=options.words, run=options.run, resume=options.resume, printed=printed)
     elif options.command == "evaluate":
         from turnmix.cli.evaluate import evaluate_target
 

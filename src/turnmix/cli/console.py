@@ -19,9 +19,15 @@ Seconds = Callable[[str], float | None]
 """A stage's id -> how long it took; None: not known."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `main`: rich itself would end the process with exit code 1."""
+        raise
+
+
 def make_console() -> Console:
     """Standard output: at most 80 columns where it is no terminal; rich itself obeys NO_COLOR."""
-    return Console(width=None if sys.stdout.isatty() else 80, highlight=False, soft_wrap=False)
+    return _Console(width=None if sys.stdout.isatty() else 80, highlight=False, soft_wrap=False)
 
 
 class _Lines:

@@ -81,12 +81,16 @@ def make_tasks(options: argparse.Namespace) -> None:
         raise
     write_rows(settings.output, rows)
     console.print(f"{len(rows)} tasks in {settings.output}", style="bold", markup=False)
-    console.print(
-        f"Train on them: turnmix train RECIPE tasks.path={shlex.quote(str(settings.output))} "
-        f"tasks.holdout={len(rows) // 5}",
-        markup=False,
-        soft_wrap=True,
-    )
+    if advice := training_advice(settings.output, len(rows)):
+        console.print(advice, markup=False, soft_wrap=True)
+
+
+def training_advice(path: Path, number: int) -> str:
+    """How to train on so many tasks; empty where one cannot be held out."""
+    if number < 2:
+        return ""
+    held_out = max(1, number // 5)
+    return f"Train on them: turnmix train RECIPE tasks.path={shlex.quote(str(path))} tasks.holdout={held_out}"
 
 
 def _write_unfinished(output: Path, made: list[TaskRow], progress: Callable[[str], None]) -> None:

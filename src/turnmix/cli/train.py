@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
+from rich.console import Console
 
 from turnmix.assembly import LearningStudent, check_machine, is_follower, make_source
 from turnmix.cli.console import make_console, make_progress
@@ -16,7 +19,8 @@ from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError, UserError
-from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.environments.minirepo.source import MinirepoSource
+from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.policies.scoring import Scorer
 from turnmix.report import drift_text, duration_text, summary_table
 from turnmix.serving import SERVER_LOG
@@ -25,8 +29,10 @@ from turnmix.store.run_directory import RunDirectory, check_is_free
 from turnmix.tracking import Trackers
 
 
-def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: bool) -> None:
-    """Print the recipe (`is_dry`), begin a run, or go on with one.
+def train(
+    *, words: Sequence[str], run: str | None, resume: str | None, printed: Callable[[Recipe], str] | None
+) -> None:
+    """Print the recipe as `printed` writes it, begin a run, or go on with one.
 
     Raises:
         UserError: the words make no run.
@@ -41,24 +47,29 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
         recipe = load_recipe(names[0], overrides)
     else:
         raise UserError("name a recipe, such as recipes/minirepo_dagger.yaml, or a run with --resume")
-    if is_dry:
-        print(recipe_yaml(recipe), end="")
+    if printed is not None:
+        print(printed(recipe), end="")
         return
     if isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.holdout == "all":
         raise UserError(
             "tasks.holdout = all: these tasks are to evaluate on, and none is left to train on: `turnmix evaluate RUN "
             "RECIPE` takes such a recipe; to train, set tasks.holdout to a number"
         )
+    if resume is not None and (summary := _finished(Path(resume), recipe)) is not None:
+        if not is_follower():
+            _tell(make_console(), summary, Path(resume))
+        return
     check_machine(recipe)
     if is_follower():
         _follow(recipe, resume)
         return
+    source = make_source(recipe)
     if resume is not None:
         with closing(RunDirectory.resume(Path(resume))) as directory:
             iteration = directory.last_checkpoint()
             checkpoint = directory.checkpoint(iteration) if iteration else None
             student = LearningStudent.load(recipe, checkpoint=checkpoint)
-            _train(recipe, directory, student, student.scorer())
+            _train(recipe, directory, student, student.scorer(), source)
         return
     path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
     check_is_free(path)
@@ -66,7 +77,7 @@ def train(*, words: Sequence[str], run: str | None, resume: str | None, is_dry: 
     student = LearningStudent.load(recipe, checkpoint=None)
     scorer = student.scorer()
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))) as directory:
-        _train(recipe, directory, student, scorer)
+        _train(recipe, directory, student, scorer, source)
 
 
 def _follow(recipe: Recipe, resume: str | None) -> None:
@@ -85,13 +96,27 @@ def _follow(recipe: Recipe, resume: str | None) -> None:
     student.close()
 
 
-def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: Scorer | None) -> None:
+def _finished(run: Path, recipe: Recipe) -> dict[str, Any] | None:
+    """The summary of a run in which nothing is left to do."""
+    with closing(RunDirectory.read(run)) as directory:
+        if directory.last_checkpoint() < recipe.iterations or not (run / "summary.json").is_file():
+            return None
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    return summary if summary["is_complete"] else None
+
+
+def _train(
+    recipe: Recipe,
+    run: RunDirectory,
+    student: LearningStudent,
+    scorer: Scorer | None,
+    source: MinirepoSource | TaskFileSource,
+) -> None:
     from turnmix.loop import Loop
 
     console = make_console()
     for change in run.changed_versions():
         console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
-    source = make_source(recipe)
     with (
         told_how_to_go_on(f"go on with: turnmix train --resume {run.path}"),
         closing(Trackers(recipe.trackers, run=run.path)) as trackers,
@@ -110,15 +135,18 @@ def _train(recipe: Recipe, run: RunDirectory, student: LearningStudent, scorer: 
         )
         summary = loop.run()
         student.close()
+    _tell(console, summary, run.path)
+
+
+def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
+    """How a run came out, and where it lies."""
     console.print()
     console.print(summary_table(summary), highlight=False)
     console.print()
     if drift := drift_text(summary["drift"]):
         console.print(drift, highlight=False)
-    console.print(
-        f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run.path}", highlight=False
-    )
-    console.print(f"Look at trajectories: turnmix show {run.path}", highlight=False)
+    console.print(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}", highlight=False)
+    console.print(f"Look at trajectories: turnmix show {run}", highlight=False)
 
 
 def _resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) -> Recipe:

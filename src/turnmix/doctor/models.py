@@ -6,19 +6,15 @@ What is not on this machine yet is asked of the hub once, briefly; weights are n
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-
 from turnmix.config import Recipe
 from turnmix.core.errors import UserError
+from turnmix.hub import fetch_elsewhere, hub_problem
 from turnmix.model_location import model_location
 from turnmix.policies.endpoint_check import Finding
 from turnmix.rendering.renderer import Renderer
-
-HUB_SECONDS = 3.0
 
 
 def check_models(recipe: Recipe) -> Iterator[Finding]:
@@ -28,12 +24,11 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
     except UserError as error:
         yield Finding(subject="student", passed=False, detail=str(error))
         return
-    if cached_file(location, "tokenizer_config.json") is None and (problem := _hub_problem(location)):
+    if cached_file(location, "tokenizer_config.json") is None and (problem := hub_problem(location)):
         yield Finding(
             subject="student",
             passed=False,
-            detail=f"student.model: {name} is not on this machine, and {problem}: fetch it where there is a "
-            f"network (hf download {name}), or give its directory",
+            detail=f"student.model: {name} is not on this machine, and {problem}: {fetch_elsewhere(name)}",
         )
         return
     # Imported here: it takes seconds, and is not needed where the model is not there.
@@ -92,20 +87,3 @@ def cached_file(model: str, name: str) -> Path | None:
     except ValueError:  # no name of a repository
         return None
     return Path(found) if isinstance(found, str) else None
-
-
-def _hub_problem(model: str) -> str:
-    """Why the hub would not give the model; empty: it would."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return "HF_HUB_OFFLINE is set"
-    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    token = os.environ.get("HF_TOKEN")
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    try:
-        url = f"{hub}/{model}/resolve/main/config.json"
-        status = httpx.head(url, headers=headers, timeout=HUB_SECONDS, follow_redirects=True).status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return f"the hub cannot be reached ({error or type(error).__name__})"
-    if status in (401, 403, 404):
-        return f"the hub has no such model, or not for you (HTTP {status})"
-    return "" if status < 400 else f"the hub answers HTTP {status}"

@@ -5,7 +5,7 @@ In: a recipe's section. Out: `EndpointSettings`. Credentials in the URL are show
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_serializer, field_validator
@@ -55,7 +55,10 @@ def storable_url(url: str) -> str:
 class AskingSettings(Settings):
     """How an endpoint is asked. Its URL, the field `endpoint` of each subclass, may hold credentials."""
 
+    # Also where pydantic itself writes an error down.
     model_config = ConfigDict(hide_input_in_errors=True)
+
+    secret_fields: ClassVar[frozenset[str]] = frozenset({"endpoint", "extra_body", "environment"})
 
     api_key_environment: str = Field(default="OPENAI_API_KEY", min_length=1)
     """The environment variable that holds the key. It may be unset for a server that asks for none."""

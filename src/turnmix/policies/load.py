@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from turnmix.core.errors import UserError
+from turnmix.hub import model_to_load
 from turnmix.policies.local import refuse_unsupported
 from turnmix.policies.local_settings import StudentSettings
 from turnmix.rendering.renderer import Renderer
@@ -41,11 +42,12 @@ def load_model(
     Raises:
         UserError: there is none, or it is damaged, or it is no causal language model.
     """
+    location = model_to_load(str(source), field=field)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            str(source), dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+            location, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(str(source))
+        tokenizer = AutoTokenizer.from_pretrained(location)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{field}: {source} cannot be loaded ({first_line}): {REMEDY}") from error
@@ -86,7 +88,7 @@ def load_renderer(
         UserError: it cannot be loaded, or not be used as a student's.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source))
+        tokenizer = AutoTokenizer.from_pretrained(model_to_load(str(source), field="student.model"))
     except (OSError, ValueError, KeyError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"student.model: {source} cannot be loaded ({first_line}): {REMEDY}") from error

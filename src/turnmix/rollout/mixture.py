@@ -152,13 +152,13 @@ class MixtureSettings(Settings):
     kind: MixtureKind = "dagger"
     """dagger: per turn; aggrevate: a student prefix, then the teacher; teacher or student: on every turn."""
     decay: float | None = None
-    """dagger: what the teacher's probability loses per iteration."""
+    """dagger: what the teacher's probability, 1 at first, loses per iteration; 0 or more."""
     floor: float | None = None
-    """dagger: the teacher's probability never falls below this."""
+    """dagger: the teacher's probability never falls below this; from 0 to 1."""
     support: tuple[int, int] | None = None
     """aggrevate: the shortest and the longest student prefix, in turns."""
     shift: float | None = None
-    """aggrevate: by how much the longest prefix gains on the shortest per iteration, as a factor."""
+    """aggrevate: by how much the longest prefix gains on the shortest per iteration, as a factor from 1 to 1000."""
 
     @model_validator(mode="before")
     @classmethod

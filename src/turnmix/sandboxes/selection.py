@@ -35,7 +35,8 @@ class SandboxSettings(Settings):
     """The isolated place where an agent's commands run."""
 
     kind: Literal["bubblewrap", "container", "none"] = "bubblewrap"
-    """`none` runs the agent's commands here with your rights: only where you can lose the machine."""
+    """bubblewrap: namespaces of this machine; container: Docker or Podman, where tasks have images; none: the
+    agent's commands run here with your rights, only where you can lose the machine."""
     memory_bytes: PositiveInt = DEFAULTS.memory_bytes
     """Total of all processes of one sandbox; in bubblewrap with its files, which are in memory. The defaults
     of this and of the other limits are larger for containers."""
@@ -46,7 +47,7 @@ class SandboxSettings(Settings):
     disk_bytes: PositiveInt = DEFAULTS.disk_bytes
     """All files of one sandbox together."""
     wall_seconds: PositiveFloat = DEFAULTS.wall_seconds
-    """From the start of one sandbox; then it is killed."""
+    """The life of one sandbox, from its start; then it is killed."""
     container: ContainerSettings = ContainerSettings()
     """What concerns containers alone."""
 

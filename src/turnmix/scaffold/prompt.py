@@ -36,7 +36,7 @@ class Prompt:
         self.user = _read(settings, "user", settings.user_file)
         if "{problem_statement}" not in self.user:
             raise RecipeError(
-                f"prompt.user_file: {settings.user_file} does not contain {{problem_statement}}; "
+                f"scaffold.prompt.user_file: {settings.user_file} does not contain {{problem_statement}}; "
                 "put it where the task's text belongs"
             )
 
@@ -62,5 +62,6 @@ def _read(settings: PromptSettings, part: str, replacement: Path | None) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as failure:
         raise RecipeError(
-            f"prompt.{part}_file: cannot read {replacement} as UTF-8 text ({failure})"
+            f"scaffold.prompt.{part}_file: cannot read {replacement} as UTF-8 text ({failure}): give a text file, or "
+            "leave it out"
         ) from failure

@@ -29,7 +29,8 @@ class LearnerSettings(Settings):
     learning_rate: float = Field(default=3e-6, gt=0)
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """What the learning rate does after its warm-up, over the steps of one batch of transitions."""
+    """After its warm-up the learning rate stays as it is (constant), or falls to 0 along half a cosine, over the
+    steps of one batch of transitions."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """The share of those steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)

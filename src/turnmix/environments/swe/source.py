@@ -35,7 +35,7 @@ class TaskFileSettings(Settings):
     """The task file. Archives lie beside it."""
     dataset: DatasetSettings | None = None
     """The published set of which `turnmix tasks prepare` writes the task file."""
-    holdout: Annotated[int, Field(ge=0)] | Literal["all"] = 100
+    holdout: Annotated[int, Field(ge=1)] | Literal["all"] = 100
     """So many tasks, drawn by `seed`, are for evaluation alone; all: nothing is trained on them."""
     seed: int = Field(default=0, ge=0)
     """Other seeds hold out other tasks."""
@@ -58,9 +58,14 @@ class TaskFileSource:
         rows = load_rows(self._path)
         holdout = len(rows) if settings.holdout == "all" else settings.holdout
         if settings.holdout != "all" and holdout >= len(rows):
+            fix = (
+                f"set it to less than {len(rows)}, such as {-(-len(rows) // 5)}"
+                if len(rows) > 1
+                else "make more"
+            )
             raise UserError(
                 f"tasks.holdout = {settings.holdout}: {self._path} holds {len(rows)} tasks, so none is left to "
-                "train on: hold out fewer"
+                f"train on: {fix}"
             )
         self._splits = split_rows(rows, holdout=holdout, seed=settings.seed)
         self._rows = {row.instance_id: row for row in rows}

@@ -108,8 +108,13 @@ def read_rows(path: Path) -> tuple[list[TaskRow], list[Rejection]]:
     """
     try:
         lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"tasks.path: {path} is not there: write it with `turnmix tasks prepare RECIPE`, where the recipe names a "
+            "tasks.dataset, or with `turnmix tasks make`, of your own code"
+        ) from error
     except OSError as error:
-        raise UserError(f"tasks.path: {path}: {error.strerror}") from error
+        raise UserError(f"tasks.path: {path}: {error.strerror}: name a task file") from error
     rows: list[TaskRow] = []
     rejections: list[Rejection] = []
     seen: set[str] = set()

@@ -35,7 +35,7 @@ class ContainerSettings(Settings):
     network: str = "none"
     """The network of a container. With any other than `none` an agent can look the fix up."""
     pull: Literal["missing", "always", "never"] = "missing"
-    """When an image is fetched."""
+    """When an image is fetched: missing, where it is not on this machine; always, to have its newest; never."""
     pull_attempts: int = Field(default=5, ge=1)
     """Attempts at fetching an image, with growing pauses."""
     starts: PositiveInt = 4

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from turnmix.core.errors import InfrastructureError, MissingDependencyError, UserError
 from turnmix.environments.swe.adapters.registry import HUB_IDS, DatasetSettings
+from turnmix.hub import hub_problem
 
 
 def fetch_rows(settings: DatasetSettings) -> Iterator[Mapping[str, Any]]:
@@ -64,15 +66,30 @@ def _hub_rows(settings: DatasetSettings) -> Iterator[Mapping[str, Any]]:
     except ImportError as error:
         raise _missing("datasets") from error
     split = settings.split or HUB_IDS.get(settings.rows, ("", "train"))[1]
+    problem = hub_problem(settings.rows, kind="dataset")
     try:
-        rows = load_dataset(settings.rows, split=split, revision=settings.revision)
+        with _offline(bool(problem)):
+            rows = load_dataset(settings.rows, split=split, revision=settings.revision)
     except Exception as error:  # the hub's client raises a dozen unrelated kinds
-        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        told = problem or (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InfrastructureError(
             f"tasks.dataset.rows: the hub did not give {settings.rows} ({split}): {told}. Check the name and "
             "the network, or name a parquet file that was downloaded elsewhere"
         ) from error
     return iter(rows)
+
+
+@contextmanager
+def _offline(is_offline: bool) -> Iterator[None]:
+    """Only what is on this machine is looked at inside."""
+    from datasets import config
+
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = before or is_offline
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
 
 
 def _missing(package: str) -> MissingDependencyError:
