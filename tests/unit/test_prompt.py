@@ -27,7 +27,9 @@ def test_a_users_files_replace_the_bundled_ones(tmp_path):
 
 def test_a_template_without_the_problem_is_refused(tmp_path):
     (tmp_path / "user.txt").write_text("Fix it")
-    with pytest.raises(RecipeError, match=r"^scaffold\.prompt\.user_file: .*user\.txt .*\{problem_statement\}"):
+    with pytest.raises(
+        RecipeError, match=r"^scaffold\.prompt\.user_file: .*user\.txt .*\{problem_statement\}"
+    ):
         Prompt(PromptSettings(user_file=tmp_path / "user.txt"))
 
 
