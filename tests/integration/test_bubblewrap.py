@@ -47,18 +47,11 @@ def test_a_command_gives_its_exit_code_and_both_its_outputs_in_order():
     assert (result.exit_code, result.output) == (7, b"one\ntwo\nthree\n")
 
 
-def test_a_large_input_takes_time_in_proportion_to_its_size():
-    def seconds(megabytes):
-        async def scenario(sandbox):
-            started = time.perf_counter()
-            result = await sandbox.run("wc -c", stdin=b"x" * (megabytes << 20))
-            assert int(result.output) == megabytes << 20
-            return time.perf_counter() - started
-
-        return inside(scenario)
-
-    # Four times as much took eighty times as long when each piece that was passed on copied the rest.
-    assert seconds(64) < 12 * min(seconds(16), seconds(16))
+def test_a_large_input_arrives_whole_long_before_the_time_out():
+    """It took longer than the time-out of 60 seconds while each piece that was passed on copied the rest."""
+    size = 128 << 20
+    result = inside(lambda sandbox: sandbox.run("wc -c", stdin=b"x" * size))
+    assert (result.exit_code, int(result.output)) == (0, size)
 
 
 def test_a_command_killed_by_a_signal_has_the_exit_code_a_shell_gives():
