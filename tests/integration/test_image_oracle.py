@@ -76,6 +76,7 @@ def test_of_a_large_repository_to_which_the_fix_only_adds_nothing_is_read(source
 def test_the_oracle_leaves_what_the_image_brought_and_removes_what_the_student_left(
     source_of, monkeypatch, is_large
 ):
+    pytest.importorskip("swebench", reason="grading in images needs swebench: pip install 'turnmix[swe]'")
     if is_large:
         monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
         monkeypatch.setattr(oracle, "WORKSPACE_LIMIT", 1 << 15)  # large.bin hides what is read after it
