@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 
 pytestmark = needs_sandbox
@@ -43,7 +44,7 @@ def wait_for(text, process, folder):
         (IN_FRONT, signal.SIGINT, "rollout"),
         (IN_FRONT, signal.SIGTERM, "train"),
         (IN_BACKGROUND, signal.SIGTERM, "rollout"),
-        (IN_BACKGROUND, signal.SIGTERM, "train"),
+        pytest.param(IN_BACKGROUND, signal.SIGTERM, "train", marks=takes_minutes),
     ],
     ids=[
         "Ctrl-C in rollouts",

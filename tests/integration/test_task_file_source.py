@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 
 import pytest
+from long_tests import takes_minutes
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
@@ -137,6 +138,7 @@ def test_injected_bugs_turn_the_tests_that_were_measured_and_leave_the_rest(inje
         assert all(f"-def {name}(" in row.base_patch for name in hidden)
 
 
+@takes_minutes
 def test_the_same_seed_makes_the_same_tasks_and_another_others(injected, tmp_path):
     def made(seed):
         making = making_into(tmp_path / "tasks.jsonl", number=1, seed=seed)
@@ -237,6 +239,7 @@ def test_an_agent_is_unresolved_that(revised, tmp_path, command):
     assert verdict.submitted
 
 
+@takes_minutes
 def test_the_oracle_resolves_every_task_alone_and_beside_a_vandal(injected, revised):
     for path in (injected, revised):
         alone = oracle_trajectories(source_of(path), TeacherMixture(), iteration=1)

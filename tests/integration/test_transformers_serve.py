@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from long_tests import takes_minutes
 from served_students import (
     BASE,
     Killing,
@@ -137,6 +138,7 @@ def test_weights_that_cannot_be_loaded_are_refused_by_name(tmp_path):
         server.close()
 
 
+@takes_minutes
 def test_a_run_evaluates_each_iteration_with_the_weights_it_has_just_learned(tmp_path):
     overrides = [
         "student.server.engine=transformers",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from long_tests import takes_minutes
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
@@ -36,6 +37,7 @@ def failing_at(making, *numbers):
     return replace(making, make_sandbox=make_sandbox)
 
 
+@takes_minutes
 def test_the_same_tasks_are_made_where_a_sandbox_fails_now_and_then(tmp_path):
     lay(tmp_path / "shelf", SHELF, TESTS)
     making = making_into(tmp_path / "tasks.jsonl", number=2)
