@@ -1,6 +1,5 @@
 """`turnmix evaluate`, stopped and gone on with, repeated, and looked at."""
 
-import json
 import os
 import shutil
 import signal
@@ -10,10 +9,12 @@ import time
 
 import pytest
 from scaffold_in_sandbox import needs_sandbox
+from stored_trajectories import trajectories
 
 from turnmix.model_location import model_location
 
 pytestmark = needs_sandbox
+LOG = "evaluations.jsonl"
 RECIPE = """\
 method: dagger
 tasks: {train: 40, holdout: 12}
@@ -61,18 +62,6 @@ def turnmix(folder, *words, code=0):
     return out + err
 
 
-def trajectories(directory):
-    """What happened, by id; wall-clock seconds aside."""
-    found = {}
-    for line in (directory / "evaluations.jsonl").read_text().splitlines():
-        record = json.loads(line)
-        for turn in record["turns"]:
-            del turn["seconds"]
-        assert record["id"] not in found, f"{record['id']} is there twice"
-        found[record["id"]] = record
-    return found
-
-
 def figures_in(said):
     return [
         line
@@ -105,9 +94,9 @@ def test_an_evaluation_stopped_and_gone_on_with_comes_to_the_same_as_one_that_wa
     assert "found on disk" in said
     assert figures_in(said) == figures_in(whole[1])
     assert log.read_bytes().startswith(held[: held.rindex(b"\n") + 1])
-    assert trajectories(folder / "cut") == trajectories(whole[0])
+    assert trajectories(folder / "cut" / LOG) == trajectories(whole[0] / LOG)
     assert (folder / "cut" / "results.json").read_bytes() == (whole[0] / "results.json").read_bytes()
-    verdicts = [record["verdict"]["resolved"] for record in trajectories(whole[0]).values()]
+    verdicts = [record["verdict"]["resolved"] for record in trajectories(whole[0] / LOG).values()]
     assert len(verdicts) == 12
 
 

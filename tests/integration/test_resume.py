@@ -7,6 +7,7 @@ import random
 import time
 
 import pytest
+from stored_trajectories import trajectories
 
 RECIPE = """\
 iterations: 2
@@ -57,18 +58,6 @@ def start(tmp_path_factory):
         return process
 
     return start_training
-
-
-def trajectories(path):
-    """What happened, by id; wall-clock seconds aside."""
-    found = {}
-    for line in path.read_text().splitlines():
-        record = json.loads(line)
-        for turn in record["turns"]:
-            del turn["seconds"]
-        assert record["id"] not in found, f"{record['id']} is there twice"
-        found[record["id"]] = record
-    return found
 
 
 def outcome(run):
