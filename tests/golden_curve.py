@@ -2,7 +2,8 @@
 
 In: `golden/trajectories.jsonl.gz`, recorded rollouts of nano-student with an oracle (β 0.2, two of each task,
 cut after six turns). Out: for each objective the loss of every step and the L2 norm of all weights behind the last. A
-refactor leaves them equal; where a mended fault moves them, `python tests/golden_curve.py` writes them anew and the commit says why.
+refactor leaves them equal; where a mended fault moves them, `python tests/golden_curve.py` writes them anew and the
+commit says why.
 """
 
 import gzip

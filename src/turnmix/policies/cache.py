@@ -8,12 +8,18 @@ Legend: R rows, H key-value heads, C capacity, D head size, Q new tokens a row, 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache
 
 _CAPACITY_STEP = 256
+
+
+def cache_argument(model: Any) -> str:
+    """What the model's forward pass calls its cache: `cache` since transformers 5.24, `past_key_values` before."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class RowCache(Cache):  # type: ignore[misc]

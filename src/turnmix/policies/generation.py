@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from turnmix.policies.cache import RowCache
+from turnmix.policies.cache import RowCache, cache_argument
 from turnmix.policies.sampling import Sampling
 
 Key = TypeVar("Key", bound=Hashable)
@@ -68,6 +68,7 @@ class CohortGeneration:
         self._device: torch.device = model.device
         self._dtype: torch.dtype = model.dtype
         self._cache = RowCache()
+        self._cache_argument = cache_argument(model)
         self._rows: list[_Row] = []
 
     @torch.inference_mode()
@@ -190,9 +191,9 @@ class CohortGeneration:
             input_ids=tokens,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self._cache_argument: self._cache},
         ).logits
         return logits[:, -1]
 
