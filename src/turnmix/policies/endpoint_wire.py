@@ -18,8 +18,31 @@ from pydantic import BaseModel, ValidationError
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering.arguments import UnreadableJsonError, require_usable
+from turnmix.rendering.thinking import without_thinking
 
 CONTEXT_EXCEEDED = "the conversation no longer fits the model's context window"
+GAVE_UP = (
+    "error",
+    "abort",
+    "aborted",
+    "cancelled",
+    "content_filter",
+    "insufficient_system_resource",
+    "safety",
+)
+"""Finish reasons of a server that gave up: what came of the answer is not what the model would have said."""
+ENDED = (
+    "stop",
+    "tool_calls",
+    "function_call",
+    "length",
+    "eos",
+    "eos_token",
+    "stop_sequence",
+    "end_turn",
+    "tool_use",
+)
+"""Finish reasons of an answer that the model ended, or that reached its limit."""
 
 
 class WireFunction(BaseModel):
@@ -41,6 +64,8 @@ class WireMessage(BaseModel):
 
     content: str | list[dict[str, Any]] | None = None
     tool_calls: list[WireCall] | None = None
+    function_call: WireFunction | None = None
+    """One call, as servers of an earlier day write it."""
 
 
 class WireEnd(BaseModel):
@@ -151,7 +176,7 @@ def read_first_choice(shape: type[WireAnswer[AnyChoice]], body: bytes) -> tuple[
     if not answer.choices:
         raise MalformedAnswer("empty_choices", "the answer has no choices")
     choice = answer.choices[0]
-    if choice.finish_reason in ("error", "abort"):
+    if (choice.finish_reason or "").lower() in GAVE_UP or (choice.finish_reason or "").endswith("_error"):
         raise MalformedAnswer("aborted", f"the server ended the answer with {choice.finish_reason!r}")
     return choice, answer.usage or WireUsage()
 
@@ -160,7 +185,7 @@ def read_answer(body: bytes) -> Action:
     """The action in the body of a chat completion.
 
     Raises:
-        MalformedAnswer: as `read_first_choice`.
+        MalformedAnswer: as `read_first_choice`, or the answer is empty for a reason that no model has.
     """
     choice, usage = read_first_choice(WireAnswer[WireChoice], body)
     message, parse_error = _read_choice(choice)
@@ -173,8 +198,11 @@ def read_answer(body: bytes) -> Action:
 
 
 def _read_choice(choice: WireChoice) -> tuple[Message, str | None]:
-    content = _text(choice.message.content)
+    text = _text(choice.message.content)
+    content = without_thinking(text)
     wire_calls = choice.message.tool_calls or []
+    if not wire_calls and choice.message.function_call is not None:
+        wire_calls = [WireCall(function=choice.message.function_call)]
     was_cut = choice.finish_reason == "length"
     try:
         calls = _read_calls(wire_calls)
@@ -183,18 +211,34 @@ def _read_choice(choice: WireChoice) -> tuple[Message, str | None]:
         cut = " (the answer was cut at the limit of new tokens)" if was_cut else ""
         text = "\n".join(part for part in (content, *raw) if part)
         return Message(role="assistant", content=text), f"{error}{cut}"
-    parse_error = None
-    if not calls and choice.finish_reason in ("tool_calls", "function_call"):
-        parse_error = "the answer announced tool calls and held none that could be read"
-    elif not calls and was_cut:
-        parse_error = "the answer was cut at the limit of new tokens, before a tool call was complete"
-    return Message(role="assistant", content=content, tool_calls=calls), parse_error
+    message = Message(role="assistant", content=content, tool_calls=calls)
+    return message, None if calls else _missing_call(choice, content)
+
+
+def _missing_call(choice: WireChoice, content: str) -> str | None:
+    """What is wrong with an answer that calls no tool; None: it is text.
+
+    Raises:
+        MalformedAnswer: it is empty, and ended for a reason that no model has.
+    """
+    reason = choice.finish_reason or "stop"
+    if reason == "length":
+        return "the answer was cut at the limit of new tokens, before a tool call was complete"
+    if reason in ("tool_calls", "function_call") or "malformed" in reason.lower():
+        return "the answer announced tool calls and held none that could be read"
+    if content.strip():
+        return None
+    if reason.lower() not in ENDED:
+        raise MalformedAnswer("aborted", f"the answer is empty, and ended with {reason!r}")
+    return "the answer holds neither text nor a tool call"
 
 
 def _text(content: str | Sequence[dict[str, Any]] | None) -> str:
+    """The text of an answer, less parts of other kinds, such as thinking."""
     if content is None or isinstance(content, str):
         return content or ""
-    return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
+    parts = [part for part in content if part.get("type", "text") in ("text", "output_text")]
+    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
 def _read_calls(wire_calls: Sequence[WireCall]) -> tuple[ToolCall, ...]:
