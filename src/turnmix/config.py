@@ -7,7 +7,7 @@ those that its method sets. Two equal recipes give equal runs.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -15,12 +15,14 @@ from pydantic import Field, model_validator
 
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.methods.agreement import Choices, check_agreement, doubts
 from turnmix.methods.filters import FilterName
 from turnmix.methods.registry import METHODS
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.local_settings import LocalTeacherSettings, StudentSettings
 from turnmix.policies.server.settings import GIVES_TOKENS
-from turnmix.recipe_file import find_recipe, read_recipe, validated, with_overrides
+from turnmix.recipe_file import find_recipe, validated, with_overrides
+from turnmix.recipe_layers import implied_kind, merged, read_layers
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -139,13 +141,9 @@ class Recipe(Settings):
         if not isinstance(given, dict):
             return given
         data = dict(given)
-        tasks = data.get("tasks")
-        if isinstance(tasks, dict) and "source" not in tasks:
-            data["tasks"] = {"source": "file" if "path" in tasks else "minirepo", **tasks}
-        teacher = data.get("teacher")
-        if isinstance(teacher, dict) and "kind" not in teacher:
-            kind = "endpoint" if "endpoint" in teacher else "local" if "model" in teacher else "oracle"
-            data["teacher"] = {"kind": kind, **teacher}
+        for section in ("tasks", "teacher"):
+            if isinstance(value := data.get(section), dict):
+                data[section] = {**implied_kind(section, value), **value}
         method = METHODS.get(str(data.get("method")))
         if method is None:
             raise ValueError(_wrong_method(data.get("method")))
@@ -183,13 +181,32 @@ class Recipe(Settings):
             )
         return self
 
+    @property
+    def _choices(self) -> Choices:
+        return Choices(
+            method=METHODS[self.method],
+            mixture=self.mixture,
+            filter=self.data.filter,
+            samples_per_task=self.rollouts.samples_per_task,
+            objective=self.objective,
+            dataset=self.data.dataset,
+        )
+
+    @property
+    def doubts(self) -> list[str]:
+        """What it does that whoever wrote it better knows of: a line each."""
+        return list(doubts(self._choices))
+
+    @model_validator(mode="after")
+    def _check_method(self) -> Recipe:
+        """It does what its method's name says."""
+        check_agreement(self._choices)
+        return self
+
     @model_validator(mode="after")
     def _check_objective(self) -> Recipe:
-        """The objective is the method's, and the teacher can give what it needs."""
-        kind, wanted = self.objective.kind, METHODS[self.method].objective
-        if kind != wanted:
-            raise ValueError(f"objective.kind: {kind!r}: {self.method} is taught with {wanted}; leave it out")
-        server = self.student.server
+        """Student and teacher can give what the objective needs."""
+        kind, server = self.objective.kind, self.student.server
         if kind != "cross_entropy" and server is not None and not GIVES_TOKENS[server.engine]:
             raise ValueError(
                 f"student.server.engine: {server.engine!r}: {self.method} learns from the student's own tokens "
@@ -226,15 +243,25 @@ class Recipe(Settings):
         return self
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name: str, overrides: Sequence[str] = (), *, say: Callable[[str], None] = lambda line: None
+) -> Recipe:
     """The recipe found by path or bare name, with overrides such as `learner.epochs=1` laid over it.
+
+    `say` is told, a line each, what an override of the method leaves out, and what the recipe does that one
+    better knows of.
 
     Raises:
         RecipeError: one line for each mistake.
     """
-    path = find_recipe(name)
-    source = f"{path} (with overrides)" if overrides else str(path)
-    return validated(Recipe, with_overrides(read_recipe(path), overrides), source=source)
+    layers = read_layers(find_recipe(name))
+    method = with_overrides({}, overrides).get("method")
+    data, left_out = merged(layers, method=method)
+    source = f"{layers[-1].source} (with overrides)" if overrides else layers[-1].source
+    recipe = validated(Recipe, with_overrides(data, overrides), source=source)
+    for line in [*left_out, *recipe.doubts]:
+        say(line)
+    return recipe
 
 
 def recipe_yaml(recipe: Recipe) -> str:

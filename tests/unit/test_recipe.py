@@ -7,6 +7,7 @@ import pytest
 
 from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError
+from turnmix.methods.registry import METHODS
 
 
 @pytest.fixture
@@ -94,6 +95,131 @@ def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
     path = write("method: dagger\nteacher: {endpoint: 'https://me:hush@host/v1', model: m}")
     assert load_recipe(path).teacher.endpoint == "https://me:hush@host/v1"
     assert "hush" not in recipe_yaml(load_recipe(path))
+
+
+def told(path, *overrides):
+    """A recipe, and what is said of it."""
+    lines = []
+    return load_recipe(path, overrides, say=lines.append), lines
+
+
+def test_an_override_of_the_method_leaves_out_what_the_file_said_for_its_own_and_says_so(write):
+    path = write(
+        "method: dagger\nmixture: {kind: dagger, floor: 0.5}\ndata: {filter: all, dataset: aggregate}\n"
+        "objective: {kl_weight: 0.1}\nlearner: {epochs: 1}"
+    )
+    sft, lines = told(path, "method=sft")
+    assert (sft.mixture.kind, sft.data.filter) == ("teacher", "resolved")
+    assert (sft.data.dataset, sft.objective.kl_weight, sft.learner.epochs) == ("aggregate", 0.1, 1)
+    assert lines == [
+        f"method=sft: mixture and data.filter of {path} are left out, since they belong to dagger"
+    ]
+    assert told(path, "method=dagger") == (load_recipe(path), [])
+
+
+def test_what_is_given_beside_an_override_of_the_method_counts_and_is_checked(write):
+    path = write("method: sft\ndata: {filter: all}")
+    dagger, lines = told(path, "mixture.floor=0.1", "method=dagger", "data.filter=resolved")
+    assert (dagger.mixture.floor, dagger.data.filter) == (0.1, "resolved")
+    assert lines == [f"method=dagger: data.filter of {path} is left out, since it belongs to sft"]
+    assert "mixture.kind: 'aggrevate': dagger learns from rollouts of the mixture 'dagger' or 'student'" in (
+        complaint(path, "method=dagger", "mixture.kind=aggrevate")
+    )
+    assert "data.filter: 'resolved': grpo compares" in complaint(path, "method=grpo", "data.filter=resolved")
+
+
+def test_from_a_method_that_imitates_to_one_that_weighs_its_own_tokens_and_back_is_one_word(write):
+    path = write("method: dagger\nstudent: {top_p: 0.9, temperature: 1.0}\nrollouts: {samples_per_task: 1}")
+    grpo, lines = told(path, "method=grpo")
+    assert (grpo.student.top_p, grpo.rollouts.samples_per_task, grpo.mixture.kind) == (1.0, 8, "student")
+    assert lines == [
+        f"method=grpo: rollouts.samples_per_task and student.top_p of {path} are left out, since they belong to dagger"
+    ]
+    resolved = write(recipe_yaml(grpo), "resolved.yaml")
+    back, _ = told(resolved, "method=dagger")
+    assert (back.mixture.kind, back.rollouts.samples_per_task, back.objective.clip_low) == ("dagger", 1, None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("start", METHODS)
+def test_every_resolved_recipe_becomes_that_of_any_other_method_by_one_word(write, start, method):
+    teacher = ["teacher.model=nano-teacher", "student.temperature=1.0"]
+    whole = write(recipe_yaml(load_recipe(write(f"method: {start}"), teacher)), "whole.yaml")
+    changed, fresh = (
+        load_recipe(whole, [f"method={method}"]),
+        load_recipe(write(f"method: {method}"), teacher),
+    )
+    if start != method:  # a temperature that the file says serves every method
+        fresh = fresh.model_copy(update={"student": changed.student})
+    assert changed == fresh
+
+
+@pytest.mark.parametrize(
+    ("text", "doubt"),
+    [
+        ("method: grpo\ndata: {filter: submitted}", "data.filter = submitted: grpo then compares"),
+        ("method: opd\nteacher: {model: m}", "data.filter = submitted: opd then learns in none"),
+        (
+            "method: opd\nteacher: {model: m}\ndata: {filter: all, dataset: aggregate}",
+            "data.dataset = aggregate: opd with objective.estimate = sampled",
+        ),
+        ("method: opd\nteacher: {model: m}\ndata: {filter: all}", None),
+        (
+            "method: opd\nteacher: {model: m}\ndata: {filter: all, dataset: aggregate}\nobjective: {estimate: full}",
+            None,
+        ),
+        ("method: dagger\ndata: {filter: all, dataset: aggregate}", None),
+    ],
+)
+def test_what_a_recipe_may_do_but_better_knows_of_is_said(write, text, doubt):
+    _, lines = told(write(text))
+    assert [line.startswith(str(doubt)) for line in lines] == ([] if doubt is None else [True])
+
+
+def test_a_recipe_may_extend_another_one_beside_it_key_by_key(write):
+    write("seed: 3\nlearner: {epochs: 1, betas: [0.5, 0.6]}\nscaffold: {max_turns: 9}", "recipes/below.yaml")
+    write("extends: below.yaml\nmethod: sft\nlearner: {epochs: 2}", "recipes/above.yaml")
+    recipe = load_recipe("above", ["learner.batch_size=4"])
+    assert (recipe.seed, recipe.scaffold.max_turns) == (3, 9)
+    assert (recipe.learner.epochs, recipe.learner.betas, recipe.learner.batch_size) == (2, (0.5, 0.6), 4)
+    assert "extends" not in recipe_yaml(recipe)
+
+
+def test_a_recipe_of_ones_own_may_extend_a_shipped_one_by_its_name(write):
+    path = write("extends: minirepo\nmethod: dagger\nlearner: {epochs: 1}", "mine.yml")
+    assert (load_recipe(path).student.max_new_tokens, load_recipe(path).learner.epochs) == (96, 1)
+
+
+def test_a_file_of_another_method_extends_what_does_not_belong_to_the_first_ones(write):
+    write("method: dagger\nmixture: {floor: 0.3}\nlearner: {epochs: 1}", "below.yaml")
+    sft, lines = told(write("extends: below.yaml\nmethod: sft", "above.yaml"))
+    assert (sft.mixture.kind, sft.learner.epochs, len(lines)) == ("teacher", 1, 1)
+
+
+def test_a_section_of_another_kind_replaces_the_one_below(write):
+    write("method: sft\nteacher: {endpoint: 'http://x', model: m, max_attempts: 2}", "below.yaml")
+    kept = load_recipe(write("extends: below.yaml\nteacher: {model: n}", "one.yaml")).teacher
+    assert (kept.kind, kept.model, kept.max_attempts) == ("endpoint", "n", 2)
+    assert (
+        load_recipe(write("extends: below.yaml\nteacher: {kind: oracle}", "two.yaml")).teacher.kind
+        == "oracle"
+    )
+
+
+def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
+    first, second = write("extends: two.yaml", "one.yaml"), write("extends: one.yaml", "two.yaml")
+    assert f"{first} → {second} → {first}: a circle: take one of them out" in complaint(first)
+    assert "extends: 3: must be the name or the path of one recipe" in complaint(write("extends: 3"))
+    assert "extends: 'minirep' is not beside this file; recipe 'minirep' not found" in complaint(
+        write("extends: minirep")
+    )
+    for number in range(9):
+        write(f"extends: {number + 1}.yaml", f"{number}.yaml")
+    write("method: sft", "9.yaml")
+    assert "more than 8 files on each other" in complaint("0.yaml")
+    assert load_recipe("2.yaml").method == "sft"
+    wrong = complaint(write("extends: 9.yaml\nsed: 1", "wrong.yaml"))
+    assert wrong.endswith("9.yaml): sed: unknown key; did you mean 'seed'?")
 
 
 @pytest.mark.parametrize(
@@ -244,6 +370,38 @@ def test_credentials_of_an_endpoint_are_not_in_the_resolved_recipe(write):
             ["student.server.environment.KEY: must be a valid string"],
         ),
         ("method: sft\nmixture: {decay: 1}", ["mixture.decay = 1.0: the teacher mixture has no decay"]),
+        (
+            "method: sft\nmixture: {kind: dagger}",
+            [
+                "mixture.kind: 'dagger': sft learns from rollouts of the mixture 'teacher': leave mixture out, or set "
+                "method to dagger"
+            ],
+        ),
+        (
+            "method: dagger\nmixture: {kind: teacher}",
+            [
+                "mixture.kind: 'teacher': dagger learns from rollouts of the mixture 'dagger' or 'student': leave "
+                "mixture out, or for the teacher on every turn set mixture.decay to 0, or set method to sft"
+            ],
+        ),
+        (
+            "method: grpo\nmixture: {kind: aggrevate}",
+            ["mixture.kind: 'aggrevate': grpo learns from rollouts of the mixture 'student'"],
+        ),
+        (
+            "method: oec\nmixture: {kind: teacher}",
+            ["mixture.kind: 'teacher': oec learns from rollouts of the mixture 'aggrevate'"],
+        ),
+        (
+            "method: grpo\nrollouts: {samples_per_task: 1}",
+            [
+                "rollouts.samples_per_task: 1: grpo compares the rollouts of a task with each other: set it to 2"
+            ],
+        ),
+        (
+            "method: grpo\ndata: {filter: resolved}",
+            ["data.filter: 'resolved': grpo compares rollouts that ended well with others"],
+        ),
         ("method: sft\nstudent: nano", ["student: 'nano': must have keys of its own: model, "]),
         ("[1, 2]", ["a recipe is a mapping of keys to values, not a list"]),
         (
@@ -290,7 +448,15 @@ def test_every_shipped_recipe_loads(request):
     recipes = sorted((request.config.rootpath / "recipes").glob("*.yaml"))
     assert recipes
     for path in recipes:
-        load_recipe(str(path))
+        load_recipe(str(path), [] if "method:" in path.read_text() else ["method=sft"])
+
+
+@pytest.mark.parametrize("method", set(METHODS) - {"opd"})
+def test_methods_are_compared_on_the_embedded_tasks_by_one_word(method):
+    recipe, shipped = load_recipe("minirepo", [f"method={method}"]), load_recipe(f"minirepo_{method}")
+    assert recipe.data.filter == METHODS[method].filter
+    for section in ("scaffold", "tasks", "evaluation"):
+        assert getattr(recipe, section) == getattr(shipped, section)
 
 
 def test_reading_a_recipe_imports_no_tensor_code():

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from turnmix.assembly import is_follower
 from turnmix.report import stage_text
 from turnmix.store.run_directory import stage_id
 
@@ -28,6 +29,12 @@ class _Console(Console):
 def make_console() -> Console:
     """Standard output: at most 80 columns where it is no terminal; rich itself obeys NO_COLOR."""
     return _Console(width=None if sys.stdout.isatty() else 80, highlight=False, soft_wrap=False)
+
+
+def say_note(line: str) -> None:
+    """One line on standard error, so that standard output stays what was asked for; one rank alone says it."""
+    if not is_follower():
+        print(f"note: {line}", file=sys.stderr, flush=True)
 
 
 class _Lines:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from turnmix.cli.console import make_console
+from turnmix.cli.console import make_console, say_note
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import load_recipe
 from turnmix.core.errors import UserError
@@ -25,7 +25,7 @@ def examine(words: Sequence[str]) -> bool:
     names, overrides = names_and_overrides(words, at_most=1)
     if not names:
         raise UserError("name a recipe, such as recipes/swe_gym_qwen3_4b_dagger.yaml")
-    recipe = load_recipe(names[0], overrides)
+    recipe = load_recipe(names[0], overrides, say=say_note)
     console = make_console()
     failed = 0
     for name, finding in run_checks(recipe):

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from turnmix.assembly import LearningStudent, check_machine, is_follower, make_source
-from turnmix.cli.console import make_console, make_progress
+from turnmix.cli.console import make_console, make_progress, say_note
 from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
@@ -44,7 +44,7 @@ def train(
     if resume is not None:
         recipe = _resumed_recipe(Path(resume), names, overrides)
     elif names:
-        recipe = load_recipe(names[0], overrides)
+        recipe = load_recipe(names[0], overrides, say=say_note)
     else:
         raise UserError("name a recipe, such as recipes/minirepo_dagger.yaml, or a run with --resume")
     if printed is not None:

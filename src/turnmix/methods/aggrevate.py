@@ -19,6 +19,7 @@ AGGREVATE = Method(
     name="aggrevate",
     title="AggreVaTe-style",
     mixture=lambda: MixtureSettings(kind="aggrevate"),
+    mixtures=("aggrevate",),
     filter="submitted",
     label=True,
     transitions=_transitions,

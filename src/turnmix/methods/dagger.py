@@ -19,6 +19,7 @@ DAGGER = Method(
     name="dagger",
     title="DAgger-style",
     mixture=lambda: MixtureSettings(kind="dagger"),
+    mixtures=("dagger", "student"),
     filter="submitted",
     label=True,
     transitions=_transitions,

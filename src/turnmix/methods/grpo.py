@@ -59,10 +59,19 @@ GRPO = Method(
     name="grpo",
     title="GRPO",
     mixture=lambda: MixtureSettings(kind="student"),
+    mixtures=("student",),
     filter="all",
+    refused_filters={
+        "resolved": "grpo compares rollouts that ended well with others, and resolved keeps no other"
+    },
+    doubtful_filters={
+        "submitted": "grpo then compares the rollouts of a task that ended with a patch alone: not to end with one "
+        "costs nothing; data.filter=all keeps them"
+    },
     label=False,
     objective="clipped_ratio",
     samples_per_task=8,
+    least_samples_per_task=2,
     transitions=_transitions,
     acts="the student on every turn, 8 rollouts a task; all trajectories are kept",
     taught="the executed action",

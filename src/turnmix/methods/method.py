@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.methods.filters import FilterName
-from turnmix.rollout.mixture import MixtureSettings
+from turnmix.rollout.mixture import MixtureKind, MixtureSettings
 from turnmix.training.objective_settings import ObjectiveKind, ObjectiveSettings
 
 
@@ -37,14 +37,22 @@ class Method:
     title: str
     mixture: Callable[[], MixtureSettings]
     """Makes the settings used where a recipe says nothing of the mixture."""
+    mixtures: tuple[MixtureKind, ...]
+    """Who may act for it to be this method: its own mixture, and those that are cases of it."""
     filter: FilterName
     """Used where a recipe says nothing of the filter."""
+    refused_filters: Mapping[FilterName, str] = field(default_factory=dict)
+    """Filters that leave it nothing to learn, with the reason."""
+    doubtful_filters: Mapping[FilterName, str] = field(default_factory=dict)
+    """Filters that change what it learns, with what is told of them."""
     label: bool
     """Is the teacher asked in the student's states too?"""
     objective: ObjectiveKind = "cross_entropy"
     """What its transitions are taught with. `reverse_kl` needs a teacher that gives log-probabilities."""
     samples_per_task: int = 1
     """Rollouts of one task; used where a recipe says nothing of it."""
+    least_samples_per_task: int = 1
+    """With fewer there is nothing to learn."""
     transitions: Transitions
     acts: str
     """Who acts, in words: a column of the table of methods. So are the next two."""

@@ -24,6 +24,7 @@ OEC = Method(
     name="oec",
     title="Expert corrections (OEC)",
     mixture=lambda: MixtureSettings(kind="aggrevate"),
+    mixtures=("aggrevate",),
     filter="resolved",
     label=False,
     transitions=_transitions,

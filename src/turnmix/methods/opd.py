@@ -19,7 +19,13 @@ OPD = Method(
     name="opd",
     title="OPD",
     mixture=lambda: MixtureSettings(kind="student"),
+    mixtures=("student",),
     filter="submitted",
+    doubtful_filters={
+        name: "opd then learns in none of the states that lead to another end, though the student visits them too; "
+        "data.filter=all keeps them"
+        for name in ("submitted", "resolved")
+    },
     label=False,
     objective="reverse_kl",
     transitions=_transitions,

@@ -19,6 +19,7 @@ SFT = Method(
     name="sft",
     title="SFT",
     mixture=lambda: MixtureSettings(kind="teacher"),
+    mixtures=("teacher",),
     filter="resolved",
     label=False,
     transitions=_transitions,

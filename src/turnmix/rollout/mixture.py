@@ -177,7 +177,7 @@ class MixtureSettings(Settings):
                 owner = next(kind for kind, names in _DEFAULTS.items() if name in names)
                 raise ValueError(
                     f"mixture.{name} = {value}: the {self.kind} mixture has no {name}; "
-                    f"leave it out, or set kind to {owner}"
+                    f"leave it out: it belongs to the {owner} mixture"
                 )
         make_mixture(self)
         return self

@@ -16,6 +16,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "reverse_kl": {"estimate": "sampled"},
 }
 _DEFAULT_TOP_K = 64
+FOR_EVERY_KIND = frozenset({"kl_weight"})
+"""Parameters that no method owns."""
 
 
 class ObjectiveSettings(Settings):

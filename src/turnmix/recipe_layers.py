@@ -1,0 +1,161 @@
+"""A recipe file and those that it extends, laid one over the other.
+
+In: a recipe file, and the method that it is to be read for. Out: one mapping, not yet validated, and what was left
+out of it. A file names the one below it as `extends: other.yaml`, relative to itself, or by a recipe's bare name.
+
+What a method brings (who acts, what is kept, rollouts of a task, the objective) belongs to the method that the file
+says: where another method is asked for, it is left out, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnmix.core.errors import RecipeError
+from turnmix.methods.registry import METHODS
+from turnmix.recipe_file import find_recipe, read_recipe
+from turnmix.recipe_mistakes import shown
+from turnmix.training.objective_settings import FOR_EVERY_KIND, ObjectiveSettings
+
+EXTENDS = "extends"
+MOST_LAYERS = 8
+_TAGS = ("kind", "source")
+_BROUGHT = {
+    "mixture": None,
+    "data": ("filter",),
+    "rollouts": ("samples_per_task",),
+    "objective": tuple(name for name in ObjectiveSettings.model_fields if name not in FOR_EVERY_KIND),
+}
+"""Section -> which of its keys a method brings; None: all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One recipe file."""
+
+    path: Path
+    data: Mapping[str, Any]
+    """Without `extends`."""
+    below: Layer | None
+
+    @property
+    def source(self) -> str:
+        """How a message names it."""
+        return str(self.path) if self.below is None else f"{self.path} (on {self.below.source})"
+
+
+def read_layers(path: Path) -> list[Layer]:
+    """The file at `path` last, before it the one that it extends, and so on down.
+
+    Raises:
+        RecipeError: one of them cannot be read, or they extend each other without end.
+    """
+    paths, found = [path], [read_recipe(path)]
+    while (wanted := found[-1].pop(EXTENDS, None)) is not None:
+        below = _located(wanted, paths[-1])
+        if any(below.resolve() == above.resolve() for above in paths):
+            circle = " → ".join(str(each) for each in [*paths, below])
+            raise RecipeError(f"{paths[-1]}: extends: {circle}: a circle: take one of them out")
+        if len(paths) == MOST_LAYERS:
+            raise RecipeError(f"{path}: extends: more than {MOST_LAYERS} files on each other: merge some")
+        paths.append(below)
+        found.append(read_recipe(below))
+    layers: list[Layer] = []
+    for each, data in zip(reversed(paths), reversed(found), strict=True):
+        layers.append(Layer(path=each, data=data, below=layers[-1] if layers else None))
+    return layers
+
+
+def merged(layers: Sequence[Layer], *, method: Any = None) -> tuple[dict[str, Any], list[str]]:
+    """The layers as one recipe, read for `method`, or for the last one that they say; and a line for each layer
+    that loses something because it was written for another method."""
+    said = [layer.data.get("method") for layer in layers]
+    wanted = (
+        method if method is not None else next((each for each in reversed(said) if each is not None), None)
+    )
+    result: dict[str, Any] = {}
+    lines: list[str] = []
+    written_for = None
+    for layer, own in zip(layers, said, strict=True):
+        written_for = own if own is not None else written_for
+        data = layer.data
+        if written_for is not None and written_for != wanted and wanted in METHODS:
+            data, lost = _without_method(data, is_sampled=_is_sampled(written_for) or _is_sampled(wanted))
+            if lost:
+                *others, last = lost
+                names = (
+                    f"{', '.join(others)} and {last} of {layer.path} are"
+                    if others
+                    else f"{last} of {layer.path} is"
+                )
+                lines.append(
+                    f"method={wanted}: {names} left out, since {'they belong' if others else 'it belongs'} "
+                    f"to {written_for}"
+                )
+        result = _laid_over(result, data)
+    return result, lines
+
+
+def implied_kind(section: str, data: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of a section, as its other keys show it where it is not said; nothing for other sections."""
+    if section == "tasks":
+        return {"source": data.get("source", "file" if "path" in data else "minirepo")}
+    if section == "teacher":
+        implied = "endpoint" if "endpoint" in data else "local" if "model" in data else "oracle"
+        return {"kind": data.get("kind", implied)}
+    return {}
+
+
+def _located(wanted: Any, above: Path) -> Path:
+    """The file that `above` extends."""
+    if not isinstance(wanted, str) or not wanted:
+        raise RecipeError(
+            f"{above}: {EXTENDS}: {shown(wanted)}: must be the name or the path of one recipe, such as minirepo"
+        )
+    for suffix in ("", ".yaml", ".yml"):
+        if (path := above.parent / f"{wanted}{suffix}").is_file():
+            return path
+    try:
+        return find_recipe(wanted)
+    except RecipeError as error:
+        raise RecipeError(f"{above}: {EXTENDS}: {wanted!r} is not beside this file; {error}") from None
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], section: str = "") -> dict[str, Any]:
+    """`above` key by key over `below`; a section that says another kind than the one below replaces it."""
+    kinds = {**{tag: below[tag] for tag in _TAGS if tag in below}, **implied_kind(section, below)}
+    if below and any(tag in above and kinds.get(tag, above[tag]) != above[tag] for tag in _TAGS):
+        return dict(above)
+    result = dict(below)
+    for key, value in above.items():
+        old = below.get(key)
+        is_section = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = _laid_over(old, value, key) if is_section else value  # type: ignore[arg-type]
+    return result
+
+
+def _without_method(data: Mapping[str, Any], *, is_sampled: bool) -> tuple[dict[str, Any], list[str]]:
+    """`data` without what a method brings, and the names of what it lost. `is_sampled`: the old method or the new
+    one needs tokens sampled from all of them."""
+    brought = {**_BROUGHT, **({"student": ("top_p",)} if is_sampled else {})}
+    result, lost = dict(data), []
+    for section, keys in brought.items():
+        held = data.get(section)
+        if held is None:
+            continue
+        if keys is None or not isinstance(held, Mapping):
+            lost.append(section)
+            del result[section]
+            continue
+        if gone := [key for key in keys if held.get(key) is not None]:
+            lost += [section] if section == "objective" else [f"{section}.{key}" for key in gone]
+        result[section] = {key: value for key, value in held.items() if key not in keys}
+    return result, lost
+
+
+def _is_sampled(method: Any) -> bool:
+    found = METHODS.get(str(method))
+    return found is not None and found.objective != "cross_entropy"
