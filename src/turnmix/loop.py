@@ -15,9 +15,11 @@ from turnmix.completion import Collecting, complete
 from turnmix.config import Recipe
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
+from turnmix.core.untaught import Untaught, count_reasons
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.methods.filters import apply_filter
+from turnmix.methods.method import Taught
 from turnmix.methods.registry import METHODS
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer
@@ -25,6 +27,7 @@ from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans
 from turnmix.rollout.share import teacher_share
+from turnmix.rollout.teacher_answers import count_teacher_answers
 from turnmix.run_parts import Metrics, Progress, Student
 from turnmix.scores import with_teacher_logprobs
 from turnmix.store.append_log import TrajectoryLog
@@ -133,6 +136,7 @@ class Loop:
             "rollouts": len(trajectories),
             "turns": share.num_turns,
             "drift": self._student.drift(trajectories).to_json(),
+            "teacher": count_teacher_answers(trajectories).to_json() if self._recipe.asks_teacher else None,
             "resolved": figures.resolved,
             "submitted": figures.submitted,
             "stop_reasons": dict(figures.stop_reasons),
@@ -166,17 +170,20 @@ class Loop:
             generator=random.Random(derive_seed(self._recipe.seed, "learner", iteration)),
             on_step=on_step,
         )
+        untaught = (*taught.untaught, *report.untaught)
+        self._run.keep_untaught(iteration, untaught)
         figures = {
             "kept": len(filtered.kept),
             "dropped": filtered.num_dropped,
-            "labels": report.transitions - report.dropped_too_long,
+            "labels": report.transitions - report.dropped_too_long - len(report.untaught),
+            "untaught": count_reasons(untaught),
             "dropped_too_long": report.dropped_too_long,
             "label_tokens": report.label_tokens,
             "tree_tokens": report.tree_tokens,
             "separate_tokens": report.separate_tokens,
             "first_epoch_loss": report.first_epoch_loss,
             "loss": report.last_epoch_loss,
-            "objective": {**taught.figures, **report.objective},
+            "objective": {**taught.figures, **_target_counts(taught, untaught), **report.objective},
             "step_losses": losses,
         }
         # Before the checkpoint: a checkpoint in place says that the stage is over.
@@ -250,3 +257,11 @@ class Loop:
         summary = summary_of(self._recipe, self._run)
         self._run.write_summary(summary)
         return summary
+
+
+def _target_counts(taught: Taught, untaught: Sequence[Untaught]) -> dict[str, int]:
+    """How many targets are not taught, of a method that has any but what the student sampled."""
+    if "targets_malformed" not in taught.figures and not untaught:
+        return {}
+    malformed = sum(each.objection.is_malformed for each in untaught)
+    return {"targets_malformed": malformed, "targets_unwritable": len(untaught) - malformed}

@@ -5,11 +5,14 @@ In: what stages recorded, and summaries. Out: text. A figure that was not comput
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
+
+from turnmix.run_warnings import num_left_out, reasons_text
 
 DASH = "–"
 
@@ -48,7 +51,7 @@ def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: 
         told = f"{figures['resolved']} of {figures['rollouts']} resolved, {beta}{share}"
     elif stage == "train":
         told = (
-            f"{figures['labels']:,} labels of {figures['kept']} trajectories, "
+            f"{figures['labels']:,} labels of {figures['kept']} trajectories, {_left_out_text(figures)}"
             f"loss {_number(figures['first_epoch_loss'], 3)} → {_number(figures['loss'], 3)}"
         )
     else:
@@ -58,15 +61,23 @@ def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: 
     return f"{name:<13} {stage:<9} {told}{failed}{took}"
 
 
+def _left_out_text(figures: Mapping[str, Any]) -> str:
+    left_out = num_left_out(figures)
+    return f"{left_out:,} left out ({reasons_text(figures['untaught'])}), " if left_out else ""
+
+
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The table a run ends with."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("iteration")
-    for title in ("β", "teacher's\nshare", "rollouts\nresolved", "labels", "loss"):
+    leaves_out = any(map(num_left_out, summary["iterations"]))
+    left_out = ["left\nout"] if leaves_out else []
+    titles = ["β", "teacher's\nshare", "rollouts\nresolved", "labels", *left_out, "loss"]
+    for title in titles:
         table.add_column(title, justify="right")
     table.add_column("holdout resolved\n(95 % interval)", justify="right", no_wrap=True)
     if summary["base"] is not None:
-        table.add_row("base", *[""] * 5, evaluation_text(summary["base"]))
+        table.add_row("base", *[""] * len(titles), evaluation_text(summary["base"]))
     for row in summary["iterations"]:
         table.add_row(
             str(row["iteration"]),
@@ -74,10 +85,26 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             _number(row["realised_beta"]),
             f"{row['resolved']}/{row['rollouts'] - row['infra_errors']}",
             DASH if row["labels"] is None else f"{row['labels']:,}",
+            *([f"{num_left_out(row):,}"] if leaves_out else []),
             _number(row["loss"], 3),
             Text(evaluation_text(row["eval"]), style="bold"),
         )
     return table
+
+
+def untaught_text(summary: Mapping[str, Any]) -> str | None:
+    """What was left out of a whole run, by reason; None: nothing.
+
+    >>> untaught_text({"iterations": [{"untaught": {"unknown_tool": 1}}, {"untaught": {"unknown_tool": 2}}]})
+    'Left out of the labels: unknown tool 3. An example of each lies in untaught.json.'
+    """
+    total: Counter[str] = Counter()
+    for row in summary["iterations"]:
+        total.update(row.get("untaught") or {})
+    if not total:
+        return None
+    reasons = reasons_text(dict(total.most_common()))
+    return f"Left out of the labels: {reasons}. An example of each lies in untaught.json."
 
 
 def drift_text(drift: Mapping[str, int]) -> str | None:

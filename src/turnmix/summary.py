@@ -40,8 +40,9 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "submitted",
         "infra_errors",
         "drift",
+        "teacher",
     )
-    from_train = ("kept", "labels", "label_tokens", "dropped_too_long", "loss", "objective")
+    from_train = ("kept", "labels", "untaught", "label_tokens", "dropped_too_long", "loss", "objective")
     return {
         "iteration": iteration,
         **{name: rollout.get(name) for name in from_rollout},

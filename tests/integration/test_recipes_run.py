@@ -20,10 +20,10 @@ SMALL = [
     "evaluation.base=false",
 ]
 REPORTED = {
-    "sft": {"targets_malformed", "targets_missing", "mean_weight"},
-    "dagger": {"targets_malformed", "targets_missing", "mean_weight"},
-    "aggrevate": {"targets_malformed", "targets_missing", "mean_weight"},
-    "oec": {"targets_malformed", "mean_weight"},
+    "sft": {"targets_malformed", "targets_unwritable", "targets_missing", "mean_weight"},
+    "dagger": {"targets_malformed", "targets_unwritable", "targets_missing", "mean_weight"},
+    "aggrevate": {"targets_malformed", "targets_unwritable", "targets_missing", "mean_weight"},
+    "oec": {"targets_malformed", "targets_unwritable", "mean_weight"},
     "opd": {"kl_teacher"},
 }
 

@@ -153,3 +153,27 @@ def test_the_format_follows_the_template():
     assert [format.name for format in formats_in("…<tool_call>\n<function=…><parameter=…")] == ["qwen3-coder"]
     assert [format.name for format in formats_in('…<tool_call>\n{"name": …, "arguments": …')] == ["hermes"]
     assert formats_in("{{ messages }}") == ()
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "I could end with " + hermes('{"name": "finish", "arguments": {}}') + " but no.",
+        "I could write <tool_call> here.",
+        hermes('{"name": "finish", "arguments": {}}') + "\n" + hermes("{oops"),
+    ],
+)
+def test_a_call_drafted_in_thinking_that_the_prompt_opened_is_no_call(draft):
+    real = hermes('{"name": "edit", "arguments": {"path": "a"}}')
+    parsed = HERMES.parse(f"{draft}\n</think>\n\n{real}", TOOLS)
+    assert [call.name for call in parsed.tool_calls] == ["edit"]
+    assert HERMES.parse(f"{draft}\n</think>\n\nNo.", TOOLS).tool_calls == ()
+
+
+def test_a_mark_of_thinking_inside_the_arguments_of_a_call_ends_no_thinking():
+    call = hermes('{"name": "edit", "arguments": {"path": "a", "text": "</think>"}}')
+    for text in (call, f"{call}\n{call}", f"I edit.\n{call}"):
+        parsed = HERMES.parse(text, TOOLS)
+        assert parsed.error is None
+        assert {given.arguments["text"] for given in parsed.tool_calls} == {"</think>"}
+    assert HERMES.parse(f"{call}\nThe mark </think> is in it.", TOOLS).tool_calls != ()

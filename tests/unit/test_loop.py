@@ -8,11 +8,13 @@ import pytest
 
 from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError, TeacherError
+from turnmix.core.untaught import Objection, Untaught
 from turnmix.environments.counting import CountingSource
 from turnmix.loop import Loop
 from turnmix.policies.scoring import TokenPath
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rendering.drift import Drift
+from turnmix.run_warnings import run_warnings
 from turnmix.store.run_directory import RunDirectory
 from turnmix.task_order import sampled_tasks
 from turnmix.training.learner import StepReport
@@ -26,6 +28,7 @@ class Learned:
     transitions: int
     label_tokens: int = 0
     dropped_too_long: int = 0
+    untaught: tuple = ()
     tree_tokens: int = 0
     separate_tokens: int = 0
     first_epoch_loss: float | None = None
@@ -309,8 +312,54 @@ def test_a_teacher_is_opened_where_it_acts_or_labels(tmp_path, changes, times):
 
 def test_the_summary_tells_what_method_and_objective_report(tmp_path):
     summary = loop(tmp_path / "run")[0].run()
-    reported = {"targets_malformed": 0, "targets_missing": 0, "mean_weight": 1.0}
+    reported = {"targets_malformed": 0, "targets_unwritable": 0, "targets_missing": 0, "mean_weight": 1.0}
     assert summary["iterations"][0]["objective"] == reported
+
+
+def wandering(episode, state):
+    """Half of what this teacher says nobody should learn."""
+    reached = sum(message.role == "assistant" for message in state.messages)
+    return call_action("browse", url="x") if reached % 2 == 0 and reached < 4 else teach(episode, state)
+
+
+def test_what_is_not_taught_is_counted_by_its_reason_and_an_example_of_each_is_kept(tmp_path):
+    training, run = loop(tmp_path / "run", teacher=wandering, iterations=1)
+    row = training.run()["iterations"][0]
+    unknown = row["untaught"]["unknown_tool"]
+    assert unknown > 0
+    assert (row["objective"]["targets_malformed"], row["objective"]["targets_unwritable"]) == (unknown, 0)
+    examples = json.loads((run.path / "untaught.json").read_text())
+    (example,) = examples.values()
+    assert (example["iteration"], example["turn"], "browse" in example["target"]) == (1, 0, True)
+    assert "there is no tool 'browse'" in example["detail"]
+    assert any(
+        "unknown tool" in text for text in run_warnings(json.loads((run.path / "summary.json").read_text()))
+    )
+
+
+def test_a_run_that_leaves_nothing_out_has_no_examples_and_warns_of_nothing(tmp_path):
+    training, run = loop(tmp_path / "run")
+    assert run_warnings(training.run()) == []
+    assert not (run.path / "untaught.json").exists()
+
+
+def test_what_the_student_cannot_write_is_no_label(tmp_path):
+    class Mute(MemorisingStudent):
+        def learn(self, transitions, *, generator, on_step):
+            objection = Objection(reason="stop_token_inside", detail="token 3 of 9 ends a turn")
+            left_out = [
+                Untaught(objection=objection, target=each.target, trajectory_id=each.trajectory_id, turn=0)
+                for each in transitions
+            ]
+            return Learned(transitions=len(transitions), untaught=tuple(left_out))
+
+    training, _ = loop(tmp_path / "run", student=Mute(), iterations=1)
+    row = training.run()["iterations"][0]
+    assert row["labels"] == 0
+    assert row["objective"]["targets_unwritable"] == row["untaught"]["stop_token_inside"] > 0
+    nothing, share = run_warnings({"iterations": [row]})
+    assert "0 labels, so nothing was learned" in nothing
+    assert "(100 %) are not taught: stop token inside" in share
 
 
 def test_evaluation_is_as_rare_as_asked_but_never_left_out_at_the_end(tmp_path):

@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 
 from turnmix.report import stage_text, summary_table
+from turnmix.run_warnings import stage_warnings
 
 ROLLOUT = {"resolved": 480, "rollouts": 512, "beta": 0.8, "realised_beta": 0.79, "infra_errors": 2}
 EVALUATION = {"resolved": 1000, "n": 1000, "low": 0.9962, "high": 1.0}
@@ -46,3 +47,46 @@ def test_the_table_fits_80_columns_and_shows_what_was_not_computed_as_a_dash():
     )
     assert lines[4].split()[-3:] == ["–", "–", "–"]
     assert max(map(len, lines)) <= 80
+
+
+def test_what_was_left_out_of_the_labels_has_a_column_and_a_place_in_the_line_where_there_is_any():
+    train = {
+        "labels": 9,
+        "kept": 3,
+        "first_epoch_loss": 1.0,
+        "loss": 0.5,
+        "untaught": {"stop_token_inside": 1},
+    }
+    told = stage_text("train", 2, train, None)
+    assert "9 labels of 3 trajectories, 1 left out (stop token inside 1), loss" in told
+    summary = {"base": EVALUATION, "iterations": [{**ROW, "labels": 1500, "untaught": {"unknown_tool": 12}}]}
+    out = io.StringIO()
+    Console(file=out, width=80).print(summary_table(summary))
+    lines = out.getvalue().rstrip("\n").split("\n")
+    assert lines[3].split()[4:7] == ["1,500", "12", "0.123"]
+    assert max(map(len, lines)) <= 80
+
+
+TEACHER = {"answers": 40, "calls": 0, "acted": 8, "resolved": 0}
+
+
+def test_a_teacher_of_whom_nothing_comes_is_said_loudly():
+    called, resolved = stage_warnings("rollout", 1, {"teacher": TEACHER})
+    assert called.startswith("iteration 1: the teacher called no tool in 40 answers")
+    assert resolved.startswith("iteration 1: none of the 8 rollouts in which the teacher acted is resolved")
+    assert stage_warnings("rollout", 1, {"teacher": {**TEACHER, "calls": None, "resolved": 1}}) == []
+    assert stage_warnings("rollout", 1, {"teacher": None}) == stage_warnings("rollout", 1, {}) == []
+
+
+def test_a_stage_without_labels_says_why():
+    figures = {"labels": 0, "kept": 0, "untaught": {}, "objective": {}}
+    assert "the filter kept no trajectory" in stage_warnings("train", 1, figures)[0]
+    figures["kept"] = 4
+    assert "no visited state has a target" in stage_warnings("train", 1, figures)[0]
+    figures["dropped_too_long"] = 3
+    assert "3 transitions are longer than learner.max_context" in stage_warnings("train", 1, figures)[0]
+    few = {"labels": 95, "kept": 4, "untaught": {"unknown_tool": 5}, "objective": {}}
+    assert stage_warnings("train", 1, few) == []
+    assert (
+        "6 of 100 targets (6 %)" in stage_warnings("train", 1, {**few, "labels": 94, "untaught": {"a": 6}})[0]
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from turnmix.assembly import is_follower
 from turnmix.report import stage_text
+from turnmix.run_warnings import stage_warnings
 from turnmix.store.run_directory import stage_id
 
 PLAIN_LINE_SECONDS = 20.0
@@ -37,6 +38,13 @@ def say_note(line: str) -> None:
         print(f"note: {line}", file=sys.stderr, flush=True)
 
 
+def print_warnings(console: Console, warnings: Iterable[str]) -> None:
+    """What a person must not miss."""
+    for warning in warnings:
+        console.print(f"WARNING: {warning}", markup=False, soft_wrap=True, style="bold yellow")
+        console.file.flush()
+
+
 class _Lines:
     """Progress as plain lines, each written at once."""
 
@@ -57,6 +65,7 @@ class _Lines:
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
         self._print(stage_text(stage, iteration, figures, self._seconds(stage_id(stage, iteration))))
+        print_warnings(self._console, stage_warnings(stage, iteration, figures))
 
     def _tell(self, text: str) -> None:
         self._print(f"{self._stage} {text}")

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from turnmix.cli.console import make_console
+from turnmix.cli.console import make_console, print_warnings
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
-from turnmix.report import duration_text, evaluation_lines, summary_table
+from turnmix.report import duration_text, evaluation_lines, summary_table, untaught_text
+from turnmix.run_warnings import run_warnings
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.run_directory import EVALUATION, RunDirectory
 from turnmix.transcript import Part, outcome, printable, transcript
@@ -50,6 +51,10 @@ def show_run(path: str) -> None:
             )
             console.print(summary_table(summary))
             console.print()
+            print_warnings(console, run_warnings(summary))
+            if untaught := untaught_text(summary):
+                console.print(untaught, soft_wrap=True)
+                console.print()
         else:
             console.print(f"{path}: no stage has finished yet\n", markup=False)
         for title, log in (("rollouts", run.trajectories), ("evaluations", run.evaluations)):

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from turnmix.assembly import LearningStudent, check_machine, is_follower, make_source
-from turnmix.cli.console import make_console, make_progress, say_note
+from turnmix.cli.console import make_console, make_progress, print_warnings, say_note
 from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
@@ -22,7 +22,8 @@ from turnmix.core.errors import RecipeError, UserError
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.policies.scoring import Scorer
-from turnmix.report import drift_text, duration_text, summary_table
+from turnmix.report import drift_text, duration_text, summary_table, untaught_text
+from turnmix.run_warnings import run_warnings
 from turnmix.serving import SERVER_LOG
 from turnmix.store.differences import differences
 from turnmix.store.run_directory import RunDirectory, check_is_free
@@ -143,6 +144,9 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
     console.print()
     console.print(summary_table(summary), highlight=False)
     console.print()
+    print_warnings(console, run_warnings(summary))
+    if untaught := untaught_text(summary):
+        console.print(untaught, highlight=False)
     if drift := drift_text(summary["drift"]):
         console.print(drift, highlight=False)
     console.print(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}", highlight=False)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
+from turnmix.core.untaught import Untaught
 from turnmix.methods.filters import FilterName
 from turnmix.rollout.mixture import MixtureKind, MixtureSettings
 from turnmix.training.objective_settings import ObjectiveKind, ObjectiveSettings
@@ -21,6 +22,8 @@ class Taught:
     """What a batch of trajectories teaches."""
 
     transitions: list[Transition]
+    untaught: tuple[Untaught, ...] = ()
+    """Targets that nobody should learn."""
     figures: Mapping[str, int] = field(default_factory=dict)
     """What the run's summary tells of it, such as how much was left out."""
 

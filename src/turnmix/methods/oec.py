@@ -4,6 +4,7 @@ to a resolved task."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from turnmix.core.trajectory import Trajectory
 from turnmix.methods.method import Method, Taught
@@ -15,9 +16,7 @@ from turnmix.training.objective_settings import ObjectiveSettings
 def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
     # The student's turns lack a target by design, so only the malformed ones say something.
     taught = imitate(trajectories, teachers_turn)
-    return Taught(
-        transitions=taught.transitions, figures={"targets_malformed": taught.figures["targets_malformed"]}
-    )
+    return replace(taught, figures={"targets_malformed": taught.figures["targets_malformed"]})
 
 
 OEC = Method(

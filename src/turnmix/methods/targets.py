@@ -2,17 +2,22 @@
 
 In: trajectories. Out: transitions of weight 1, in the order of turns, and counts of what was not taught.
 
-A target that is imitated is not taught when its tool call could not be parsed: the student would learn to
-write it. What the student itself sampled is taught in any case: there the weight says how good it was.
+A target that is imitated is mended first (`rendering.mending`), and is not taught where it is malformed: the student
+would learn to write it. What the student itself sampled is taught as it is: there the weight says how good it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from turnmix.core.message import ToolSpecification
 from turnmix.core.trajectory import Action, Trajectory, Turn
 from turnmix.core.transition import Transition
+from turnmix.core.untaught import Objection, Untaught
 from turnmix.methods.method import Taught
+from turnmix.rendering.malformed import malformed
+from turnmix.rendering.mending import mended
+from turnmix.scaffold.text_calls import read_calls, tools_in
 
 Target = Callable[[Turn], Action | None]
 """The action taught in the state of a turn; None: nothing."""
@@ -36,19 +41,50 @@ def teachers_turn(turn: Turn) -> Action | None:
 def imitate(trajectories: Iterable[Trajectory], target: Target) -> Taught:
     """One transition for each visited state that has a well-formed target; counts of the other states."""
     transitions: list[Transition] = []
-    malformed = missing = 0
+    untaught: list[Untaught] = []
+    missing = 0
     for trajectory in trajectories:
+        judge = _Judge(trajectory)
         for index, turn in enumerate(trajectory.turns):
             action = target(turn)
             if action is None:
                 missing += 1
-            elif action.parse_error is not None:
-                malformed += 1
-            else:
+                continue
+            action = judge.mended(action)
+            objection = judge.objection(action)
+            if objection is None:
                 transitions.append(transition(trajectory, index, action))
+            else:
+                left_out = Untaught(
+                    objection=objection, target=action, trajectory_id=trajectory.id, turn=index
+                )
+                untaught.append(left_out)
     return Taught(
-        transitions=transitions, figures={"targets_malformed": malformed, "targets_missing": missing}
+        transitions=transitions,
+        untaught=tuple(untaught),
+        figures={"targets_malformed": len(untaught), "targets_missing": missing},
     )
+
+
+class _Judge:
+    """Mends and judges targets by the tools of their trajectory, on offer or described in its prompt."""
+
+    def __init__(self, trajectory: Trajectory) -> None:
+        self._are_told = not trajectory.tools
+        self._tools: tuple[ToolSpecification, ...] = trajectory.tools or tools_in(trajectory.prompt)
+
+    def mended(self, action: Action) -> Action:
+        return action if action.token_ids is not None else mended(action, self._tools)
+
+    def objection(self, action: Action) -> Objection | None:
+        if action.token_ids is not None and action.parse_error is None:
+            return None
+        if not self._are_told:
+            return malformed(action, self._tools)
+        read = mended(read_calls(action, self._tools), self._tools)
+        if read.message.tool_calls and not self._tools:
+            return None
+        return malformed(read, self._tools)
 
 
 def sampled_turns(trajectory: Trajectory) -> list[Transition]:

@@ -69,21 +69,41 @@ def require_usable(value: Any) -> None:
 
 
 def typed_value(text: str, schema: Any) -> Any:
-    """`text` as the schema's type; as text where the schema wants text, is silent, or does not fit.
+    """`text` as the schema's type; as text where the schema takes text, is silent, or does not fit.
 
     >>> typed_value("3", {"type": "integer"}), typed_value("3", {"type": "string"}), typed_value("3", None)
     (3, '3', '3')
+    >>> typed_value("3", {"anyOf": [{"type": "integer"}, {"type": "null"}]}), typed_value("3", {"type": ["string"]})
+    (3, '3')
     """
-    wanted = schema.get("type") if isinstance(schema, dict) else None
-    if wanted == "boolean":
-        return _PLAIN_SPELLINGS.get(text.strip(), text)
-    if wanted not in ("integer", "number", "array", "object"):
+    wanted = types_of(schema)
+    if not wanted or "string" in wanted:
+        return text
+    if "boolean" in wanted and text.strip() in _PLAIN_SPELLINGS:
+        return _PLAIN_SPELLINGS[text.strip()]
+    if "null" in wanted and text.strip() in ("None", "null"):
+        return None
+    if not wanted & {"integer", "number", "array", "object"}:
         return text
     try:
         value, end = read_json(text)
     except UnreadableJsonError:
         return text
     return text if text[end:].strip() else value
+
+
+def types_of(schema: Any) -> frozenset[str]:
+    """The JSON types that a schema takes; none where it does not tell."""
+    if not isinstance(schema, Mapping):
+        return frozenset()
+    told = schema.get("type")
+    if isinstance(told, str):
+        return frozenset({told, "null"} if schema.get("nullable") is True else {told})
+    if isinstance(told, list):
+        return frozenset(each for each in told if isinstance(each, str))
+    choices = next((schema[key] for key in ("anyOf", "oneOf") if isinstance(schema.get(key), list)), ())
+    each_of = [types_of(choice) for choice in choices]
+    return frozenset().union(*each_of) if all(each_of) else frozenset()
 
 
 def properties_of(name: str, tools: Sequence[ToolSpecification]) -> Mapping[str, Any]:

@@ -24,6 +24,8 @@ from turnmix.rendering.arguments import (
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _SPACE = re.compile(r"\s*")
+_CLOSE_THINKING = "</think>"
+_ENDS_THINKING = re.compile(rf"{_CLOSE_THINKING}[ \t]*(\r?\n|$|{OPEN})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +192,7 @@ def _parse_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecificati
 
 
 def _split_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecification]) -> ParsedTurn:
-    position = _end_of_thinking(text)
+    position = _end_of_thinking(format, text, tools)
     if OPEN not in text[position:]:
         _refuse_stray_marks(text[position:])
         return ParsedTurn(content=text)
@@ -198,11 +200,7 @@ def _split_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecificati
     calls: list[ToolCall] = []
     while (start := text.find(OPEN, position)) >= 0:
         pieces.append(text[position:start])
-        body = format.read_body(text, start + len(OPEN), tools)
-        position = _SPACE.match(text, body.end).end()  # type: ignore[union-attr]
-        if not text.startswith(CLOSE, position):
-            raise MalformedCallError(f"the call of `{body.name[:60]}` must be followed by `{CLOSE}` at once")
-        position += len(CLOSE)
+        body, position = _read_call(format, text, start, tools)
         calls.append(ToolCall(id=f"call_{len(calls)}", name=body.name, arguments=body.arguments))
     pieces.append(text[position:])
     _refuse_stray_marks("".join(pieces[1:]))
@@ -210,17 +208,40 @@ def _split_turn(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecificati
     return ParsedTurn(content=content.strip(), tool_calls=tuple(calls))
 
 
-def _end_of_thinking(text: str) -> int:
-    """Where the answer begins. `</think>` alone ends a block too: the generation prompt may open one."""
-    opened = text.lstrip().startswith("<think>")
-    closing = text.find("</think>")
-    if opened and closing < 0:
-        raise MalformedCallError("the thinking block is not closed; write `</think>` before the call")
-    call = text.find(OPEN)
-    if closing < 0 or (not opened and 0 <= call < closing):
-        return 0
-    end = closing + len("</think>")
-    return _SPACE.match(text, end).end()  # type: ignore[union-attr]
+def _read_call(
+    format: _ReadsBodies, text: str, start: int, tools: Sequence[ToolSpecification]
+) -> tuple[_Body, int]:
+    """The call that opens at `start`, and the index behind its closing mark."""
+    body = format.read_body(text, start + len(OPEN), tools)
+    position = _SPACE.match(text, body.end).end()  # type: ignore[union-attr]
+    if not text.startswith(CLOSE, position):
+        raise MalformedCallError(f"the call of `{body.name[:60]}` must be followed by `{CLOSE}` at once")
+    return body, position + len(CLOSE)
+
+
+def _end_of_thinking(format: _ReadsBodies, text: str, tools: Sequence[ToolSpecification]) -> int:
+    """Where the answer begins. `</think>` alone ends a block too: the generation prompt may open one. A call
+    drafted before it is no call; a mark inside the arguments of a call ends nothing."""
+    closing = text.find(_CLOSE_THINKING)
+    if text.lstrip().startswith("<think>"):
+        if closing < 0:
+            raise MalformedCallError("the thinking block is not closed; write `</think>` before the call")
+        return _behind(text, closing)
+    position = 0
+    while (closing := text.find(_CLOSE_THINKING, position)) >= 0:
+        call = text.find(OPEN, position)
+        if call < 0 or closing < call:
+            is_end = position == 0 or _ENDS_THINKING.match(text, closing) is not None
+            return _behind(text, closing) if is_end else 0
+        try:
+            position = _read_call(format, text, call, tools)[1]
+        except MalformedCallError:
+            return _behind(text, closing) if _ENDS_THINKING.match(text, closing) else 0
+    return 0
+
+
+def _behind(text: str, closing: int) -> int:
+    return _SPACE.match(text, closing + len(_CLOSE_THINKING)).end()  # type: ignore[union-attr]
 
 
 def _refuse_stray_marks(text: str) -> None:

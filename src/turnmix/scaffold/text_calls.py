@@ -21,16 +21,33 @@ from turnmix.core.trajectory import Action
 from turnmix.rendering.formats import HermesFormat, example_call
 
 _FORMAT = HermesFormat()
+_INTRODUCTION = "These are your tools, each with a JSON schema of its arguments:\n\n"
 
 
 def tools_told(tools: Sequence[ToolSpecification]) -> str:
     """The part of a prompt that describes the tools and how to call them."""
     described = "\n".join(json.dumps(tool.to_json()["function"], ensure_ascii=False) for tool in tools)
     return (
-        f"These are your tools, each with a JSON schema of its arguments:\n\n{described}\n\n"
+        f"{_INTRODUCTION}{described}\n\n"
         f"Call a tool by writing this, with its name and arguments in their places:\n\n"
         f"{_FORMAT.write(example_call(tools))}\n\nThe answer comes as the next message."
     )
+
+
+def tools_in(messages: Sequence[Message]) -> tuple[ToolSpecification, ...]:
+    """The tools that `tools_told` described in the first messages of a conversation; none where it did not.
+
+    >>> from turnmix.scaffold.think import Finish
+    >>> told = Message(role="system", content="You repair.\\n\\n" + tools_told((Finish.specification,)))
+    >>> [tool.name for tool in tools_in((told,))], tools_in(())
+    (['finish'], ())
+    """
+    for message in messages:
+        _, introduction, told = message.content.partition(_INTRODUCTION)
+        if introduction:
+            described = told.partition("\n\n")[0].splitlines()
+            return tuple(ToolSpecification(**json.loads(line)) for line in described)
+    return ()
 
 
 def read_calls(action: Action, tools: Sequence[ToolSpecification]) -> Action:

@@ -5,6 +5,7 @@ versions.json       with what the run was begun
 trajectories.jsonl  one line a trajectory, as it ended
 evaluations.jsonl   the same for evaluations
 metrics.jsonl       one line a finished stage (rollout, train, evaluate) of an iteration
+untaught.json       the first target that was not taught for each reason, where there is one
 checkpoints/        iteration-001/ …, in Hugging Face format
 summary.json        the figures of the run so far
 tensorboard/        the same figures, and every optimiser step's, for tensorboard
@@ -17,11 +18,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from turnmix.core.errors import UserError
+from turnmix.core.untaught import Untaught
+from turnmix.rendering.arguments import without_surrogates
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.atomic import write_atomically
 from turnmix.store.clock import RunClock
@@ -32,6 +35,8 @@ RECIPE = "recipe.yaml"
 EVALUATION = "evaluation.json"
 """In a directory that holds an evaluation, not a run."""
 EVALUATIONS = "evaluations.jsonl"
+UNTAUGHT = "untaught.json"
+_SHOWN_CHARACTERS = 4000
 
 
 class RunDirectory:
@@ -124,6 +129,27 @@ class RunDirectory:
         """Optimiser steps of all training up to `iteration`, as far as it is recorded."""
         trained = (self.stage_metrics("train", past) for past in range(1, iteration + 1))
         return sum(len(figures["step_losses"]) for figures in trained if figures is not None)
+
+    def keep_untaught(self, iteration: int, untaught: Iterable[Untaught]) -> None:
+        """Keep the first example of each reason why a target is not taught."""
+        path = self.path / UNTAUGHT
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        examples = dict(known)
+        for each in untaught:
+            if each.objection.reason in examples:
+                continue
+            target = json.dumps(each.target.message.to_json(), ensure_ascii=False)
+            examples[each.objection.reason] = {
+                "iteration": iteration,
+                "trajectory": each.trajectory_id,
+                "turn": each.turn,
+                "detail": each.objection.detail[:_SHOWN_CHARACTERS],
+                "target": target[:_SHOWN_CHARACTERS],
+            }
+        if len(examples) > len(known):
+            write_atomically(
+                path, without_surrogates(json.dumps(examples, ensure_ascii=False, indent=2)) + "\n"
+            )
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
+from turnmix.core.untaught import Objection, Untaught
+from turnmix.rendering.readback import ReadsTurns, objection_to
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
 
@@ -32,6 +34,8 @@ class Forest:
     groups: list[list[TokenTree]]
     """The trees of each trajectory or task, in order of first appearance."""
     dropped_too_long: int
+    untaught: tuple[Untaught, ...]
+    """Targets that the student cannot say, or that nobody should."""
 
     @property
     def trees(self) -> list[TokenTree]:
@@ -46,13 +50,19 @@ def grow_forest(
     max_context: int,
     needs_references: bool,
 ) -> Forest:
-    """The trees of `transitions`. One of more tokens than `max_context` is dropped and counted."""
+    """The trees of `transitions`. One of more tokens than `max_context` is dropped and counted; so is a target that
+    the student did not sample and that its own tokens do not say."""
     groups: dict[str, list[RenderedTransition]] = {}
     dropped = 0
+    untaught: list[Untaught] = []
     for item in transitions:
+        target = _target(item, renderer)
+        if isinstance(target, Objection):
+            untaught.append(_left_out(item, target))
+            continue
         rendered = RenderedTransition(
             prompt_ids=tuple(renderer.prompt_ids(item.state)),
-            target_ids=tuple(renderer.target_ids(item.state, item.target)),
+            target_ids=tuple(target),
             weight=item.weight,
             reference_logprobs=item.reference_logprobs,
             group=item.trajectory_id if settings.tree == "trajectory" else item.task_id,
@@ -67,7 +77,24 @@ def grow_forest(
     return Forest(
         groups=[[build_tree(lot) for lot in split_to_budget(group, budget)] for group in groups.values()],
         dropped_too_long=dropped,
+        untaught=tuple(untaught),
     )
+
+
+def _target(item: Transition, renderer: Renderer) -> list[int] | Objection:
+    """The tokens of a target, or why they are not taught."""
+    if item.target.token_ids is not None or not isinstance(renderer, ReadsTurns):
+        return renderer.target_ids(item.state, item.target)
+    try:
+        ids = renderer.target_ids(item.state, item.target)
+    except (UserError, ValueError, TypeError) as error:  # half a surrogate pair is no text to a tokenizer
+        return Objection(reason="template_refuses", detail=str(error))
+    return objection_to(renderer, item.state, item.target, ids) or ids
+
+
+def _left_out(item: Transition, objection: Objection) -> Untaught:
+    turn = sum(message.role == "assistant" for message in item.state.messages)
+    return Untaught(objection=objection, target=item.target, trajectory_id=item.trajectory_id, turn=turn)
 
 
 def context_limit(config: Any, wanted: int | None) -> int:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from turnmix.core.transition import Transition
+from turnmix.core.untaught import Untaught
 from turnmix.training.adapter import add_adapter
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
@@ -68,6 +69,8 @@ class FitReport:
     transitions: int
     """Given, dropped ones included."""
     dropped_too_long: int
+    untaught: tuple[Untaught, ...]
+    """Those whose target the student cannot say, or nobody should."""
     label_tokens: int
     tree_tokens: int
     """Rows computed."""
@@ -182,6 +185,7 @@ class Learner:
         return FitReport(
             transitions=len(transitions),
             dropped_too_long=forest.dropped_too_long,
+            untaught=forest.untaught,
             label_tokens=label_tokens,
             tree_tokens=sum(map(len, trees)),
             separate_tokens=sum(tree.separate_tokens for tree in trees),

@@ -1,0 +1,72 @@
+"""Whether a target is one that nobody should learn: it says nothing, or calls what is not there.
+
+In: an action, mended, and the tools on offer in its state. Out: what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from turnmix.core.message import ToolCall, ToolSpecification
+from turnmix.core.trajectory import Action
+from turnmix.core.untaught import Objection
+from turnmix.rendering.arguments import types_of
+from turnmix.rendering.markup import call_markup
+from turnmix.rendering.mending import is_of_type
+from turnmix.rendering.thinking import holds_thinking, without_thinking
+
+
+def malformed(action: Action, tools: Sequence[ToolSpecification]) -> Objection | None:
+    """What is wrong with an action whose calls stand apart from its text; None: nothing."""
+    message = action.message
+    if action.parse_error is not None:
+        return Objection(reason="call_could_not_be_read", detail=action.parse_error)
+    if not message.tool_calls and not message.content.strip():
+        return Objection(reason="empty_answer", detail="there is neither text nor a call")
+    said = without_thinking(message.content)
+    if not message.tool_calls and not said.strip():
+        return Objection(reason="empty_answer", detail="there are thoughts alone")
+    if holds_thinking(said):
+        return Objection(reason="thinking_in_text", detail="the text holds the end of a block of thinking")
+    if mark := call_markup(said, [tool.name for tool in tools]):
+        return Objection(reason="call_markup_in_text", detail=f"the text holds {mark!r}")
+    return next((found for call in message.tool_calls if (found := malformed_call(call, tools))), None)
+
+
+def malformed_call(call: ToolCall, tools: Sequence[ToolSpecification]) -> Objection | None:
+    """What is wrong with a call by the schema of its tool; None: nothing."""
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        known = ", ".join(each.name for each in tools) or "none"
+        return Objection(
+            reason="unknown_tool", detail=f"there is no tool {call.name!r}; the tools are: {known}"
+        )
+    properties = tool.parameters.get("properties")
+    known_arguments = properties if isinstance(properties, Mapping) else {}
+    for name, value in call.arguments.items():
+        if name not in known_arguments:
+            if properties is None or tool.parameters.get("additionalProperties"):
+                continue
+            listed = ", ".join(known_arguments) or "none"
+            detail = f"{call.name} has no argument {name!r}; its arguments are: {listed}"
+            return Objection(reason="unknown_argument", detail=detail)
+        if not _fits(value, known_arguments[name]):
+            detail = f"{call.name}: the argument {name!r} is not as its schema says: {known_arguments[name]}"
+            return Objection(reason="argument_of_another_type", detail=detail)
+    missing = [name for name in tool.parameters.get("required", ()) if name not in call.arguments]
+    if missing:
+        return Objection(reason="missing_argument", detail=f"{call.name} lacks the argument {missing[0]!r}")
+    return None
+
+
+def _fits(value: Any, schema: Any) -> bool:
+    wanted = types_of(schema)
+    if not wanted:
+        return True
+    if not any(is_of_type(value, each) for each in wanted):
+        return False
+    choices = schema.get("enum")
+    if isinstance(choices, list) and value not in choices:
+        return False
+    return not isinstance(value, list) or all(_fits(item, schema.get("items")) for item in value)

@@ -1,0 +1,87 @@
+"""Can the student say it? A target is read back from its tokens, by the student's own parser.
+
+In: a state, the action to be taught in it, and the tokens as which it would be. Out: what is wrong with them. Only
+the whole chain tells: the template, the tokenizer, the tool-call format and the types of the tools' schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from typing import Literal, Protocol, runtime_checkable
+
+from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.trajectory import Action, State
+from turnmix.core.untaught import Objection
+from turnmix.rendering.formats import HermesFormat
+from turnmix.rendering.malformed import malformed
+
+_WRITTEN_CALLS = HermesFormat()
+_SHOWN = 300
+
+
+@runtime_checkable
+class ReadsTurns(Protocol):
+    """A renderer that reads the tokens which it writes."""
+
+    @property
+    def tool_calls(self) -> Literal["native", "text"]: ...
+
+    @property
+    def stop_ids(self) -> frozenset[int]: ...
+
+    def parse(self, token_ids: list[int], tools: tuple[ToolSpecification, ...]) -> Action: ...
+
+
+def objection_to(
+    renderer: ReadsTurns, state: State, action: Action, target_ids: list[int]
+) -> Objection | None:
+    """Why `target_ids` must not be taught as `action` in `state`; None: a student that writes them takes it."""
+    if (objection := _malformed(renderer, state, action)) is not None:
+        return objection
+    return _stop_token_inside(target_ids, renderer.stop_ids) or _read_otherwise(
+        renderer, state, action, target_ids
+    )
+
+
+def _malformed(renderer: ReadsTurns, state: State, action: Action) -> Objection | None:
+    if renderer.tool_calls == "native" or action.parse_error is not None:
+        return malformed(action, state.tools)
+    if not action.message.content.strip():
+        return Objection(reason="empty_answer", detail="there is no text")
+    written = _WRITTEN_CALLS.parse(action.message.content, ())
+    if written.error is not None:
+        return Objection(reason="call_could_not_be_read", detail=written.error)
+    return None
+
+
+def _stop_token_inside(target_ids: list[int], stop_ids: Set[int]) -> Objection | None:
+    inside = next((index for index, token in enumerate(target_ids[:-1]) if token in stop_ids), None)
+    if inside is None:
+        return None
+    detail = f"token {inside} of {len(target_ids)} is {target_ids[inside]}, which ends a turn"
+    return Objection(reason="stop_token_inside", detail=detail)
+
+
+def _read_otherwise(
+    renderer: ReadsTurns, state: State, action: Action, target_ids: list[int]
+) -> Objection | None:
+    read = renderer.parse(target_ids, state.tools)
+    if read.parse_error is not None:
+        return Objection(reason="reads_back_as_malformed", detail=read.parse_error)
+    wanted, found = _spelled(action.message), _spelled(read.message)
+    if wanted == found:
+        return None
+    start = next(
+        (index for index, pair in enumerate(zip(wanted, found, strict=False)) if len(set(pair)) > 1),
+        min(len(wanted), len(found)),
+    )
+    start = max(0, start - _SHOWN // 3)
+    detail = f"…{wanted[start : start + _SHOWN]} reads back as …{found[start : start + _SHOWN]}"
+    return Objection(reason="reads_back_otherwise", detail=detail)
+
+
+def _spelled(message: Message) -> str:
+    """A message as a text that differs where anything in it does, types of values included."""
+    calls = [[call.name, dict(call.arguments)] for call in message.tool_calls]
+    return json.dumps([message.content, calls], ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,89 @@
+"""What a person must be told of a run: that nothing is learned, or that much of what the teacher said is lost.
+
+In: the figures of an iteration's stages. Out: sentences, each with what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+LOUD_SHARE = 0.05
+"""Of an iteration's targets: more than this left out is said."""
+
+
+def stage_warnings(stage: str, iteration: int, figures: Mapping[str, Any]) -> list[str]:
+    """The warnings of one stage."""
+    found = {"rollout": _of_rollout, "train": _of_training}.get(stage)
+    return [] if found is None else [f"iteration {iteration}: {text}" for text in found(figures)]
+
+
+def run_warnings(summary: Mapping[str, Any]) -> list[str]:
+    """Those of all stages of a run, from its summary."""
+    return [
+        text
+        for row in summary["iterations"]
+        for stage in ("rollout", "train")
+        for text in stage_warnings(stage, row["iteration"], row)
+    ]
+
+
+def reasons_text(untaught: Mapping[str, int]) -> str:
+    """
+    >>> reasons_text({"stop_token_inside": 12, "unknown_tool": 1})
+    'stop token inside 12, unknown tool 1'
+    """
+    return ", ".join(f"{reason.replace('_', ' ')} {number:,}" for reason, number in untaught.items())
+
+
+def num_left_out(figures: Mapping[str, Any]) -> int:
+    """Targets that are malformed or that the student cannot say."""
+    return sum((figures.get("untaught") or {}).values())
+
+
+def _of_rollout(figures: Mapping[str, Any]) -> Iterator[str]:
+    teacher = figures.get("teacher")
+    if teacher is None:
+        return
+    if teacher["answers"] and teacher["calls"] == 0:
+        yield (
+            f"the teacher called no tool in {teacher['answers']:,} answers; does its server read tool calls? Where it "
+            "does not, set scaffold.tool_calls=text"
+        )
+    if teacher["acted"] and not teacher["resolved"]:
+        yield (
+            f"none of the {teacher['acted']:,} rollouts in which the teacher acted is resolved; look at some with "
+            "`turnmix show`, and measure the teacher before you learn from it"
+        )
+
+
+def _of_training(figures: Mapping[str, Any]) -> Iterator[str]:
+    if figures.get("labels") is None:
+        return
+    left_out = num_left_out(figures)
+    targets = figures["labels"] + left_out
+    if figures["labels"] == 0:
+        yield f"0 labels, so nothing was learned: {_why_nothing(figures, left_out)}"
+    if targets and left_out > LOUD_SHARE * targets:
+        yield (
+            f"{left_out:,} of {targets:,} targets ({100 * left_out / targets:.0f} %) are not taught: "
+            f"{reasons_text(figures['untaught'])}; untaught.json in the run holds an example of each"
+        )
+
+
+def _why_nothing(figures: Mapping[str, Any], left_out: int) -> str:
+    objective = figures.get("objective") or {}
+    if not figures["kept"]:
+        return (
+            "the filter kept no trajectory; choose a student or a teacher that resolves some tasks, or another "
+            "data.filter"
+        )
+    if left_out:
+        return "every target is malformed, or one that the student cannot write"
+    if figures.get("dropped_too_long"):
+        return f"{figures['dropped_too_long']:,} transitions are longer than learner.max_context"
+    if objective.get("groups_without_spread"):
+        return (
+            "all rollouts of each task ended alike; set rollouts.samples_per_task higher, or take other tasks"
+        )
+    return "no visited state has a target; does the method fit who acts (mixture.kind)?"
