@@ -8,11 +8,13 @@ the order in which they came. So a run killed at any moment and resumed ends in 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from turnmix.completion import Collecting, complete
 from turnmix.config import Recipe
+from turnmix.core.errors import TrainingError
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Untaught, count_reasons
@@ -165,11 +167,18 @@ class Loop:
             self._progress.advance(report.step, f"loss {report.loss:.3f}")
             self._run.clock.tick()
 
-        report = self._student.learn(
-            self._scored(taught.transitions, iteration),
-            generator=random.Random(derive_seed(self._recipe.seed, "learner", iteration)),
-            on_step=on_step,
-        )
+        transitions = self._scored(taught.transitions, iteration)
+        missing: Counter[str] = Counter()
+        for each in transitions:
+            missing[each.trajectory_id] += each.num_without_weight
+        try:
+            report = self._student.learn(
+                transitions,
+                generator=random.Random(derive_seed(self._recipe.seed, "learner", iteration)),
+                on_step=on_step,
+            )
+        except TrainingError as error:
+            raise TrainingError(f"iteration {iteration}, {error}; {self._last_good()}") from error
         untaught = (*taught.untaught, *report.untaught)
         self._run.keep_untaught(iteration, untaught)
         figures = {
@@ -179,6 +188,7 @@ class Loop:
             "untaught": count_reasons(untaught),
             "dropped_too_long": report.dropped_too_long,
             "label_tokens": report.label_tokens,
+            "logprobs_missing": dict(+missing),
             "tree_tokens": report.tree_tokens,
             "separate_tokens": report.separate_tokens,
             "first_epoch_loss": report.first_epoch_loss,
@@ -190,6 +200,14 @@ class Loop:
         self._run.record_stage("train", iteration, figures)
         self._student.save(self._run.checkpoint(iteration))
         return figures
+
+    def _last_good(self) -> str:
+        iteration = self._run.last_checkpoint()
+        return (
+            f"the last good checkpoint is {self._run.checkpoint(iteration)}"
+            if iteration
+            else "there is no checkpoint yet, the base model is as it was"
+        )
 
     def _scored(self, transitions: list[Transition], iteration: int) -> list[Transition]:
         """The transitions with the teacher's log-probabilities, where the objective needs them."""

@@ -56,6 +56,9 @@ def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: 
         )
     else:
         told = f"holdout resolved {evaluation_text(figures)}"
+    if missing := figures.get("logprobs_missing"):
+        tokens, first = sum(missing.values()), next(iter(missing))
+        told += f", {tokens:,} tokens left out for want of a log-probability ({_named(first, len(missing))})"
     errors = figures.get("infra_errors")
     failed = f", {errors} infra errors" if errors else ""
     return f"{name:<13} {stage:<9} {told}{failed}{took}"
@@ -131,6 +134,10 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _named(first: str, number: int) -> str:
+    return first if number == 1 else f"{first} and {number - 1} more"
 
 
 def _number(value: float | None, digits: int = 2) -> str:

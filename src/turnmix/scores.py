@@ -7,11 +7,15 @@ so a resumed run learns from the same numbers, and asks for none a second time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
-from turnmix.core.transition import Transition
+from turnmix.core.errors import TeacherError
+from turnmix.core.transition import Transition, compared
 from turnmix.policies.scoring import Scorer, ScoreRequest, TokenPath
 from turnmix.store.append_log import AppendLog
+
+LARGEST_MISSING_SHARE = 0.5
+"""A trajectory is unusable where the teacher gives no number for more than this share of its tokens; more than
+this share of unusable trajectories stops the run."""
 
 
 def with_teacher_logprobs(
@@ -23,11 +27,16 @@ def with_teacher_logprobs(
     on_scored: Callable[[int, int], None],
 ) -> list[Transition]:
     """`path_of` a transition too long to be trained on is None: it gets no scores. `on_scored` is told how many
-    trajectories of how many are scored."""
+    trajectories of how many are scored.
+
+    Raises:
+        TeacherError: it could not be asked, or gave no numbers for most trajectories. None of those is stored.
+    """
     groups: dict[str, list[Transition]] = {}
     for each in transitions:
         groups.setdefault(each.trajectory_id, []).append(each)
     paths: dict[str, list[TokenPath | None]] = {}
+    unusable = []
     done = sum(trajectory_id in log for trajectory_id in groups)
     on_scored(done, len(groups))
 
@@ -38,20 +47,38 @@ def with_teacher_logprobs(
                 asked = [path for path in paths[trajectory_id] if path is not None]
                 yield ScoreRequest(trajectory_id=trajectory_id, paths=asked)
 
-    def keep(trajectory_id: str, scores: list[list[float]]) -> None:
+    def keep(trajectory_id: str, scores: list[list[float | None]]) -> None:
         nonlocal done
         answers = iter(scores)
         logprobs = [None if path is None else next(answers) for path in paths.pop(trajectory_id)]
-        log.append_record({"id": trajectory_id, "logprobs": logprobs})
+        record = {"id": trajectory_id, "logprobs": logprobs}
+        if _missing_share(scores) > LARGEST_MISSING_SHARE:
+            unusable.append(record)
+        else:
+            log.append_record(record)
         done += 1
         on_scored(done, len(groups))
 
     scorer.score(requests(), keep)
-    scored: dict[str, Iterator[list[float] | None]] = {
+    # Stored last, so that a run stopped by a teacher without numbers asks again when it is resumed.
+    if len(unusable) > LARGEST_MISSING_SHARE * len(groups):
+        raise TeacherError(
+            f"the teacher gave no log-probability, or one of log 0, for most tokens of {len(unusable)} of "
+            f"{len(groups)} trajectories, such as {unusable[0]['id']}: a local teacher's numbers may overflow in "
+            "its teacher.dtype, an endpoint may withhold them"
+        )
+    for record in unusable:
+        log.append_record(record)
+    scored: dict[str, Iterator[list[float | None] | None]] = {
         record["id"]: iter(record["logprobs"]) for record in log.records(groups)
     }
     return [
-        replace(each, reference_logprobs=None if logprobs is None else tuple(logprobs))
+        each if logprobs is None else compared(each, logprobs)
         for each in transitions
         for logprobs in [next(scored[each.trajectory_id])]
     ]
+
+
+def _missing_share(scores: Sequence[Sequence[float | None]]) -> float:
+    logprobs = [each for path in scores for each in path]
+    return logprobs.count(None) / len(logprobs) if logprobs else 0.0

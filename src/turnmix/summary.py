@@ -42,7 +42,16 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "drift",
         "teacher",
     )
-    from_train = ("kept", "labels", "untaught", "label_tokens", "dropped_too_long", "loss", "objective")
+    from_train = (
+        "kept",
+        "labels",
+        "untaught",
+        "label_tokens",
+        "logprobs_missing",
+        "dropped_too_long",
+        "loss",
+        "objective",
+    )
     return {
         "iteration": iteration,
         **{name: rollout.get(name) for name in from_rollout},

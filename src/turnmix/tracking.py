@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.store.atomic import write_atomically
+from turnmix.core.json_text import json_text
 
 TENSORBOARD = "tensorboard"
 PROJECT = "turnmix"
@@ -70,7 +71,7 @@ class Trackers:
             self._trackers[name] = tracker
             if own_id := _id_of(name, tracker):
                 ids[name] = own_id
-        write_atomically(path, json.dumps(ids) + "\n")
+        write_atomically(path, json_text(ids) + "\n")
 
     def log(self, figures: Mapping[str, Any], *, step: int) -> None:
         """Give all numbers in `figures`, also in mappings within it. A tracker that fails is given no more."""

@@ -5,6 +5,7 @@ arguments: the directory to write to, and the one with checkpoints to resume fro
 
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from tiny_student import CharacterRenderer, batch, settings, tiny_model
 
+from turnmix.core.errors import TrainingError
 from turnmix.training.checkpoint import restore_learner, save_checkpoint
 from turnmix.training.learner import Learner
 from turnmix.training.ranks import Ranks
@@ -81,6 +83,17 @@ def go_on(learner):
     return learner.acting_model.state_dict()
 
 
+def overflowing(learner):
+    """What a fit on one odd trajectory says that it stops for, and whether a weight moved."""
+    before = {name: tensor.clone() for name, tensor in learner.acting_model.state_dict().items()}
+    odd = [replace(item, weight=float("inf")) if item.trajectory_id == "3" else item for item in batch(5)]
+    try:
+        learner.fit(odd, generator=random.Random(0))
+    except TrainingError as error:
+        after = learner.acting_model.state_dict()
+        return str(error), all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
 def resumed(ranks, checkpoint, name):
     """A learner that stands where the checkpoint's stood."""
     model = tiny_model()
@@ -95,6 +108,7 @@ def main(output, earlier):
     torch.set_num_threads(1)
     ranks = Ranks.join("cpu")
     found = {way: lead(ranks, learner_of(ranks, **changes), three_steps) for way, changes in WAYS.items()}
+    found["overflowing"] = lead(ranks, learner_of(ranks, batch_size=5), overflowing)
     for name in CHECKPOINTS:
         learner = resumed(ranks, earlier / name, name)
         found[f"resumed {name}"] = lead(ranks, learner, go_on)

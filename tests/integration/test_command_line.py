@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import turnmix
+from stored_checkpoints import store_checkpoint
 from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn
@@ -166,7 +167,7 @@ def finished_run(path, recipe):
     """A run in which nothing is left to do."""
     run = RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))
     for iteration in range(1, recipe.iterations + 1):
-        run.checkpoint(iteration).mkdir(parents=True)
+        store_checkpoint(run.checkpoint(iteration))
     for iteration in range(40):
         run.trajectories.append(trajectory(f"i001-{iteration:05}"))
     run.write_summary(

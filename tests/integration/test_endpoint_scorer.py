@@ -62,6 +62,33 @@ def test_a_trajectory_is_scored_by_one_request_for_each_path_that_no_other_begin
     assert all(each.body["prompt_logprobs"] == 0 for each in server.requests)
 
 
+@pytest.mark.parametrize(
+    "floor", ["null", "-9999.0", "-1e30", "-Infinity", "NaN", '"-Infinity"', '"NaN"', "1e999"]
+)
+def test_a_floor_for_log_0_is_a_missing_value_and_the_rest_is_kept(floor):
+    def script(number, request):
+        body = scores(number, request).body.replace(b"-4.003", floor.encode())
+        assert floor.encode() in body
+        return Reply(body=body)
+
+    found = {}
+    request = ScoreRequest(trajectory_id="a", paths=[path([1, 2], [3, 4, 5])])
+    with_endpoint(script, lambda scorer: scorer.score([request], found.__setitem__))
+    assert found == {"a": [[pytest.approx(-3.002), None, pytest.approx(-5.004)]]}
+
+
+def test_an_entry_that_is_null_as_a_whole_is_a_missing_value():
+    def script(number, request):
+        answer = json.loads(scores(number, request).body)
+        answer["choices"][0]["prompt_logprobs"][3] = None
+        return Reply(body=json.dumps(answer).encode())
+
+    found = {}
+    request = ScoreRequest(trajectory_id="a", paths=[path([1, 2], [3, 4, 5])])
+    with_endpoint(script, lambda scorer: scorer.score([request], found.__setitem__))
+    assert found == {"a": [[pytest.approx(-3.002), None, pytest.approx(-5.004)]]}
+
+
 def test_many_trajectories_are_scored_through_failures_and_never_more_at_once_than_allowed():
     asked = set()
 

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from learning_ranks import CHECKPOINTS, WAYS, go_on, lead, learner_of, resumed, saving, three_steps
+from learning_ranks import (
+    CHECKPOINTS,
+    WAYS,
+    go_on,
+    lead,
+    learner_of,
+    overflowing,
+    resumed,
+    saving,
+    three_steps,
+)
 from safetensors.torch import load_file
 
 from turnmix.training.ranks import Ranks
@@ -78,6 +88,14 @@ def test_bfloat16_passes_on_two_ranks_learn_nearly_the_same_and_leave_float32_we
     assert {tensor.dtype for tensor in found["weights"].values()} == {torch.float32}
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-2)
     assert 1e-6 < difference(found["moments"], expected["moments"]) < 5e-2
+
+
+def test_two_ranks_stop_before_the_step_whose_gradient_is_not_finite(of_two_ranks):
+    told, has_kept_its_weights = of_two_ranks["overflowing"]
+    assert told == overflowing(learner_of(ALONE, batch_size=5))[0]
+    assert "step 1 of 1: the loss is inf" in told
+    assert "by the trajectory 3: no step was made" in told
+    assert has_kept_its_weights
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)

@@ -232,6 +232,12 @@ def test_what_is_left_of_the_context_limits_the_answer():
     assert requests[0].body["max_tokens"] == 3
 
 
+@pytest.mark.parametrize("floor", [None, -9999.0, float("-inf"), float("nan")])
+def test_a_floor_among_the_sampled_tokens_log_probabilities_is_a_missing_value(floor):
+    (action, _, counters), _ = acting(completed([5, 6, 2], [-0.5, floor, -1.5]))
+    assert (action.logprobs, counters.retries) == ((-0.5, None, -1.5), {})
+
+
 def test_an_answer_without_token_ids_is_asked_for_again():
     without = as_json({"choices": [{"text": "x", "finish_reason": "stop"}]})
     (action, _, counters), _ = acting(without, completed([5, 2]))
@@ -246,6 +252,7 @@ def test_an_answer_without_token_ids_is_asked_for_again():
         (b"[]", "malformed_answer"),
         (b'{"choices": []}', "empty_choices"),
         (completed([1, 2], [-0.1]).body, "no_logprobs"),
+        (completed([1, 2], [None, -9999.0]).body, "no_logprobs"),
         (completed([1], finish_reason="abort").body, "aborted"),
     ],
 )

@@ -5,8 +5,8 @@ import re
 
 import pytest
 import torch
-from tiny_student import CharacterRenderer, batch, digest, settings, tiny_model
-from transformers import AutoModelForCausalLM
+from tiny_student import SIZES, CharacterRenderer, batch, digest, settings, tiny_model
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from turnmix.core.errors import UserError
 from turnmix.training.checkpoint import restore_learner, save_checkpoint
@@ -92,6 +92,37 @@ def test_a_damaged_or_missing_adapter_is_refused(tmp_path, content):
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match="cannot be loaded"):
         restore_learner(tmp_path / "one", learner_of())
+
+
+@pytest.mark.parametrize("modules", [("lm_head",), ("embed_tokens",), ("q_proj", "lm_head")])
+def test_a_matrix_that_the_model_ties_to_another_one_is_refused_by_name(modules, recwarn):
+    with pytest.raises(
+        UserError, match=rf"learner.lora.target_modules: {modules[-1]}: the model ties .*leave it"
+    ):
+        learner_of(target_modules=modules)
+    assert recwarn.list == []
+
+
+@pytest.mark.parametrize("modules", [("lm_head",), ("embed_tokens",), ("q_proj", "lm_head", "embed_tokens")])
+def test_head_and_embedding_that_are_not_tied_are_saved_as_they_act(tmp_path, modules):
+    def untied():
+        torch.manual_seed(0)
+        return Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=False))
+
+    def made():
+        lora = {"rank": 4, "target_modules": modules}
+        return Learner(untied(), CharacterRenderer(), settings(lora=lora, learning_rate=1e-2))
+
+    learner, resumed = made(), made()
+    learner.fit(batch(), generator=random.Random(0))
+    save_checkpoint(tmp_path / "one", model=learner.model, tokenizer=NoTokenizer(), learner=learner)
+    acting = logits(learner.model)
+    assert not torch.allclose(acting, logits(untied()), atol=1e-3)
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "one", dtype=torch.float32)
+    assert torch.allclose(logits(merged), acting, atol=1e-5)
+    assert torch.equal(logits(peft.PeftModel.from_pretrained(untied(), tmp_path / "one" / "adapter")), acting)
+    restore_learner(tmp_path / "one", resumed)
+    assert digest(resumed.model) == digest(learner.model)
 
 
 def test_target_modules_that_the_model_lacks_are_refused_with_those_it_has():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from recorded_trajectories import trajectory
 
+from stored_checkpoints import store_checkpoint
 from turnmix.cli.evaluation_target import located
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
@@ -117,8 +118,8 @@ def test_an_evaluation_goes_beside_its_run_or_into_a_folder_of_its_own(tmp_path,
     run = RunDirectory.create(tmp_path / "runs" / "a", recipe_yaml="")
     (tmp_path / "verified.yaml").touch()
     assert str(located("runs/a").directory(None)) == "runs/a/evaluations/own-base"
-    run.checkpoint(1).mkdir(parents=True)
-    run.checkpoint(2).mkdir()
+    store_checkpoint(run.checkpoint(1))
+    store_checkpoint(run.checkpoint(2))
     run.close()
     assert located("runs/a").model == "runs/a/checkpoints/iteration-002"
     assert str(located("runs/a/").directory("verified.yaml")) == "runs/a/evaluations/verified-iteration-002"

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from stored_checkpoints import store_checkpoint
 from turnmix.config import Recipe
-from turnmix.core.errors import InfrastructureError, TeacherError
+from turnmix.core.errors import InfrastructureError, TeacherError, TrainingError
 from turnmix.core.untaught import Objection, Untaught
 from turnmix.environments.counting import CountingSource
 from turnmix.loop import Loop
 from turnmix.policies.scoring import TokenPath
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rendering.drift import Drift
+from turnmix.report import stage_text
 from turnmix.run_warnings import run_warnings
 from turnmix.store.run_directory import RunDirectory
 from turnmix.task_order import sampled_tasks
@@ -65,7 +67,7 @@ class MemorisingStudent:
         return Drift(turns=len(trajectories), differing=1)
 
     def save(self, checkpoint: Path):
-        checkpoint.mkdir(parents=True)
+        store_checkpoint(checkpoint)
 
 
 def teach(episode, state):
@@ -253,6 +255,72 @@ def test_the_teachers_scores_are_stored_before_they_are_used_and_asked_for_once(
     again.run()
     assert sorted(dying.scored + resumed.scored) == sorted(run.trajectories.ids)
     assert len(student.fits) == 2
+
+
+class FlooringScorer(CountingScorer):
+    """Has no log-probability of the first `number` tokens of each target of the trajectories `of`."""
+
+    def __init__(self, number, of):
+        super().__init__()
+        self.number, self.of = number, of
+
+    def score(self, requests, keep):
+        def floored(trajectory_id, scores):
+            if self.of is None or trajectory_id in self.of:
+                scores = [[*[None] * self.number, *path[self.number :]] for path in scores]
+            keep(trajectory_id, scores)
+
+        super().score(requests, floored)
+
+
+class WeighingStudent(MemorisingStudent):
+    def learn(self, transitions, *, generator, on_step):
+        self.fits.append({each.trajectory_id: (each.weight, each.reference_logprobs) for each in transitions})
+        return Learned(transitions=len(transitions))
+
+
+def test_tokens_without_a_log_probability_are_left_out_counted_and_their_trajectory_is_named(tmp_path):
+    student = WeighingStudent()
+    scorer = FlooringScorer(1, {"i001-00002"})
+    training, run = loop(tmp_path / "run", scorer=scorer, student=student, iterations=1)
+    summary = training.run()
+    weight, references = student.fits[0]["i001-00002"]
+    assert (weight, references) == ((0.0, 1.0), (0.0, 99.0))
+    assert student.fits[0]["i001-00001"][0] == 1.0
+    missing = summary["iterations"][0]["logprobs_missing"]
+    assert list(missing) == ["i001-00002"]
+    figures = run.stage_metrics("train", 1)
+    told = stage_text("train", 1, {**figures, "first_epoch_loss": 1.0, "loss": 1.0}, None)
+    assert f"{missing['i001-00002']} tokens left out for want of a log-probability (i001-00002)" in told
+
+
+def test_a_teacher_without_numbers_stops_the_run_and_is_asked_again_by_a_resumed_one(tmp_path):
+    training, run = loop(tmp_path / "run", scorer=FlooringScorer(2, None), student=WeighingStudent())
+    with pytest.raises(
+        TeacherError, match=r"for most tokens of 8 of 8 trajectories, such as i001-00000: .*dtype"
+    ):
+        training.run()
+    assert (len(run.scores), run.last_checkpoint()) == (0, 0)
+    run.close()
+    loop(tmp_path / "run", scorer=CountingScorer(), student=WeighingStudent(), is_resumed=True)[0].run()
+
+
+class OverflowingStudent(MemorisingStudent):
+    """Its second fit comes to a number that is not finite."""
+
+    def learn(self, transitions, *, generator, on_step):
+        if self.fits:
+            raise TrainingError("step 3 of 9: the loss is nan")
+        return super().learn(transitions, generator=generator, on_step=on_step)
+
+
+def test_numbers_that_are_not_finite_are_told_with_iteration_and_last_good_checkpoint(tmp_path):
+    training, run = loop(tmp_path / "run", student=OverflowingStudent())
+    with pytest.raises(
+        TrainingError, match=r"iteration 2, step 3 of 9: the loss is nan; the last good .*iteration-001$"
+    ):
+        training.run()
+    assert (run.stage_metrics("train", 2), run.last_checkpoint()) == (None, 1)
 
 
 class SamplingStudent(MemorisingStudent):

@@ -193,6 +193,15 @@ def test_grpo_weighs_a_rollout_by_how_much_better_than_its_group_it_ended():
     assert [each.weight for each in centred] == [0.75, -0.25, -0.25, -0.25]
 
 
+def test_a_token_without_its_log_probability_is_not_taught_by_a_ratio():
+    one, *others = group("t", True, False)
+    turn = one.turns[0]
+    action = replace(turn.action, token_ids=(7, 8), logprobs=(None, -0.25))
+    first, *_ = taught("grpo", replace(one, turns=(replace(turn, action=action),)), *others)
+    assert (first.weight, first.reference_logprobs) == ((0.0, 1.0), (0.0, -0.25))
+    assert first.num_without_weight == 1
+
+
 def test_grpo_drops_and_counts_groups_without_spread():
     rolled_out = [*group("all", True, True), *group("none", False, False), *group("some", True, False)]
     outcome = result("grpo", *rolled_out, *group("alone", True))

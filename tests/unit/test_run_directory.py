@@ -5,6 +5,7 @@ import json
 import pytest
 from recorded_trajectories import labelled_turn, trajectory
 
+from stored_checkpoints import store_checkpoint
 from turnmix.core.errors import UserError
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
@@ -83,12 +84,20 @@ def test_a_directory_without_a_run_cannot_be_resumed_or_read(tmp_path):
             opening(tmp_path)
 
 
-def test_the_last_checkpoint_is_the_last_whole_one(tmp_path):
+def test_the_last_checkpoint_is_the_highest_whole_one_whatever_is_missing_below(tmp_path):
     run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
     assert run.last_checkpoint() == 0
-    for name in ("iteration-001", "iteration-002", ".iteration-003.partial"):
-        (tmp_path / "run" / "checkpoints" / name).mkdir(parents=True)
-    assert run.last_checkpoint() == 2
+    for name in ("iteration-002", "iteration-004", ".iteration-005.partial", "iteration-006"):
+        store_checkpoint(tmp_path / "run" / "checkpoints" / name)
+    (run.checkpoint(6) / "model.safetensors").unlink()
+    assert run.last_checkpoint() == 4
+    (run.checkpoint(6) / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"head": "model-2.safetensors", "body": "model-1.safetensors"}}'
+    )
+    (run.checkpoint(6) / "model-1.safetensors").touch()
+    assert run.last_checkpoint() == 4
+    (run.checkpoint(6) / "model-2.safetensors").touch()
+    assert run.last_checkpoint() == 6
 
 
 def test_a_finished_stage_is_recorded_once(tmp_path):

@@ -14,6 +14,7 @@ from turnmix.cli.console import make_console
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Verdict
 from turnmix.environments.swe.predictions import Prediction, read_predictions
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
@@ -137,7 +138,7 @@ async def _grade_all(
         verdicts[row.instance_id] = verdict
         line = {"instance_id": row.instance_id, "key": key, **verdict.to_json()}
         with book.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json_text(line) + "\n")
 
     await asyncio.gather(*(grade(row, prediction) for row, prediction in known))
     return verdicts, failures
@@ -146,7 +147,7 @@ async def _grade_all(
 def _key(row: TaskRow, patch: bytes, sandbox: SandboxSettings) -> str:
     """Of one patch of one task: with another script, other tests, another machine or another reader of their
     log the verdict may be another."""
-    conditions = json.dumps({"sandbox": sandbox.conditions(), "reader": reader_version(row)}, sort_keys=True)
+    conditions = json_text({"sandbox": sandbox.conditions(), "reader": reader_version(row)}, sort_keys=True)
     parts = (row.model_dump_json().encode(), conditions.encode(), patch)
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 

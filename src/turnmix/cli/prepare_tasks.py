@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from turnmix.cli.console import make_console
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe
 from turnmix.core.errors import InfrastructureError, MissingDependencyError, TurnMixError, UserError
+from turnmix.core.json_text import json_text
 from turnmix.environments.swe.adapters.fetching import fetch_rows
 from turnmix.environments.swe.adapters.registry import Adapted, adapt_rows
 from turnmix.environments.swe.source import TaskFileSettings
@@ -69,7 +69,7 @@ def _tell_rejections(console: Console, path: Path, adapted: Adapted) -> None:
         listing.parent.mkdir(parents=True, exist_ok=True)
         listing.write_text(
             "".join(
-                json.dumps({"row": r.line, "instance_id": r.instance_id, "reason": r.reason}) + "\n"
+                json_text({"row": r.line, "instance_id": r.instance_id, "reason": r.reason}) + "\n"
                 for r in rejections
             )
         )

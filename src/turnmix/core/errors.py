@@ -4,6 +4,8 @@
     ├── UserError                  the user's mistake: names the field, the value and the fix (exit code 2)
     │   ├── RecipeError
     │   └── MissingDependencyError names the package to install
+    ├── TrainingError              a number that is not finite: nothing more is learned (exit code 1)
+    ├── CheckpointError            weights could not be written: a full disk (exit code 1)
     └── InfrastructureError        retried, then excluded; never a reward of 0 (exit code 1 when fatal)
         ├── SandboxError
         └── TeacherError           the teacher could not be asked
@@ -26,6 +28,14 @@ class RecipeError(UserError):
 
 class MissingDependencyError(UserError):
     """An optional part is not installed. The message names the package."""
+
+
+class TrainingError(TurnMixError):
+    """Learning came to a number that is not finite. The message names where, and the last good checkpoint."""
+
+
+class CheckpointError(TurnMixError):
+    """Weights could not be written. The message names the checkpoint; nothing of it is left."""
 
 
 class InfrastructureError(TurnMixError):

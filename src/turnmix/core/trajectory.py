@@ -47,8 +47,9 @@ class Action:
     """What was wrong with a tool call in the text; the raw text is then `message.content`. Told to the agent."""
     token_ids: tuple[int, ...] | None = None
     """The sampled tokens, end-of-turn token included, when a local policy sampled them; None otherwise."""
-    logprobs: tuple[float, ...] | None = None
-    """log π(token) under the sampling policy at temperature 1, one per token id; None when not computed."""
+    logprobs: tuple[float | None, ...] | None = None
+    """log π(token) under the sampling policy at temperature 1, one per token id; None when not computed, also for a
+    single token."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from turnmix.core.trajectory import Action, State
 
@@ -22,3 +23,22 @@ class Transition:
     """Transitions of one trajectory share prefixes: they are packed together."""
     task_id: str
     """Trajectories of one task share their prompt, so they may be packed together too."""
+
+    @property
+    def num_without_weight(self) -> int:
+        """Target tokens that are left out of what is taught."""
+        return sum(weight == 0 for weight in self.weight) if isinstance(self.weight, tuple) else 0
+
+
+def compared(transition: Transition, logprobs: Sequence[float | None]) -> Transition:
+    """`transition` with log π of each target token under the policy that it is compared with. A token whose log π
+    is missing (None) is not taught: its weight is 0."""
+    if None not in logprobs:
+        return replace(transition, reference_logprobs=tuple(each for each in logprobs if each is not None))
+    given = transition.weight
+    weights = given if isinstance(given, tuple) else (given,) * len(logprobs)
+    return replace(
+        transition,
+        weight=tuple(0.0 if each is None else weight for each, weight in zip(logprobs, weights, strict=True)),
+        reference_logprobs=tuple(0.0 if each is None else each for each in logprobs),
+    )

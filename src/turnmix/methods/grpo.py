@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from turnmix.core.trajectory import Trajectory
-from turnmix.core.transition import Transition
+from turnmix.core.transition import Transition, compared
 from turnmix.methods.method import Method, Taught
 from turnmix.methods.targets import sampled_turns
 from turnmix.rollout.mixture import MixtureSettings
@@ -46,13 +46,19 @@ def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSetting
             without_spread += 1
             continue
         transitions += [
-            replace(each, weight=advantage, reference_logprobs=each.target.logprobs)
+            _weighed(each, advantage)
             for member, advantage in zip(group, advantages, strict=True)
             for each in sampled_turns(member)
         ]
     return Taught(
         transitions=transitions, figures={"groups": len(groups), "groups_without_spread": without_spread}
     )
+
+
+def _weighed(transition: Transition, advantage: float) -> Transition:
+    weighed = replace(transition, weight=advantage)
+    logprobs = transition.target.logprobs
+    return weighed if logprobs is None else compared(weighed, logprobs)
 
 
 GRPO = Method(

@@ -6,11 +6,11 @@ In: a number of trajectories and a seed. Out: a JSON-lines file of trajectories,
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.nano.wanderer import make_wanderer
@@ -57,7 +57,7 @@ def collect_experience(path: Path, *, num_trajectories: int, teacher_share: floa
     with path.open("w") as file:
 
         def write(trajectory: Trajectory) -> None:
-            file.write(json.dumps(trajectory.to_json()) + "\n")
+            file.write(json_text(trajectory.to_json()) + "\n")
 
         asyncio.run(
             collect(

@@ -5,9 +5,9 @@ Names, numbers and code are never part of a phrase: they keep one tokenisation w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import ToolSpecification
 
 CALLS = (
@@ -47,7 +47,7 @@ STATUS = (
 
 def make_phrases(prompt_texts: Sequence[str], tools: Sequence[ToolSpecification]) -> list[str]:
     """The fixed texts of prompts, of tool specifications as a chat template writes them, of calls and of answers."""
-    specifications = [json.dumps(tool.to_json(), ensure_ascii=False) + "\n" for tool in tools]
+    specifications = [json_text(tool.to_json(), ensure_ascii=False) + "\n" for tool in tools]
     template = (
         "\n\n# Tools\n\nThe functions you may call:\n<tools>\n",
         "</tools>\n\nWrite each call as JSON with name and arguments between <tool_call> and </tool_call>.",

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.nano.experience import collect_experience, experience_source
 from turnmix.nano.lessons import (
@@ -54,7 +55,7 @@ def train_tokenizer(trajectories: Sequence[Trajectory]) -> PreTrainedTokenizerFa
     ending = os.path.commonprefix([user[::-1] for user in users])[::-1]  # noqa: RUF071
     shared = [prompts[0][0].content, beginning, ending]
     texts = (
-        " ".join([message.content, *(json.dumps(call.to_json()["function"]) for call in message.tool_calls)])
+        " ".join([message.content, *(json_text(call.to_json()["function"]) for call in message.tool_calls)])
         for trajectory in trajectories[:TOKENIZER_TRAJECTORIES]
         for message in trajectory.state(len(trajectory.turns)).messages[1:]
     )

@@ -8,7 +8,6 @@ request).
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from turnmix.core.json_text import json_text
 from turnmix.policies.endpoint_retry import Fault
 
 
@@ -60,7 +60,7 @@ class EndpointClient:
         """One request and its whole response, within `timeout` seconds."""
         content = None
         if body is not None:
-            content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+            content = json_text(body, ensure_ascii=False).encode("utf-8", "replace")
         url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
         try:
             request = self._http.request(method, url, content=content)

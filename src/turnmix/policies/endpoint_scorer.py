@@ -16,8 +16,8 @@ from turnmix.core.errors import TeacherError, UserError
 from turnmix.policies.endpoint_asking import read_key
 from turnmix.policies.endpoint_retry import Fault, backoff_seconds, remedy_for, retry_after_seconds
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
-from turnmix.policies.endpoint_wire import listed_context, read_json
-from turnmix.policies.scoring import Keep, ScoreRequest, TokenPath
+from turnmix.policies.endpoint_wire import listed_context, read_body
+from turnmix.policies.scoring import Keep, ScoreRequest, TokenPath, known_logprob
 
 if TYPE_CHECKING:
     from turnmix.policies.endpoint_client import EndpointClient
@@ -95,8 +95,8 @@ class EndpointScorer:
         found = {}
         for longest in longest_paths(request.paths):
             entries = await self._ask(client, longest)
-            found[longest] = [0.0, *(float(entry["logprob"]) for entry in entries[1:])]
-        scores = []
+            found[longest] = [known_logprob(entry.get("logprob")) for entry in entries]
+        scores: list[list[float | None]] = []
         for path in request.paths:
             whole = path.prompt_ids + path.target_ids
             logprobs = next(found[longest] for longest in found if longest[: len(whole)] == whole)
@@ -178,15 +178,18 @@ def longest_paths(paths: Sequence[TokenPath]) -> list[tuple[int, ...]]:
 
 
 def _entries(body: bytes, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """The entry of each token of the prompt in an answer; the first token has an empty one."""
+    """The entry of each token of the prompt in an answer; empty for the first token, and where there is none."""
     try:
-        listed = read_json(body)["choices"][0]["prompt_logprobs"]
+        listed = read_body(body)["choices"][0]["prompt_logprobs"]
         entries: list[dict[str, Any]] = [
             {},
-            *(entry[str(token)] for token, entry in zip(ids[1:], listed[1:], strict=True)),
+            *(
+                {} if entry is None else entry[str(token)] or {}
+                for token, entry in zip(ids[1:], listed[1:], strict=True)
+            ),
         ]
-        if all(isinstance(entry["logprob"], (int, float)) for entry in entries[1:]):
+        if len(ids) == 1 or any(entry.get("logprob") is not None for entry in entries):
             return entries
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         pass
     raise _NoLogprobs("its answer has no prompt_logprobs for each token of the prompt")

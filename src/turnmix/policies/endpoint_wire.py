@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering.arguments import UnreadableJsonError, require_usable
@@ -127,7 +128,7 @@ def wire_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
             open_calls = []
             for call, call_data in zip(message.tool_calls, data.get("tool_calls", ()), strict=True):
                 call_data["id"] = f"call{num_calls:05d}"
-                call_data["function"]["arguments"] = json.dumps(dict(call.arguments), ensure_ascii=False)
+                call_data["function"]["arguments"] = json_text(dict(call.arguments), ensure_ascii=False)
                 open_calls.append((call.id, call_data["id"]))
                 num_calls += 1
         answered = next((pair for pair in open_calls if pair[0] == message.tool_call_id), None)
@@ -151,6 +152,14 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def read_body(body: bytes) -> Any:
+    """As `read_json`, but a number that is not finite becomes null: some servers write log 0 as -Infinity."""
+    try:
+        return read_json(json_text(json.loads(body), ensure_ascii=False))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def listed_context(body: bytes, model: str) -> int | None:
     """How many tokens `model` reads, by a list of models as vLLM and its kin give it; None: it does not tell."""
     try:
@@ -168,7 +177,7 @@ def read_first_choice(shape: type[WireAnswer[AnyChoice]], body: bytes) -> tuple[
         MalformedAnswer: the body is not JSON, has no choices, or the server itself says that it failed.
     """
     try:
-        answer = shape.model_validate(read_json(body))
+        answer = shape.model_validate(read_body(body))
     except ValidationError as error:
         raise MalformedAnswer("malformed_answer", f"unexpected shape at {error.errors()[0]['loc']}") from None
     except ValueError as error:
@@ -269,7 +278,7 @@ def _read_calls(wire_calls: Sequence[WireCall]) -> tuple[ToolCall, ...]:
 def _written(function: WireFunction) -> str:
     # Not by pydantic, which refuses to write half as deep as `read_json` reads.
     function_data = {"name": function.name, "arguments": function.arguments}
-    return json.dumps(function_data, ensure_ascii=False, separators=(",", ":"))
+    return json_text(function_data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _free_id(proposed: Any, calls: Sequence[ToolCall]) -> str:

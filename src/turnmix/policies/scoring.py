@@ -6,9 +6,14 @@ student's own tokens, so both must have one vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+LOWEST_LOGPROB = -1000.0
+"""What is not above it is no log-probability: a server's floor for log 0, such as -9999 or -1e30. A softmax of
+float32 logits gives less only where they lie a thousand apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +32,8 @@ class ScoreRequest:
     paths: Sequence[TokenPath]
 
 
-Keep = Callable[[str, list[list[float]]], None]
-"""Takes a trajectory's id and, for each of its paths, log π of each target token."""
+Keep = Callable[[str, list[list[float | None]]], None]
+"""Takes a trajectory's id and, for each of its paths, log π of each target token; None: missing."""
 
 
 class Scorer(Protocol):
@@ -40,3 +45,16 @@ class Scorer(Protocol):
         Raises:
             InfrastructureError: the teacher could not be asked.
         """
+
+
+def known_logprob(value: Any) -> float | None:
+    """A log-probability as a server or a model gives it; None: it is missing, or a floor for log 0.
+
+    >>> [known_logprob(value) for value in (-1.5, "-2", None, -9999.0, "-Infinity", float("nan"))]
+    [-1.5, -2.0, None, None, None, None]
+    """
+    try:
+        logprob = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return logprob if math.isfinite(logprob) and logprob > LOWEST_LOGPROB else None

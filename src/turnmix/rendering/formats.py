@@ -7,12 +7,12 @@ inside it are not read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import ToolCall, ToolSpecification
 from turnmix.rendering.arguments import (
     UnreadableJsonError,
@@ -81,7 +81,7 @@ class HermesFormat:
 
     def write(self, call: ToolCall) -> str:
         body = {"name": call.name, "arguments": dict(call.arguments)}
-        return f"{OPEN}\n{json.dumps(body, ensure_ascii=False)}\n{CLOSE}"
+        return f"{OPEN}\n{json_text(body, ensure_ascii=False)}\n{CLOSE}"
 
     def read_body(self, text: str, start: int, tools: Sequence[ToolSpecification]) -> _Body:
         """The call whose JSON begins at `start`."""
@@ -122,7 +122,7 @@ class Qwen3CoderFormat:
     def write(self, call: ToolCall) -> str:
         lines = [OPEN, f"<function={call.name}>"]
         for key, value in call.arguments.items():
-            written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            written = value if isinstance(value, str) else json_text(value, ensure_ascii=False)
             lines += [f"<parameter={key}>", written, "</parameter>"]
         return "\n".join([*lines, "</function>", CLOSE])
 

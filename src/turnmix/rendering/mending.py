@@ -6,13 +6,13 @@ schemas, with nulls left out that no schema asks for, and without space around i
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action
 from turnmix.rendering.arguments import UnreadableJsonError, properties_of, read_json, types_of
@@ -128,7 +128,7 @@ def _json(kind: type) -> Callable[[Any], Any]:
 
 
 def _string(value: Any) -> str | None:
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
+    return json_text(value) if isinstance(value, bool | int | float) else None
 
 
 _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {

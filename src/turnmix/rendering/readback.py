@@ -6,10 +6,10 @@ the whole chain tells: the template, the tokenizer, the tool-call format and the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Set
 from typing import Literal, Protocol, runtime_checkable
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.core.untaught import Objection
@@ -84,4 +84,4 @@ def _read_otherwise(
 def _spelled(message: Message) -> str:
     """A message as a text that differs where anything in it does, types of values included."""
     calls = [[call.name, dict(call.arguments)] for call in message.tool_calls]
-    return json.dumps([message.content, calls], ensure_ascii=False, sort_keys=True)
+    return json_text([message.content, calls], ensure_ascii=False, sort_keys=True)

@@ -6,10 +6,10 @@ count, nor does the text beside a call: an agent with new reasons for the same c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action
 from turnmix.scaffold.observation import is_error
@@ -61,6 +61,6 @@ def _is_repeated(exchanges: Sequence[Exchange], times: int) -> bool:
 
 def _calls_as_text(message: Message) -> str:
     try:
-        return json.dumps([[call.name, call.arguments] for call in message.tool_calls], sort_keys=True)
+        return json_text([[call.name, call.arguments] for call in message.tool_calls], sort_keys=True)
     except (TypeError, ValueError, RecursionError):  # nested too deep to print: compare what the model wrote
         return message.content

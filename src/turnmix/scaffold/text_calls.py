@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action
 from turnmix.rendering.formats import HermesFormat, example_call
@@ -26,7 +27,7 @@ _INTRODUCTION = "These are your tools, each with a JSON schema of its arguments:
 
 def tools_told(tools: Sequence[ToolSpecification]) -> str:
     """The part of a prompt that describes the tools and how to call them."""
-    described = "\n".join(json.dumps(tool.to_json()["function"], ensure_ascii=False) for tool in tools)
+    described = "\n".join(json_text(tool.to_json()["function"], ensure_ascii=False) for tool in tools)
     return (
         f"{_INTRODUCTION}{described}\n\n"
         f"Call a tool by writing this, with its name and arguments in their places:\n\n"

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.atomic_file import force_to_disk
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 
 
@@ -25,7 +27,10 @@ class AppendLog:
         """Start and length of each record's line, in bytes."""
         self._descriptor: int | None = None
         if is_writable:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            is_new = not path.exists()
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            if is_new:  # a line is on the disk only when the file's name is
+                force_to_disk(path.parent)
         whole = self._index()
         if self._descriptor is not None and whole < os.fstat(self._descriptor).st_size:
             os.ftruncate(self._descriptor, whole)
@@ -57,7 +62,7 @@ class AppendLog:
             raise ValueError(f"{self.path} was opened for reading only")
         if record["id"] in self._spans:
             return False
-        line = json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+        line = json_text(record, separators=(",", ":")).encode("ascii") + b"\n"
         start = os.fstat(self._descriptor).st_size
         try:
             written = 0

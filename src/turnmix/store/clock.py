@@ -7,13 +7,13 @@ the seconds since the last `tick`.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from turnmix.store.atomic import write_atomically
+from turnmix.core.atomic_file import write_atomically
+from turnmix.core.json_text import json_text, read_json_file
 
 TICK_SECONDS = 1.0
 
@@ -22,13 +22,14 @@ class RunClock:
     """Counts from its making."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises UserError: the file is damaged."""
         self._path = path
         self._clock = clock
-        stored: dict[str, Any] = (
-            json.loads(path.read_text()) if path.exists() else {"wall_seconds": 0.0, "stages": {}}
-        )
-        self._earlier: float = stored["wall_seconds"]
-        self._stages: dict[str, float] = stored["stages"]
+        stored: dict[str, Any] = {}
+        if path.exists():
+            stored = read_json_file(path, fix="delete it: nothing but durations is lost with it")
+        self._earlier: float = stored.get("wall_seconds", 0.0)
+        self._stages: dict[str, float] = stored.get("stages", {})
         self._started = self._written = clock()
         self._stage: tuple[str, float] | None = None
 
@@ -45,17 +46,21 @@ class RunClock:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what runs inside towards the stage `name`."""
+        """Count what runs inside towards the stage `name`. Raises OSError: the clock cannot be written."""
         self._stage = (name, self._clock())
         try:
             yield
-        finally:
-            self._stages[name] = self.stage_seconds(name) or 0.0
-            self._stage = None
-            self.write()
+        except BaseException:
+            self._end_stage()
+            # What ended the stage is told, not what it did to the clock.
+            with contextlib.suppress(OSError):
+                self.write()
+            raise
+        self._end_stage()
+        self.write()
 
     def tick(self) -> None:
-        """Write the clock down, if that was not just done."""
+        """Write the clock down, if that was not just done. Raises OSError: it cannot be written."""
         if self._clock() - self._written >= TICK_SECONDS:
             self.write()
 
@@ -63,5 +68,10 @@ class RunClock:
         self._written = self._clock()
         names = [*self._stages, *([self._stage[0]] if self._stage else [])]
         stages = {name: round(self.stage_seconds(name) or 0.0, 3) for name in names}
-        text = json.dumps({"wall_seconds": round(self.wall_seconds, 3), "stages": stages})
-        write_atomically(self._path, text, is_forced=False)
+        text = json_text({"wall_seconds": round(self.wall_seconds, 3), "stages": stages})
+        write_atomically(self._path, text)
+
+    def _end_stage(self) -> None:
+        assert self._stage is not None
+        self._stages[self._stage[0]] = self.stage_seconds(self._stage[0]) or 0.0
+        self._stage = None

@@ -10,7 +10,6 @@ results.json       the figures; once all is there
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,10 +18,11 @@ from typing import Any
 
 import yaml
 
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text, read_json_file
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import TrajectoryLog
-from turnmix.store.atomic import write_atomically
 from turnmix.store.differences import differences
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.run_directory import EVALUATION, EVALUATIONS, RECIPE
@@ -48,7 +48,7 @@ class Evaluated:
 
     def differences(self, path: Path) -> Iterator[str]:
         """What is other in the evaluation in `path`. The student is known by its files, wherever they lie."""
-        stored = json.loads((path / EVALUATION).read_text(encoding="utf-8"))
+        stored = read_json_file(path / EVALUATION, fix=_ANOTHER)
         begun_with = stored["weights"]
         if self.weights is None or begun_with is None:
             if self.student != stored["student"]:
@@ -90,7 +90,7 @@ class EvaluationDirectory:
             write_versions(path)
             subject = asdict(evaluated)
             recipe_yaml = subject.pop("recipe_yaml")
-            write_atomically(path / EVALUATION, json.dumps(subject, indent=2) + "\n")
+            write_atomically(path / EVALUATION, json_text(subject, indent=2) + "\n")
             write_atomically(path / RECIPE, recipe_yaml)
         return cls(path, lock=lock)
 
@@ -109,7 +109,7 @@ class EvaluationDirectory:
                 )
 
     def write_results(self, results: Mapping[str, Any]) -> None:
-        write_atomically(self.path / RESULTS, json.dumps(results, indent=2) + "\n")
+        write_atomically(self.path / RESULTS, json_text(results, indent=2) + "\n")
 
     def close(self) -> None:
         """Free the lock. Safe to call twice."""

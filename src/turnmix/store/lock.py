@@ -11,13 +11,29 @@ from turnmix.core.errors import UserError
 LOCK = ".lock"
 
 
+def is_locked(directory: Path) -> bool:
+    """Is a process writing it? Changes nothing."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def locked(directory: Path, *, kind: str, option: str) -> int:
     """The descriptor that holds the lock. `kind` of directory and the `option` that names one are for the error.
 
     Raises:
         UserError: another process holds it.
+        OSError: the directory cannot be written.
     """
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -16,20 +16,24 @@ evaluations/        one directory for each evaluation of it by `turnmix evaluate
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+import shlex
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text, read_json_file
 from turnmix.core.untaught import Untaught
 from turnmix.rendering.arguments import without_surrogates
 from turnmix.store.append_log import AppendLog, TrajectoryLog
-from turnmix.store.atomic import write_atomically
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.versions import VERSIONS, changed_versions, write_versions
+from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints
 
 RECIPE = "recipe.yaml"
 EVALUATION = "evaluation.json"
@@ -37,6 +41,8 @@ EVALUATION = "evaluation.json"
 EVALUATIONS = "evaluations.jsonl"
 UNTAUGHT = "untaught.json"
 _SHOWN_CHARACTERS = 4000
+EVALUATION_FOLDER = "evaluations"
+CHECKPOINTS = "checkpoints"
 
 
 class RunDirectory:
@@ -61,15 +67,22 @@ class RunDirectory:
             UserError: something is there already, or the directory cannot be made.
         """
         check_is_free(path)
+        was_there = path.is_dir()
+        lock = None
         try:
             path.mkdir(parents=True, exist_ok=True)
+            lock = _locked(path)
+            check_is_free(path)
+            write_versions(path)
+            write_atomically(path / RECIPE, recipe_yaml)
+            return cls(path, lock=lock)
         except OSError as error:
-            raise UserError(f"run directory {path}: {error.strerror}: name another with --run") from error
-        lock = _locked(path)
-        check_is_free(path)
-        write_versions(path)
-        write_atomically(path / RECIPE, recipe_yaml)
-        return cls(path, lock=lock)
+            if lock is not None:
+                _empty(path, leaves_directory=was_there)
+                os.close(lock)
+            raise UserError(
+                f"run directory {path} cannot be written: {error.strerror}: name another with --run"
+            ) from error
 
     @classmethod
     def resume(cls, path: Path) -> RunDirectory:
@@ -83,7 +96,13 @@ class RunDirectory:
             raise UserError(
                 f"{path} holds an evaluation, not a run: the `turnmix evaluate` that made it goes on with it"
             )
-        return cls(path, lock=_locked(path))
+        try:
+            return cls(path, lock=_locked(path))
+        except OSError as error:
+            raise UserError(
+                f"run directory {path} cannot be written: {error.strerror}: see to that, and go on with: "
+                f"{resume_command(path)}"
+            ) from error
 
     @classmethod
     def read(cls, path: Path) -> RunDirectory:
@@ -105,14 +124,25 @@ class RunDirectory:
 
     def checkpoint(self, iteration: int) -> Path:
         """Where the checkpoint after `iteration` is, or will be."""
-        return self.path / "checkpoints" / f"iteration-{iteration:03d}"
+        return self.path / CHECKPOINTS / checkpoint_name(iteration)
 
     def last_checkpoint(self) -> int:
-        """The last iteration with a checkpoint; 0: none yet."""
-        iteration = 0
-        while self.checkpoint(iteration + 1).is_dir():
-            iteration += 1
-        return iteration
+        """The last iteration with a whole checkpoint, whichever of those before are there; 0: none."""
+        return max(whole_checkpoints(self.path / CHECKPOINTS), default=0)
+
+    def last_trained(self) -> int:
+        """The last iteration whose training is recorded, also where its checkpoint is not there; 0: none yet."""
+        ids = (record_id.rpartition("-") for record_id in self.metrics.ids)
+        return max((int(number) for stage, _, number in ids if stage == "train"), default=0)
+
+    def prune_checkpoints(self, keep: int) -> None:
+        """Leave the last `keep` checkpoints, and those of which an evaluation lies here."""
+        subjects = (self.path / EVALUATION_FOLDER).glob(f"*/{EVALUATION}")
+        named = {
+            Path(read_json_file(subject, fix="delete that evaluation")["student"]).name
+            for subject in subjects
+        }
+        prune(self.path / CHECKPOINTS, keep=keep, named=named)
 
     def stage_metrics(self, stage: str, iteration: int) -> dict[str, Any] | None:
         """What a finished stage of an iteration recorded; None while it is not finished."""
@@ -133,12 +163,12 @@ class RunDirectory:
     def keep_untaught(self, iteration: int, untaught: Iterable[Untaught]) -> None:
         """Keep the first example of each reason why a target is not taught."""
         path = self.path / UNTAUGHT
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        known = read_json_file(path, fix="delete it") if path.is_file() else {}
         examples = dict(known)
         for each in untaught:
             if each.objection.reason in examples:
                 continue
-            target = json.dumps(each.target.message.to_json(), ensure_ascii=False)
+            target = json_text(each.target.message.to_json(), ensure_ascii=False)
             examples[each.objection.reason] = {
                 "iteration": iteration,
                 "trajectory": each.trajectory_id,
@@ -148,25 +178,42 @@ class RunDirectory:
             }
         if len(examples) > len(known):
             write_atomically(
-                path, without_surrogates(json.dumps(examples, ensure_ascii=False, indent=2)) + "\n"
+                path, without_surrogates(json_text(examples, ensure_ascii=False, indent=2)) + "\n"
             )
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_atomically(self.path / "summary.json", json_text(summary, indent=2) + "\n")
+
+    def discard(self) -> None:
+        """Leave nothing of a run that could not begin. One that has stored anything is not touched."""
+        if not any(map(len, self._logs)):
+            _empty(self.path, leaves_directory=False)
 
     def close(self) -> None:
         """Free the lock. Safe to call twice."""
-        for log in (self.trajectories, self.evaluations, self.scores, self.metrics):
+        for log in self._logs:
             log.close()
         if self._lock is not None:
-            self.clock.write()
+            # A full disk costs the last seconds of the clock, not the message that says so.
+            if self.path.is_dir():
+                with contextlib.suppress(OSError):
+                    self.clock.write()
             os.close(self._lock)
             self._lock = None
+
+    @property
+    def _logs(self) -> tuple[AppendLog, ...]:
+        return (self.trajectories, self.evaluations, self.scores, self.metrics)
 
 
 def stage_id(stage: str, iteration: int) -> str:
     """A stage's name in `metrics.jsonl` and `clock.json`."""
     return f"{stage}-{iteration:03d}"
+
+
+def resume_command(path: Path) -> str:
+    """What goes on with the run in `path`, as a shell takes it."""
+    return f"turnmix train --resume {shlex.quote(str(path))}"
 
 
 def check_is_free(path: Path) -> None:
@@ -178,8 +225,8 @@ def check_is_free(path: Path) -> None:
     taken = [name for name in taken if not name.endswith(".partial")]
     if RECIPE in taken:
         raise UserError(
-            f"run directory {path} holds a run already: continue it with --resume {path}, or name another "
-            "directory with --run"
+            f"run directory {path} holds a run already: {resume_command(path)}, or name another directory with "
+            "--run"
         )
     if taken:
         raise UserError(
@@ -190,6 +237,18 @@ def check_is_free(path: Path) -> None:
 def _check_holds_run(path: Path) -> None:
     if not (path / RECIPE).is_file():
         raise UserError(f"{path} holds no run (no {RECIPE} in it): name a run directory, such as runs/demo")
+
+
+def _empty(path: Path, *, leaves_directory: bool) -> None:
+    """Delete what is in `path`, and itself."""
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    if not leaves_directory:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _locked(path: Path) -> int:

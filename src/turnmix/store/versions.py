@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 import turnmix
-from turnmix.store.atomic import write_atomically
+from turnmix.core.atomic_file import write_atomically
+from turnmix.core.json_text import json_text, read_json_file
 
 VERSIONS = "versions.json"
 PACKAGES = ("torch", "transformers", "tokenizers", "pydantic", "numpy")
@@ -34,12 +34,12 @@ def versions() -> dict[str, str | None]:
 
 def write_versions(directory: Path) -> None:
     """Note those now running."""
-    write_atomically(directory / VERSIONS, json.dumps(versions(), indent=2) + "\n")
+    write_atomically(directory / VERSIONS, json_text(versions(), indent=2) + "\n")
 
 
 def changed_versions(directory: Path) -> Iterator[str]:
     """What differs between the versions noted in `directory` and those now running."""
-    begun = json.loads((directory / VERSIONS).read_text())
+    begun = read_json_file(directory / VERSIONS, fix="put it back, or delete the directory")
     for name, now in versions().items():
         if begun.get(name) != now:
             yield f"{name} was {begun.get(name)}, is {now}"

@@ -7,6 +7,7 @@ themselves, since W + α/r · B·A rounded does not give them back.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def add_adapter(model: Any, settings: LoraSettings, *, seed: int) -> None:
     """Freeze `model` and put matrices beside its own. B begins at 0: the model computes what it did.
 
     Raises:
-        UserError: `target_modules` names nothing in the model.
+        UserError: `target_modules` names nothing in the model, or a matrix that is tied to another one.
         MissingDependencyError: peft is not installed.
     """
     check_peft()
@@ -41,8 +42,9 @@ def add_adapter(model: Any, settings: LoraSettings, *, seed: int) -> None:
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(seed)
+        warnings.filterwarnings("ignore", ".*tied layer", UserWarning)  # refused below
         try:
             inject_adapter_in_model(config, model)
         except ValueError as error:
@@ -53,6 +55,28 @@ def add_adapter(model: Any, settings: LoraSettings, *, seed: int) -> None:
                 f"learner.lora.target_modules: {', '.join(targets)}: {str(error).splitlines()[0]} "
                 f"Choose among {', '.join(linear)}, or 'all-linear'."
             ) from error
+    _refuse_tied(model)
+
+
+def _refuse_tied(model: Any) -> None:
+    """Raises UserError: a matrix that the model uses in two places would learn in one of them. Then one file of
+    weights says neither: transformers and vLLM tie them again, each in its own way."""
+    places: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        places.setdefault(id(parameter), []).append(name)
+    for names in places.values():
+        adapted = [name for name in names if ".base_layer." in name]
+        if adapted and len(names) > 1:
+            module, others = _module(adapted[0]), [_module(name) for name in names if name != adapted[0]]
+            raise UserError(
+                f"learner.lora.target_modules: {module.rpartition('.')[2]}: the model ties {module} to "
+                f"{', '.join(others)}, and low-rank matrices beside one of them cannot be saved so that every program "
+                "computes what was trained: leave it out, or train all weights (learner.lora=null)"
+            )
+
+
+def _module(parameter_name: str) -> str:
+    return parameter_name.removesuffix(".weight").replace(".base_layer", "")
 
 
 def check_peft() -> None:
@@ -88,7 +112,7 @@ def save_adapter(model: Any, directory: Path) -> None:
     """Write the matrices as peft does."""
     directory.mkdir()
     weights = {
-        _PREFIX + name.replace(f".{_NAME}.", "."): tensor.contiguous()
+        _PREFIX + name.replace(f".{_NAME}.", ".").removesuffix(f".{_NAME}"): tensor.contiguous()
         for name, tensor in model.state_dict().items()
         if ".lora_" in name
     }
@@ -99,10 +123,12 @@ def save_adapter(model: Any, directory: Path) -> None:
 def read_adapter(directory: Path) -> dict[str, Tensor]:
     """The matrices by their names in an adapted model."""
     weights = load_file(directory / _WEIGHTS_FILE)
-    return {
-        name.removeprefix(_PREFIX).replace(".weight", f".{_NAME}.weight"): tensor
-        for name, tensor in weights.items()
-    }
+    return {_own_name(name.removeprefix(_PREFIX)): tensor for name, tensor in weights.items()}
+
+
+def _own_name(name: str) -> str:
+    """A matrix beside a linear layer is a layer itself, one beside an embedding a parameter."""
+    return f"{name.removesuffix('.weight')}.{_NAME}" + (".weight" if name.endswith(".weight") else "")
 
 
 def _is_linear(module: Any) -> bool:

@@ -12,20 +12,21 @@ seed and the iteration.
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
-from turnmix.core.errors import UserError
+from turnmix.core.atomic_file import force_to_disk
+from turnmix.core.errors import CheckpointError, UserError
 from turnmix.training.adapter import ADAPTER, is_adapted, merged_weights, read_adapter, save_adapter
+from turnmix.training.checkpoint_files import LEARNER_FILE
 from turnmix.training.learner import Learner
 
-LEARNER_FILE = "learner.pt"
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
 
@@ -33,27 +34,44 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
     """Write `directory` under another name beside it, force it to the disk, then rename it into place.
 
     A kill at any moment leaves the whole checkpoint or none. One that is there already is replaced.
+
+    Raises:
+        CheckpointError: it cannot be written. Nothing of it is left.
     """
     partial = directory.parent / f".{directory.name}.partial"
     replaced = directory.parent / f".{directory.name}.replaced"
-    for leftover in (partial, replaced):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    if is_adapted(model):
-        model.save_pretrained(partial, state_dict=merged_weights(model))
-        save_adapter(model, partial / ADAPTER)
-    else:
-        model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    if learner is not None:
-        torch.save(learner.state_dict(), partial / LEARNER_FILE)
-    for path in [*partial.rglob("*"), partial]:
-        _force_to_disk(path)
-    if directory.exists():
-        directory.rename(replaced)
-    partial.rename(directory)
-    _force_to_disk(directory.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    state = None if learner is None else learner.state_dict()
+    try:
+        for leftover in (partial, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir(parents=True)
+        mode = _new_file_mode(partial)
+        if is_adapted(model):
+            model.save_pretrained(partial, state_dict=merged_weights(model))
+            save_adapter(model, partial / ADAPTER)
+        else:
+            model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        if state is not None:
+            torch.save(state, partial / LEARNER_FILE)
+        for path in [*partial.rglob("*"), partial]:
+            if path.is_file():
+                path.chmod(mode)
+            force_to_disk(path)
+        if directory.exists():
+            directory.rename(replaced)
+        partial.rename(directory)
+        force_to_disk(directory.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        # tokenizers raises no class of its own.
+        if isinstance(error, (OSError, RuntimeError, SafetensorError)) or type(error) is Exception:
+            free = shutil.disk_usage(directory.parent).free // 1_000_000
+            raise CheckpointError(
+                f"the checkpoint {directory} cannot be written ({free:,} MB are free there): {_first_line(error)}"
+            ) from error
+        raise
 
 
 def restore_learner(directory: Path, learner: Learner) -> None:
@@ -73,12 +91,13 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         raise UserError(f"{path} cannot be loaded ({_first_line(error)}): {remedy}") from error
 
 
-def _force_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _new_file_mode(directory: Path) -> int:
+    """The mode that a new file gets here by the user's umask: safetensors gives its files 0600."""
+    probe = directory / ".mode"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    return mode
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from turnmix.core.errors import TrainingError
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Untaught
 from turnmix.training.adapter import add_adapter
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.batching import deal, model_cost
+from turnmix.training.finiteness import check_weights
 from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import Objective
@@ -142,6 +145,9 @@ class Learner:
 
         The weights that come out depend on the weights that were, the order of `transitions` and `generator`
         alone.
+
+        Raises:
+            TrainingError: a loss, a gradient or a weight is not finite. Every rank raises it.
         """
         began = time.perf_counter()
         self._ranks.tell(("fit", {"transitions": transitions, "generator": generator}))
@@ -165,8 +171,8 @@ class Learner:
                 summed = 0.0  # over the label tokens of the epoch
                 for batch in self._shuffled(forest.groups, generator):
                     rate = learning_rate(self.settings, step, num_steps)
-                    (loss, *means), norm = self._step(batch, rate)
                     step += 1
+                    (loss, *means), norm = self._step(batch, rate, place=f"step {step} of {num_steps}")
                     num_labels = sum(tree.num_labels for tree in batch)
                     summed += loss * num_labels
                     figures = [old + mean * num_labels for old, mean in zip(figures, means, strict=True)]
@@ -181,6 +187,7 @@ class Learner:
                             )
                         )
                 epoch_losses.append(summed / label_tokens)
+        check_weights(self.model, self._ranks, place=f"step {step}")
         self._refresh()
         return FitReport(
             transitions=len(transitions),
@@ -218,7 +225,8 @@ class Learner:
         """Do what rank 0's learner does, until that is closed. All other ranks call this and no more."""
         while (word := self._ranks.hear()) is not None:
             name, arguments = word
-            getattr(self, name)(**arguments)
+            with suppress(TrainingError):  # rank 0 has it too, and says so
+                getattr(self, name)(**arguments)
 
     def close(self) -> None:
         """Let the other ranks go on from `follow`."""
@@ -241,9 +249,9 @@ class Learner:
             chosen = order[start : start + self.settings.batch_size]
             yield [tree for index in chosen for tree in groups[index]]
 
-    def _step(self, trees: Sequence[TokenTree], rate: float) -> tuple[list[float], float]:
+    def _step(self, trees: Sequence[TokenTree], rate: float, *, place: str) -> tuple[list[float], float]:
         """One optimiser step; the means of the objective's terms over all its label tokens, the loss first,
-        and the gradient norm."""
+        and the gradient norm. `place` names the step where that is not finite: then none is made."""
         num_labels = sum(tree.num_labels for tree in trees)
         rows = self.settings.tokens_per_pass
         if self._ranks.device.type == "cpu":
@@ -255,13 +263,31 @@ class Learner:
             terms = self._computation(partial(self._compute, each.trees, num_labels)) * each.is_counted
             (terms[0] * self._ranks.number).backward()
             totals += terms.detach()
-        norm = whole(clip(self._optimizer, self.settings.gradient_clip))
+        means = self._ranks.sum(totals).tolist()
+        norm = whole(clip(self._optimizer, self.settings.gradient_clip)).item()
+        if not math.isfinite(means[0]) or not math.isfinite(norm):
+            self._optimizer.zero_grad()
+            raise TrainingError(
+                f"{place}: the loss is {means[0]}, the norm of its gradient {norm}, by {self._culprit(trees)}: "
+                "no step was made"
+            )
         for parameter_group in self._optimizer.param_groups:
             parameter_group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.steps += 1
-        return self._ranks.sum(totals).tolist(), norm.item()
+        return means, norm
+
+    def _culprit(self, trees: Sequence[TokenTree]) -> str:
+        """The first of the trees that alone gives a loss or a gradient that is not finite. Every rank looks."""
+        for tree in trees:
+            loss = self._computation(partial(self._compute, [tree], tree.num_labels))[0]
+            loss.backward()
+            norm = whole(clip(self._optimizer, None)).item()
+            self._optimizer.zero_grad()
+            if not math.isfinite(loss.item()) or not math.isfinite(norm):
+                return f"the {self.settings.tree} {tree.group}"
+        return f"{len(trees)} trees together, the first of {trees[0].group}"
 
     def _compute(self, trees: Sequence[TokenTree], num_labels: int) -> Tensor:
         """The objective's terms of one pass, as their part in the means over the step's label tokens."""

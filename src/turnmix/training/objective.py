@@ -22,9 +22,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from turnmix.policies.scoring import LOWEST_LOGPROB
 from turnmix.training.attention import TreeBatch, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import sum_over_labels
 from turnmix.training.objective_settings import ObjectiveSettings
+
+LARGEST_LOG_RATIO = 20.0
+"""A ratio of probabilities is bounded to e^±20 = 5e8: beyond, the token was not sampled from what it is said to be,
+it has no gradient, and the loss stays a number."""
 
 
 class Objective:
@@ -100,7 +105,8 @@ class Objective:
         low, high = self.settings.clip_low, self.settings.clip_high
         assert low is not None
         assert high is not None
-        ratios_C = (-cross_entropy(logits_CV, ids_C, reduction="none") - sampled_C).exp()
+        log_ratios_C = -cross_entropy(logits_CV, ids_C, reduction="none") - sampled_C
+        ratios_C = log_ratios_C.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
         gains_C, clipped_C = ratios_C * weights_C, ratios_C.clamp(1 - low, 1 + high) * weights_C
         num_clipped = (counts_C * (clipped_C < gains_C)).sum()
         return -torch.minimum(gains_C, clipped_C), (weights_C.sum(), num_clipped)
@@ -145,7 +151,7 @@ def reverse_kl(logits_CV: Tensor, others_CV: Tensor, top_k: int | None = None) -
     >>> round(reverse_kl(halves, quarters, top_k=1).item(), 4)  # 0.5 log 2 + 0.5 log (0.5 / 0.75)
     0.1438
     """
-    ours, theirs = logits_CV.log_softmax(-1), others_CV.log_softmax(-1)
+    ours, theirs = logits_CV.log_softmax(-1), others_CV.log_softmax(-1).clamp(min=LOWEST_LOGPROB)
     if top_k is not None and top_k < ours.shape[-1]:
         likeliest = ours.detach().topk(top_k).indices
         ours, theirs = _with_rest(ours.gather(-1, likeliest)), _with_rest(theirs.gather(-1, likeliest))

@@ -88,6 +88,8 @@ class TokenTree:
     """A trie over token sequences, laid out in N rows: depth first, at every node the run that goes on before
     those that hang below it, so that the rows of every subtree follow one another."""
 
+    group: str
+    """The id of the trajectory, or task, whose transitions these are."""
     token_ids: Integers
     position_ids: Integers
     """The depth of each row."""
@@ -164,6 +166,7 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
     )
     position_ids = np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in order])
     return TokenTree(
+        group=transitions[0].group,
         token_ids=np.concatenate([chunks[run] for run in order]),
         position_ids=position_ids,
         subtree_ends=_subtree_ends(runs, position_ids),

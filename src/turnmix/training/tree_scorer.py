@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from turnmix.policies.scoring import Keep, ScoreRequest
+from turnmix.policies.scoring import Keep, ScoreRequest, known_logprob
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import label_logprobs
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
@@ -31,7 +31,7 @@ class TreeScorer:
             for request in requests:
                 keep(request.trajectory_id, self._score(request))
 
-    def _score(self, request: ScoreRequest) -> list[list[float]]:
+    def _score(self, request: ScoreRequest) -> list[list[float | None]]:
         paths = [
             RenderedTransition(
                 prompt_ids=path.prompt_ids, target_ids=path.target_ids, group=request.trajectory_id
@@ -39,7 +39,7 @@ class TreeScorer:
             for path in request.paths
         ]
         places = {id(path): place for place, path in enumerate(paths)}
-        scores: list[list[float]] = [[] for _ in paths]
+        scores: list[list[float | None]] = [[] for _ in paths]
         for lot in split_to_budget(paths, self._tokens_per_pass):
             tree = build_tree(lot)
             found = iter(self._logprobs(tree, lot))
@@ -47,14 +47,12 @@ class TreeScorer:
                 scores[places[id(path)]] = [next(found) for _ in path.target_ids]
         return scores
 
-    def _logprobs(self, tree: TokenTree, lot: list[RenderedTransition]) -> list[float]:
+    def _logprobs(self, tree: TokenTree, lot: list[RenderedTransition]) -> list[float | None]:
         """Of all target tokens of the lot, path by path."""
         device = self._model.device
         hidden_ND = tree_hidden_states(self._model, batch_trees([tree], device))
         rows_L = torch.from_numpy(np.concatenate(tree.target_rows)).to(device)
         ids_L = torch.tensor([token for path in lot for token in path.target_ids], device=device)
         head = self._model.get_output_embeddings()
-        logprobs: list[float] = label_logprobs(
-            hidden_ND, head, rows_L, ids_L, vocabulary=self._vocabulary
-        ).tolist()
-        return logprobs
+        logprobs_L = label_logprobs(hidden_ND, head, rows_L, ids_L, vocabulary=self._vocabulary)
+        return [known_logprob(logprob) for logprob in logprobs_L.tolist()]

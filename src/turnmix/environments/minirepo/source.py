@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -11,6 +10,7 @@ from typing import overload
 
 from pydantic import Field, model_validator
 
+from turnmix.core.json_text import json_text
 from turnmix.core.task import Solution, Task
 from turnmix.environments.environment import Split
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
@@ -127,6 +127,6 @@ def _repository(settings: MinirepoSettings, split: str, index: int) -> Repositor
     generator = random.Random(f"minirepo {settings.seed} {split} {index}")
     while True:
         repository = make_repository(generator, modules=settings.modules, bugs=settings.bugs)
-        digest = hashlib.sha256(json.dumps(repository.files).encode()).digest()
+        digest = hashlib.sha256(json_text(repository.files).encode()).digest()
         if (int.from_bytes(digest[:4], "big") % HOLDOUT_SHARE == 0) == (split == "holdout"):
             return repository

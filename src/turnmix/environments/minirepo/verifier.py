@@ -11,6 +11,7 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 
+from turnmix.core.json_text import json_text
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.minirepo.repository import Case, same_value
@@ -25,7 +26,7 @@ sys.path.insert(0, directory)
 for module, function, arguments in source:
     try:
         answer = [getattr(importlib.import_module(module), function)(*arguments)]
-        line = json.dumps(answer)
+        line = json.dumps(answer, allow_nan=False)
     except BaseException:
         line = "null"
     answers.write("\\n@answer " + line + "\\n")
@@ -78,7 +79,7 @@ class MinirepoVerifier:
             result = await sandbox.run(
                 f"/usr/bin/env -i /usr/bin/env python3 -I -S -B /tmp/call.py {task.working_directory}",
                 working_directory="/tmp",
-                stdin=json.dumps(calls).encode(),
+                stdin=json_text(calls).encode(),
                 timeout=TIMEOUT_SECONDS,
                 output_limit=1 << 20,
             )

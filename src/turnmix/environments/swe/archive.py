@@ -12,6 +12,7 @@ import os
 import tarfile
 from pathlib import Path
 
+from turnmix.core.atomic_file import force_to_disk
 from turnmix.core.errors import UserError
 
 
@@ -44,7 +45,9 @@ def store_archive(task_file: Path, content: bytes) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         partial.write_bytes(gzip.compress(content, mtime=0))
+        force_to_disk(partial)
         partial.replace(path)
+        force_to_disk(path.parent)
     return name
 
 

@@ -14,7 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.swe.laying import decoded, encoded
 
@@ -88,7 +90,7 @@ def _parsed(path: Path, place: str, line: str) -> Any:
 def write_predictions(path: Path, trajectories: Iterable[Trajectory], *, model: str) -> int:
     """Write the patches of judged trajectories, whole or not at all. Returns how many there are."""
     lines = [
-        json.dumps(
+        json_text(
             {
                 "instance_id": trajectory.task_id,
                 "model_name_or_path": model,
@@ -99,7 +101,5 @@ def write_predictions(path: Path, trajectories: Iterable[Trajectory], *, model: 
         if trajectory.verdict is not None
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, "".join(f"{line}\n" for line in lines))
     return len(lines)

@@ -15,7 +15,9 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
 from turnmix.environments.environment import Split
 from turnmix.settings import Settings
 
@@ -171,10 +173,8 @@ def load_rows(path: Path) -> list[TaskRow]:
 def write_rows(path: Path, rows: Iterable[TaskRow]) -> None:
     """Write a task file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(row.model_dump(mode="json", exclude_defaults=True)) + "\n" for row in rows]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(lines))
-    partial.replace(path)
+    lines = [json_text(row.model_dump(mode="json", exclude_defaults=True)) + "\n" for row in rows]
+    write_atomically(path, "".join(lines))
 
 
 def split_rows(rows: Sequence[TaskRow], *, holdout: int, seed: int) -> dict[Split, list[TaskRow]]:

@@ -6,17 +6,19 @@ Shapes are those of OpenAI's text completions, with `token_ids` as vLLM adds the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel
 
 from turnmix.policies.endpoint_wire import MalformedAnswer, WireAnswer, WireEnd, read_first_choice
+from turnmix.policies.scoring import known_logprob
 from turnmix.policies.server.engine import Completion
 
 
 class WireLogprobs(BaseModel):
     """Of each new token, the one that was sampled."""
 
-    token_logprobs: list[float | None] | None = None
+    token_logprobs: list[Any] | None = None
 
 
 class WireTextChoice(WireEnd):
@@ -47,14 +49,15 @@ def read_completion(body: bytes, *, with_tokens: bool) -> Completion:
     )
 
 
-def _tokens(choice: WireTextChoice) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _tokens(choice: WireTextChoice) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
     token_ids = choice.token_ids
     if token_ids is None:
         raise MalformedAnswer("no_token_ids", "the answer has no token_ids: return_token_ids is not honoured")
-    listed: Sequence[float | None] = (choice.logprobs and choice.logprobs.token_logprobs) or ()
-    logprobs = tuple(value for value in listed if value is not None)
-    if len(logprobs) != len(token_ids):
+    listed: Sequence[Any] = (choice.logprobs and choice.logprobs.token_logprobs) or ()
+    logprobs = tuple(map(known_logprob, listed))
+    num_known = sum(value is not None for value in logprobs)
+    if len(logprobs) != len(token_ids) or (token_ids and not num_known):
         raise MalformedAnswer(
-            "no_logprobs", f"the answer has {len(logprobs)} log-probabilities for {len(token_ids)} tokens"
+            "no_logprobs", f"the answer has {num_known} log-probabilities for {len(token_ids)} tokens"
         )
     return tuple(token_ids), logprobs

@@ -49,8 +49,8 @@ class Completion:
     """Less the token that ended it."""
     token_ids: tuple[int, ...] | None
     """As sampled, the last one among them; None: the engine does not tell. So too below."""
-    logprobs: tuple[float, ...] | None
-    """log π(token) at temperature 1."""
+    logprobs: tuple[float | None, ...] | None
+    """log π(token) at temperature 1; None also for a single token."""
     was_cut: bool
     """It reached the limit of new tokens before its end."""
     prompt_tokens: int | None
@@ -90,8 +90,8 @@ class Engine(Protocol):
 
     def prompt_logprobs(
         self, control: ServerControl, model: str, prompt_ids: list[int]
-    ) -> list[float] | None:
-        """Log π of each token of a prompt but the first; None: the engine does not tell.
+    ) -> list[float | None] | None:
+        """Log π of each token of a prompt but the first; None: the engine does not tell, also for a single token.
 
         Raises:
             RenewalError: it was asked and did not answer.

@@ -8,10 +8,10 @@ each holds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from turnmix.core.json_text import json_text
 from turnmix.policies.endpoint_wire import read_json
 from turnmix.policies.server.completion_wire import read_completion
 from turnmix.policies.server.control import ServerControl, failure_of
@@ -66,14 +66,14 @@ class TransformersEngine:
             "pad_token_id": sampling.stop_ids[0],
             **({"do_sample": False} if sampling.greedy else drawing),
         }
-        return {"prompt": prompt_text, "seed": seed, "generation_config": json.dumps(generation)}
+        return {"prompt": prompt_text, "seed": seed, "generation_config": json_text(generation)}
 
     def read_completion(self, body: bytes) -> Completion:
         return read_completion(body, with_tokens=False)
 
     def prompt_logprobs(
         self, control: ServerControl, model: str, prompt_ids: list[int]
-    ) -> list[float] | None:
+    ) -> list[float | None] | None:
         return None
 
     def context(self, control: ServerControl, model: str) -> int | None:

@@ -33,6 +33,10 @@ def check_holds_weights(
     if served is None:
         return
     difference = mean_difference(served, own(prompt))
+    if difference is None:
+        raise RenewalError(
+            "the server gives no log-probability of any token of the prompt that it is asked about"
+        )
     if not difference <= TOLERANCES[dtype]:
         raise RenewalError(
             f"the server says that it took the weights, but its log-probabilities are {difference:.2g} off the "
@@ -40,10 +44,11 @@ def check_holds_weights(
         )
 
 
-def mean_difference(served: Sequence[float], own: Sequence[float]) -> float:
-    """Mean of |Δ log π| over the tokens.
+def mean_difference(served: Sequence[float | None], own: Sequence[float]) -> float | None:
+    """Mean of |Δ log π| over the tokens of which the server tells it; None: there are none.
 
-    >>> mean_difference([-1.0, -2.0], [-1.5, -2.0])
+    >>> mean_difference([-1.0, None, -2.0], [-1.5, -9.0, -2.0])
     0.25
     """
-    return sum(abs(a - b) for a, b in zip(served, own, strict=True)) / len(own)
+    differences = [abs(a - b) for a, b in zip(served, own, strict=True) if a is not None]
+    return sum(differences) / len(differences) if differences else None

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnmix.policies.endpoint_retry import Fault
-from turnmix.policies.endpoint_wire import read_json
+from turnmix.policies.endpoint_wire import read_body, read_json
+from turnmix.policies.scoring import known_logprob
 from turnmix.policies.server.completion_wire import read_completion
 from turnmix.policies.server.control import ServerControl, failure_of
 from turnmix.policies.server.engine import Completion, RenewalError, ServerSampling, Weights
@@ -86,16 +87,16 @@ class VllmEngine:
 
     def prompt_logprobs(
         self, control: ServerControl, model: str, prompt_ids: list[int]
-    ) -> list[float] | None:
+    ) -> list[float | None] | None:
         body = {"model": model, "prompt": prompt_ids, "max_tokens": 1, "prompt_logprobs": 0}
         reply = control.send("POST", "/v1/completions", body, timeout=_ANSWER_SECONDS)
         problem = failure_of(reply)
         if problem or isinstance(reply, Fault):
             raise RenewalError(f"POST /v1/completions: {problem}")
         try:
-            listed = read_json(reply.body)["choices"][0]["prompt_logprobs"][1:]
+            listed = read_body(reply.body)["choices"][0]["prompt_logprobs"][1:]
             pairs = zip(prompt_ids[1:], listed, strict=True)
-            return [float(entry[str(token)]["logprob"]) for token, entry in pairs]
+            return [known_logprob(entry[str(token)]["logprob"]) for token, entry in pairs]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise RenewalError(f"POST /v1/completions: no prompt_logprobs of each token ({error})") from error
 

@@ -13,6 +13,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.json_text import json_text
+
 OWNER_LABEL = "turnmix.owner"
 RUN_LABEL = "turnmix.run"
 
@@ -24,7 +26,7 @@ def _run() -> str:
 
 def labels() -> dict[str, str]:
     """The labels of this process's containers."""
-    return {OWNER_LABEL: json.dumps(_process(os.getpid())), RUN_LABEL: _run()}
+    return {OWNER_LABEL: json_text(_process(os.getpid())), RUN_LABEL: _run()}
 
 
 def is_orphan(container: dict[str, Any]) -> bool:

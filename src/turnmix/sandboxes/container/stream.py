@@ -7,12 +7,12 @@ blocking, and lose what arrives together with the answer's head.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import struct
 from typing import Any
 
 from turnmix.core.errors import SandboxError
+from turnmix.core.json_text import json_text
 
 PIECE = 1 << 16
 TYPED_BYTES = 1 << 20
@@ -68,7 +68,7 @@ async def open_stream(address: str, path: str, body: dict[str, Any] | None, *, i
         reader, writer = await asyncio.open_connection(host, int(port), limit=4 * PIECE)
     try:
         # An attached stream's body would be taken for its first input.
-        content = b"" if body is None else json.dumps(body).encode()
+        content = b"" if body is None else json_text(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"

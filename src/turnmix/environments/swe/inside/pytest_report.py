@@ -25,7 +25,9 @@ class Reporter:
         self._sink = sink
 
     def _write(self, node: str, outcome: str, message: str = "") -> None:
-        line = json.dumps({"id": node, "outcome": outcome, "message": message[:LONGEST_MESSAGE]})
+        line = json.dumps(
+            {"id": node, "outcome": outcome, "message": message[:LONGEST_MESSAGE]}, allow_nan=False
+        )
         self._sink.write(self._prefix + line + "\n")
         self._sink.flush()
 

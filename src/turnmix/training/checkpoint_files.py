@@ -1,0 +1,60 @@
+"""The checkpoints of a run directory: which are whole, and which are no longer needed.
+
+In: the directory `checkpoints/`. Out: the iterations with a whole checkpoint. A gap between them means nothing: who
+frees a disk deletes the oldest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from turnmix.core.atomic_file import force_to_disk
+
+LEARNER_FILE = "learner.pt"
+"""The optimiser's state, by far the largest file of a checkpoint; a resumed run needs the last one alone."""
+_NAME = re.compile(r"iteration-(\d{3,})")
+_INDEX = "model.safetensors.index.json"
+
+
+def checkpoint_name(iteration: int) -> str:
+    return f"iteration-{iteration:03d}"
+
+
+def whole_checkpoints(directory: Path) -> list[int]:
+    """The iterations whose checkpoint is there with all of its weights, in order."""
+    if not directory.is_dir():
+        return []
+    found = (_NAME.fullmatch(path.name) for path in directory.iterdir() if _is_whole(path))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def prune(directory: Path, *, keep: int, named: Collection[str]) -> None:
+    """Delete all but the last `keep` whole checkpoints and those that are `named`; of all that stay but the last,
+    the optimiser's state. A kill in the midst leaves no half of a checkpoint under its name."""
+    iterations = whole_checkpoints(directory)
+    for path in directory.glob(".iteration-*.pruned"):
+        shutil.rmtree(path, ignore_errors=True)
+    for iteration in iterations[:-1]:
+        path = directory / checkpoint_name(iteration)
+        if iteration in iterations[-keep:] or path.name in named:
+            (path / LEARNER_FILE).unlink(missing_ok=True)
+        else:
+            pruned = path.rename(directory / f".{path.name}.pruned")
+            force_to_disk(directory)
+            shutil.rmtree(pruned, ignore_errors=True)
+
+
+def _is_whole(path: Path) -> bool:
+    if not (path / "config.json").is_file():
+        return False
+    try:
+        parts = set(json.loads((path / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    except FileNotFoundError:
+        return any(path.glob("*.safetensors"))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((path / part).is_file() for part in parts)
