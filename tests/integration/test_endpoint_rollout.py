@@ -8,13 +8,18 @@ import re
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, completion, refusal
 
+from chat_models import make_tokenizer
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.counting import CountingSource
+from turnmix.methods.targets import imitate, teacher_label
 from turnmix.policies.endpoint import EndpointPolicy, EndpointSettings
 from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.training.forest import grow_forest
+from turnmix.training.learner_settings import LearnerSettings
 
 UNREACHABLE = {
     "429": refusal(429, "slow down", Retry_After="0.01"),
@@ -120,6 +125,40 @@ def test_a_teachers_mistake_is_answered_by_an_observation_and_the_trajectory_goe
     assert counters.retries == {}
     assert [one.stop_reason for one in trajectories] == [StopReason.finished] * 6
     assert all(one.verdict.resolved for one in trajectories)
+
+
+LEFT_IN_ANSWERS = {
+    "nothing": completion(None),
+    "thoughts": completion("<think>\nThe counter must rise.\n</think>\n\n"),
+    "a call as text": completion('<tool_call>\n{"name": "finish", "arguments": {}}\n</tool_call>'),
+    "a foreign call": completion('[TOOL_CALLS][{"name": "finish", "arguments": {}}]'),
+    "a control token in the name": completion(calls=[("add<|channel|>commentary", '{"amount": 1}')]),
+    "an unknown tool": completion(calls=[("increase", '{"amount": 1}')]),
+    "an unknown argument": completion(calls=[("add", '{"number": 1}')]),
+    "prose that names a mark": completion("It looks for `<tool_call>` first.", [("add", '{"amount": 1}')]),
+    "an end of turn": completion("I add.<|im_end|>", [("add", '{"amount": 1}')]),
+}
+
+
+@pytest.mark.parametrize("left", LEFT_IN_ANSWERS)
+def test_what_a_server_leaves_in_an_answer_is_taught_to_nobody_and_counted(left):
+    trajectories, _ = roll_out(
+        lambda number, request: LEFT_IN_ANSWERS[left] if number % 4 == 1 else teach(request)
+    )
+    taught = imitate(trajectories, teacher_label)
+    renderer = Renderer(make_tokenizer())
+    forest = grow_forest(
+        taught.transitions, renderer, LearnerSettings(), max_context=100_000, needs_references=False
+    )
+    num_left_out = len(taught.untaught) + len(forest.untaught)
+    assert 0 < num_left_out < sum(len(trajectory.turns) for trajectory in trajectories)
+    said = [
+        renderer.parse(renderer.target_ids(item.state, item.target), item.state.tools).message
+        for item in taught.transitions
+        if item.target not in [each.target for each in forest.untaught]
+    ]
+    assert {call.name for message in said for call in message.tool_calls} == {"add", "finish"}
+    assert {message.content for message in said} == {""}
 
 
 def test_every_failure_at_once_leaves_each_trajectory_resolved_or_an_infra_error():
