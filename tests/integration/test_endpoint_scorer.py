@@ -114,7 +114,7 @@ def test_an_endpoint_that_stays_away_is_a_teacher_error_and_keeps_what_was_score
 
     requests = [ScoreRequest(trajectory_id=str(number), paths=[path([number], [7])]) for number in range(4)]
     found = {}
-    with pytest.raises(TeacherError, match="scored nothing in 3 attempts; the last: HTTP 503"):
+    with pytest.raises(TeacherError, match="gave no answer in 3 attempts; the last: HTTP 503"):
         with_endpoint(dies, lambda scorer: scorer.score(requests, found.__setitem__), max_concurrency=1)
     assert sorted(found) == ["0", "1"]
 
@@ -174,5 +174,5 @@ def test_an_endpoint_that_cannot_be_reached_is_a_teacher_error():
     settings = EndpointSettings(
         endpoint="http://127.0.0.1:9/v1", model="m", backoff_seconds=0.0, max_attempts=2
     )
-    with pytest.raises(TeacherError, match="scored nothing in 2 attempts"):
+    with pytest.raises(TeacherError, match="gave no answer in 2 attempts"):
         EndpointScorer(settings, generator=random.Random(0)).check(vocabulary=10, name_of=str)

@@ -38,6 +38,26 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFields:
+    """What a provider sent with a turn of its own and may want back with it, such as signed thoughts. It is shown to
+    nobody else, and no student learns it."""
+
+    provider: str
+    """Who sent it, by an endpoint and a model."""
+    message: Mapping[str, Any] = field(default_factory=dict)
+    calls: tuple[Mapping[str, Any], ...] = ()
+    """Those of each call."""
+
+    def to_json(self) -> dict[str, Any]:
+        calls = [dict(call) for call in self.calls]
+        return {"provider": self.provider, "message": dict(self.message), "calls": calls}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ProviderFields:
+        return cls(provider=data["provider"], message=data["message"], calls=tuple(data["calls"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message of a conversation."""
 
@@ -49,6 +69,8 @@ class Message:
     token_ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
     """The tokens as which a local policy sampled this turn. A later prompt repeats them where its template
     writes the same text. No part of equality, nor of JSON: the action that holds the message stores them."""
+    provider_fields: ProviderFields | None = field(default=None, compare=False, repr=False)
+    """What the provider of this turn may want back. No part of equality, nor of JSON, as above."""
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"role": self.role, "content": self.content}

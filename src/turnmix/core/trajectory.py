@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
-from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.message import Message, ProviderFields, ToolSpecification
 
 Actor = Literal["student", "teacher"]
 
@@ -52,6 +52,8 @@ class Action:
     single token."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of `prompt_tokens`: those that the policy's server had read before; None: it does not tell."""
 
     def __post_init__(self) -> None:
         # States are made of messages: here the message learns its tokens, live or read back from a store.
@@ -60,24 +62,30 @@ class Action:
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"message": self.message.to_json()}
-        for name in ("parse_error", "prompt_tokens", "completion_tokens"):
+        for name in ("parse_error", "prompt_tokens", "completion_tokens", "cached_tokens"):
             if (value := getattr(self, name)) is not None:
                 data[name] = value
         if self.token_ids is not None:
             data["token_ids"] = list(self.token_ids)
         if self.logprobs is not None:
             data["logprobs"] = list(self.logprobs)
+        if self.message.provider_fields is not None:
+            data["provider_fields"] = self.message.provider_fields.to_json()
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Action:
+        message = Message.from_json(data["message"])
+        if (fields := data.get("provider_fields")) is not None:
+            message = replace(message, provider_fields=ProviderFields.from_json(fields))
         return cls(
-            message=Message.from_json(data["message"]),
+            message=message,
             parse_error=data.get("parse_error"),
             token_ids=None if data.get("token_ids") is None else tuple(data["token_ids"]),
             logprobs=None if data.get("logprobs") is None else tuple(data["logprobs"]),
             prompt_tokens=data.get("prompt_tokens"),
             completion_tokens=data.get("completion_tokens"),
+            cached_tokens=data.get("cached_tokens"),
         )
 
 

@@ -11,16 +11,21 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from turnmix.core.errors import TeacherError
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
-from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters, Sleep
+from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters
+from turnmix.policies.endpoint_dialect import Dialect
+from turnmix.policies.endpoint_history import provider_fields, wire_messages
 from turnmix.policies.endpoint_retry import Fault
-from turnmix.policies.endpoint_settings import EndpointSettings
-from turnmix.policies.endpoint_wire import CONTEXT_EXCEEDED, read_answer, request_seed, wire_messages
+from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
+from turnmix.policies.endpoint_throttle import Sleep
+from turnmix.policies.endpoint_wire import CONTEXT_EXCEEDED, read_answer, request_seed
 from turnmix.policies.policy import Episode
+from turnmix.rollout.plan import derive_seed
 
 if TYPE_CHECKING:
     from turnmix.policies.endpoint_client import EndpointClient
@@ -39,28 +44,34 @@ class EndpointPolicy:
         generator: random.Random,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
+        dialect: Dialect | None = None,
     ) -> None:
         """`name`: the recipe's section, named in messages. `generator`: draws the jitter of waits, which
-        changes no result. `clock`: seconds since 1970; `sleep`: waits between attempts.
+        changes no result. `clock`: seconds since 1970; `sleep`: waits between attempts. `dialect`: what is known
+        of the endpoint, which further policies of it may share.
 
         Raises:
             UserError: the environment variable holds what cannot be a key.
         """
         self.name = name
         self.settings = settings
+        self.dialect = dialect or Dialect(kept=frozenset(settings.extra_body))
+        self._provider = f"{settings.model} at {redacted_url(settings.endpoint)}"
         self._asker = EndpointAsker(
             settings,
             name=name,
             path="/chat/completions",
-            read=read_answer,
+            read=self._read,
             failure=TeacherError,
             generator=generator,
             clock=clock,
             sleep=sleep,
+            dialect=self.dialect,
         )
 
     def begin(self, episode: Episode) -> EndpointSession:
-        return EndpointSession(self, episode.seed)
+        # Its draws are its own: with the student's seed, a server of the same vocabulary draws the same noise.
+        return EndpointSession(self, derive_seed(episode.seed, self.name))
 
     async def close(self) -> None:
         await self._asker.close()
@@ -75,7 +86,7 @@ class EndpointPolicy:
         settings = self.settings
         body: dict[str, Any] = {
             "model": settings.model,
-            "messages": wire_messages(state.messages),
+            "messages": wire_messages(state.messages, provider=self._provider),
             "tools": [tool.to_json() for tool in state.tools] or None,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
@@ -89,15 +100,15 @@ class EndpointPolicy:
         """The connections of the running event loop."""
         return self._asker.client()
 
-    async def complete(self, body: Mapping[str, Any]) -> Action:
-        """The model's action, after as many attempts as it takes.
+    async def complete(self, body: Mapping[str, Any], counters: EndpointCounters | None = None) -> Action:
+        """The model's action, after as many attempts as it takes, counted in `counters` too.
 
         Raises:
             UserError: the endpoint refuses the settings.
             TeacherError: no attempt was answered.
         """
         is_mere_prompt = all(message["role"] != "assistant" for message in body["messages"])
-        action = await self._asker.ask(lambda: body, is_mere_prompt=is_mere_prompt)
+        action = await self._asker.ask(lambda: body, is_mere_prompt=is_mere_prompt, counters=counters)
         if action is None:
             return Action(message=Message(role="assistant", content=""), parse_error=CONTEXT_EXCEEDED)
         return action
@@ -105,6 +116,15 @@ class EndpointPolicy:
     async def attempt(self, body: Mapping[str, Any], *, timeout: float | None = None) -> Action | Fault:
         """One request, once a slot is free."""
         return await self._asker.attempt(body, timeout=timeout)
+
+    def _read(self, body: bytes) -> Action:
+        action = read_answer(body)
+        fields = provider_fields(body, provider=self._provider)
+        return (
+            action
+            if fields is None
+            else replace(action, message=replace(action.message, provider_fields=fields))
+        )
 
     def user_mistake(self, fault: Fault) -> str:
         """What the user has to change: the field, its value and the fix."""
@@ -117,13 +137,14 @@ class EndpointSession:
     def __init__(self, policy: EndpointPolicy, seed: int) -> None:
         self._policy = policy
         self._seed = seed
+        self._counters = EndpointCounters()
 
     async def look(self) -> None:
         """The model sees the messages alone."""
 
     async def act(self, state: State) -> Action:
         body = self._policy.request_body(state, request_seed(self._seed, state))
-        return await self._policy.complete(body)
+        return await self._policy.complete(body, self._counters)
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -10,27 +10,28 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import SecretStr
 
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.endpoint_retry import (
     Fault,
     backoff_seconds,
     describe_mistake,
-    remedy_for,
     retry_after_seconds,
+    said_wait_seconds,
 )
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
+from turnmix.policies.endpoint_sorting import remedy_for, said_status
+from turnmix.policies.endpoint_throttle import Sleep, Throttle
 from turnmix.policies.endpoint_wire import MalformedAnswer
 
 if TYPE_CHECKING:
-    from turnmix.policies.endpoint_client import EndpointClient
-
-Sleep = Callable[[float], Awaitable[None]]
+    from turnmix.policies.endpoint_client import EndpointClient, Reply
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class EndpointCounters:
     prompt_tokens: int = 0
     """As far as the endpoint reports usage; so too below."""
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Of `prompt_tokens`: those that the endpoint had read before."""
 
 
 class Counted(Protocol):
@@ -59,6 +62,17 @@ class Counted(Protocol):
 
     @property
     def completion_tokens(self) -> int | None: ...
+
+    @property
+    def cached_tokens(self) -> int | None: ...
+
+
+class RefusedSettings(UserError):
+    """What the endpoint refuses is for the user to change; `fault` is its refusal."""
+
+    def __init__(self, message: str, fault: Fault) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 Answer = TypeVar("Answer", bound=Counted)
@@ -79,6 +93,7 @@ class EndpointAsker(Generic[Answer]):
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
         before_attempt: Callable[[], Awaitable[None]] | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """
         name: the recipe's section, named in messages
@@ -88,6 +103,7 @@ class EndpointAsker(Generic[Answer]):
         generator: draws the jitter of waits, which changes no result
         clock, sleep: seconds since 1970, and what waits between attempts
         before_attempt: awaited before each attempt
+        dialect: what is known of the endpoint, which other askers of it may share
 
         Raises:
             UserError: the environment variable holds what cannot be a key.
@@ -103,7 +119,8 @@ class EndpointAsker(Generic[Answer]):
         self._before_attempt = before_attempt
         self._key = read_key(name, settings.api_key_environment)
         self._counters = EndpointCounters()
-        self._quiet_until = 0.0
+        self._dialect = dialect or Dialect()
+        self._throttle = Throttle(settings, generator=generator, clock=clock, sleep=sleep)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: EndpointClient | None = None
         self._slots = asyncio.Semaphore(settings.max_concurrency)
@@ -131,82 +148,127 @@ class EndpointAsker(Generic[Answer]):
         return self._client
 
     async def ask(
-        self, body: Callable[[], Mapping[str, Any]], *, is_mere_prompt: bool = False
+        self,
+        body: Callable[[], Mapping[str, Any]],
+        *,
+        is_mere_prompt: bool = False,
+        counters: EndpointCounters | None = None,
     ) -> Answer | None:
         """The answer, after as many attempts as it takes; None: the conversation is too long for the model.
 
         body: makes the JSON of each attempt
         is_mere_prompt: nothing was said in the conversation yet, so too long means wrong settings
+        counters: counted in beside the asker's own
 
         Raises:
-            UserError: the endpoint refuses the settings.
+            UserError: the endpoint refuses the settings, or its quota is used up.
             InfrastructureError: no attempt was answered; of the kind that the asker was given.
         """
-        settings = self.settings
+        counting = (self._counters,) if counters is None else (self._counters, counters)
+        began = self._clock()
         attempt = 1
-        while isinstance(outcome := await self._next_attempt(body), Fault):
+        while True:
+            if self._before_attempt is not None:
+                await self._before_attempt()
+            sent = self._dialect.applied(body())
             # Until something was answered, a refusal is about the settings. Later it is about this one
             # conversation (a content policy, a firewall, a template that refuses it), which must not end the run.
-            is_first_contact = not self._counters.answers
+            is_first_contact = not self._dialect.has_answered
+            outcome = await self._attempt(sent, counting=counting)
+            if not isinstance(outcome, Fault):
+                return outcome
             if outcome.remedy == "context" and not (is_first_contact and is_mere_prompt):
-                self._counters.context_exceeded += 1
+                _count(counting, context_exceeded=1)
                 return None
-            about_settings = outcome.remedy == "state" and is_first_contact
-            if about_settings or outcome.remedy in ("user", "context"):
-                raise UserError(self.user_mistake(outcome))
-            if outcome.remedy == "state" or attempt == settings.max_attempts:
-                self._counters.failures += 1
+            is_amended = outcome.remedy == "state" and self._dialect.learns(outcome.detail, sent, body())
+            if not is_amended and self._is_final(outcome, attempt, began, is_first_contact):
+                if self._is_the_users(outcome, is_first_contact):
+                    raise RefusedSettings(self.user_mistake(outcome), outcome)
+                _count(counting, failures=1)
                 raise self._failure(
-                    f"{self._name} {settings.model!r} at {redacted_url(settings.endpoint)} gave no answer in "
-                    f"{attempt} attempt{'s' if attempt > 1 else ''}; the last: {outcome.detail}"
+                    f"{self._name} {self.settings.model!r} at {redacted_url(self.settings.endpoint)} gave no "
+                    f"answer in {attempt} attempt{'s' if attempt > 1 else ''}; the last: {outcome.detail}"
                 )
-            retries = self._counters.retries
-            retries[outcome.cause] = retries.get(outcome.cause, 0) + 1
-            await self._sleep(self._delay(attempt, outcome))
+            for each in counting:
+                each.retries[outcome.cause] = each.retries.get(outcome.cause, 0) + 1
+            if not is_amended and outcome.remedy != "wait":
+                await self._sleep(self._delay(attempt, outcome))
             attempt += 1
-        return outcome
+
+    def _is_final(self, fault: Fault, attempt: int, began: float, is_first_contact: bool) -> bool:
+        """Does asking again not help?"""
+        if fault.remedy == "wait":
+            return self._throttle.is_used_up(since=began)
+        if fault.remedy in ("state", "context"):
+            return True
+        if fault.remedy in ("user", "address") and is_first_contact:
+            return True
+        # A key that was good a moment ago may be once more; what then still refuses it does so for every request.
+        return attempt >= (
+            min(2, self.settings.max_attempts) if fault.remedy == "user" else self.settings.max_attempts
+        )
+
+    def _is_the_users(self, fault: Fault, is_first_contact: bool) -> bool:
+        return fault.remedy in ("user", "wait", "context") or (
+            is_first_contact and fault.remedy in ("state", "address")
+        )
 
     async def attempt(self, body: Mapping[str, Any], *, timeout: float | None = None) -> Answer | Fault:
-        """One request, once a slot is free.
+        """One request, once a slot is free."""
+        return await self._attempt(self._dialect.applied(body), counting=(self._counters,), timeout=timeout)
 
-        The slot is given back before any backoff: one throttled conversation must not keep the others from
-        asking. A Retry-After speaks to all of them: it is kept for the policy and waited for inside the slot.
-        """
+    async def _attempt(
+        self, body: Mapping[str, Any], *, counting: Sequence[EndpointCounters], timeout: float | None = None
+    ) -> Answer | Fault:
+        """The slot is given back before any backoff: one conversation that fails must not keep the others from
+        asking. A rate limit speaks to all of them, and is waited for inside the slot."""
         client = self.client()
         async with self._slots:
-            pause = min(self._quiet_until - self._clock(), self.settings.max_retry_after_seconds)
-            if pause > 0:
-                await self._sleep(pause)
-            self._counters.requests += 1
+            sent_at = await self._throttle.turn()
+            _count(counting, requests=1)
             reply = await client.send(
                 "POST", self._path, body, timeout=timeout or self.settings.timeout_seconds
             )
-        if isinstance(reply, Fault):
-            return reply
-        if reply.status // 100 != 2:
-            asked = retry_after_seconds(reply.headers, self._clock())
-            if asked is not None:
-                asked = min(asked, self.settings.max_retry_after_seconds)
-                self._quiet_until = max(self._quiet_until, self._clock() + asked)
-            return Fault(
-                remedy=remedy_for(reply.status, reply.body.decode("utf-8", "replace")),
-                cause=str(reply.status),
-                detail=f"HTTP {reply.status}: {reply.excerpt}",
-                retry_after=asked,
-            )
-        try:
-            answer = self._read(reply.body)
-        except MalformedAnswer as error:
-            return Fault(remedy="retry", cause=error.cause, detail=f"{error}: {reply.excerpt}")
-        self._counters.answers += 1
-        self._counters.prompt_tokens += answer.prompt_tokens or 0
-        self._counters.completion_tokens += answer.completion_tokens or 0
-        return answer
+        outcome = reply if isinstance(reply, Fault) else self._sorted(reply)
+        if isinstance(outcome, Fault):
+            if outcome.remedy == "wait":
+                self._throttle.refused(sent_at=sent_at, asked=outcome.retry_after)
+            elif outcome.retry_after is not None:
+                self._throttle.hold(outcome.retry_after)
+            return outcome
+        self._throttle.answered()
+        self._dialect.has_answered = True
+        _count(
+            counting,
+            answers=1,
+            prompt_tokens=outcome.prompt_tokens or 0,
+            completion_tokens=outcome.completion_tokens or 0,
+            cached_tokens=outcome.cached_tokens or 0,
+        )
+        return outcome
 
-    async def _next_attempt(self, body: Callable[[], Mapping[str, Any]]) -> Answer | Fault:
-        if self._before_attempt is not None:
-            await self._before_attempt()
-        return await self.attempt(body())
+    def _sorted(self, reply: Reply) -> Answer | Fault:
+        """What a response is. An error that comes as HTTP 200 is what its code says."""
+        status, told = reply.status, f"HTTP {reply.status}"
+        if status // 100 == 2:
+            said = said_status(reply.body)
+            if said is None:
+                try:
+                    return self._read(reply.body)
+                except MalformedAnswer as error:
+                    return Fault(remedy="retry", cause=error.cause, detail=f"{error}: {reply.excerpt}")
+            status, told = said, f"HTTP {reply.status} with an error that means {said}"
+        if reply.location is not None:
+            told += f", redirected to {reply.location}"
+        text = reply.body.decode("utf-8", "replace")
+        asked = retry_after_seconds(reply.headers, self._clock())
+        return Fault(
+            remedy=remedy_for(status, text),
+            cause=str(status),
+            detail=f"{told}: {reply.excerpt}",
+            retry_after=said_wait_seconds(text) if asked is None and status == 429 else asked,
+            location=reply.location,
+        )
 
     def user_mistake(self, fault: Fault) -> str:
         """What the user has to change: the field, its value and the fix."""
@@ -222,7 +284,13 @@ class EndpointAsker(Generic[Answer]):
             generator=self._generator,
         )
         # Jitter comes on top of what was asked for, so that not all conversations return at one moment.
-        return backoff + (fault.retry_after or 0.0)
+        return backoff + min(fault.retry_after or 0.0, self.settings.max_retry_after_seconds)
+
+
+def _count(counting: Sequence[EndpointCounters], **numbers: int) -> None:
+    for counters in counting:
+        for name, number in numbers.items():
+            setattr(counters, name, getattr(counters, name) + number)
 
 
 def read_key(name: str, variable: str) -> SecretStr | None:

@@ -8,6 +8,7 @@ request).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from pydantic import SecretStr
 
 from turnmix.core.json_text import json_text
 from turnmix.policies.endpoint_retry import Fault
+from turnmix.policies.endpoint_route import certificates, proxy_for
+from turnmix.policies.endpoint_settings import redacted_url, secrets_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,25 @@ class Reply:
     body: bytes = field(repr=False)
     excerpt: str
     """The start of the body as one line without secrets, for messages."""
+    location: str | None = None
+    """Where it redirects to, without query and credentials."""
+
+
+class _Queries(logging.Filter):
+    """httpx logs the URL of each request: a key may stand in its query."""
+
+    def hide_from_now_on(self) -> None:
+        logging.getLogger("httpx").addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                redacted_url(str(part)) if isinstance(part, httpx.URL) else part for part in record.args
+            )
+        return True
+
+
+_QUERIES = _Queries()
 
 
 class EndpointClient:
@@ -38,7 +60,9 @@ class EndpointClient:
         """`url`: the base URL. Credentials in it go into a header and out of the URL, which httpx logs."""
         parsed = httpx.URL(url)
         self._base = parsed.copy_with(username=None, password=None)
-        self._secrets = [parsed.password] if parsed.password else []
+        self._secrets = list(secrets_of(url))
+        if parsed.query:
+            _QUERIES.hide_from_now_on()
         headers = {"content-type": "application/json"}
         auth = httpx.BasicAuth(parsed.username, parsed.password) if parsed.userinfo else None
         if key is not None:
@@ -46,12 +70,19 @@ class EndpointClient:
             if auth is None:
                 headers["authorization"] = f"Bearer {key.get_secret_value()}"
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle)
+        proxy = proxy_for(url)
+        # The proxy's password may stand in what a failed connection says.
+        self._secrets += secrets_of(proxy or "")
         # Time is bounded as a whole, by `send`: httpx's own limits are per read, and a server that trickles
-        # keep-alive bytes never meets them.
-        # A proxy in the environment does not reach this machine's own servers.
-        is_local = self._base.host in ("localhost", "127.0.0.1", "::1")
+        # keep-alive bytes never meets them. What the environment says is read here: httpx stumbles over forms of it.
         self._http = httpx.AsyncClient(
-            headers=headers, auth=auth, limits=limits, timeout=None, trust_env=not is_local
+            headers=headers,
+            auth=auth,
+            limits=limits,
+            timeout=None,
+            trust_env=False,
+            proxy=proxy,
+            verify=certificates() if parsed.scheme == "https" or (proxy or "").startswith("https") else True,
         )
 
     async def send(
@@ -78,7 +109,17 @@ class EndpointClient:
             headers={name.lower(): value for name, value in response.headers.items()},
             body=response.content,
             excerpt=self._redact(" ".join(text.split()))[:500],
+            location=self._location(url, response),
         )
+
+    def _location(self, url: httpx.URL, response: httpx.Response) -> str | None:
+        location = response.headers.get("location")
+        if location is None or response.status_code // 100 != 3:
+            return None
+        try:
+            return self._redact(redacted_url(str(url.join(location))))
+        except (httpx.InvalidURL, ValueError):
+            return "an address that is none"
 
     def _redact(self, text: str) -> str:
         for secret in self._secrets:

@@ -11,20 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import Literal
 
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
+from turnmix.policies.endpoint_sorting import Remedy
 
-Remedy = Literal["retry", "context", "user", "state"]
-
-_CONTEXT = re.compile(
-    r"context.?length|context.?window|context.?size|maximum.?context|prompt is too long|max_model_len"
-    r"|reduce the length",
+_SAID_WAIT = re.compile(
+    r"(?:retry.?delay\W+|try again in |retry (?:after|in) )(?:(\d+)h)?(?:(\d+)m(?!s))?"
+    r"(?:(\d+(?:\.\d+)?) ?(ms|s\b|sec))?",
     re.IGNORECASE,
 )
-_RETRIED = frozenset({408, 409, 425, 429})
-_REFUSED = frozenset({400, 403, 422, 451})
-"""May be about the settings, or about what one conversation holds: moderation and firewalls answer 403, 451."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,29 +27,14 @@ class Fault:
     """One attempt that gave no answer."""
 
     remedy: Remedy
-    """retry: passes by itself; context: the conversation is too long, which is data; user: the settings are
-    wrong; state: this one request was refused, and asking again will not help."""
     cause: str
     """A short name to count by, such as `429` or `timeout`."""
     detail: str
     """One line for a person, without secrets."""
     retry_after: float | None = None
     """Seconds the endpoint asked to be left alone."""
-
-
-def remedy_for(status: int, text: str) -> Remedy:
-    """What a status other than 200 calls for.
-
-    >>> remedy_for(503, ""), remedy_for(401, ""), remedy_for(400, "maximum context length is 4096 tokens")
-    ('retry', 'user', 'context')
-    """
-    if status == 429 and "insufficient_quota" in text:
-        return "user"
-    if status in _RETRIED or status >= 500:
-        return "retry"
-    if status == 413 or (status in (400, 422) and _CONTEXT.search(text)):
-        return "context"
-    return "state" if status in _REFUSED else "user"
+    location: str | None = None
+    """Where it redirects to, without a query."""
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
@@ -75,6 +55,22 @@ def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
         return None
     server_now = _timestamp(headers.get("date", ""))
     return max(0.0, until - (now if server_now is None else server_now))
+
+
+def said_wait_seconds(text: str) -> float | None:
+    """Seconds that the words of a refusal ask for; None: they name none.
+
+    >>> said_wait_seconds('"retryDelay": "34s"'), said_wait_seconds("Please try again in 1m12.5s.")
+    (34.0, 72.5)
+    >>> said_wait_seconds("Please try again in 250ms"), said_wait_seconds("slow down")
+    (0.25, None)
+    """
+    found = _SAID_WAIT.search(text)
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, seconds, unit = found.groups()
+    last = float(seconds or 0) / (1000 if unit == "ms" else 1)
+    return 3600.0 * int(hours or 0) + 60.0 * int(minutes or 0) + last
 
 
 def _timestamp(date: str) -> float | None:
@@ -102,10 +98,21 @@ def describe_mistake(
             f"{name}.max_new_tokens {settings.max_new_tokens} leaves no room for a prompt in the context of "
             f"{model}; lower it"
         )
+    elif fault.remedy == "wait":
+        mistake = (
+            f"{endpoint} let no request through for {settings.max_throttled_seconds:g} s "
+            f"({name}.max_throttled_seconds): its quota is used up; go on when it is there again"
+        )
+    elif fault.location is not None:
+        mistake = f"{endpoint} redirects to {fault.location}; set {name}.endpoint to the base URL there"
+    elif fault.cause == "407":
+        mistake = (
+            f"the proxy on the way to {endpoint} wants a user and a password; put them into its variable"
+        )
     elif fault.cause in ("401", "403"):
         state = "holds a key that is refused" if key_is_set else "is not set"
         mistake = f"{variable} {state}; set it to a key for {endpoint}"
-    elif fault.cause in ("402", "429"):
+    elif fault.remedy == "user":
         mistake = f"{variable} holds a key whose account at {endpoint} has no credit left; add some"
     elif fault.cause in ("400", "413", "422", "451"):
         mistake = (

@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from turnmix.core.errors import TeacherError, UserError
-from turnmix.policies.endpoint_asking import read_key
-from turnmix.policies.endpoint_retry import Fault, backoff_seconds, remedy_for, retry_after_seconds
+from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters, RefusedSettings
+from turnmix.policies.endpoint_retry import Fault
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
-from turnmix.policies.endpoint_wire import listed_context, read_body
+from turnmix.policies.endpoint_wire import MalformedAnswer, WireUsage, listed_context, read_body
 from turnmix.policies.scoring import Keep, ScoreRequest, TokenPath, known_logprob
-
-if TYPE_CHECKING:
-    from turnmix.policies.endpoint_client import EndpointClient
 
 PROBES = 64
 """Tokens, spread over the vocabulary, that the endpoint is asked to name before a run."""
@@ -32,8 +30,20 @@ class EndpointScorer:
     def __init__(self, settings: EndpointSettings, *, generator: random.Random) -> None:
         """`generator` draws the jitter of waits, which changes no result."""
         self._settings = settings
-        self._generator = generator
+        self._asker: EndpointAsker[_Listed] = EndpointAsker(
+            settings,
+            name="teacher",
+            path="/completions",
+            read=_read_listed,
+            failure=TeacherError,
+            generator=generator,
+        )
         self._where = f"teacher.endpoint {redacted_url(settings.endpoint)}"
+
+    @property
+    def counters(self) -> EndpointCounters:
+        """A copy of the counters as they stand."""
+        return self._asker.counters
 
     def check(
         self, *, vocabulary: int, name_of: Callable[[int], str], student_context: int | None = None
@@ -55,7 +65,9 @@ class EndpointScorer:
         ids = [place * (vocabulary - 1) // (PROBES - 1) for place in range(PROBES)]
         try:
             entries = asyncio.run(self._ask_once(ids))
-        except _NoLogprobs as error:
+        except (_NoLogprobs, RefusedSettings) as error:
+            if isinstance(error, RefusedSettings) and error.fault.remedy in ("user", "wait"):
+                raise
             raise UserError(
                 f"{self._where}: the endpoint gives no prompt_logprobs for {self._settings.model!r} ({error}), "
                 "so this method cannot learn from it: serve the teacher with vLLM, set teacher.kind to local, "
@@ -75,7 +87,6 @@ class EndpointScorer:
         asyncio.run(self._score_all(requests, keep))
 
     async def _score_all(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
-        client = self._client()
         running: set[asyncio.Task[None]] = set()
         try:
             for request in requests:
@@ -83,18 +94,18 @@ class EndpointScorer:
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
                         task.result()
-                running.add(asyncio.create_task(self._score(client, request, keep)))
+                running.add(asyncio.create_task(self._score(request, keep)))
             await asyncio.gather(*running)
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            await client.close()
+            await self._asker.close()
 
-    async def _score(self, client: EndpointClient, request: ScoreRequest, keep: Keep) -> None:
+    async def _score(self, request: ScoreRequest, keep: Keep) -> None:
         found = {}
         for longest in longest_paths(request.paths):
-            entries = await self._ask(client, longest)
+            entries = await self._ask(longest)
             found[longest] = [known_logprob(entry.get("logprob")) for entry in entries]
         scores: list[list[float | None]] = []
         for path in request.paths:
@@ -104,64 +115,64 @@ class EndpointScorer:
         keep(request.trajectory_id, scores)
 
     async def _context(self) -> int | None:
-        client = self._client()
         try:
-            reply = await client.send("GET", "/models", timeout=self._settings.timeout_seconds)
+            reply = await self._asker.client().send("GET", "/models", timeout=self._settings.timeout_seconds)
             return None if isinstance(reply, Fault) else listed_context(reply.body, self._settings.model)
         finally:
-            await client.close()
+            await self._asker.close()
 
     async def _ask_once(self, ids: Sequence[int]) -> list[dict[str, Any]]:
-        client = self._client()
         try:
-            return await self._ask(client, ids)
+            return await self._ask(ids)
         finally:
-            await client.close()
+            await self._asker.close()
 
-    async def _ask(self, client: EndpointClient, ids: Sequence[int]) -> list[dict[str, Any]]:
+    async def _ask(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         """What the endpoint says of each token but the first, whose entry is empty."""
-        settings = self._settings
         body = {
-            "model": settings.model,
+            "model": self._settings.model,
             "prompt": list(ids),
             "max_tokens": 1,
             "temperature": 1.0,
             "prompt_logprobs": 0,
         }
-        for attempt in range(1, settings.max_attempts + 1):
-            reply = await client.send("POST", "/completions", body, timeout=settings.timeout_seconds)
-            if isinstance(reply, Fault):
-                remedy, detail, asked = reply.remedy, reply.detail, 0.0
-            elif reply.status // 100 == 2:
-                return _entries(reply.body, ids)
-            else:
-                remedy = remedy_for(reply.status, reply.excerpt)
-                detail = f"HTTP {reply.status}: {reply.excerpt}"
-                asked = retry_after_seconds(reply.headers, 0.0) or 0.0
-            if remedy != "retry":
-                raise _NoLogprobs(detail)
-            wait = backoff_seconds(
-                attempt,
-                base=settings.backoff_seconds,
-                limit=settings.max_backoff_seconds,
-                generator=self._generator,
-            )
-            if attempt < settings.max_attempts:
-                await asyncio.sleep(wait + min(asked, settings.max_retry_after_seconds))
-        raise TeacherError(
-            f"{self._where} scored nothing in {settings.max_attempts} attempts; the last: {detail}"
-        )
-
-    def _client(self) -> EndpointClient:
-        from turnmix.policies.endpoint_client import EndpointClient
-
-        settings = self._settings
-        key = read_key("teacher", settings.api_key_environment)
-        return EndpointClient(settings.endpoint, key, max_idle=settings.max_concurrency)
+        answer = await self._asker.ask(lambda: body)
+        if answer is None:
+            raise _NoLogprobs(f"a path of {len(ids)} tokens is too long for it")
+        return _entries(answer.prompt_logprobs, ids)
 
 
 class _NoLogprobs(TeacherError):
     """The endpoint answered, but with no log-probabilities of these tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """An answer, before it is known to which tokens it belongs."""
+
+    prompt_logprobs: Any
+    usage: WireUsage
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        return self.usage.prompt_tokens
+
+    @property
+    def completion_tokens(self) -> int | None:
+        return self.usage.completion_tokens
+
+    @property
+    def cached_tokens(self) -> int | None:
+        return self.usage.cached
+
+
+def _read_listed(body: bytes) -> _Listed:
+    try:
+        data = read_body(body)
+        usage = WireUsage.model_validate(data.get("usage") or {})
+        return _Listed(prompt_logprobs=data["choices"][0].get("prompt_logprobs"), usage=usage)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise MalformedAnswer("malformed_answer", f"no text completion ({type(error).__name__})") from None
 
 
 def longest_paths(paths: Sequence[TokenPath]) -> list[tuple[int, ...]]:
@@ -177,10 +188,9 @@ def longest_paths(paths: Sequence[TokenPath]) -> list[tuple[int, ...]]:
     return [each for each, after in zip(ordered, followers, strict=True) if after[: len(each)] != each]
 
 
-def _entries(body: bytes, ids: Sequence[int]) -> list[dict[str, Any]]:
+def _entries(listed: Any, ids: Sequence[int]) -> list[dict[str, Any]]:
     """The entry of each token of the prompt in an answer; empty for the first token, and where there is none."""
     try:
-        listed = read_body(body)["choices"][0]["prompt_logprobs"]
         entries: list[dict[str, Any]] = [
             {},
             *(

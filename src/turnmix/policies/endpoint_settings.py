@@ -6,7 +6,7 @@ In: a recipe's section. Out: `EndpointSettings`. Credentials in the URL are show
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_serializer, field_validator
 
@@ -14,6 +14,8 @@ from turnmix.settings import Settings
 
 _OWN_FIELDS = frozenset({"model", "messages", "tools", "stream", "n"})
 _HIDDEN = "***"
+_HARMLESS = frozenset({"api-version", "version", "alt"})
+"""Of a URL's query: what may be shown and stored."""
 
 
 def redacted_url(url: str) -> str:
@@ -25,6 +27,19 @@ def redacted_url(url: str) -> str:
     parts = urlsplit(url)
     credentials, _, host = parts.netloc.rpartition("@")
     return urlunsplit((parts.scheme, f"{_HIDDEN}@{host}" if credentials else host, parts.path, "", ""))
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """What of a URL nobody may see: its password, and what a query holds, but for a version.
+
+    >>> secrets_of("https://me:hush@host/v1?key=secret&api-version=2024-10-21")
+    ('hush', 'secret')
+    """
+    parts = urlsplit(url)
+    query = [value for name, value in parse_qsl(parts.query) if name.lower() not in _HARMLESS]
+    # A flag such as ?debug=1 would hide every 1 in what the server says.
+    secrets = [unquote(parts.password or ""), *(value for value in query if len(value) > 3)]
+    return tuple(dict.fromkeys(secret for secret in secrets if secret))
 
 
 def checked_url(url: str) -> str:
@@ -42,14 +57,23 @@ def checked_url(url: str) -> str:
     if parts.path.endswith("/chat/completions"):
         base = redacted_url(url).removesuffix("/chat/completions")
         raise ValueError(f"give the base URL {base}: /chat/completions is appended to it")
-    if parts.netloc.startswith(f"{_HIDDEN}@"):
+    if parts.netloc.startswith(f"{_HIDDEN}@") or f"={_HIDDEN}" in parts.query:
         raise ValueError("the URL's credentials were not stored; give the endpoint again, with them")
     return url
 
 
 def storable_url(url: str) -> str:
-    """The URL as it may be written down: its credentials hidden, the rest of it whole where it has none."""
-    return redacted_url(url) if "@" in urlsplit(url).netloc else url
+    """The URL as it may be written down: its credentials hidden, the rest of it whole.
+
+    >>> storable_url("https://host/v1?key=secret&api-version=2024-10-21")
+    'https://host/v1?key=***&api-version=2024-10-21'
+    """
+    parts = urlsplit(url)
+    query = "&".join(
+        f"{name}={value if name.lower() in _HARMLESS else _HIDDEN}" if value else name
+        for name, _, value in (part.partition("=") for part in parts.query.split("&"))
+    )
+    return urlunsplit(urlsplit(redacted_url(url))._replace(query=query))
 
 
 class AskingSettings(Settings):
@@ -74,6 +98,9 @@ class AskingSettings(Settings):
     """Where the doubling stops."""
     max_retry_after_seconds: float = Field(default=120.0, ge=0)
     """The longest Retry-After that is honoured in full."""
+    max_throttled_seconds: float = Field(default=900.0, ge=0)
+    """A rate limit (429) is waited out, by all conversations together, however many attempts that takes. A quota
+    that lets nothing through for so long is used up: the run stops, and can be gone on with."""
 
     @field_validator("endpoint", check_fields=False)
     @classmethod

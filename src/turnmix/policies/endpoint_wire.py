@@ -1,16 +1,15 @@
-"""Canonical messages to the chat-completions wire and back.
+"""The body of a chat completion, read.
 
-In: a state, or the body of an answer. Out: the JSON of a request, or an `Action`.
-
-Canonical arguments are objects; on the wire they are JSON strings. What a model got wrong in a call is
-data: an `Action` with `parse_error` and the raw text kept. Only a body that is no chat completion raises.
+In: the body of an answer. Out: an `Action`, whose arguments are objects, where the wire has JSON strings. What a
+model got wrong in a call is data: an `Action` with `parse_error` and the raw text kept. Only a body that is no chat
+completion raises.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -81,11 +80,29 @@ class WireChoice(WireEnd):
     message: WireMessage
 
 
+class WireTokenDetails(BaseModel):
+    """Of which tokens a count is made up."""
+
+    cached_tokens: int | None = None
+
+
 class WireUsage(BaseModel):
     """Token counts, where the server gives them."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: WireTokenDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's name for what it had read before; Moonshot's is below."""
+    cached_tokens: int | None = None
+
+    @property
+    def cached(self) -> int | None:
+        """Tokens of the prompt that the server had read before."""
+        details = self.prompt_tokens_details
+        listed = None if details is None else details.cached_tokens
+        told = (listed, self.prompt_cache_hit_tokens, self.cached_tokens)
+        return next((tokens for tokens in told if tokens is not None), None)
 
 
 AnyChoice = TypeVar("AnyChoice", bound=WireEnd)
@@ -111,32 +128,6 @@ def request_seed(episode_seed: int, state: State) -> int:
     turn = sum(message.role == "assistant" for message in state.messages)
     digest = hashlib.sha256(f"{episode_seed}:{turn}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
-
-
-def wire_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Messages with JSON-string arguments, and call ids that are unique in the whole conversation.
-
-    Ids of different policies may collide across turns, which some providers refuse; nine alphanumeric
-    characters are what the strictest of them takes.
-    """
-    wire: list[dict[str, Any]] = []
-    open_calls: list[tuple[str, str]] = []
-    num_calls = 0
-    for message in messages:
-        data = message.to_json()
-        if message.role == "assistant":
-            open_calls = []
-            for call, call_data in zip(message.tool_calls, data.get("tool_calls", ()), strict=True):
-                call_data["id"] = f"call{num_calls:05d}"
-                call_data["function"]["arguments"] = json_text(dict(call.arguments), ensure_ascii=False)
-                open_calls.append((call.id, call_data["id"]))
-                num_calls += 1
-        answered = next((pair for pair in open_calls if pair[0] == message.tool_call_id), None)
-        if answered is not None:
-            open_calls.remove(answered)
-            data["tool_call_id"] = answered[1]
-        wire.append(data)
-    return wire
 
 
 def read_json(text: str | bytes) -> Any:
@@ -203,6 +194,7 @@ def read_answer(body: bytes) -> Action:
         parse_error=parse_error,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached,
     )
 
 

@@ -46,6 +46,7 @@ def read_completion(body: bytes, *, with_tokens: bool) -> Completion:
         was_cut=choice.finish_reason == "length",
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached,
     )
 
 

@@ -55,6 +55,7 @@ class Completion:
     """It reached the limit of new tokens before its end."""
     prompt_tokens: int | None
     completion_tokens: int | None
+    cached_tokens: int | None = None
 
 
 class Engine(Protocol):

@@ -130,6 +130,7 @@ class ServerPolicy:
             logprobs=completion.logprobs,
             prompt_tokens=len(request.prompt_ids),
             completion_tokens=completion.completion_tokens,
+            cached_tokens=completion.cached_tokens,
         )
 
 
