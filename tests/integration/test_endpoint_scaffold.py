@@ -31,7 +31,9 @@ FAILURES = [
 def repair(request, source, tasks):
     """Write the next gold file that was not written yet, then finish; from the messages alone."""
     messages = request.body["messages"]
-    task = next(task for task in tasks if any(task.problem_statement in (one["content"] or "") for one in messages))
+    task = next(
+        task for task in tasks if any(task.problem_statement in (one["content"] or "") for one in messages)
+    )
     asked = [
         json.loads(call["function"]["arguments"])
         for message in messages
