@@ -5,6 +5,7 @@ In: settings. Out: what they describe, checked for what this machine lacks befor
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnmix.config import Recipe
+from turnmix.core.errors import UserError
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
+from turnmix.core.untaught import Objection
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.model_location import model_location
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer, TokenPath
+from turnmix.rendering.arguments import without_surrogates
 from turnmix.rendering.drift import Drift, count_drift
+from turnmix.rendering.readback import written_target
 from turnmix.rollout.plan import derive_seed
 from turnmix.sandboxes.selection import check_sandbox, make_sandbox
 from turnmix.scaffold.prompt import prompt_for
@@ -199,15 +204,21 @@ class LearningStudent:
         return self.learner.fit(transitions, generator=generator, on_step=on_step)
 
     def token_path(self, transition: Transition) -> TokenPath | None:
-        """A transition as its tokens; None: it is too long to learn from."""
+        """A transition as its tokens; None: it is too long to learn from, or the student cannot say its target."""
+        target = written_target(self.renderer, transition.state, transition.target)
+        if isinstance(target, Objection):
+            return None
         prompt = tuple(self.renderer.prompt_ids(transition.state))
-        target = tuple(self.renderer.target_ids(transition.state, transition.target))
         is_too_long = len(prompt) + len(target) > self.learner.max_context
-        return None if is_too_long else TokenPath(prompt_ids=prompt, target_ids=target)
+        return None if is_too_long else TokenPath(prompt_ids=prompt, target_ids=tuple(target))
 
     def count_tokens(self, action: Action) -> int:
-        """Tokens of an action as the student writes it, whoever acted."""
-        return len(self.renderer.target_ids(_ANY_STATE, action))
+        """Tokens of an action as the student writes it, whoever acted; of its bare text where it cannot."""
+        try:
+            return len(self.renderer.target_ids(_ANY_STATE, action))
+        except (UserError, ValueError, TypeError):
+            text = without_surrogates(json.dumps(action.message.to_json(), ensure_ascii=False))
+            return len(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
         """How many of its turns later prompts show otherwise than it sampled them."""

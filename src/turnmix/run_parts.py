@@ -55,7 +55,7 @@ class Student(Protocol):
         ...
 
     def token_path(self, transition: Transition) -> TokenPath | None:
-        """A transition as its tokens; None: it is too long to learn from."""
+        """A transition as its tokens; None: it is not learned from, as it is too long or cannot be said."""
         ...
 
     def count_tokens(self, action: Action) -> int:

@@ -26,7 +26,7 @@ def with_teacher_logprobs(
     path_of: Callable[[Transition], TokenPath | None],
     on_scored: Callable[[int, int], None],
 ) -> list[Transition]:
-    """`path_of` a transition too long to be trained on is None: it gets no scores. `on_scored` is told how many
+    """`path_of` a transition that is not trained on is None: it gets no scores. `on_scored` is told how many
     trajectories of how many are scored.
 
     Raises:

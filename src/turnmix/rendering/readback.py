@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Literal, Protocol, runtime_checkable
 
+from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
@@ -18,6 +19,12 @@ from turnmix.rendering.malformed import malformed
 
 _WRITTEN_CALLS = HermesFormat()
 _SHOWN = 300
+
+
+class WritesTurns(Protocol):
+    """A renderer, as far as targets go."""
+
+    def target_ids(self, state: State, action: Action) -> list[int]: ...
 
 
 @runtime_checkable
@@ -31,6 +38,18 @@ class ReadsTurns(Protocol):
     def stop_ids(self) -> frozenset[int]: ...
 
     def parse(self, token_ids: list[int], tools: tuple[ToolSpecification, ...]) -> Action: ...
+
+
+def written_target(renderer: WritesTurns, state: State, action: Action) -> list[int] | Objection:
+    """The tokens of an action as a target, or why they are not taught. What the student sampled is taught as it is, and
+    a renderer that cannot read is believed."""
+    if action.token_ids is not None or not isinstance(renderer, ReadsTurns):
+        return renderer.target_ids(state, action)
+    try:
+        ids = renderer.target_ids(state, action)
+    except (UserError, ValueError, TypeError) as error:  # half a surrogate pair is no text to a tokenizer
+        return Objection(reason="template_refuses", detail=str(error))
+    return objection_to(renderer, state, action, ids) or ids
 
 
 def objection_to(

@@ -10,7 +10,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection, Untaught
-from turnmix.rendering.readback import ReadsTurns, objection_to
+from turnmix.rendering.readback import written_target
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
 
@@ -56,7 +56,7 @@ def grow_forest(
     dropped = 0
     untaught: list[Untaught] = []
     for item in transitions:
-        target = _target(item, renderer)
+        target = written_target(renderer, item.state, item.target)
         if isinstance(target, Objection):
             untaught.append(_left_out(item, target))
             continue
@@ -79,17 +79,6 @@ def grow_forest(
         dropped_too_long=dropped,
         untaught=tuple(untaught),
     )
-
-
-def _target(item: Transition, renderer: Renderer) -> list[int] | Objection:
-    """The tokens of a target, or why they are not taught."""
-    if item.target.token_ids is not None or not isinstance(renderer, ReadsTurns):
-        return renderer.target_ids(item.state, item.target)
-    try:
-        ids = renderer.target_ids(item.state, item.target)
-    except (UserError, ValueError, TypeError) as error:  # half a surrogate pair is no text to a tokenizer
-        return Objection(reason="template_refuses", detail=str(error))
-    return objection_to(renderer, item.state, item.target, ids) or ids
 
 
 def _left_out(item: Transition, objection: Objection) -> Untaught:
