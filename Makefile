@@ -3,14 +3,17 @@
 # make student  make the embedded student's base checkpoint again, from nothing
 # make teacher  make the embedded local teacher, nano-teacher, again: a student that DAgger has trained
 # make venv     the environment alone
+# make newest   try the newest release of every dependency; if all tests pass, `constraints.txt` holds them from then on
+# make oldest   try the oldest releases that `pyproject.toml` allows
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint student teacher venv bubblewrap
+.PHONY: demo test lint student teacher venv newest oldest oldest-tests bubblewrap
 .DEFAULT_GOAL := demo
 
 demo: venv bubblewrap
@@ -33,10 +36,17 @@ teacher: venv bubblewrap
 	@checkpoint=$$(ls -d runs/teacher/checkpoints/iteration-* | tail -n 1); \
 	for file in src/turnmix/nano/checkpoint/*; do cp $$checkpoint/$${file##*/} src/turnmix/nano/teacher/; done
 
+newest oldest:
+	@$(PYTHON) scripts/try_versions.py $@ $(if $(TORCH),--torch "$(TORCH)") --python "$(PYTHON)"
+
+# The tests alone: an old linter or type checker judges otherwise.
+oldest-tests: venv bubblewrap
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 venv: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml scripts/make_venv.sh
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/make_venv.sh
+$(VENV)/.installed: pyproject.toml scripts/make_venv.sh $(CONSTRAINTS)
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" CONSTRAINTS="$(CONSTRAINTS)" sh scripts/make_venv.sh
 	@touch $@
 
 bubblewrap:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the environment $VENV with $PYTHON and install TurnMix for development in it.
+# Make the environment $VENV with $PYTHON and install TurnMix for development in it, in the versions of $CONSTRAINTS.
 set -eu
 if ! command -v "$PYTHON" >/dev/null; then
     echo "Python 3.10 or newer is needed, and there is no '$PYTHON': install python3, or make PYTHON=/path/to/python3" >&2
@@ -16,10 +16,10 @@ fi
 if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
     "$PYTHON" -m venv --clear "$VENV"
 fi
-# torch first and by version: left to a dependency, a build with several GB of CUDA could come.
+# torch first and in the tested version: left to a dependency, a build with several GB of CUDA could come.
 if ! "$VENV/bin/python" -c 'import torch' 2>/dev/null; then
     echo "installing torch"
-    "$VENV/bin/python" -m pip install --quiet "torch==2.13.0"
+    "$VENV/bin/python" -m pip install --quiet --constraint "$CONSTRAINTS" torch
 fi
 echo "installing turnmix and what it needs"
-"$VENV/bin/python" -m pip install --quiet --editable ".[containers,dev,tasks]"
+"$VENV/bin/python" -m pip install --quiet --constraint "$CONSTRAINTS" --editable ".[containers,dev,tasks]"

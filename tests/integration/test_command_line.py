@@ -1,6 +1,5 @@
 """The command line as a user meets it: in a process of its own."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import yaml
 
 import turnmix
 from stored_checkpoints import store_checkpoint
+from strict_environment import strict_environment
 from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn
@@ -23,7 +23,6 @@ def turnmix_in(tmp_path):
     (tmp_path / "one.yaml").write_text("method: dagger\ntasks: {train: 30, holdout: 5}\n")
 
     def run(*arguments):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
         command = [
             sys.executable,
             "-c",
@@ -31,7 +30,7 @@ def turnmix_in(tmp_path):
             *arguments,
         ]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+            command, cwd=tmp_path, env=strict_environment(), capture_output=True, text=True, timeout=60
         )
         return done.returncode, done.stdout, done.stderr
 

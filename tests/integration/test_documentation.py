@@ -3,7 +3,6 @@
 Not those behind a `$`: they take minutes, or need a hub, images or a trained student of some billion parameters.
 """
 
-import os
 import re
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from strict_environment import strict_environment
 from turnmix.methods.registry import methods_table
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def run_in(folder, words):
     done = subprocess.run(
         [sys.executable, "-c", code, *words[1:]],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
+        env=strict_environment(),
         capture_output=True,
         text=True,
         timeout=120,

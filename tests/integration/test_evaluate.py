@@ -1,6 +1,5 @@
 """`turnmix evaluate`, stopped and gone on with, repeated, and looked at."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 from scaffold_in_sandbox import needs_sandbox
 from stored_trajectories import trajectories
 
+from strict_environment import strict_environment
 from turnmix.model_location import model_location
 
 pytestmark = needs_sandbox
@@ -48,7 +48,7 @@ def start(folder, *words):
     return subprocess.Popen(
         [sys.executable, "-c", MAIN, *words],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
+        env=strict_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

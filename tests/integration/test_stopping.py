@@ -1,6 +1,5 @@
 """A run that is asked to stop: it ends, tells how to go on, and leaves nothing behind."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from pathlib import Path
 import pytest
 from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
+
+from strict_environment import strict_environment
 
 pytestmark = needs_sandbox
 RECIPE = Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml"
@@ -24,7 +25,7 @@ def started(folder, program):
     return subprocess.Popen(
         [sys.executable, "-c", program, "train", str(RECIPE), *SMALL, "--run", str(folder / "run")],
         cwd=folder,
-        env={**os.environ, "COLUMNS": "80"},
+        env=strict_environment(),
         stdout=(folder / "out").open("wb"),
         stderr=(folder / "err").open("wb"),
     )
