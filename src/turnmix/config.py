@@ -21,8 +21,8 @@ from turnmix.methods.registry import METHODS
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.local_settings import LocalTeacherSettings, StudentSettings
 from turnmix.policies.server.settings import GIVES_TOKENS
-from turnmix.recipe_file import find_recipe, validated, with_overrides
-from turnmix.recipe_layers import implied_kind, merged, read_layers
+from turnmix.recipe_file import SHIPPED, find_recipe, validated, with_overrides
+from turnmix.recipe_layers import implied_kind, merged, read_layers, without_other_kinds
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -254,12 +254,14 @@ def load_recipe(
     Raises:
         RecipeError: one line for each mistake.
     """
-    layers = read_layers(find_recipe(name))
-    method = with_overrides({}, overrides).get("method")
-    data, left_out = merged(layers, method=method)
-    source = f"{layers[-1].source} (with overrides)" if overrides else layers[-1].source
-    recipe = validated(Recipe, with_overrides(data, overrides), source=source)
-    for line in [*left_out, *recipe.doubts]:
+    path = find_recipe(name)
+    layers = read_layers(path)
+    given = with_overrides({}, overrides)
+    data, left_out = merged(layers, method=given.get("method"))
+    data, of_other_kinds = without_other_kinds(data, given)
+    source = name if SHIPPED in path.parents else layers[-1].source
+    recipe = validated(Recipe, with_overrides(data, overrides), source=source, overrides=overrides)
+    for line in [*left_out, *of_other_kinds, *recipe.doubts]:
         say(line)
     return recipe
 

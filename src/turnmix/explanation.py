@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 
 from turnmix.config import Recipe, recipe_yaml
 from turnmix.field_docstrings import field_docstrings
-from turnmix.recipe_mistakes import literals, settings_in
+from turnmix.recipe_mistakes import literals
+from turnmix.setting_search import settings_in
 from turnmix.settings import Settings
 
 WIDTH = 80

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from turnmix.core.errors import RecipeError
+from turnmix.credentials import masked_word
 from turnmix.recipe_mistakes import mistakes, nearest, shown
 from turnmix.settings import Settings
 
@@ -23,6 +24,20 @@ RECIPES = Path("recipes")
 """Where a bare recipe name is looked up first, below the current directory."""
 SHIPPED = Path(__file__).parent / "recipes"
 """And then: the recipes that come with the package."""
+_OTHER_FILES = {
+    ".md": "a Markdown file",
+    ".rst": "a text",
+    ".txt": "a text",
+    ".py": "a Python file",
+    ".sh": "a shell script",
+    ".toml": "a TOML file",
+    ".ini": "an INI file",
+    ".jsonl": "a file of JSON lines",
+    ".ipynb": "a notebook",
+    ".safetensors": "a file of weights",
+}
+"""Files that are taken for recipes, and what they are."""
+_A_RECIPE = "name a YAML file, such as recipes/minirepo_dagger.yaml"
 
 
 def find_recipe(name: str) -> Path:
@@ -47,12 +62,17 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from error
-    data = _parse(text, where=str(path))
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise RecipeError(f"the recipe cannot be read: {reason} (in {path})") from error
+    if path.suffix.lower() in _OTHER_FILES:
+        other = _OTHER_FILES[path.suffix.lower()]
+        raise RecipeError(f"a recipe is a YAML file, not {other} such as {path}: {_A_RECIPE}")
+    data = _parse(text, end=f" (in {path})")
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, not a {type(data).__name__}")
+        kind = "list" if isinstance(data, list) else "text" if isinstance(data, str) else "value"
+        raise RecipeError(f"a recipe is a mapping of keys to values, not a {kind}: {_A_RECIPE} (in {path})")
     return data
 
 
@@ -67,27 +87,40 @@ def with_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[st
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
         if not equals or not all(parts):
-            raise RecipeError(f"override {override!r}: write it as key=value, such as learner.epochs=1")
+            shown_word = masked_word(override)
+            raise RecipeError(f"override {shown_word!r}: write it as key=value, such as learner.epochs=1")
         target = result
         for depth, part in enumerate(parts[:-1]):
             below = target.setdefault(part, {})
             if not isinstance(below, dict):
                 above = ".".join(parts[: depth + 1])
                 raise RecipeError(
-                    f"override {override!r}: {above} is {shown(below)}, which has no keys below it"
+                    f"override {masked_word(override)!r}: {above} is {shown(below)}, which has no keys below it"
                 )
             target = below
-        target[parts[-1]] = _parse(text, where=f"override {override!r}")
+        target[parts[-1]] = _parse(text, beginning=f"override {masked_word(override)!r}: ")
     return result
 
 
-def validated(settings: type[SettingsClass], data: Mapping[str, Any], *, source: str) -> SettingsClass:
-    """`data` as settings; `source` is the file (and overrides) that a mistake is reported against."""
+def validated(
+    settings: type[SettingsClass], data: Mapping[str, Any], *, source: str, overrides: Sequence[str] = ()
+) -> SettingsClass:
+    """`data` as settings. A mistake is reported with `source`, the file that it is in, unless an override made it."""
     try:
         return settings.model_validate(data)
     except ValidationError as error:
-        lines = [f"{source}: {mistake}" for mistake in mistakes(settings, error, data)]
+        overridden = [override.partition("=")[0].strip() for override in overrides]
+        lines = [
+            mistake if _is_of(mistake, overridden) else f"{mistake} (in {source})"
+            for mistake in mistakes(settings, error, data)
+        ]
         raise RecipeError("\n".join(lines)) from error
+
+
+def _is_of(mistake: str, overridden: Sequence[str]) -> bool:
+    """Does the mistake lie at, above or below a key that an override sets?"""
+    field = mistake.split()[0].rstrip(":")
+    return any(f"{field}.".startswith(f"{key}.") or f"{key}.".startswith(f"{field}.") for key in overridden)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -105,14 +138,17 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _parse(text: str, *, where: str) -> Any:
+def _parse(text: str, *, beginning: str = "", end: str = "") -> Any:
+    """The value in a YAML text; `beginning` and `end` say in an error where it stands."""
     try:
         return yaml.load(text, _UniqueKeyLoader)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f" at line {error.problem_mark.line + 1}"
-        raise RecipeError(f"{where}: not valid YAML{line}: {error.problem or error.context}") from error
+        raise RecipeError(
+            f"{beginning}not valid YAML{line}: {error.problem or error.context}{end}"
+        ) from error
     except yaml.YAMLError as error:
-        raise RecipeError(f"{where}: not valid YAML: {error}") from error
+        raise RecipeError(f"{beginning}not valid YAML: {error}{end}") from error
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,27 @@ def merged(layers: Sequence[Layer], *, method: Any = None) -> tuple[dict[str, An
     return result, lines
 
 
+def without_other_kinds(
+    data: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """`data` without those sections for which `given` says another kind; and a line for each of them."""
+    result, lines = dict(data), []
+    for section, value in given.items():
+        held = data.get(section)
+        if not isinstance(value, Mapping) or not isinstance(held, Mapping):
+            continue
+        kinds = {**implied_kind(section, held), **{tag: held[tag] for tag in _TAGS if tag in held}}
+        for tag in _TAGS:
+            gone = [f"{section}.{key}" for key in held if key != tag]
+            if tag in value and kinds.get(tag, value[tag]) != value[tag] and gone:
+                result[section] = {}
+                lines.append(
+                    f"{section}.{tag}={value[tag]}: {', '.join(gone)} of the recipe left out, with {section}.{tag} "
+                    f"{kinds[tag]}"
+                )
+    return result, lines
+
+
 def implied_kind(section: str, data: Mapping[str, Any]) -> dict[str, str]:
     """The kind of a section, as its other keys show it where it is not said; nothing for other sections."""
     if section == "tasks":

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
+from turnmix.credentials import KEY_REMEDY, masked, names_key
+from turnmix.setting_search import is_called, meant, meant_value, settings_in, told_elsewhere
 from turnmix.settings import Settings
-
-HIDDEN = "***"
 
 
 def mistakes(settings: type[Settings], error: ValidationError, given: Mapping[str, Any]) -> list[str]:
@@ -34,7 +34,7 @@ def mistakes(settings: type[Settings], error: ValidationError, given: Mapping[st
             found[-1] = [(place, detail)]
         else:
             found.append([(place, detail)])
-    return [_explained(faults, given) for faults in found]
+    return [_explained(faults, settings, given) for faults in found]
 
 
 def literals(settings: type[Settings], field: str) -> list[str]:
@@ -45,16 +45,6 @@ def literals(settings: type[Settings], field: str) -> list[str]:
     return [str(value) for value in get_args(info.annotation)]
 
 
-def settings_in(annotation: Any) -> Iterator[type[Settings]]:
-    """The settings classes that a field of this type may hold."""
-    origin = get_origin(annotation)
-    if origin is None and isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    elif origin in (Union, types.UnionType, Annotated):
-        for argument in get_args(annotation):
-            yield from settings_in(argument)
-
-
 def nearest(name: str, known: Sequence[str]) -> str:
     """A hint, where the name is nearly one that is known."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -62,10 +52,8 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as an error shows it: a URL's user and password are left out."""
-    if isinstance(value, str) and "@" in value:
-        return repr(f"{HIDDEN}@{value.rpartition('@')[2]}")
-    return "null" if value is None else repr(value)
+    """A value as an error shows it: keys, and a URL's user and password, are left out."""
+    return "null" if value is None else repr(masked(value))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,21 +110,23 @@ def _num_types(annotation: Any) -> int:
     return sum(argument is not type(None) for argument in get_args(annotation))
 
 
-def _explained(faults: Sequence[tuple[_Place, Any]], given: Mapping[str, Any]) -> str:
+def _explained(
+    faults: Sequence[tuple[_Place, Any]], settings: type[Settings], given: Mapping[str, Any]
+) -> str:
     """One line: the dotted field, the value and the fix."""
     place, detail = faults[0]
     prefix = f"{place.field}: " if place.path else ""
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return f"{prefix}unknown key{_key_hint(place, given)}"
+        return f"{prefix}unknown key{_key_hint(place, settings, given)}"
     if kind == "missing":
         return f"{prefix}not given: add it"
     if kind.startswith("union_tag"):
         tag = detail["ctx"]["discriminator"].strip("'")
         tags = [value for candidate in place.inside for value in literals(candidate, tag)]
         value = detail["ctx"].get("tag")
-        wrong = "not given" if value is None else f"{value!r} is not known"
-        return f"{place.field}.{tag}: {wrong}: use one of {', '.join(tags)}{nearest(value or '', tags)}"
+        wrong = "not given" if value is None else f"{shown(value)} is not known"
+        return f"{place.field}.{tag}: {wrong}: use one of {', '.join(tags)}{_value_hint(value, tags)}"
     message = _message(detail)
     if message.startswith(f"{place.field}."):
         return message
@@ -146,28 +136,50 @@ def _explained(faults: Sequence[tuple[_Place, Any]], given: Mapping[str, Any]) -
     if place.is_secret or (kind == "value_error" and isinstance(value, dict)):
         return f"{prefix}{message}"
     told = [_message(fault) for _, fault in faults]
-    return f"{prefix}{shown(value)}: {', or '.join(f'{each[:1].lower()}{each[1:]}' for each in told)}"
+    reason = ", or ".join(f"{each[:1].lower()}{each[1:]}" for each in told)
+    if any(fault["type"] in ("tuple_type", "list_type") for _, fault in faults) and isinstance(value, str):
+        return f"{prefix}{shown(value)}: {reason}: write [{masked(value)}]"
+    known = [each for candidate in place.enclosing for each in literals(candidate, place.path[-1])]
+    return f"{prefix}{shown(value)}: {reason}{_value_hint(value, known)}"
 
 
 def _message(detail: Any) -> str:
     message: str = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if detail["type"] != "value_error":
+        message = message.partition(", unable to parse")[0]
     return message.replace("Input should be", "must be").replace("tuple", "list")
 
 
-def _key_hint(place: _Place, given: Mapping[str, Any]) -> str:
+def _value_hint(value: Any, known: list[str]) -> str:
+    close = meant_value(str(value), known) if isinstance(value, str | bool) else None
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def _key_hint(place: _Place, settings: type[Settings], given: Mapping[str, Any]) -> str:
     """Where an unknown key belongs, or which key was meant."""
     key, section = place.path[-1], ".".join(place.path[:-1])
+    if names_key(key):
+        return f": {KEY_REMEDY}"
     others = [candidate for candidate in place.alternatives if candidate not in place.enclosing]
     if owners := [candidate for candidate in others if key in candidate.model_fields]:
         names = " or ".join(literals(owner, place.tag)[0] for owner in owners)
         return f" of this {place.tag}; set {section}.{place.tag} to {names}{_further(owners, section, given)}"
+    if told := told_elsewhere(key):
+        return f": {told}"
+    found = meant(place.field, settings)
     known = _keys(place.enclosing)
-    if hint := nearest(key, known):
-        return hint
-    for other in others:
-        if close := difflib.get_close_matches(key, _keys([other]), n=1):
-            name = literals(other, place.tag)[0]
-            return f"; did you mean {close[0]!r}, a key where {section}.{place.tag} is {name}?"
+    if not found or not is_called(place.field, found[0]):
+        # A slip within the section that was named is likelier than a like word elsewhere.
+        if hint := nearest(key, known):
+            return hint
+        for other in others:
+            if close := difflib.get_close_matches(key, _keys([other]), n=1):
+                name = literals(other, place.tag)[0]
+                return f"; did you mean {close[0]!r}, a key where {section}.{place.tag} is {name}?"
+    if found:
+        inside = f"{section}."
+        shortened = [name.removeprefix(inside) for name in found if name.startswith(inside)] or found
+        return f"; did you mean {' or '.join(map(repr, shortened))}?"
     return f"; known keys: {', '.join(known)}"
 
 
@@ -192,6 +204,16 @@ def _section_hint(place: _Place, value: Any) -> str:
     for name in _keys(place.inside):
         if any(value in literals(candidate, name) for candidate in place.inside):
             return f"; did you mean {{{name}: {value}}}?"
+    kinds = [each for candidate in place.inside for each in literals(candidate, "kind")]
+    if isinstance(value, str) and (kind := meant_value(value, kinds)):
+        return f"; did you mean {{kind: {kind}}}?"
+    if isinstance(value, str) and len(place.inside) == 1 and "model" in place.inside[0].model_fields:
+        return f"; did you mean {{model: {masked(value)}}}?"
+    needs_nothing = not any(
+        field.is_required() for each in place.inside for field in each.model_fields.values()
+    )
+    if value is True and needs_nothing:
+        return f"; {{}} takes the defaults of {', '.join(_keys(place.inside))}"
     if place.below:
         kinds = []
         for candidate in place.inside:

@@ -76,6 +76,26 @@ def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path)
         (("train", "absent.yaml"), "recipe 'absent.yaml' not found"),
         (("train", "one.yaml", "learner.epoch=1"), "did you mean 'epochs'?"),
         (("train", "one.yaml", "two.yaml"), "'two.yaml' is one name too many"),
+        (
+            ("train", "one.yaml", "--iterations", "2"),
+            "--iterations is a setting, not an option: write iterations=2",
+        ),
+        (
+            ("train", "one.yaml", "--lr=1e-3"),
+            "--lr is a setting, not an option: write learner.learning_rate=1e-3",
+        ),
+        (("train", "one.yaml", "iterations", "=", "2"), "key=value without spaces: write 'iterations=2'"),
+        (("train", "one.yaml", "iterations=", "2"), "key=value without spaces: write 'iterations=2'"),
+        (("train", "one.yaml", "iterations", "=2"), "key=value without spaces: write 'iterations=2'"),
+        (("train", "one.yaml", "iterations", "2"), "with an equals sign: write 'iterations=2'"),
+        (("train", "one.yaml", "iterations:", "2"), "with an equals sign: write 'iterations=2'"),
+        (("train", "one.yaml", "--dryrun"), "did you mean --dry-run?"),
+        (("train", "one.yaml", "--output", "x"), "did you mean --run DIR?"),
+        (("--verbose",), "options stand behind a command"),
+        (("evl",), "'evl' is no command: use one of train, evaluate, "),
+        (("run", "one.yaml"), "did you mean `turnmix train`?"),
+        (("resume", "runs/x"), "did you mean `turnmix train --resume RUN`?"),
+        (("one.yaml",), "did you mean `turnmix train one.yaml`?"),
         (("train", "one.yaml", "--run", "a", "--resume", "b"), "leave --run out"),
         (("train", "--resume", "nowhere"), "nowhere holds no run"),
         (("train", "one.yaml", "--run", "taken"), "taken is not empty"),
@@ -87,7 +107,7 @@ def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path)
         (("train", "one.yaml", "student.model=one.yaml/"), "student.model: one.yaml/: "),
         (("train", "one.yaml", "student.device=gpu"), "student.device: 'gpu': "),
         (("train", "one.yaml", "--quick"), "unknown argument '--quick'"),
-        (("trian",), "invalid choice"),
+        (("trian",), "did you mean `turnmix train`?"),
         (("show", "nowhere"), "nowhere holds no run"),
         (("tasks", "one.yaml", "absent"), "no task 'absent'"),
         (("evaluate", "./model"), "name a recipe too"),
@@ -101,6 +121,42 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(turnmix_in, tmp_path, argum
     assert complaint in err
     assert err.startswith("turnmix: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])
+def test_turnmix_alone_prints_its_help(turnmix_in, arguments):
+    code, out, err = turnmix_in(*arguments)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: turnmix")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "teacher.api_key=sk-hush-0123456789",
+        "OPENAI_API_KEY=hush",
+        "teacher.api_key_environment=sk-hush-0123456789",
+        "--api-key=hush",
+        "--teacher.api_key=hush",
+        "sk-hush-0123456789",
+    ],
+)
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(turnmix_in, word):
+    code, out, err = turnmix_in("train", "one.yaml", word)
+    assert (code, out) == (2, "")
+    assert "hush" not in err
+    assert "history now keeps it" in err or word.startswith("sk-")
+    assert err.count("\n") == 1
+
+
+def test_a_key_within_a_setting_is_warned_of_and_not_repeated(turnmix_in):
+    words = ("teacher.endpoint=http://me:hush@127.0.0.1:1/v1", "teacher.model=m", "teacher.kind=endpoint")
+    code, out, err = turnmix_in("train", "one.yaml", *words, "--dry-run")
+    assert code == 0
+    assert err.startswith(
+        "turnmix: warning: teacher.endpoint holds what looks like a key; the shell's history"
+    )
+    assert "hush" not in out + err
 
 
 @pytest.mark.parametrize(

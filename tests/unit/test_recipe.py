@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from turnmix.config import load_recipe, recipe_yaml
+from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError
 from turnmix.methods.registry import METHODS
+from turnmix.setting_search import meant, setting_names, synonyms
 
 
 @pytest.fixture
@@ -219,7 +220,8 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
     assert "more than 8 files on each other" in complaint("0.yaml")
     assert load_recipe("2.yaml").method == "sft"
     wrong = complaint(write("extends: 9.yaml\nsed: 1", "wrong.yaml"))
-    assert wrong.endswith("9.yaml): sed: unknown key; did you mean 'seed'?")
+    assert wrong.startswith("sed: unknown key; did you mean 'seed'? (in ")
+    assert wrong.endswith("9.yaml))")
 
 
 @pytest.mark.parametrize(
@@ -307,6 +309,56 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             "method: grpo\nobjective: {kind: cross_entropy}",
             ["objective.kind: 'cross_entropy': grpo is taught with clipped_ratio; leave it out"],
         ),
+        ("method: sft\nlr: 0.1", ["lr: unknown key; did you mean 'learner.learning_rate'?"]),
+        ("method: sft\nlearner: {lr: 0.1}", ["learner.lr: unknown key; did you mean 'learning_rate'?"]),
+        (
+            "method: sft\nlearning_rate: 0.1",
+            ["learning_rate: unknown key; did you mean 'learner.learning_rate'?"],
+        ),
+        (
+            "method: sft\nscaffold: {batchSize: 1}",
+            ["scaffold.batchSize: unknown key; did you mean 'learner.batch_size'?"],
+        ),
+        ("method: sft\nmodel: m", ["model: unknown key; did you mean 'student.model' or 'teacher.model'?"]),
+        ("method: sft\nstudent: {temp: 1}", ["student.temp: unknown key; did you mean 'temperature'?"]),
+        ("method: dagger\nbeta: 0.5", ["beta: unknown key: β of iteration i is max(mixture.floor, 1 − "]),
+        (
+            "method: dagger\nmixture: {beta: 1}",
+            ["mixture.beta: unknown key: β of iteration i is max(mixture.floor"],
+        ),
+        (
+            "method: sft\noutput_dir: x",
+            ["output_dir: unknown key: where the run goes is no setting: add --run DIR"],
+        ),
+        (
+            "method: sft\nsandbox: {kind: docker}",
+            [
+                "sandbox.kind: 'docker': must be 'bubblewrap', 'container' or 'none'; did you mean 'container'?"
+            ],
+        ),
+        (
+            "method: sft\nsandbox: podman",
+            ["sandbox: 'podman': must have keys of its own; did you mean {kind: cont"],
+        ),
+        (
+            "method: sft\nteacher: {kind: openai}",
+            ["teacher.kind: 'openai' is not known: use one of oracle, endpoint, "],
+        ),
+        (
+            "method: sft\nlearner: {lora: true}",
+            ["learner.lora: True: must have keys of its own; {} takes the defaults of rank, alpha"],
+        ),
+        (
+            "method: sft\nlearner: {lora: {target_modules: q_proj}}",
+            [
+                "learner.lora.target_modules: 'q_proj': must be 'all-linear', or must be a valid list: write [q_proj]"
+            ],
+        ),
+        (
+            "method: sft\nteacher: {api_key: hush}",
+            ["teacher.api_key: unknown key: a key is no setting: put it in an"],
+        ),
+        ("method: sft\nseed: sk-hush-0123456789", ["seed: '***': must be a valid integer"]),
         ("method: sft\ntasks: {holdot: 3}", ["tasks.holdot: unknown key; did you mean 'holdout'?"]),
         (
             "method: sft\ntasks: {xyz: 3}",
@@ -402,7 +454,10 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             "method: grpo\ndata: {filter: resolved}",
             ["data.filter: 'resolved': grpo compares rollouts that ended well with others"],
         ),
-        ("method: sft\nstudent: nano", ["student: 'nano': must have keys of its own: model, "]),
+        (
+            "method: sft\nstudent: nano",
+            ["student: 'nano': must have keys of its own; did you mean {model: nano}?"],
+        ),
         ("[1, 2]", ["a recipe is a mapping of keys to values, not a list"]),
         (
             "method: sft\nseed: 1\nseed: 2",
@@ -411,13 +466,50 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ("method: [", ["not valid YAML at line 1"]),
     ],
 )
-def test_each_mistake_is_one_line_with_file_field_and_fix(write, text, lines):
+def test_each_mistake_is_one_line_with_field_fix_and_at_its_end_the_file(write, text, lines):
     path = write(text)
     reported = complaint(path).split("\n")
     assert len(reported) == len(lines)
     for got, expected in zip(reported, lines, strict=True):
-        assert got.startswith(f"{path}: {expected}")
+        assert got.startswith(expected)
+        assert got.endswith(f" (in {path})")
         assert "hush" not in got
+
+
+def test_a_mistake_of_an_override_is_not_said_to_be_in_the_file(write):
+    path = write("method: sft\nsed: 1")
+    assert complaint(path, "learner.epochs=x").split("\n") == [
+        "learner.epochs: 'x': must be a valid integer",
+        f"sed: unknown key; did you mean 'seed'? (in {path})",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("notes.md", "# Title\n- a: b\n", "a recipe is a YAML file, not a Markdown file such as "),
+        ("tasks.jsonl", "{}\n", "a recipe is a YAML file, not a file of JSON lines such as "),
+        ("words.yaml", "only words", "a recipe is a mapping of keys to values, not a text: name a YAML file"),
+    ],
+)
+def test_what_is_no_recipe_is_told_from_one(write, name, text, expected):
+    assert complaint(write(text, name)).startswith(expected)
+
+
+def test_another_kind_of_a_section_leaves_out_what_the_file_said_for_its_own_and_says_so(write):
+    path = write("method: dagger\nteacher: {kind: local, model: m}")
+    oracle, lines = told(path, "teacher.kind=oracle")
+    assert oracle.teacher.kind == "oracle"
+    assert lines == ["teacher.kind=oracle: teacher.model of the recipe left out, with teacher.kind local"]
+    assert complaint(path, "teacher.kind=oracle", "method=opd").startswith(
+        "teacher.kind: 'oracle': opd needs the teacher's log-probabilities"
+    )
+
+
+@pytest.mark.parametrize("setting", synonyms())
+def test_what_other_trainers_call_a_setting_leads_to_one_that_exists(setting):
+    assert setting in setting_names(Recipe)
+    assert all(setting in meant(name, Recipe) for name in synonyms()[setting])
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,19 @@ DONE, FAILED, MISTAKEN = 0, 1, 2
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(MISTAKEN, f"turnmix: {message}; see `{self.prog} --help`\n")
+        self.mistaken(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
+
+    def mistaken(self, message: str) -> NoReturn:
+        self.exit(MISTAKEN, f"turnmix: {message}\n")
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser, and those of its commands."""
     parser = _Parser(
         prog="turnmix", description="Train LLM agents in the states that they will really visit."
     )
     parser.add_argument("--version", action="version", version=f"turnmix {turnmix.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
     train = commands.add_parser(
         "train",
@@ -37,7 +41,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="Train a student by a recipe, or go on with a run that was stopped.",
         epilog="example: turnmix train minirepo_dagger learner.epochs=1 --run runs/first",
     )
-    train.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
+    train.add_argument(
+        "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
+    )
     train.add_argument("--run", metavar="DIR", help="where the run goes; runs/RECIPE if left out")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this directory")
     train.add_argument(
@@ -57,7 +63,9 @@ def make_parser() -> argparse.ArgumentParser:
         "recipe): greedily, alone, on holdout tasks. The same command goes on with one that was stopped.",
     )
     evaluate.add_argument("target", metavar="RUN_OR_MODEL", help="a run, a checkpoint, or a hub id")
-    evaluate.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
+    evaluate.add_argument(
+        "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
+    )
     evaluate.add_argument(
         "--output",
         metavar="DIR",
@@ -94,7 +102,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="Fetch the rows of the recipe's tasks.dataset, write them to its tasks.path, and look for "
         "their images. Nothing that follows needs a network but fetching images.",
     )
-    prepare.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
+    prepare.add_argument(
+        "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
+    )
     prepare.add_argument("--pull", action="store_true", help="fetch all images now")
 
     grade = commands.add_parser(
@@ -106,7 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     grade.add_argument("file", metavar="FILE", help="the predictions")
     grade.add_argument(
-        "words", nargs="*", metavar="RECIPE | TASK_FILE | key=value", help="whose tasks they are"
+        "words", nargs="*", default=[], metavar="RECIPE | TASK_FILE | key=value", help="whose tasks they are"
     )
 
     doctor = commands.add_parser(
@@ -116,23 +126,16 @@ def make_parser() -> argparse.ArgumentParser:
         description="Check endpoints, models, containers, images, disk, memory and tasks of a recipe before "
         "anything long. Each line says ok, or what to do; the exit code is 1 if any fails.",
     )
-    doctor.add_argument("words", nargs="*", metavar="RECIPE | key=value", help="a recipe and changes to it")
-    return parser
+    doctor.add_argument(
+        "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
+    )
+    return parser, commands.choices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
-    parser = make_parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:2] in (["tasks", "make"], ["tasks", "prepare"]):
-        given[:2] = [" ".join(given[:2])]
-    options, further = parser.parse_known_args(given)
-    # argparse gives up on words that come after an option.
-    unknown = [word for word in further if word.startswith("-")]
-    if unknown or (further and not hasattr(options, "words")):
-        parser.error(f"unknown argument {(unknown or further)[0]!r}")
-    if further:
-        options.words = [*options.words, *further]
+    options = _parsed(given)
     try:
         with _terminated_as_interrupted():
             return _run(options)
@@ -149,6 +152,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has seen enough; what is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def _parsed(given: list[str]) -> argparse.Namespace:
+    """The options and words of one command; what is none of them ends the process with one line."""
+    parser, commands = make_parser()
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
+    if not given:
+        given = ["--help"]
+    if given[:2] in (["tasks", "make"], ["tasks", "prepare"]):
+        given[:2] = [" ".join(given[:2])]
+    if given[0] not in commands and not given[0].startswith("-"):
+        from turnmix.cli.command_mistakes import command_mistake, named_choices
+
+        parser.mistaken(command_mistake(given[0], named_choices(commands)))
+    if given[0].startswith("-") and given[0] not in parser._option_string_actions:
+        parser.mistaken(
+            f"unknown argument {given[0]!r}: options stand behind a command; see `turnmix --help`"
+        )
+    options, further = parser.parse_known_args(given)
+    # argparse gives up on words that come after an option.
+    unknown = [word for word in further if word.startswith("-")]
+    if unknown:
+        from turnmix.cli.command_mistakes import option_mistake
+
+        behind = given[given.index(unknown[0]) + 1 :][:1]
+        value = behind[0] if behind and not behind[0].startswith("--") else None
+        command = options.command
+        told = option_mistake(unknown[0], command=command, value=value, parser=commands[command])
+        parser.mistaken(told)
+    if further and not hasattr(options, "words"):
+        parser.error(f"unknown argument {further[0]!r}")
+    if further:
+        options.words = [*options.words, *further]
+    return options
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""Words that are no command, and options that are none, enter; one line that says what was meant leaves.
+
+Nothing heavy is imported before something is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_COMMANDS = {
+    "train": ("run", "fit", "start", "learn", "finetune", "fine-tune", "sft", "dagger", "grpo", "launch"),
+    "train --resume RUN": ("resume", "continue", "restart"),
+    "evaluate": ("eval", "test", "validate", "benchmark", "score", "infer"),
+    "show": ("ls", "list", "view", "inspect", "report", "results", "status", "print", "log", "logs", "open"),
+    "doctor": ("check", "verify", "diagnose", "info", "env"),
+    "tasks": ("task", "data", "dataset"),
+    "tasks make": ("make", "make-tasks", "generate"),
+    "tasks prepare": ("prepare", "download", "fetch", "pull"),
+    "grade": ("judge", "verdict"),
+    "train RECIPE --explain": ("explain", "settings", "config"),
+}
+"""Command -> what others call it."""
+
+_OPTIONS = {
+    ("train", "--run DIR"): ("output", "output_dir", "out", "o", "save_dir", "run_dir", "name", "run_name"),
+    ("train", "--resume RUN"): ("continue", "resume_from", "resume_from_checkpoint", "restart"),
+    ("train", "--dry-run"): ("print", "show", "check", "n"),
+    ("train", "--explain"): ("describe", "list", "settings"),
+    ("evaluate", "--output DIR"): ("run", "out", "o", "output_dir", "save_dir"),
+    ("tasks make", "--output FILE"): ("out", "o", "output_file"),
+    ("tasks", "--limit N"): ("n", "max", "number"),
+    ("tasks make", "--number N"): ("n", "limit", "max"),
+}
+"""Command and option -> what others call it."""
+
+
+def command_mistake(word: str, known: Sequence[str]) -> str:
+    """What is said of a word that is no command."""
+    plain = word.lower()
+    close = [command for command, others in _COMMANDS.items() if plain in others or plain == command]
+    close += difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
+    if close:
+        return f"{word!r} is no command: did you mean `turnmix {close[0]}`?"
+    if Path(word).suffix in (".yaml", ".yml") or _is_recipe(word):
+        return f"{word!r} is a recipe, not a command: did you mean `turnmix train {word}`?"
+    if (Path(word) / "recipe.yaml").is_file():
+        return f"{word!r} is a run, not a command: did you mean `turnmix show {word}`?"
+    return f"{word!r} is no command: use one of {', '.join(known)}"
+
+
+def option_mistake(option: str, *, command: str, value: str | None, parser: argparse.ArgumentParser) -> str:
+    """What is said of an option that `command` has not; `value` is the word behind it."""
+    name, equals, after = option.partition("=")
+    value = after if equals else value
+    plain = name.lstrip("-").replace("-", "_").lower()
+    known = {
+        string.lstrip("-").replace("-", "_"): string
+        for action in parser._actions
+        for string in action.option_strings
+        if string.startswith("--")
+    }
+    for (of, meant), others in _OPTIONS.items():
+        if of == command and plain in others:
+            return f"unknown argument {name!r}: did you mean {meant}?"
+    if plain in ("config", "recipe", "c", "f", "config_file", "yaml"):
+        return f"unknown argument {name!r}: the recipe needs none: `turnmix {command} RECIPE`"
+    flat = {key.replace("_", ""): string for key, string in known.items()}
+    close = difflib.get_close_matches(plain.replace("_", ""), list(flat), n=1, cutoff=0.8)
+    if not close or not name.startswith("--"):
+        from turnmix.cli.words import setting_of_option
+
+        if len(plain) > 1 and (told := setting_of_option(name, value)):
+            return told
+    if close:
+        return f"unknown argument {name!r}: did you mean {flat[close[0]]}?"
+    return f"unknown argument {name!r}: see `turnmix {command} --help`".replace("  ", " ")
+
+
+def named_choices(choices: Mapping[str, object]) -> list[str]:
+    """The commands as they are typed, those of one word first."""
+    return sorted(choices, key=lambda command: " " in command)
+
+
+def _is_recipe(word: str) -> bool:
+    from turnmix.core.errors import RecipeError
+    from turnmix.recipe_file import find_recipe
+
+    try:
+        find_recipe(word)
+    except RecipeError:
+        return False
+    return True
