@@ -79,6 +79,10 @@ def test_leading_thoughts_are_cut_as_those_of_the_field_for_them_are(opening, cl
         ("", ""),
         ("In prose: <think>\nHm.\n</think>\n is a block.", "In prose: <think>\nHm.\n</think>\n is a block."),
         ("The mark </think> ends it.", "The mark </think> ends it."),
+        ("It ends with </think>\nand then it goes on.", "It ends with </think>\nand then it goes on."),
+        ("It ends with `</think>`\nand then it goes on.", "It ends with `</think>`\nand then it goes on."),
+        ("Hm.</think>Yes.", "Yes."),
+        ("It splits at `</think>`.\n</think>\n\nYes.", "Yes."),
     ],
 )
 def test_only_what_leads_is_thinking(text, left):
@@ -87,5 +91,6 @@ def test_only_what_leads_is_thinking(text, left):
 
 def test_a_lone_mark_that_nothing_explains_is_noticed_and_a_quoted_one_is_not():
     assert holds_thinking("Hm. </think> Yes.")
+    assert holds_thinking('It splits at "</think>". </think> Yes.')
     assert not holds_thinking('It splits at "</think>" and goes on.')
     assert not holds_thinking("In prose <think>Hm.</think> is a block.")

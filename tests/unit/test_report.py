@@ -1,9 +1,12 @@
 """Tables and lines of figures."""
 
 import io
+import json
 
 from rich.console import Console
 
+from turnmix.cli.console import make_progress
+from turnmix.cli.show import show_run
 from turnmix.report import stage_text, summary_table
 from turnmix.run_warnings import stage_warnings
 
@@ -90,3 +93,26 @@ def test_a_stage_without_labels_says_why():
     assert (
         "6 of 100 targets (6 %)" in stage_warnings("train", 1, {**few, "labels": 94, "untaught": {"a": 6}})[0]
     )
+
+
+def test_a_run_in_which_nothing_is_learned_says_so_while_it_goes_on_and_when_it_is_shown(tmp_path, capsys):
+    figures = {
+        **{"labels": 0, "kept": 2, "dropped": 0, "first_epoch_loss": None, "loss": None, "objective": {}},
+        "untaught": {"empty_answer": 8},
+    }
+    console = Console(file=io.StringIO(), width=80)
+    with make_progress(console, seconds=lambda stage: None) as progress:
+        progress.end("train", 3, figures)
+    said = console.file.getvalue()
+    assert "WARNING: iteration 3: 0 labels, so nothing was learned: every target is malformed" in said
+    assert "8 of 8 targets (100 %) are not taught: empty answer 8; untaught.json" in said
+
+    row = {**ROW, **figures, "iteration": 3, "teacher": TEACHER}
+    summary = {"method": "sft", "seed": 0, "is_complete": False, "wall_seconds": 1.0, "base": None}
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "iterations": [row], "drift": {}}))
+    (tmp_path / "recipe.yaml").write_text("")
+    show_run(str(tmp_path))
+    shown = capsys.readouterr().out
+    for text in ("the teacher called no tool", "none of the 8 rollouts", "0 labels", "8 of 8 targets"):
+        assert shown.count(text) == 1
+    assert "Left out of the labels: empty answer 8. An example of each lies in untaught.json." in shown

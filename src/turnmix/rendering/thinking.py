@@ -6,6 +6,7 @@ In: the text of an answer. Out: what is left of it behind its leading thinking.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 MARKS = (
     ("<think>", "</think>"),
@@ -17,6 +18,8 @@ MARKS = (
     ("◁think▷", "◁/think▷"),
 )
 _QUOTE = "`'\""
+_IS_NAMED_BEFORE = re.compile(r"""[ \t`'"(]\Z""")
+_IS_NAMED_BEHIND = re.compile(r"""[ \t]+\S|[`'".,;:!?)]""")
 
 
 def without_thinking(text: str) -> str:
@@ -35,13 +38,15 @@ def without_thinking(text: str) -> str:
 
 
 def without_opened_thinking(text: str) -> str:
-    """`text` less the thinking that its prompt opened, so that it holds the closing mark alone, at a line's end."""
-    for opening, closing in MARKS:
-        start, mark, rest = text.partition(closing)
-        is_alone = mark and opening not in start and start.strip()
-        if is_alone and re.match(r"[ \t]*(\r?\n|$|<tool_call>)", rest):
-            return rest.lstrip()
-        if mark and not start.strip():
+    """`text` less the thinking that its prompt opened, so that it holds the closing mark alone.
+
+    Prose that names the mark has space, quotes or a point beside it; where a block ends, text or a new line does:
+
+    >>> without_opened_thinking("I look.</think>Now."), without_opened_thinking("It ends with </think>.")
+    ('Now.', 'It ends with </think>.')
+    """
+    for start, rest in _lone_ends(text):
+        if not _IS_NAMED_BEFORE.search(start) and not _IS_NAMED_BEHIND.match(rest):
             return rest.lstrip()
     return text
 
@@ -52,11 +57,17 @@ def holds_thinking(text: str) -> bool:
     >>> holds_thinking("Hm.</think>I look."), holds_thinking("It looks for `</think>` first.")
     (True, False)
     """
+    return any(not (start[-1:] in _QUOTE and rest[:1] in _QUOTE) for start, rest in _lone_ends(text))
+
+
+def _lone_ends(text: str) -> Iterator[tuple[str, str]]:
+    """What stands before and behind each closing mark that no opening one precedes."""
     for opening, closing in MARKS:
-        start, mark, rest = text.partition(closing)
-        if mark and opening not in start and not (start[-1:] in _QUOTE and rest[:1] in _QUOTE):
-            return True
-    return False
+        for match in re.finditer(re.escape(closing), text):
+            start = text[: match.start()]
+            if opening in start:
+                break
+            yield start, text[match.end() :]
 
 
 def _opened_by(text: str) -> tuple[str, str] | None:
