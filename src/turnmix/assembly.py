@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from turnmix.model_location import model_location
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer, TokenPath
 from turnmix.rendering.arguments import without_surrogates
+from turnmix.rendering.control_text import ControlTextCount, count_control_texts
 from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rendering.readback import written_target
 from turnmix.rollout.plan import derive_seed
@@ -107,8 +109,11 @@ class LearningStudent:
         self._checkpoint = checkpoint
 
     @classmethod
-    def load(cls, recipe: Recipe, *, checkpoint: Path | None) -> LearningStudent:
-        """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet.
+    def load(
+        cls, recipe: Recipe, *, checkpoint: Path | None, moment: datetime | None = None
+    ) -> LearningStudent:
+        """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet. `moment`: what
+        templates show as now.
 
         Raises:
             UserError: it cannot be a student, or not that of the recipe's teacher.
@@ -133,8 +138,9 @@ class LearningStudent:
             dtype=torch.float32,
             device=ranks.device,
             tool_calls=recipe.scaffold.tool_calls,
+            moment=moment,
         )
-        teacher = Teacher.load(recipe)
+        teacher = Teacher.load(recipe, moment=moment)
         learner = Learner(
             model,
             renderer,
@@ -224,6 +230,10 @@ class LearningStudent:
         """How many of its turns later prompts show otherwise than it sampled them."""
         return count_drift(trajectories, self.renderer)
 
+    def control_texts(self, trajectories: Sequence[Trajectory]) -> ControlTextCount:
+        """How many texts that its agents read spell a control token."""
+        return count_control_texts(trajectories, self.renderer)
+
     def save(self, checkpoint: Path) -> None:
         """Weights, tokenizer and optimiser: whole or not at all. Its server acts with them from now on."""
         from turnmix.training.checkpoint import save_checkpoint
@@ -242,15 +252,18 @@ class LearningStudent:
         Ranks.leave()
 
 
-def acting_student(recipe: Recipe, *, location: str) -> Policy:
-    """A student that only acts, greedily. To be closed: it may have a server of its own."""
+def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = None) -> Policy:
+    """A student that only acts, greedily; its template shows `moment` as now. To be closed: it may have a server of
+    its own."""
     from turnmix.policies.load import load_student
     from turnmix.policies.local import LocalPolicy
 
     _prepare_tensor_code(recipe.threads)
     if recipe.student.server is not None:
-        return served_alone(recipe, location=location)
-    model, _, renderer = load_student(recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls)
+        return served_alone(recipe, location=location, moment=moment)
+    model, _, renderer = load_student(
+        recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls, moment=moment
+    )
     return LocalPolicy(model, renderer, recipe.student, greedy=True)
 
 

@@ -139,6 +139,7 @@ class Loop:
             "turns": share.num_turns,
             "drift": self._student.drift(trajectories).to_json(),
             "teacher": count_teacher_answers(trajectories).to_json() if self._recipe.asks_teacher else None,
+            "control_texts": self._student.control_texts(trajectories).to_json(),
             "resolved": figures.resolved,
             "submitted": figures.submitted,
             "stop_reasons": dict(figures.stop_reasons),

@@ -125,6 +125,20 @@ def drift_text(drift: Mapping[str, int]) -> str | None:
     )
 
 
+def control_text(counted: Mapping[str, int]) -> str | None:
+    """What a person is told of text that spells control tokens; None: agents read none.
+
+    >>> control_text({"as_text": 12, "as_tokens": 3})
+    'Control tokens spelled in what agents read: 12 stay text, 3 are read as tokens (docs/use-my-student.md).'
+    """
+    if not any(counted.values()):
+        return None
+    return (
+        f"Control tokens spelled in what agents read: {counted['as_text']:,} stay text, "
+        f"{counted['as_tokens']:,} are read as tokens (docs/use-my-student.md)."
+    )
+
+
 def duration_text(seconds: float) -> str:
     """
     >>> duration_text(7.26), duration_text(254)

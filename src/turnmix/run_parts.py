@@ -11,6 +11,7 @@ from turnmix.core.trajectory import Action, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
+from turnmix.rendering.control_text import ControlTextCount
 from turnmix.rendering.drift import Drift
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Student(Protocol):
 
     def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
         """How many of its turns later prompts show otherwise than it sampled them."""
+        ...
+
+    def control_texts(self, trajectories: Sequence[Trajectory]) -> ControlTextCount:
+        """How many texts that its agents read spell a control token."""
         ...
 
     def save(self, checkpoint: Path) -> None:

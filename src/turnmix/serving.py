@@ -10,6 +10,7 @@ import asyncio
 import random
 import shutil
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +124,9 @@ def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
     )
 
 
-def served_alone(recipe: Recipe, *, location: str) -> Policy:
-    """The weights at `location` acting greedily through a server that closes with the policy.
+def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = None) -> Policy:
+    """The weights at `location` acting greedily through a server that closes with the policy. `moment`: what the
+    template shows as now.
 
     Raises:
         UserError: see `make_student_server` and `StudentServer.open`.
@@ -135,7 +137,9 @@ def served_alone(recipe: Recipe, *, location: str) -> Policy:
     from turnmix.policies.load import load_renderer
     from turnmix.policies.server.engine import Weights
 
-    tokenizer, renderer = load_renderer(location, tool_calls=recipe.scaffold.tool_calls)
+    tokenizer, renderer = load_renderer(
+        location, tool_calls=recipe.scaffold.tool_calls, moment=moment, server=recipe.student.server
+    )
     # What is evaluated is all weights, merged: an adapter is a matter of training.
     merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
     configuration = AutoConfig.from_pretrained(location)

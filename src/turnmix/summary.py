@@ -23,7 +23,8 @@ def summary_of(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         "is_complete": run.stage_metrics("evaluate", recipe.iterations) is not None,
         "base": _evaluation(run, 0),
         "iterations": iterations,
-        "drift": _total_drift(iterations),
+        "drift": _total(iterations, "drift", ("turns", "differing")),
+        "control_texts": _total(iterations, "control_texts", ("as_text", "as_tokens")),
         "wall_seconds": round(run.clock.wall_seconds, 3),
     }
 
@@ -41,6 +42,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "infra_errors",
         "drift",
         "teacher",
+        "control_texts",
     )
     from_train = (
         "kept",
@@ -61,10 +63,10 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
     }
 
 
-def _total_drift(iterations: list[dict[str, Any]]) -> dict[str, int]:
-    """Retokenisation drift of the whole run."""
-    counted = [row["drift"] for row in iterations if row["drift"] is not None]
-    return {name: sum(drift[name] for drift in counted) for name in ("turns", "differing")}
+def _total(iterations: list[dict[str, Any]], figure: str, names: tuple[str, ...]) -> dict[str, int]:
+    """What was counted in each iteration, of the whole run."""
+    counted = [row[figure] for row in iterations if row[figure] is not None]
+    return {name: sum(counts[name] for counts in counted) for name in names}
 
 
 def _evaluation(run: RunDirectory, iteration: int) -> dict[str, Any] | None:

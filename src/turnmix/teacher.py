@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from turnmix.config import EndpointTeacherSettings, OracleSettings, Recipe
@@ -38,8 +39,9 @@ class Teacher:
         self._renderer = renderer
 
     @classmethod
-    def load(cls, recipe: Recipe) -> Teacher:
-        """
+    def load(cls, recipe: Recipe, *, moment: datetime | None = None) -> Teacher:
+        """`moment`: what its template shows as now.
+
         Raises:
             UserError: a local teacher's model cannot be loaded, or not act and label where it is to.
         """
@@ -48,7 +50,7 @@ class Teacher:
             return cls(recipe)
         import torch
 
-        from turnmix.policies.load import check_device, load_model
+        from turnmix.policies.load import check_device, load_model, stop_ids_of
         from turnmix.policies.local import refuse_unsupported
         from turnmix.rendering.renderer import Renderer
 
@@ -59,7 +61,13 @@ class Teacher:
         renderer = None
         if recipe.asks_teacher:
             refuse_unsupported(model.config, settings.model, field="teacher.model")
-            renderer = Renderer(tokenizer, field="teacher.model", tool_calls=recipe.scaffold.tool_calls)
+            renderer = Renderer(
+                tokenizer,
+                field="teacher.model",
+                tool_calls=recipe.scaffold.tool_calls,
+                stop_ids=stop_ids_of(model.generation_config),
+                moment=moment,
+            )
             renderer.check()
         model.to(device).requires_grad_(False)
         return cls(recipe, model=model, tokenizer=tokenizer, renderer=renderer)

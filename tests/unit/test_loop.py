@@ -14,6 +14,7 @@ from turnmix.environments.counting import CountingSource
 from turnmix.loop import Loop
 from turnmix.policies.scoring import TokenPath
 from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.rendering.control_text import ControlTextCount
 from turnmix.rendering.drift import Drift
 from turnmix.report import stage_text
 from turnmix.run_warnings import run_warnings
@@ -62,6 +63,9 @@ class MemorisingStudent:
     def token_path(self, transition):
         state = tuple(range(len(transition.state.messages)))
         return TokenPath(prompt_ids=state, target_ids=(len(state), 99))
+
+    def control_texts(self, trajectories):
+        return ControlTextCount(as_text=len(trajectories), as_tokens=1)
 
     def drift(self, trajectories):
         return Drift(turns=len(trajectories), differing=1)

@@ -118,7 +118,7 @@ def test_a_template_that_drops_the_content_of_a_call_is_refused():
         "assistant\n' + (message.content if not message.tool_calls else '') }}",
     )
     assert template != CODER_TEMPLATE
-    with pytest.raises(UserError, match="reads back as"):
+    with pytest.raises(UserError, match=r"leaves out the text 'I look\.' of a turn that calls a tool"):
         make_renderer(template).check()
 
 
@@ -132,9 +132,11 @@ def test_a_template_whose_turns_begin_otherwise_than_the_generation_prompt_is_re
 
 
 def test_a_template_that_fails_is_reported_with_the_roles():
-    template = CODER_TEMPLATE.replace("message.role == 'tool'", "raise_exception('no tools here')")
+    template = CODER_TEMPLATE.replace(
+        "message.role == 'tool'", "(message.role == 'tool' and raise_exception('no tools here'))"
+    )
     with pytest.raises(
-        UserError, match=r"fails on the messages … system user assistant tool .*: no tools here"
+        UserError, match=r"fails on a tool's answer: no tools here; set scaffold\.tool_calls=text"
     ):
         make_renderer(template)
 

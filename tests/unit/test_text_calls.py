@@ -71,7 +71,7 @@ PLAIN_TEMPLATE = (
 
 def test_a_model_whose_template_knows_no_tools_can_be_taught_where_calls_are_text():
     tokenizer = make_tokenizer(PLAIN_TEMPLATE)
-    with pytest.raises(UserError, match="writes tool calls in no format that TurnMix reads"):
+    with pytest.raises(UserError, match=r"leaves out the tools: .*; set scaffold\.tool_calls=text"):
         Renderer(tokenizer)
     renderer = Renderer(tokenizer, tool_calls="text")
     renderer.check()

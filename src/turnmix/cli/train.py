@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from turnmix.core.errors import RecipeError, UserError
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.policies.scoring import Scorer
-from turnmix.report import drift_text, duration_text, summary_table, untaught_text
+from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text
 from turnmix.run_warnings import run_warnings
 from turnmix.serving import SERVER_LOG
 from turnmix.store.differences import differences
@@ -69,15 +70,16 @@ def train(
         with closing(RunDirectory.resume(Path(resume))) as directory:
             iteration = directory.last_checkpoint()
             checkpoint = directory.checkpoint(iteration) if iteration else None
-            student = LearningStudent.load(recipe, checkpoint=checkpoint)
+            student = LearningStudent.load(recipe, checkpoint=checkpoint, moment=directory.begun())
             _train(recipe, directory, student, student.scorer(), source)
         return
     path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
     check_is_free(path)
     # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
-    student = LearningStudent.load(recipe, checkpoint=None)
+    begun = datetime.now()
+    student = LearningStudent.load(recipe, checkpoint=None, moment=begun)
     scorer = student.scorer()
-    with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))) as directory:
+    with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe), begun=begun)) as directory:
         _train(recipe, directory, student, scorer, source)
 
 
@@ -145,10 +147,13 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
     console.print(summary_table(summary), highlight=False)
     console.print()
     print_warnings(console, run_warnings(summary))
-    if untaught := untaught_text(summary):
-        console.print(untaught, highlight=False)
-    if drift := drift_text(summary["drift"]):
-        console.print(drift, highlight=False)
+    for told in (
+        untaught_text(summary),
+        drift_text(summary["drift"]),
+        control_text(summary.get("control_texts", {})),
+    ):
+        if told:
+            console.print(told, highlight=False)
     console.print(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}", highlight=False)
     console.print(f"Look at trajectories: turnmix show {run}", highlight=False)
 

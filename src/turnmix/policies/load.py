@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from turnmix.core.errors import UserError
 from turnmix.hub import model_to_load
 from turnmix.policies.local import refuse_unsupported
 from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
+from turnmix.rendering.refusal import ToolCalls
 from turnmix.rendering.renderer import Renderer
+from turnmix.rendering.vocabulary import check_embedded
 
 REMEDY = "give the directory of a checkpoint in Hugging Face format, or a hub id that can be reached"
 
@@ -47,13 +51,38 @@ def load_model(
         model, found = AutoModelForCausalLM.from_pretrained(
             location, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(location)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{field}: {source} cannot be loaded ({first_line}): {REMEDY}") from error
+        raise _not_loaded(source, error, field=field) from error
     if missing := sorted(found["missing_keys"]):
         raise UserError(f"{field}: {source} lacks {len(missing)} weights, such as {missing[0]}: {REMEDY}")
+    tokenizer = load_tokenizer(source, location=location, field=field)
+    check_embedded(tokenizer, _num_embeddings(model), field=field)
     return model.eval(), tokenizer
+
+
+def load_tokenizer(source: str | Path, *, location: str | None = None, field: str = "student.model") -> Any:
+    """The tokenizer of a checkpoint directory or a hub id; `location` is where it lies, if that is known.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(location or model_to_load(str(source), field=field))
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file, a library that is not here: each raises what it likes
+        raise _not_loaded(source, error, field=field) from error
+
+
+def stop_ids_of(generation_config: Any) -> tuple[int, ...]:
+    """The tokens that end a turn, as a model's own settings say.
+
+    >>> from types import SimpleNamespace
+    >>> stop_ids_of(SimpleNamespace(eos_token_id=[2, 5])), stop_ids_of(SimpleNamespace(eos_token_id=None))
+    ((2, 5), ())
+    """
+    ends = getattr(generation_config, "eos_token_id", None)
+    return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (int(ends),)
 
 
 def load_student(
@@ -62,12 +91,13 @@ def load_student(
     source: str | Path | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
-    tool_calls: Literal["native", "text"] = "native",
+    tool_calls: ToolCalls = "native",
+    moment: datetime | None = None,
 ) -> tuple[Any, Any, Renderer]:
     """The student on its device, its tokenizer, and its checked renderer.
 
     `source` is where `settings.model` lies when that is a name for it; `dtype` and `device` override the
-    settings'; `tool_calls` is how it calls tools.
+    settings'; `tool_calls` is how it calls tools; `moment` is what its template shows as now.
 
     Raises:
         UserError: it cannot be loaded, or not be used as a student.
@@ -75,27 +105,62 @@ def load_student(
     device = device or check_device(settings.device, field="student.device")
     model, tokenizer = load_model(source or settings.model, dtype=dtype or getattr(torch, settings.dtype))
     refuse_unsupported(model.config, settings.model)
-    renderer = _checked_renderer(tokenizer, tool_calls)
+    renderer = Renderer(
+        tokenizer,
+        tool_calls=tool_calls,
+        stop_ids=stop_ids_of(model.generation_config),
+        moment=moment,
+        keeps_control_text=_takes_tokens(settings.server),
+    )
+    renderer.check()
     return model.to(device), tokenizer, renderer
 
 
 def load_renderer(
-    source: str | Path, *, tool_calls: Literal["native", "text"] = "native"
+    source: str | Path,
+    *,
+    tool_calls: ToolCalls = "native",
+    moment: datetime | None = None,
+    server: ServerSettings | None = None,
 ) -> tuple[Any, Renderer]:
-    """The tokenizer of a student, and its checked renderer, without its weights.
+    """The tokenizer of a student, and its checked renderer, without its weights. `server`: what it acts through.
 
     Raises:
         UserError: it cannot be loaded, or not be used as a student's.
     """
+    location = model_to_load(str(source), field="student.model")
+    tokenizer = load_tokenizer(source, location=location)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_to_load(str(source), field="student.model"))
+        config = AutoConfig.from_pretrained(location)
     except (OSError, ValueError, KeyError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"student.model: {source} cannot be loaded ({first_line}): {REMEDY}") from error
-    return tokenizer, _checked_renderer(tokenizer, tool_calls)
-
-
-def _checked_renderer(tokenizer: Any, tool_calls: Literal["native", "text"]) -> Renderer:
-    renderer = Renderer(tokenizer, tool_calls=tool_calls)
+        raise _not_loaded(source, error, field="student.model") from error
+    check_embedded(tokenizer, config.get_text_config().vocab_size, field="student.model")
+    try:
+        generation_config = GenerationConfig.from_pretrained(location)
+    except (OSError, ValueError):
+        generation_config = GenerationConfig.from_model_config(config)
+    renderer = Renderer(
+        tokenizer,
+        tool_calls=tool_calls,
+        stop_ids=stop_ids_of(generation_config),
+        moment=moment,
+        keeps_control_text=_takes_tokens(server),
+    )
     renderer.check()
-    return renderer
+    return tokenizer, renderer
+
+
+def _takes_tokens(server: ServerSettings | None) -> bool:
+    """Is a prompt given as tokens? A server that takes text reads control tokens wherever they are spelled."""
+    return server is None or GIVES_TOKENS[server.engine]
+
+
+def _num_embeddings(model: Any) -> int:
+    """Of tokens that the model both reads and writes."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    return min(end.weight.shape[0] for end in ends if end is not None)
+
+
+def _not_loaded(source: str | Path, error: Exception, *, field: str) -> UserError:
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(f"{field}: {source} cannot be loaded ({first_line}): {REMEDY}")

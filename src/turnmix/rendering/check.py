@@ -1,78 +1,128 @@
 """A renderer is tried before any rollout: a model that cannot be taught is refused, by name and with a remedy.
 
-In: a renderer. Out: nothing, or the first failing check: where calls are native, the template renders the tools,
-and every answer of several; the generation prompt is a prefix of the rendered turn; a turn's tokens parse back to
-the turn, and end with its one end-of-turn token.
+In: a template, then the renderer made with it. Out: nothing, or the first failing check. The template takes each kind
+of message, from the simplest on, so that the first that it fails on is the reason; where calls are native, it shows
+the tools and every answer of several. The generation prompt is a prefix of the rendered turn; a turn's tokens are
+those of its text behind the prompt, parse back to the turn, and end with its one end-of-turn token.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from turnmix.core.errors import UserError
-from turnmix.core.message import Message
+from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering import probe
+from turnmix.rendering.chat_template import ChatTemplate, TemplateError
+from turnmix.rendering.refusal import Refusal
 
 if TYPE_CHECKING:
     from turnmix.rendering.renderer import Renderer
+
+_SHOWN = 60
+_TOOL_MODEL = "choose a model trained for tools, such as Qwen3 or Qwen2.5"
+
+
+def check_template(template: ChatTemplate, refusal: Refusal, *, with_tools: bool) -> None:
+    """Choose the shape in which the template takes messages, and try it on conversations of each kind.
+
+    Raises:
+        RefusedModelError: it fails on one of them, or shows too little of it.
+    """
+    template.choose_shape(
+        probe.TEXT.after_an_answer.messages, probe.AFTER_ONE_ANSWER.messages if with_tools else ()
+    )
+
+    def must_take(messages: Sequence[Message], tools: Sequence[ToolSpecification], what: str) -> str:
+        try:
+            return template.render(messages, tools, generate=messages[-1].role != "assistant").text
+        except TemplateError as error:
+            raise refusal(
+                f"has a chat template that fails on {what}: {error}",
+                _TOOL_MODEL if tools else "choose an instruct model of text",
+            ) from error
+
+    plain = probe.TEXT.after_an_answer
+    must_take(plain.messages[:2], (), "a user's message")
+    shown = must_take(plain.messages, (), "a conversation of several turns")
+    for message in plain.messages:
+        if message.content not in shown:
+            raise refusal(
+                f"has a chat template that leaves out the text {message.content[:_SHOWN]!r} of role {message.role}",
+                "choose an instruct model of text",
+            )
+    if not with_tools:
+        return
+    prompt = must_take(probe.BEGINNING.messages, probe.BEGINNING.tools, "tools")
+    wanted = (probe.TOOL.name, probe.TOOL.description, *probe.TOOL.parameters["properties"])
+    if missing := [name for name in wanted if name not in prompt]:
+        raise refusal(
+            f"has a chat template that leaves out the tools: {missing[0]!r} is not in the prompt", _TOOL_MODEL
+        )
+    called = probe.AFTER_ONE_ANSWER
+    must_take(called.messages[:-1], called.tools, "a turn that calls a tool")
+    must_take(called.messages, called.tools, "a tool's answer")
+    two = probe.AFTER_TWO_ANSWERS
+    must_take(two.messages[:-2], two.tools, "two calls in one turn")
+    prompt = must_take(two.messages, two.tools, "the answers to two calls")
+    for answer in (probe.FIRST_ANSWER, probe.SECOND_ANSWER):
+        if answer not in prompt:
+            raise refusal(
+                f"has a chat template that leaves out {answer!r} of two tool answers in a row", _TOOL_MODEL
+            )
+    after = probe.AFTER_A_USER
+    must_take(after.messages, after.tools, "a user's message behind turns that called tools")
 
 
 def check_renderer(renderer: Renderer) -> None:
     """
     Raises:
-        UserError: one of the checks fails.
+        RefusedModelError: one of the checks fails.
     """
-    if renderer.tool_calls == "native":
-        _check_tools(renderer)
-        _check_answers(renderer)
     for state in renderer.probes.states:
         for message in renderer.probes.turns:
             _check_turn(renderer, state, message)
 
 
-def _check_tools(renderer: Renderer) -> None:
-    prompt = renderer.prompt_text(probe.BEGINNING)
-    wanted = (probe.TOOL.name, probe.TOOL.description, *probe.TOOL.parameters["properties"])
-    if missing := [name for name in wanted if name not in prompt]:
-        raise refusal(
-            renderer,
-            f"has a chat template that leaves out the tools: {missing[0]!r} is not in the prompt",
-            "choose a model trained for tools",
-        )
-
-
-def _check_answers(renderer: Renderer) -> None:
-    prompt = renderer.prompt_text(probe.AFTER_TWO_ANSWERS)
-    for answer in (probe.FIRST_ANSWER, probe.SECOND_ANSWER):
-        if answer not in prompt:
-            raise refusal(
-                renderer,
-                f"has a chat template that leaves out {answer!r} of two tool answers in a row",
-                "choose a model whose template takes several tool messages",
-            )
-
-
 def _check_turn(renderer: Renderer, state: State, message: Message) -> None:
     target = renderer.target_ids(state, Action(message=message))
+    text = renderer.target_text(state, message)
     read = renderer.parse(target, state.tools)
     if (read.message, read.parse_error) != (message, None):
-        text = renderer.target_text(state, message)
-        back = read.parse_error or read.message.to_json()
-        raise refusal(
-            renderer,
-            f"writes {message.to_json()} as {text!r}, which reads back as {back}",
-            f"choose a model whose template writes {renderer.format.name} calls, and whose tokenizer "
-            "gives a text back as it was",
-        )
+        complaint, remedy = _difference(renderer, message, read, text)
+        raise renderer.refusal(complaint, remedy)
     if renderer.stop_ids & set(target[:-1]) or target[-1] != renderer.end_of_turn_id:
-        raise refusal(
-            renderer,
-            f"renders a turn with an end in its middle: {renderer.target_text(state, message)!r}",
+        raise renderer.refusal(
+            f"renders a turn with an end in its middle: {text!r}",
             "choose a model whose template ends a turn with one special token",
         )
+    if not renderer.stands_behind_prompt(state, message, target):
+        raise renderer.refusal(
+            f"has a tokenizer that writes a turn's beginning {text[:20]!r} otherwise behind the prompt's end "
+            f"{renderer.prompt_text(state)[-20:]!r} than a student can that acts there",
+            "choose a model whose generation prompt ends where a token ends",
+        )
 
 
-def refusal(renderer: Renderer, complaint: str, remedy: str) -> UserError:
-    """The error of a model that cannot act here."""
-    return UserError(f"{renderer.field}: {renderer.model_name!r} {complaint}; {remedy}")
+def _difference(renderer: Renderer, message: Message, read: Action, text: str) -> tuple[str, str]:
+    """What a rendered turn lost on its way back, and a remedy."""
+    if message.content not in text:
+        return (
+            f"has a chat template that leaves out the text {message.content!r} of a turn that calls a tool: "
+            f"it writes {text!r}",
+            "choose a model whose template writes a turn's text beside its calls, such as Qwen3 or Qwen2.5",
+        )
+    more = read.message.content.replace(message.content, "…", 1)
+    if not message.tool_calls and message.content in read.message.content:
+        return (
+            f"has a chat template that puts more than space around a turn's text: {more[:_SHOWN]!r}",
+            "choose a model whose template writes a turn's text as it is, or whose tokenizer has a "
+            "response_template that tells what is text",
+        )
+    back = read.parse_error or read.message.to_json()
+    return (
+        f"writes {message.to_json()} as {text!r}, which reads back as {back}",
+        f"choose a model whose template writes {renderer.format.name} calls, and whose tokenizer "
+        "gives a text back as it was",
+    )

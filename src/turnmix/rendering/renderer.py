@@ -20,10 +20,11 @@ would take one; the next prompt holds the two, and the teacher's label in the fi
     3
     >>> template = (
     ...     "{% for m in messages %}<{{ 'a' if m.role == 'assistant' else 'u' }}>{{ m.content }}</>{% endfor %}"
-    ...     "{% if add_generation_prompt %}<a>{% endif %}{# <tool_call> arguments #}"
+    ...     "{% if add_generation_prompt %}<a>{% endif %}"
     ... )
     >>> renderer = Renderer(
-    ...     PreTrainedTokenizerFast(tokenizer_object=words, chat_template=template, eos_token="</>")
+    ...     PreTrainedTokenizerFast(tokenizer_object=words, chat_template=template, eos_token="</>"),
+    ...     tool_calls="text",
     ... )
     >>> asked = State(messages=(Message(role="user", content="h"),), tools=())
     >>> renderer.prompt_ids(asked)
@@ -37,23 +38,27 @@ would take one; the next prompt holds the two, and the teacher's label in the fi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
-from turnmix.core.message import Message, ToolCall, ToolSpecification
+from turnmix.core.errors import UserError
+from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering import probe
 from turnmix.rendering.arguments import without_surrogates
-from turnmix.rendering.check import check_renderer, refusal
-from turnmix.rendering.formats import HermesFormat, ToolCallFormat, formats_in
+from turnmix.rendering.chat_template import ChatTemplate, TemplateError
+from turnmix.rendering.check import check_renderer, check_template
+from turnmix.rendering.control_text import ControlTexts, RenderedText, control_tokens
+from turnmix.rendering.format_choice import choose_format, formats_of
+from turnmix.rendering.formats import HermesFormat, ToolCallFormat
 from turnmix.rendering.history import place_turns
-from turnmix.rendering.response_template import ResponseTemplateFormat, split_thinking
+from turnmix.rendering.refusal import RefusedModelError, ToolCalls, with_working_remedy
 from turnmix.rendering.segments import SegmentTokenizer
+from turnmix.rendering.turn_shape import find_beginnings, find_end_of_turn, find_space_around, turn_behind
 
-_EMPTY_THINKING = re.compile(r"<think>\s*</think>\s*$")
 _CACHED_TURNS = 4096
 
 
@@ -65,50 +70,80 @@ class Renderer:
         tokenizer: Any,
         *,
         field: str = "student.model",
-        tool_calls: Literal["native", "text"] = "native",
+        tool_calls: ToolCalls = "native",
+        stop_ids: Iterable[int] = (),
+        moment: datetime | None = None,
+        keeps_control_text: bool = True,
+        seeks_remedy: bool = True,
     ) -> None:
-        """`tokenizer`: a Hugging Face fast tokenizer with a chat template. `field` is where the recipe names
-        its model. `tool_calls`: how the model calls tools; as text, its template need not know any.
+        """`tokenizer`: a Hugging Face fast tokenizer with a chat template.
+
+        field: where the recipe names its model
+        tool_calls: how the model calls tools; as text, its template need not know any
+        stop_ids: the tokens that end the model's turns beside the template's own and the end of sequence
+        moment: what the template shows as now; None: when it renders
+        keeps_control_text: text of a message never becomes a control token, where the tokenizer can write it
+            otherwise; False: it does, as for a server that tokenises prompts itself
+        seeks_remedy: a refusal says whether the other way of calling tools would pass
 
         Raises:
             UserError: it has no fast form, no chat template, or one that cannot be taught with.
         """
         self.field = field
-        self.tool_calls = tool_calls
+        self.tool_calls: ToolCalls = tool_calls
         self.probes = probe.NATIVE if tool_calls == "native" else probe.TEXT
-        self.model_name = str(tokenizer.name_or_path) or type(tokenizer).__name__
-        if not getattr(tokenizer, "is_fast", False):
-            raise refusal(self, "has no fast tokenizer", "choose one that ships a tokenizer.json")
-        if not tokenizer.chat_template:
-            raise refusal(self, "has no chat template", "choose an instruct model")
         self._tokenizer = tokenizer
-        self.vocabulary = max(tokenizer.get_vocab().values()) + 1
-        """Token ids lie below; those from here on that a model has logits for are padding."""
-        self._template: str = tokenizer.get_chat_template(
-            tools=[tool.to_json() for tool in self.probes.after_an_answer.tools] or None
-        )
-        self._options = {"enable_thinking": False} if "enable_thinking" in self._template else {}
-        self._reasoning_key: str | None = None
-        self._segments = SegmentTokenizer(tokenizer)
+        self._more_stop_ids = tuple(stop_ids)
+        self._seeks_remedy = seeks_remedy
+        with with_working_remedy(self._passes_with, tool_calls=tool_calls):
+            self._prepare(moment, keeps_control_text=keeps_control_text)
+
+    def _prepare(self, moment: datetime | None, *, keeps_control_text: bool) -> None:
+        if not getattr(self._tokenizer, "is_fast", False):
+            raise self.refusal("has no fast tokenizer", "choose one that ships a tokenizer.json")
+        if not self._tokenizer.chat_template:
+            raise self.refusal("has no chat template", "choose an instruct model")
+        is_native = self.tool_calls == "native"
+        self._template = ChatTemplate(self._tokenizer, with_tools=is_native, moment=moment)
+        check_template(self._template, self.refusal, with_tools=is_native)
+        formats = formats_of(self._template, self._tokenizer, self.refusal) if is_native else ()
+        self._segments = SegmentTokenizer(self._tokenizer)
         self._decode_cached = lru_cache(maxsize=_CACHED_TURNS)(self._decode)
-        self.end_of_turn = self._find_end_of_turn()
+        self.vocabulary = max(self._tokenizer.get_vocab().values()) + 1
+        """Token ids lie below; those from here on that a model has logits for are padding."""
+        self.end_of_turn = find_end_of_turn(self._template, self.probes, self._segments, self.refusal)
         self.end_of_turn_id: int = self._segments.added_tokens[self.end_of_turn]
-        self._beginnings = self._find_beginnings()
-        self.format = self._find_format() if tool_calls == "native" else HermesFormat()
-        self._reasoning_key = self.format.reasoning_key
+        ends = {self.end_of_turn_id, self._tokenizer.eos_token_id, *self._more_stop_ids}
+        self.stop_ids = frozenset(token for token in ends if token is not None and token < self.vocabulary)
+        """The tokens that end a turn: the template's, the end of sequence, and those that the model names."""
+        self._beginnings = find_beginnings(self._template, self.probes, self.refusal)
+        self._around = find_space_around(
+            self._template, self.probes, beginning=self._beginnings[0], end=self.end_of_turn
+        )
+        self.format: ToolCallFormat = HermesFormat()
+        if is_native:
+            generation = self._beginnings[-1]
+            self.format = choose_format(
+                formats, self._tokenizer, generation_prompt=generation, turn_of=self._turn_of
+            )
+        self._template.reasoning_key = self.format.reasoning_key
+        self._control = ControlTexts(control_tokens(self._tokenizer, self._template.source, self.stop_ids))
+        self._keeps_control_text = keeps_control_text
+        if keeps_control_text:
+            self._template.control_texts = self._control
 
     def prompt_ids(self, state: State) -> list[int]:
         """The prompt in `state`, up to where the model goes on."""
-        text = self.prompt_text(state)
+        prompt = self._prompt(state)
         ids: list[int] = []
         position = 0
-        for place, turn in zip(self._places(state, text), _assistant_turns(state), strict=True):
+        for place, turn in zip(self._places(state, prompt.text), _assistant_turns(state), strict=True):
             if place is not None:
                 spoken = self._spoken(turn)
-                ids += self._segments.ids(text[position:place])
+                ids += self._segments.ids(prompt.part(position, place))
                 ids += spoken
                 position = place + len(self._decode_cached(spoken))
-        return ids + self._segments.ids(text[position:])
+        return ids + self._segments.ids(prompt.part(position))
 
     def target_ids(self, state: State, action: Action) -> list[int]:
         """The action's tokens behind `prompt_ids(state)`; sampled ones as they are.
@@ -118,7 +153,15 @@ class Renderer:
         """
         if action.token_ids is not None:
             return list(action.token_ids)
-        return self._segments.ids(self.target_text(state, action.message))
+        prompt = self._prompt(state)
+        return self._segments.ids_behind(prompt.text, self._target(state, action.message, prompt))
+
+    def stands_behind_prompt(self, state: State, message: Message, target: Sequence[int]) -> bool:
+        """Are the tokens of a turn those of its text behind the prompt's? A tokenizer of pieces knows no other."""
+        if self._segments.is_segmented:
+            return True
+        whole = self._segments.ids(self.prompt_text(state) + self.target_text(state, message))
+        return whole[len(whole) - len(target) :] == list(target)
 
     def parse(self, token_ids: Sequence[int], tools: Sequence[ToolSpecification]) -> Action:
         """The action that sampled `token_ids` are. Never raises."""
@@ -131,6 +174,8 @@ class Renderer:
 
         Where no tools are on offer, what looks like a call is text.
         """
+        before, behind = self._around
+        text = text.removeprefix(before).removesuffix(behind)
         if not tools:
             return Action(message=Message(role="assistant", content=without_surrogates(text)))
         parsed = self.format.parse(text, tools)
@@ -150,10 +195,11 @@ class Renderer:
             kept.append(place is not None and (last == self.end_of_turn_id or last not in self.stop_ids))
         return kept
 
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """The tokens that end a turn: the template's, and the model's end of sequence."""
-        return frozenset({self.end_of_turn_id, self._tokenizer.eos_token_id} - {None})
+    def control_texts(self, messages: Iterable[Message]) -> list[bool]:
+        """For each text in what the agent was told that spells a control token: does it stay text?"""
+        told = (message for message in messages if message.role != "assistant")
+        found = (text for message in told for text in self._control.found_in(message))
+        return [self._keeps_control_text and self._segments.literal_ids(text) is not None for text in found]
 
     def check(self) -> None:
         """Try the template on small conversations, before any work starts.
@@ -161,30 +207,45 @@ class Renderer:
         Raises:
             UserError: it leaves something out, or a rendered turn does not parse back to itself.
         """
-        check_renderer(self)
+        with with_working_remedy(self._passes_with, tool_calls=self.tool_calls):
+            check_renderer(self)
 
     def prompt_text(self, state: State) -> str:
         """What `prompt_ids(state)` spell."""
-        return self._render(state.messages, state.tools, generate=True)
+        return self._prompt(state).text
 
     def target_text(self, state: State, message: Message) -> str:
         """The text of `message` behind the generation prompt, end of turn included."""
-        prompt = self.prompt_text(state)
+        return self._target(state, message, self._prompt(state)).text
+
+    def refusal(self, complaint: str, remedy: str) -> RefusedModelError:
+        """The error of a model that cannot act here."""
+        name = str(self._tokenizer.name_or_path) or type(self._tokenizer).__name__
+        return RefusedModelError(f"{self.field}: {name!r}", complaint, remedy)
+
+    def _passes_with(self, tool_calls: ToolCalls) -> bool:
+        if not self._seeks_remedy:
+            return False
+        try:
+            stop_ids = self._more_stop_ids
+            Renderer(self._tokenizer, tool_calls=tool_calls, stop_ids=stop_ids, seeks_remedy=False).check()
+        except UserError:
+            return False
+        return True
+
+    def _prompt(self, state: State) -> RenderedText:
+        return self._render(state.messages, state.tools, generate=True)
+
+    def _target(self, state: State, message: Message, prompt: RenderedText) -> RenderedText:
         whole = self._render((*state.messages, message), state.tools, generate=False)
-        end = whole.rfind(self.end_of_turn)
-        whole = whole[: end + len(self.end_of_turn)]
-        if whole.startswith(prompt):
-            return whole[len(prompt) :]
-        # The generation prompt closes an empty thinking block that the history leaves out.
-        history = self._render(state.messages, state.tools, generate=False)
-        header = _EMPTY_THINKING.sub("", prompt[len(history) :])
-        if header and prompt.startswith(history) and whole.startswith(history + header):
-            return whole[len(history + header) :]
-        raise refusal(
-            self,
-            f"renders a turn otherwise than its generation prompt {prompt[-60:]!r} begins it",
-            "its chat template must put the assistant's turn behind the generation prompt",
-        )
+        end = whole.text.rfind(self.end_of_turn) + len(self.end_of_turn)
+        start = turn_behind(self._template, state, prompt.text, whole.text)
+        if start is None:
+            raise self.refusal(
+                f"renders a turn otherwise than its generation prompt {prompt.text[-60:]!r} begins it",
+                "choose a model whose template puts the assistant's turn behind the generation prompt",
+            )
+        return whole.part(start, end)
 
     def _places(self, state: State, text: str) -> list[int | None]:
         """Where in the prompt's text each assistant message of `state` stands as it was sampled."""
@@ -203,94 +264,23 @@ class Renderer:
         return token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
 
     def _decode(self, token_ids: tuple[int, ...]) -> str:
-        text: str = self._tokenizer.decode(
-            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return text
+        return self._segments.decoded_behind(self._beginnings[-1], token_ids)
 
-    def _find_end_of_turn(self) -> str:
-        message = Message(role="assistant", content=probe.WORD)
-        state = self.probes.after_an_answer
-        whole = self._render((*state.messages, message), state.tools, generate=False)
-        tail = whole[whole.rfind(probe.WORD) + len(probe.WORD) :].lstrip()
-        for token in sorted(self._segments.added_tokens, key=len, reverse=True):
-            if tail.startswith(token):
-                return token
-        raise refusal(self, "ends a turn with no special token", "choose a model whose template does")
-
-    def _find_beginnings(self) -> list[str]:
-        """What may stand before a turn: the generation prompt, first less an empty thinking block that
-        closes it, then whole."""
-        state = self.probes.after_an_answer
-        prompt = self.prompt_text(state)
-        history = self._render(state.messages, state.tools, generate=False)
-        generation = prompt[len(history) :]
-        header = _EMPTY_THINKING.sub("", generation)
-        if not prompt.startswith(history) or not header:
-            raise refusal(
-                self,
-                f"has a chat template whose generation prompt is no end of the prompt {prompt[-60:]!r}",
-                "its chat template must add the generation prompt behind the history",
-            )
-        return list(dict.fromkeys((header, generation)))
-
-    def _find_format(self) -> ToolCallFormat:
-        """The format that reads what the template writes; the likeliest where none does."""
-        formats = formats_in(self._template)
-        if getattr(self._tokenizer, "response_template", None):
-            by_tokenizer = ResponseTemplateFormat(
-                self._tokenizer, generation_prompt=self._beginnings[-1], write=self._written
-            )
-            formats = (*formats, by_tokenizer)
-        if not formats:
-            raise refusal(
-                self,
-                "has a chat template that writes tool calls in no format that TurnMix reads",
-                "choose a model whose template uses Hermes JSON (Qwen3, Qwen2.5, Hermes) or Qwen3-Coder XML, "
-                "or whose tokenizer has a response_template (transformers 5.13 or newer reads it)",
-            )
-        if len(formats) == 1:
-            return formats[0]
-        turn = probe.TURNS[0]
-        text = self.target_text(probe.BEGINNING, turn).removesuffix(self.end_of_turn)
-        for format in formats:
-            if format.parse(text, probe.BEGINNING.tools).tool_calls == turn.tool_calls:
-                return format
-        return formats[0]
-
-    def _written(self, call: ToolCall) -> str:
-        message = Message(role="assistant", content="", tool_calls=(call,))
-        return self.target_text(probe.BEGINNING, message).removesuffix(self.end_of_turn).strip()
+    def _turn_of(self, message: Message) -> str:
+        """The turn at the beginning of a conversation, less its end."""
+        return self.target_text(self.probes.states[0], message).removesuffix(self.end_of_turn)
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[ToolSpecification], *, generate: bool
-    ) -> str:
+    ) -> RenderedText:
         try:
-            text: str = self._tokenizer.apply_chat_template(
-                [self._shown(message) for message in messages],
-                tools=[tool.to_json() for tool in tools] or None,
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=generate,
-                **self._options,
-            )
-        except Exception as error:  # a template is somebody else's program, and may raise anything
+            return self._template.render(messages, tools, generate=generate)
+        except TemplateError as error:
             roles = " ".join(message.role for message in messages[-6:])
-            raise refusal(
-                self,
+            raise self.refusal(
                 f"has a chat template that fails on the messages … {roles}: {error}",
                 "choose a model whose template takes tools and tool answers",
             ) from error
-        return text
-
-    def _shown(self, message: Message) -> dict[str, Any]:
-        """The message as the template takes it."""
-        data = message.to_json()
-        if self._reasoning_key is not None and message.role == "assistant":
-            thinking, data["content"] = split_thinking(message.content)
-            if thinking:
-                data[self._reasoning_key] = thinking
-        return data
 
 
 def _assistant_turns(state: State) -> list[Message]:

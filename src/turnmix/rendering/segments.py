@@ -1,8 +1,10 @@
 """Text to token ids, cached between special tokens: a conversation is mostly the one of the turn before.
 
-In: rendered text. Out: exactly the ids that the tokenizer gives for all of it. A plain special token cuts the
-text before the tokenizer's model sees it, so the pieces between such tokens can be tokenised apart. Where
-a tokenizer has other kinds of added tokens, or looks across pieces, the whole text is tokenised instead.
+In: rendered text. Out: exactly the ids that the tokenizer gives for all of it, but that text which only spells a
+control token stays text where the tokenizer can write it so. A plain special token cuts the text before the
+tokenizer's model sees it, so the pieces between such tokens can be tokenised apart. Where a tokenizer has other kinds
+of added tokens, or looks across pieces, the whole text is tokenised instead. Such a tokenizer may begin a text of its
+own with a space (Metaspace: Llama 2): what stands behind other text is tokenised behind it.
 """
 
 from __future__ import annotations
@@ -10,11 +12,16 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
+from turnmix.rendering.control_text import RenderedText
+
 _CACHED_SEGMENTS = 16_384
+_CACHED_CONTEXTS = 16
+_ANY_LINE = "\n"
+"""What stands before a text that is not the first."""
 _LOCAL_NORMALIZERS = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase"}
 _LOCAL_PRE_TOKENIZERS = {
     "Split",
@@ -30,6 +37,7 @@ class SegmentTokenizer:
     """Tokenises rendered text with any Hugging Face fast tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
         # A copy: whoever else tokenises with padding or truncation leaves them switched on in the original.
         self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
         self._backend.no_padding()
@@ -43,16 +51,61 @@ class SegmentTokenizer:
             for token in tokenizer.added_tokens_decoder.values()
             if token.special and not any(_hides(other, token.content) for other in self.added_tokens)
         ]
+        self._puts_space = lru_cache(maxsize=_CACHED_CONTEXTS)(self._find_space)
+        self._literals: dict[str, tuple[int, ...] | None] = {}
+        self._added = re.compile("|".join(map(re.escape, self.added_tokens)) or "(?!)")
         self._cut = re.compile("|".join(map(re.escape, cuts)) or "(?!)")
         self.is_segmented = all(
             not (token.lstrip or token.rstrip or token.single_word or token.normalized)
             for token in tokenizer.added_tokens_decoder.values()
         ) and _treats_pieces_alone(json.loads(self._backend.to_str()))
 
-    def ids(self, text: str) -> list[int]:
-        """The token ids of `text`; special tokens are read where they stand, none is added."""
-        if not self.is_segmented:
-            return list(self._encode(text))
+    def ids(self, text: str | RenderedText) -> list[int]:
+        """The token ids of a text from its beginning on; special tokens are read where they stand, none is added."""
+        return self._ids(text, behind="")
+
+    def ids_behind(self, before: str, text: str | RenderedText) -> list[int]:
+        """The token ids of a text as it stands behind `before`."""
+        return self._ids(text, behind=before)
+
+    def decoded_behind(self, before: str, token_ids: Sequence[int]) -> str:
+        """What `token_ids` spell behind `before`."""
+        if self.is_segmented:
+            return self._decode(token_ids)
+        context = self._context(before)
+        context_ids = list(self._encode(context))
+        start = self._decode(context_ids)
+        whole = self._decode([*context_ids, *token_ids])
+        if not whole.startswith(start):
+            return self._decode(token_ids)
+        text = whole[len(start) :]
+        return text[1:] if text.startswith(" ") and self._puts_space(context) else text
+
+    def literal_ids(self, token: str) -> tuple[int, ...] | None:
+        """The ids of the text that spells a control token, none of them a control token; None: the tokenizer has
+        no other way to write it."""
+        if token not in self._literals:
+            self._literals[token] = self._find_literal(token)
+        return self._literals[token]
+
+    def _ids(self, text: str | RenderedText, *, behind: str) -> list[int]:
+        pieces = [(text, False)] if isinstance(text, str) else text.pieces()
+        ids: list[int] = []
+        for piece, is_literal in pieces:
+            spelled = self.literal_ids(piece) if is_literal else None
+            if spelled is not None:
+                ids += spelled
+            elif self.is_segmented:
+                ids += self._segmented_ids(piece)
+            elif ids:
+                ids += self._ids_in_context(_ANY_LINE, piece)
+            elif behind:
+                ids += self._ids_in_context(self._context(behind), piece)
+            else:
+                ids += self._encode(piece)
+        return ids
+
+    def _segmented_ids(self, text: str) -> list[int]:
         ids: list[int] = []
         position = 0
         for match in self._cut.finditer(text):
@@ -63,6 +116,44 @@ class SegmentTokenizer:
         if position < len(text):
             ids += self._encode_cached(text[position:])
         return ids
+
+    def _context(self, before: str) -> str:
+        """The end of `before` that bears on how what follows is tokenised."""
+        last = max((match.start() for match in self._added.finditer(before)), default=0)
+        return before[last:]
+
+    def _ids_in_context(self, context: str, text: str) -> tuple[int, ...]:
+        for each in (context, _ANY_LINE):
+            before = self._encode(each)
+            whole = self._encode(each + text)
+            if whole[: len(before)] == before:
+                return whole[len(before) :]
+        return self._encode(text)
+
+    def _find_space(self, context: str) -> bool:
+        """Does the tokenizer put a space of its own behind `context`?"""
+        before = list(self._encode(context))
+        whole = self._decode([*before, *self._ids_in_context(context, "a")])
+        return whole == self._decode(before) + " a"
+
+    def _find_literal(self, token: str) -> tuple[int, ...] | None:
+        context = self._plain.encode(_ANY_LINE, add_special_tokens=False).ids
+        whole = self._plain.encode(_ANY_LINE + token, add_special_tokens=False).ids
+        ids = tuple(whole[len(context) :])
+        is_plain = whole[: len(context)] == context and not set(ids) & set(self.added_tokens.values())
+        return ids if is_plain and self._decode(whole) == self._decode(context) + token else None
+
+    @cached_property
+    def _plain(self) -> Any:
+        """The tokenizer without its added tokens."""
+        description = json.loads(self._backend.to_str())
+        return type(self._backend).from_str(json.dumps({**description, "added_tokens": []}))
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(
+            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._backend.encode(text, add_special_tokens=False).ids)

@@ -1,10 +1,33 @@
-"""Whether two models speak of the same tokens: what a comparison of their probabilities needs."""
+"""Whether a model knows its tokenizer's tokens, and whether two models speak of the same ones: what reading a prompt
+and comparing probabilities need."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from turnmix.core.errors import UserError
+
+_SHOWN = 3
+
+
+def check_embedded(tokenizer: Any, num_embeddings: int, *, field: str) -> None:
+    """Does the model have an embedding for each token of its tokenizer? More of them are padding.
+
+    Raises:
+        UserError: a prompt may hold a token that the model does not know; names the tokens and the remedy.
+    """
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    beyond = sorted((index, token) for token, index in vocabulary.items() if index >= num_embeddings)
+    if not beyond:
+        return
+    shown = ", ".join(f"{token!r} ({index})" for index, token in beyond[:_SHOWN])
+    more = f" and {len(beyond) - _SHOWN} more" if len(beyond) > _SHOWN else ""
+    needed = beyond[-1][0] + 1
+    raise UserError(
+        f"{field}: {_name(tokenizer)!r}: its tokenizer has {needed} tokens and the model {num_embeddings} embeddings, "
+        f"none for {shown}{more}: a text with such a token would end the run; call "
+        f"model.resize_token_embeddings({needed}) and save the model, or remove what was added to its tokenizer"
+    )
 
 
 def check_same_vocabulary(student_tokenizer: Any, teacher_tokenizer: Any) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,9 @@ class EvaluationDirectory:
         self.trajectories = TrajectoryLog(path / EVALUATIONS)
 
     @classmethod
-    def open(cls, path: Path, evaluated: Evaluated) -> EvaluationDirectory:
-        """Begin an evaluation in a directory that is new or empty, or go on with it.
+    def open(cls, path: Path, evaluated: Evaluated, *, begun: datetime | None = None) -> EvaluationDirectory:
+        """Begin an evaluation in a directory that is new or empty, or go on with it. `begun`: the moment that its
+        templates show as now; None: now.
 
         Raises:
             UserError: see `has_begun`; or another process is writing it, or it cannot be made.
@@ -87,7 +89,7 @@ class EvaluationDirectory:
         except OSError as error:
             raise UserError(f"evaluation directory {path}: {error.strerror}: {_ANOTHER}") from error
         if not has_begun(path, evaluated):
-            write_versions(path)
+            write_versions(path, begun=begun or datetime.now())
             subject = asdict(evaluated)
             recipe_yaml = subject.pop("recipe_yaml")
             write_atomically(path / EVALUATION, json_text(subject, indent=2) + "\n")

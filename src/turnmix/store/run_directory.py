@@ -1,7 +1,7 @@
 """One run's directory. All that a resumed run needs, and all that a reader of its results looks at.
 
 recipe.yaml         the resolved recipe, every default in it
-versions.json       with what the run was begun
+versions.json       with what the run was begun, and when: what its templates show as today
 trajectories.jsonl  one line a trajectory, as it ended
 evaluations.jsonl   the same for evaluations
 metrics.jsonl       one line a finished stage (rollout, train, evaluate) of an iteration
@@ -21,6 +21,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from turnmix.rendering.arguments import without_surrogates
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import LOCK, locked
-from turnmix.store.versions import VERSIONS, changed_versions, write_versions
+from turnmix.store.versions import VERSIONS, changed_versions, when_begun, write_versions
 from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints
 
 RECIPE = "recipe.yaml"
@@ -60,8 +61,8 @@ class RunDirectory:
         self.clock = RunClock(path / "clock.json")
 
     @classmethod
-    def create(cls, path: Path, *, recipe_yaml: str) -> RunDirectory:
-        """Begin a run in a directory that is new or empty.
+    def create(cls, path: Path, *, recipe_yaml: str, begun: datetime | None = None) -> RunDirectory:
+        """Begin a run in a directory that is new or empty, at the moment `begun`; None: now.
 
         Raises:
             UserError: something is there already, or the directory cannot be made.
@@ -73,7 +74,7 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
             lock = _locked(path)
             check_is_free(path)
-            write_versions(path)
+            write_versions(path, begun=begun or datetime.now())
             write_atomically(path / RECIPE, recipe_yaml)
             return cls(path, lock=lock)
         except OSError as error:
@@ -121,6 +122,10 @@ class RunDirectory:
     def changed_versions(self) -> Iterator[str]:
         """What differs between the versions that the run was begun with and those now running."""
         return changed_versions(self.path)
+
+    def begun(self) -> datetime | None:
+        """The moment that the run's templates show as now; None: it was not noted."""
+        return when_begun(self.path)
 
     def checkpoint(self, iteration: int) -> Path:
         """Where the checkpoint after `iteration` is, or will be."""

@@ -1,10 +1,11 @@
-"""With what a run, or an evaluation, was made: versions, platform and git revision, in `versions.json`."""
+"""With what a run, or an evaluation, was made, and when: versions, platform and git revision, in `versions.json`."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from turnmix.core.atomic_file import write_atomically
 from turnmix.core.json_text import json_text, read_json_file
 
 VERSIONS = "versions.json"
+_BEGUN = "begun"
 PACKAGES = ("torch", "transformers", "tokenizers", "pydantic", "numpy")
 
 
@@ -32,9 +34,17 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def write_versions(directory: Path) -> None:
-    """Note those now running."""
-    write_atomically(directory / VERSIONS, json_text(versions(), indent=2) + "\n")
+def write_versions(directory: Path, *, begun: datetime) -> None:
+    """Note those now running, and when that was."""
+    noted = {**versions(), _BEGUN: begun.isoformat(timespec="seconds")}
+    write_atomically(directory / VERSIONS, json_text(noted, indent=2) + "\n")
+
+
+def when_begun(directory: Path) -> datetime | None:
+    """When what lies in `directory` was begun; None: that was not noted."""
+    path = directory / VERSIONS
+    noted = read_json_file(path, fix="delete it").get(_BEGUN) if path.is_file() else None
+    return None if noted is None else datetime.fromisoformat(noted)
 
 
 def changed_versions(directory: Path) -> Iterator[str]:

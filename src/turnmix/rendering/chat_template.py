@@ -1,0 +1,213 @@
+"""One model's chat template: messages in, the text that the template writes of them out.
+
+Templates differ in the shape in which they take a message: with the name of the tool that answers, with ids of nine
+characters, with arguments as JSON text, without a system message of its own. The first shape that a template does
+not fail on is the one it gets. What it shows as today's date is the moment that the run was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from turnmix.core.message import Message, ToolSpecification
+from turnmix.rendering.control_text import ControlTexts, RenderedText
+from turnmix.rendering.response_template import split_thinking
+
+_CLOCK = "strftime_now"
+_DIRECTIVES = tuple(f"%{letter}" for letter in "aAbBcdDeFGgHhIjklmMnpPrRsStTuUVwWxXyYzZ")
+_UNPADDED = tuple(f"%-{letter}" for letter in "deHIjklmMSUVWy")
+_ID_CHARACTERS = 9
+
+
+class TemplateError(Exception):
+    """A template fails: what it says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageShape:
+    """How a template wants its messages, where the usual way makes it fail."""
+
+    has_system: bool = True
+    """False: what the system says begins the first user's message."""
+    names_tools: bool = False
+    """True: an answer names the tool."""
+    has_short_ids: bool = False
+    """True: the ids of calls have nine letters and digits."""
+    has_json_arguments: bool = False
+    """True: arguments are JSON text."""
+
+
+_CALL_SHAPES: tuple[dict[str, bool], ...] = tuple(
+    {"names_tools": names, "has_short_ids": short, "has_json_arguments": text}
+    for text in (False, True)
+    for short in (False, True)
+    for names in (False, True)
+)
+
+
+class ChatTemplate:
+    """Renders for one tokenizer, in one way of calling tools."""
+
+    def __init__(self, tokenizer: Any, *, with_tools: bool, moment: datetime | None = None) -> None:
+        """`with_tools`: of several templates choose the one for tools. `moment`: what the template shows as now;
+        None: when it renders."""
+        self.source = source = _source(tokenizer, with_tools=with_tools)
+        self.shape = MessageShape()
+        self.reasoning_key: str | None = None
+        """Where the template wants the thinking of a message; None: in the content, as it stands."""
+        self.control_texts = ControlTexts(())
+        """Kept apart from the control tokens that the template writes."""
+        self._tokenizer = tokenizer
+        self._text = source if moment is None or _CLOCK not in source else _stopped_clock(moment) + source
+        self._options = {"enable_thinking": False} if "enable_thinking" in source else {}
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """Those with a name, such as the end of sequence, as a template is given them."""
+        return [token for token in self._tokenizer.special_tokens_map.values() if isinstance(token, str)]
+
+    def choose_shape(self, plain: Sequence[Message], calling: Sequence[Message]) -> None:
+        """Choose the first shape in which the template takes both conversations: one that begins with a system
+        message, and one with calls and their answers, which may be empty."""
+        self.shape = MessageShape(has_system=self._takes(plain, MessageShape()))
+        if not calling:
+            return
+        for chosen in _CALL_SHAPES:
+            shape = MessageShape(has_system=self.shape.has_system, **chosen)
+            if self._takes(calling, shape):
+                self.shape = shape
+                return
+
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpecification] = (), *, generate: bool = False
+    ) -> RenderedText:
+        """What the template writes; `generate`: up to where the assistant goes on.
+
+        Raises:
+            TemplateError: it fails on these messages.
+        """
+        return self._render(messages, tools, generate=generate, shape=self.shape)
+
+    def _takes(self, messages: Sequence[Message], shape: MessageShape) -> bool:
+        try:
+            self._render(messages, (), generate=True, shape=shape)
+        except TemplateError:
+            return False
+        return True
+
+    def _render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpecification],
+        *,
+        generate: bool,
+        shape: MessageShape,
+    ) -> RenderedText:
+        marked = self.control_texts.mark(self._shown(messages, shape))
+        shown = marked.messages
+        if shape.has_json_arguments:
+            shown = [_with_json_arguments(message) for message in shown]
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                shown,
+                tools=[tool.to_json() for tool in tools] or None,
+                chat_template=self._text,
+                tokenize=False,
+                add_generation_prompt=generate,
+                **self._options,
+            )
+        except Exception as error:  # a template is somebody else's program, and may raise anything
+            raise TemplateError(str(error) or type(error).__name__) from error
+        return self.control_texts.rendered(text, marked)
+
+    def _shown(self, messages: Sequence[Message], shape: MessageShape) -> list[dict[str, Any]]:
+        """The messages as the template takes them."""
+        names: dict[str, str] = {}
+        shown: list[dict[str, Any]] = []
+        for message in messages if shape.has_system else _without_system(messages):
+            data = message.to_json()
+            names.update((call.id, call.name) for call in message.tool_calls)
+            if self.reasoning_key is not None and message.role == "assistant":
+                thinking, data["content"] = split_thinking(message.content)
+                if thinking:
+                    data[self.reasoning_key] = thinking
+            if shape.names_tools and message.role == "tool":
+                data["name"] = names.get(message.tool_call_id or "", "")
+            if shape.has_short_ids:
+                _shorten_ids(data)
+            shown.append(data)
+        return shown
+
+
+def _source(tokenizer: Any, *, with_tools: bool) -> str:
+    """The template itself. Some models (Hermes 2 and 3, Command-R) have several, by name."""
+    templates = tokenizer.chat_template
+    if isinstance(templates, str):
+        return templates
+    wanted = ("tool_use", "default") if with_tools else ("default", *sorted(templates))
+    source: str = next(
+        (templates[name] for name in wanted if name in templates), next(iter(templates.values()))
+    )
+    return source
+
+
+def _stopped_clock(moment: datetime) -> str:
+    """The function of the clock as a template asks for it, always at `moment`. The template that follows begins on a
+    line of its own, as before."""
+    told = {directive: moment.strftime(directive) for directive in (*_UNPADDED, *_DIRECTIVES)}
+    replaced = "".join(
+        f" | replace({json.dumps(key)}, {json.dumps(value, ensure_ascii=False)})"
+        for key, value in told.items()
+        if value != key
+    )
+    return f"{{% macro {_CLOCK}(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro %}}\n"
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The messages, the system's at the head of the first user's."""
+    said = [message.content for message in messages if message.role == "system"]
+    others = [message for message in messages if message.role != "system"]
+    first = next((index for index, message in enumerate(others) if message.role == "user"), None)
+    if not said:
+        return others
+    if first is None:
+        return [Message(role="user", content="\n\n".join(said)), *others]
+    joined = Message(role="user", content="\n\n".join([*said, others[first].content]))
+    return [*others[:first], joined, *others[first + 1 :]]
+
+
+def _shorten_ids(data: dict[str, Any]) -> None:
+    if "tool_call_id" in data:
+        data["tool_call_id"] = _short_id(data["tool_call_id"])
+    if "tool_calls" in data:
+        data["tool_calls"] = [{**call, "id": _short_id(call["id"])} for call in data["tool_calls"]]
+
+
+def _short_id(call_id: str) -> str:
+    """
+    >>> _short_id("call_0"), len(_short_id("a foreign id of any length"))
+    ('call00000', 9)
+    """
+    if match := re.fullmatch(r"call_(\d{1,5})", call_id):
+        return f"call{int(match[1]):05d}"
+    return hashlib.sha256(call_id.encode()).hexdigest()[:_ID_CHARACTERS]
+
+
+def _with_json_arguments(message: dict[str, Any]) -> dict[str, Any]:
+    if "tool_calls" not in message:
+        return message
+    calls = [
+        {**call, "function": {**call["function"], "arguments": _as_json(call["function"]["arguments"])}}
+        for call in message["tool_calls"]
+    ]
+    return {**message, "tool_calls": calls}
+
+
+def _as_json(arguments: Any) -> str:
+    return json.dumps(arguments, ensure_ascii=False)
