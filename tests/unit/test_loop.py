@@ -165,6 +165,8 @@ def test_a_run_leaves_its_summary_and_every_trajectory(tmp_path):
     assert (first["iteration"], first["beta"], first["realised_beta"], first["rollouts"]) == (1, 1.0, 1.0, 8)
     assert (first["resolved"], first["infra_errors"]) == (8, 0)
     assert (first["drift"], summary["drift"]) == ({"turns": 8, "differing": 1}, {"turns": 16, "differing": 2})
+    assert first["control_texts"] == {"as_text": 8, "as_tokens": 1}
+    assert summary["control_texts"] == {"as_text": 16, "as_tokens": 2}
     assert (second["beta"], second["eval"]["n"]) == (0.8, 5)
     assert set(first["seconds"]) == {"rollout", "train", "evaluate"}
     assert len(run.trajectories) == 16

@@ -1,6 +1,7 @@
 """The run directory: append-only logs, one writer, atomic files, a clock that goes on."""
 
 import json
+from datetime import datetime
 
 import pytest
 from recorded_trajectories import labelled_turn, trajectory
@@ -111,6 +112,7 @@ def test_a_finished_stage_is_recorded_once(tmp_path):
 def test_versions_name_what_the_run_was_begun_with(tmp_path):
     run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
     stored = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert datetime.fromisoformat(stored.pop("begun")) == run.begun()
     assert stored == versions()
     assert {"python", "turnmix", "torch", "transformers", "git_revision", "platform"} <= stored.keys()
     assert list(run.changed_versions()) == []

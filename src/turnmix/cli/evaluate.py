@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from turnmix.report import evaluation_lines
 from turnmix.rollout.plan import RolloutPlan, derive_seed
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
 from turnmix.store.run_directory import RECIPE
+from turnmix.store.versions import when_begun
 
 
 def evaluate_target(target: str, *, words: Sequence[str], output: str | None) -> None:
@@ -67,15 +69,16 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
     console.print(f"student: {location}", markup=False, soft_wrap=True)
     with told_how_to_go_on("the same command goes on where this one stopped"):
         source, plans = _planned(recipe)
+        begun = (when_begun(path) if is_begun else found.begun) or datetime.now()
         # A student that cannot do what the recipe asks leaves no directory behind.
-        student = None if is_begun else _student(recipe, location)
-        with closing(EvaluationDirectory.open(path, evaluated)) as directory:
+        student = None if is_begun else _student(recipe, location, begun)
+        with closing(EvaluationDirectory.open(path, evaluated, begun=begun)) as directory:
             directory.check_tasks(plans)
             _complete(
                 plans,
                 recipe=recipe,
                 source=source,
-                student=lambda: _student(recipe, location) if student is None else student,
+                student=lambda: _student(recipe, location, begun) if student is None else student,
                 directory=directory,
                 console=console,
             )
@@ -93,9 +96,9 @@ def _planned(recipe: Recipe) -> tuple[MinirepoSource | TaskFileSource, list[Roll
     return source, plans
 
 
-def _student(recipe: Recipe, location: str) -> Policy:
+def _student(recipe: Recipe, location: str, begun: datetime) -> Policy:
     check_machine(recipe)
-    return acting_student(recipe, location=location)
+    return acting_student(recipe, location=location, moment=begun)
 
 
 def _complete(

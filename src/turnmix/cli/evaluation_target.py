@@ -6,11 +6,13 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.recipe_file import find_recipe
 from turnmix.store.run_directory import EVALUATION, RECIPE, RunDirectory
+from turnmix.store.versions import when_begun
 
 FOLDER = "evaluations"
 OWN = "own"
@@ -28,6 +30,8 @@ class Target:
     folder: Path
     name: str
     """The checkpoint's, or the model's."""
+    begun: datetime | None = None
+    """What templates showed as now when it was trained; None: not known."""
 
     def directory(self, recipe: str | None) -> Path:
         """Where its evaluation by `recipe` goes; None: by its own."""
@@ -58,4 +62,6 @@ def located(target: str) -> Target:
 
 def _of_run(run: Path, *, model: str | None) -> Target:
     name = "base" if model is None else Path(model).resolve().name
-    return Target(model=model, recipe=str(run / RECIPE), folder=run / FOLDER, name=name)
+    return Target(
+        model=model, recipe=str(run / RECIPE), folder=run / FOLDER, name=name, begun=when_begun(run)
+    )

@@ -14,7 +14,6 @@ from turnmix.core.errors import UserError
 from turnmix.hub import fetch_elsewhere, hub_problem
 from turnmix.model_location import model_location
 from turnmix.policies.endpoint_check import Finding
-from turnmix.rendering.renderer import Renderer
 
 
 def check_models(recipe: Recipe) -> Iterator[Finding]:
@@ -32,20 +31,12 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
         )
         return
     # Imported here: it takes seconds, and is not needed where the model is not there.
-    from transformers import AutoTokenizer
+    from turnmix.policies.load import load_renderer
 
     try:
-        renderer = Renderer(AutoTokenizer.from_pretrained(location), tool_calls=recipe.scaffold.tool_calls)
-        renderer.check()
+        _, renderer = load_renderer(location, tool_calls=recipe.scaffold.tool_calls)
     except UserError as error:
         yield Finding(subject="template", passed=False, detail=str(error))
-        return
-    except (OSError, ValueError, KeyError) as error:
-        told = (str(error).strip() or type(error).__name__).splitlines()[0]
-        detail = (
-            f"student.model: {location} cannot be loaded ({told}): give a directory or a hub id of a model"
-        )
-        yield Finding(subject="template", passed=False, detail=detail)
         return
     calls = f"{renderer.format.name} calls" if renderer.tool_calls == "native" else "calls as text"
     detail = f"{name}: tools, answers and turns survive its template ({calls})"

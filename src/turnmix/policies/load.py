@@ -158,7 +158,7 @@ def _takes_tokens(server: ServerSettings | None) -> bool:
 def _num_embeddings(model: Any) -> int:
     """Of tokens that the model both reads and writes."""
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
-    return min(end.weight.shape[0] for end in ends if end is not None)
+    return min(int(end.weight.shape[0]) for end in ends if end is not None)
 
 
 def _not_loaded(source: str | Path, error: Exception, *, field: str) -> UserError:

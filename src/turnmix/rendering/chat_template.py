@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.trajectory import State
 from turnmix.rendering.control_text import ControlTexts, RenderedText
 from turnmix.rendering.response_template import split_thinking
 
@@ -72,15 +73,16 @@ class ChatTemplate:
         """Those with a name, such as the end of sequence, as a template is given them."""
         return [token for token in self._tokenizer.special_tokens_map.values() if isinstance(token, str)]
 
-    def choose_shape(self, plain: Sequence[Message], calling: Sequence[Message]) -> None:
+    def choose_shape(self, plain: Sequence[Message], calling: State | None) -> None:
         """Choose the first shape in which the template takes both conversations: one that begins with a system
-        message, and one with calls and their answers, which may be empty."""
-        self.shape = MessageShape(has_system=self._takes(plain, MessageShape()))
-        if not calling:
+        message, and one with calls and their answers, if there are calls."""
+        tools = () if calling is None else calling.tools
+        self.shape = MessageShape(has_system=self._takes(plain, tools, MessageShape()))
+        if calling is None:
             return
         for chosen in _CALL_SHAPES:
             shape = MessageShape(has_system=self.shape.has_system, **chosen)
-            if self._takes(calling, shape):
+            if self._takes(calling.messages, tools, shape):
                 self.shape = shape
                 return
 
@@ -94,9 +96,11 @@ class ChatTemplate:
         """
         return self._render(messages, tools, generate=generate, shape=self.shape)
 
-    def _takes(self, messages: Sequence[Message], shape: MessageShape) -> bool:
+    def _takes(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpecification], shape: MessageShape
+    ) -> bool:
         try:
-            self._render(messages, (), generate=True, shape=shape)
+            self._render(messages, tools, generate=True, shape=shape)
         except TemplateError:
             return False
         return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering import probe
 from turnmix.rendering.chat_template import ChatTemplate, TemplateError
@@ -30,23 +30,24 @@ def check_template(template: ChatTemplate, refusal: Refusal, *, with_tools: bool
     Raises:
         RefusedModelError: it fails on one of them, or shows too little of it.
     """
-    template.choose_shape(
-        probe.TEXT.after_an_answer.messages, probe.AFTER_ONE_ANSWER.messages if with_tools else ()
-    )
+    called = probe.AFTER_ONE_ANSWER
+    plain = probe.TEXT.after_an_answer.messages
+    template.choose_shape(plain, called if with_tools else None)
+    # A template for tools may want them in every conversation.
+    tools = called.tools if with_tools else ()
 
-    def must_take(messages: Sequence[Message], tools: Sequence[ToolSpecification], what: str) -> str:
+    def must_take(messages: Sequence[Message], what: str) -> str:
         try:
             return template.render(messages, tools, generate=messages[-1].role != "assistant").text
         except TemplateError as error:
             raise refusal(
                 f"has a chat template that fails on {what}: {error}",
-                _TOOL_MODEL if tools else "choose an instruct model of text",
+                _TOOL_MODEL if with_tools else "choose an instruct model of text",
             ) from error
 
-    plain = probe.TEXT.after_an_answer
-    must_take(plain.messages[:2], (), "a user's message")
-    shown = must_take(plain.messages, (), "a conversation of several turns")
-    for message in plain.messages:
+    must_take(plain[:2], "a user's message")
+    shown = must_take(plain, "a conversation of several turns")
+    for message in plain:
         if message.content not in shown:
             raise refusal(
                 f"has a chat template that leaves out the text {message.content[:_SHOWN]!r} of role {message.role}",
@@ -54,25 +55,23 @@ def check_template(template: ChatTemplate, refusal: Refusal, *, with_tools: bool
             )
     if not with_tools:
         return
-    prompt = must_take(probe.BEGINNING.messages, probe.BEGINNING.tools, "tools")
+    prompt = must_take(probe.BEGINNING.messages, "tools")
     wanted = (probe.TOOL.name, probe.TOOL.description, *probe.TOOL.parameters["properties"])
     if missing := [name for name in wanted if name not in prompt]:
         raise refusal(
             f"has a chat template that leaves out the tools: {missing[0]!r} is not in the prompt", _TOOL_MODEL
         )
-    called = probe.AFTER_ONE_ANSWER
-    must_take(called.messages[:-1], called.tools, "a turn that calls a tool")
-    must_take(called.messages, called.tools, "a tool's answer")
-    two = probe.AFTER_TWO_ANSWERS
-    must_take(two.messages[:-2], two.tools, "two calls in one turn")
-    prompt = must_take(two.messages, two.tools, "the answers to two calls")
+    must_take(called.messages[:-1], "a turn that calls a tool")
+    must_take(called.messages, "a tool's answer")
+    two = probe.AFTER_TWO_ANSWERS.messages
+    must_take(two[:-2], "two calls in one turn")
+    prompt = must_take(two, "the answers to two calls")
     for answer in (probe.FIRST_ANSWER, probe.SECOND_ANSWER):
         if answer not in prompt:
             raise refusal(
                 f"has a chat template that leaves out {answer!r} of two tool answers in a row", _TOOL_MODEL
             )
-    after = probe.AFTER_A_USER
-    must_take(after.messages, after.tools, "a user's message behind turns that called tools")
+    must_take(probe.AFTER_A_USER.messages, "a user's message behind turns that called tools")
 
 
 def check_renderer(renderer: Renderer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from turnmix.core.message import Message, ToolCall
 from turnmix.rendering import probe
 from turnmix.rendering.chat_template import ChatTemplate
-from turnmix.rendering.formats import ToolCallFormat, formats_in
+from turnmix.rendering.formats import OPEN, ToolCallFormat, formats_in
 from turnmix.rendering.refusal import Refusal
 from turnmix.rendering.response_template import ResponseTemplateFormat
 
@@ -21,16 +21,16 @@ def formats_of(template: ChatTemplate, tokenizer: Any, refusal: Refusal) -> tupl
     Raises:
         RefusedModelError: nothing tells how calls are read.
     """
-    formats = formats_in(template.source)
-    if formats or getattr(tokenizer, "response_template", None):
-        return formats
     state, turn = probe.BEGINNING, probe.ONE_CALL
     before = template.render(state.messages, state.tools).text
     whole = template.render((*state.messages, turn), state.tools).text
-    start = len(before) if whole.startswith(before) else 0
+    written = whole.removeprefix(before)
+    formats = formats_in(template.source) if OPEN in written else ()
+    if formats or getattr(tokenizer, "response_template", None):
+        return formats
     raise refusal(
         "has a chat template that writes tool calls in no format that TurnMix reads (Hermes JSON or Qwen3-Coder XML, "
-        f"or what its tokenizer's response_template tells): {whole[start:][:_SHOWN]!r}",
+        f"or what its tokenizer's response_template tells): {written[:_SHOWN]!r}",
         "choose a model whose template uses Hermes JSON (Qwen3, Qwen2.5, Hermes) or Qwen3-Coder XML, "
         "or whose tokenizer has a response_template (transformers 5.13 or newer reads it)",
     )

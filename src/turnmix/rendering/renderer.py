@@ -264,7 +264,8 @@ class Renderer:
         return token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
 
     def _decode(self, token_ids: tuple[int, ...]) -> str:
-        return self._segments.decoded_behind(self._beginnings[-1], token_ids)
+        space_is_meant = self._around[0].startswith(" ")
+        return self._segments.decoded_behind(self._beginnings[-1], token_ids, space_is_meant=space_is_meant)
 
     def _turn_of(self, message: Message) -> str:
         """The turn at the beginning of a conversation, less its end."""

@@ -68,8 +68,9 @@ class SegmentTokenizer:
         """The token ids of a text as it stands behind `before`."""
         return self._ids(text, behind=before)
 
-    def decoded_behind(self, before: str, token_ids: Sequence[int]) -> str:
-        """What `token_ids` spell behind `before`."""
+    def decoded_behind(self, before: str, token_ids: Sequence[int], *, space_is_meant: bool) -> str:
+        """What `token_ids` spell behind `before`. `space_is_meant`: a space at the beginning is text also where the
+        tokenizer puts one of its own there."""
         if self.is_segmented:
             return self._decode(token_ids)
         context = self._context(before)
@@ -79,7 +80,8 @@ class SegmentTokenizer:
         if not whole.startswith(start):
             return self._decode(token_ids)
         text = whole[len(start) :]
-        return text[1:] if text.startswith(" ") and self._puts_space(context) else text
+        is_own = not space_is_meant and text.startswith(" ") and self._puts_space(context)
+        return text[1:] if is_own else text
 
     def literal_ids(self, token: str) -> tuple[int, ...] | None:
         """The ids of the text that spells a control token, none of them a control token; None: the tokenizer has

@@ -43,7 +43,11 @@ def write_versions(directory: Path, *, begun: datetime) -> None:
 def when_begun(directory: Path) -> datetime | None:
     """When what lies in `directory` was begun; None: that was not noted."""
     path = directory / VERSIONS
-    noted = read_json_file(path, fix="delete it").get(_BEGUN) if path.is_file() else None
+    noted = (
+        read_json_file(path, fix="put it back, or delete the directory").get(_BEGUN)
+        if path.is_file()
+        else None
+    )
     return None if noted is None else datetime.fromisoformat(noted)
 
 
