@@ -25,6 +25,7 @@ from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSourc
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.model_location import model_location
+from turnmix.policies.local_settings import LocalTeacherSettings
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer, TokenPath
 from turnmix.rendering.arguments import without_surrogates
@@ -75,6 +76,22 @@ def check_machine(recipe: Recipe) -> None:
         check_peft()
 
 
+def check_models(recipe: Recipe) -> None:
+    """Refuse what can be seen to be wrong of the student and of a local teacher before any is loaded.
+
+    Raises:
+        UserError: there is no such device, or no such directory of a model.
+    """
+    from turnmix.policies.device import check_device
+
+    named: list[tuple[str, StudentSettings | LocalTeacherSettings]] = [("student", recipe.student)]
+    if isinstance(recipe.teacher, LocalTeacherSettings):
+        named.append(("teacher", recipe.teacher))
+    for name, settings in named:
+        check_device(settings.device, field=f"{name}.device")
+        model_location(settings.model, field=f"{name}.model")
+
+
 def is_follower() -> bool:
     """Did a launcher start this process to learn beside another one, which leads?"""
     return int(os.environ.get("RANK", "0")) > 0
@@ -120,7 +137,8 @@ class LearningStudent:
         """
         import torch
 
-        from turnmix.policies.load import check_device, load_student
+        from turnmix.policies.device import check_device
+        from turnmix.policies.load import load_student
         from turnmix.policies.token_logprobs import token_logprobs
         from turnmix.training.checkpoint import restore_learner
         from turnmix.training.learner import Learner

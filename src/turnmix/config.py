@@ -26,7 +26,7 @@ from turnmix.recipe_layers import implied_kind, merged, read_layers, without_oth
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
-from turnmix.settings import Settings
+from turnmix.settings import NAMES, Settings
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective_settings import ObjectiveSettings
 
@@ -105,7 +105,7 @@ class Recipe(Settings):
     """Rounds of rollouts and learning."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of tensor code. 1 is best for nano models."""
-    trackers: tuple[str, ...] = ()
+    trackers: Annotated[tuple[str, ...], NAMES] = ()
     """Where figures go beside tensorboard: wandb, mlflow, trackio, or another that accelerate knows."""
     tasks: Annotated[MinirepoTaskSettings | TaskFileTaskSettings, Field(discriminator="source")] = (
         MinirepoTaskSettings()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def _as_list(given: Any) -> Any:
+    return [name.strip() for name in given.split(",")] if isinstance(given, str) and given.strip() else given
+
+
+NAMES = BeforeValidator(_as_list)
+"""A list of names may be given as one name, or as several with commas between: `trackers=wandb`."""
 
 
 class Settings(BaseModel):

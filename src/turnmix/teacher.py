@@ -50,7 +50,8 @@ class Teacher:
             return cls(recipe)
         import torch
 
-        from turnmix.policies.load import check_device, load_model, stop_ids_of
+        from turnmix.policies.device import check_device
+        from turnmix.policies.load import load_model, stop_ids_of
         from turnmix.policies.local import refuse_unsupported
         from turnmix.rendering.renderer import Renderer
 

@@ -105,7 +105,15 @@ def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path)
             "student.model: /absent/model: no such directory",
         ),
         (("train", "one.yaml", "student.model=one.yaml/"), "student.model: one.yaml/: "),
-        (("train", "one.yaml", "student.device=gpu"), "student.device: 'gpu': "),
+        (
+            ("train", "one.yaml", "student.device=mps"),
+            "student.device: 'mps': must be cpu, cuda or, of several",
+        ),
+        (("train", "one.yaml", "--run", "taken", "student.device=tpu"), "student.device: 'tpu': must be"),
+        (
+            ("train", "one.yaml", "--run", "taken", "student.model=./absent"),
+            "student.model: ./absent: no such",
+        ),
         (("train", "one.yaml", "--quick"), "unknown argument '--quick'"),
         (("trian",), "did you mean `turnmix train`?"),
         (("show", "nowhere"), "nowhere holds no run"),
@@ -121,6 +129,20 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(turnmix_in, tmp_path, argum
     assert complaint in err
     assert err.startswith("turnmix: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
+def test_a_gpu_that_is_not_here_is_told_with_what_to_write_install_or_look_at(turnmix_in, name):
+    import torch
+
+    code, _, err = turnmix_in("train", "one.yaml", f"student.device={name}")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert f"student.device: {name!r}: " in err
+    if torch.version.cuda is None:
+        assert "is a build for CPUs alone" in err
+        assert "pip install --force-reinstall torch" in err
+    assert ("write cuda" in err) == (name == "gpu")
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])

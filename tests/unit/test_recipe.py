@@ -72,6 +72,13 @@ def test_overrides_are_dotted_paths_with_yaml_values_and_the_last_one_wins(write
     assert recipe.scaffold.tools == ("think",)
 
 
+def test_one_name_or_several_with_commas_stand_for_a_list_of_names(write):
+    path = write("method: sft\ntrackers: wandb")
+    assert load_recipe(path).trackers == ("wandb",)
+    recipe = load_recipe(path, ["trackers=wandb, mlflow", "scaffold.tools=think"])
+    assert (recipe.trackers, recipe.scaffold.tools) == (("wandb", "mlflow"), ("think",))
+
+
 def test_an_endpoint_makes_the_teacher_an_endpoint(write):
     recipe = load_recipe(
         write("method: dagger"), ["teacher.endpoint=http://localhost:1/v1", "teacher.model=m"]

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from turnmix.assembly import LearningStudent, check_machine, is_follower, make_source
+from turnmix.assembly import LearningStudent, check_machine, check_models, is_follower, make_source
 from turnmix.cli.console import make_console, make_progress, print_warnings, say_note
 from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
@@ -62,6 +62,8 @@ def train(
             _tell(make_console(), summary, Path(resume))
         return
     check_machine(recipe)
+    # What is wrong with the recipe is said before what is wrong with the directory.
+    check_models(recipe)
     if is_follower():
         _follow(recipe, resume)
         return

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from turnmix.core.errors import UserError
 from turnmix.hub import model_to_load
+from turnmix.policies.device import check_device
 from turnmix.policies.local import refuse_unsupported
 from turnmix.policies.local_settings import StudentSettings
 from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
@@ -20,20 +21,6 @@ from turnmix.rendering.renderer import Renderer
 from turnmix.rendering.vocabulary import check_embedded
 
 REMEDY = "give the directory of a checkpoint in Hugging Face format, or a hub id that can be reached"
-
-
-def check_device(device: str, *, field: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        UserError: there is no such kind of device, or none here.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{field}: {device!r}: {reason}: use cpu, or cuda where torch has it") from None
-    return torch.device(device)
 
 
 def load_model(

@@ -7,7 +7,7 @@ action is never an error: what cannot be carried out is answered with what would
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -22,7 +22,7 @@ from turnmix.scaffold.prompt import PromptSettings, prompt_for
 from turnmix.scaffold.text_calls import as_user_message, read_calls, tools_told
 from turnmix.scaffold.think import Finish, Think
 from turnmix.scaffold.tool import Tool, answer, signature
-from turnmix.settings import Settings
+from turnmix.settings import NAMES, Settings
 
 ToolName = Literal["execute_bash", "str_replace_editor", "think", "finish"]
 
@@ -31,7 +31,7 @@ NOT_EXECUTED = "[Not carried out: the trajectory has ended.]"
 
 
 class ScaffoldSettings(Settings):
-    tools: tuple[ToolName, ...] = ("execute_bash", "str_replace_editor", "think", "finish")
+    tools: Annotated[tuple[ToolName, ...], NAMES] = ("execute_bash", "str_replace_editor", "think", "finish")
     """The agent's tools, in the order in which it is told of them."""
     tool_calls: Literal["native", "text"] = "native"
     """native: as the model's own template, or its endpoint, writes calls. text: for models and endpoints that

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
@@ -22,7 +22,7 @@ from turnmix.environments.swe.adapters.swe_bench import (
 )
 from turnmix.environments.swe.adapters.swe_smith import from_swe_smith
 from turnmix.environments.swe.task_file import Rejection, TaskRow
-from turnmix.settings import Settings
+from turnmix.settings import NAMES, Settings
 
 SetName = Literal["swe-gym", "swe-bench", "sky-rl", "swe-smith", "r2e-gym", "swe-rebench"]
 ADAPTERS: dict[SetName, Callable[[Mapping[str, Any]], TaskRow]] = {
@@ -64,7 +64,7 @@ class DatasetSettings(Settings):
     """The hub's commit or tag; left out, its newest."""
     limit: int | None = Field(default=None, ge=1)
     """The first so many tasks; null: all."""
-    without_repositories: tuple[str, ...] = ()
+    without_repositories: Annotated[tuple[str, ...], NAMES] = ()
     """Repositories to leave out, such as matplotlib/matplotlib."""
 
     def reader(self) -> Callable[[Mapping[str, Any]], TaskRow]:
