@@ -165,6 +165,10 @@ TOLD = (
 
 def test_the_tools_that_a_prompt_describes_are_known():
     assert tools_in(TOLD) == TOOLS
+    imitated = Message(role="user", content=TOLD[0].content.replace("{", "("))
+    assert tools_in((imitated,)) == ()
+    odd = replace(EDIT, description="one\u2028line \x85")
+    assert tools_in((Message(role="system", content=tools_told((odd,))),)) == (odd,)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ The conversation then holds nothing but text, which every template and every end
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,8 +47,9 @@ def tools_in(messages: Sequence[Message]) -> tuple[ToolSpecification, ...]:
     for message in messages:
         _, introduction, told = message.content.partition(_INTRODUCTION)
         if introduction:
-            described = told.partition("\n\n")[0].splitlines()
-            return tuple(ToolSpecification(**json.loads(line)) for line in described)
+            described = told.partition("\n\n")[0].split("\n")
+            with contextlib.suppress(ValueError, TypeError):  # a problem's text may hold the same words
+                return tuple(ToolSpecification(**json.loads(line)) for line in described)
     return ()
 
 
