@@ -5,10 +5,19 @@ import random
 
 import pytest
 
-from chat_models import CODER_TEMPLATE, HERMES_TEMPLATE, assistant, conversation, make_model, make_tokenizer
+from chat_models import (
+    CODER_TEMPLATE,
+    HERMES_TEMPLATE,
+    TOOLS,
+    assistant,
+    conversation,
+    make_model,
+    make_tokenizer,
+)
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
+from turnmix.rendering.readback import written_target
 from turnmix.rendering.renderer import Renderer
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner import Learner
@@ -53,6 +62,19 @@ def test_what_the_student_cannot_say_is_not_taught_and_has_its_reason(template, 
     assert left_out.objection.reason == reason
     assert not left_out.objection.is_malformed
     assert left_out.target.message is message
+
+
+@pytest.mark.parametrize("template", [HERMES_TEMPLATE, CODER_TEMPLATE])
+def test_text_that_names_the_end_of_a_turn_is_taught_as_text_and_left_out_where_it_cannot_be(template):
+    message = assistant("", edit={"path": "a", "text": "STOP = '<|im_end|>'\n"})
+    renderer = Renderer(make_tokenizer(template))
+    ids = renderer.target_ids(conversation(), Action(message=message))
+    assert [token for token in ids if token in renderer.stop_ids] == [ids[-1]]
+    assert renderer.parse(ids, TOOLS).message == message
+    assert grown(template, transition(message)).untaught == ()
+    blunt = Renderer(make_tokenizer(template), keeps_control_text=False)
+    objection = written_target(blunt, conversation(), Action(message=message))
+    assert objection.reason == "stop_token_inside"
 
 
 def test_the_detail_shows_where_the_readings_part():
