@@ -214,13 +214,12 @@ class Recipe(Settings):
                 "student.server out, or choose a method that learns from text, such as dagger"
             )
         estimate, teacher = self.objective.estimate, self.teacher
-        for name in ("temperature", "top_p"):
-            value = getattr(self.student, name)
-            if value != 1 and (kind == "clipped_ratio" or estimate == "sampled"):
-                raise ValueError(
-                    f"student.{name}: {value}: {self.method} weighs tokens by how likely they were, which holds for "
-                    f"tokens sampled at temperature 1 from all of them: leave student.{name} out"
-                )
+        top_p = self.student.top_p
+        if top_p != 1 and (kind == "clipped_ratio" or estimate == "sampled"):
+            raise ValueError(
+                f"student.top_p: {top_p}: {self.method} weighs tokens by how likely they were, which holds for "
+                "tokens sampled from all of them, at any temperature: leave student.top_p out, or set it to 1"
+            )
         if self.objective.needs_scores and isinstance(teacher, OracleSettings):
             raise ValueError(
                 f"teacher.kind: 'oracle': {self.method} needs the teacher's log-probabilities of the student's "

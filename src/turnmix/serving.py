@@ -75,7 +75,10 @@ def make_engine(recipe: Recipe, settings: ServerSettings) -> Engine:
     lora = recipe.learner.lora
     served_name = SERVED_NAME if settings.endpoint is None else settings.model or student.model
     return VllmEngine(
-        dtype=student.dtype, lora_rank=None if lora is None else lora.rank, served_name=served_name
+        dtype=student.dtype,
+        lora_rank=None if lora is None else lora.rank,
+        served_name=served_name,
+        tells_tempered_logprobs=recipe.objective.has_ratio and student.temperature != 1,
     )
 
 

@@ -135,6 +135,7 @@ class Teacher:
             teacher=self._model.to(device) if settings.runs_teacher else None,
             base=base,
             vocabulary=vocabulary,
+            temperature=student.temperature,
         )
 
     def _shared_vocabulary(self, student_tokenizer: Any) -> int:

@@ -287,6 +287,29 @@ def test_a_ready_server_passes_every_check():
     assert [finding.passed for finding in findings().values()] == [True] * 4
 
 
+@pytest.mark.parametrize(
+    ("told", "at_1", "passed"),
+    [
+        ([-0.3, -2.0], [-0.9, -1.9], True),  # sharpened
+        ([-0.91, -1.9], [-0.9, -1.91], False),  # rounding apart, as at temperature 1
+        ([-0.001, -0.002], [-0.001, -0.002], True),  # as good as certain: nothing to tell them by
+    ],
+)
+def test_a_server_that_tells_log_probabilities_at_another_temperature_is_refused(told, at_1, passed):
+    choice = {
+        "text": "",
+        "finish_reason": "length",
+        "token_ids": [5, 2],
+        "logprobs": {"token_logprobs": told},
+    }
+    entries = [None, {"1": {"logprob": -3.0}}, {"5": {"logprob": at_1[0]}}, {"2": {"logprob": at_1[1]}}]
+    answer = as_json({"choices": [{**choice, "prompt_logprobs": entries}]})
+    engine = VllmEngine(dtype="bfloat16", lora_rank=None, tells_tempered_logprobs=True)
+    finding = findings(engine, completions=answer)["logprobs"]
+    assert finding.passed is passed
+    assert passed or "--logprobs-mode processed_logprobs, or set student.temperature to 1" in finding.detail
+
+
 def test_a_server_that_is_not_healthy_is_not_asked_further():
     assert [finding.passed for finding in findings(health=Reply(status=503)).values()] == [False]
 

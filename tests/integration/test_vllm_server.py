@@ -93,7 +93,9 @@ def test_it_acts_as_the_checkpoint_and_after_each_renewal_as_the_new_one(full, t
         check_acts_as(full.server, weights.location, [different.location])
 
 
-def test_log_probabilities_of_sampled_tokens_are_those_at_temperature_1(full):
+def test_log_probabilities_of_sampled_tokens_are_those_at_temperature_1_where_nothing_compares_with_them(
+    full,
+):
     full.renew(BASE)
     model, _, renderer = load_student(STUDENT)
     for state, action in visited(rolled_out(full.server.policy(greedy=False), turns=2)):

@@ -31,6 +31,7 @@ from turnmix.core.errors import UserError
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective
 from turnmix.training.objective_settings import ObjectiveSettings
+from turnmix.training.optimizer import learning_rate
 
 
 def test_learning_lowers_the_loss_and_reports_what_it_did():
@@ -81,6 +82,31 @@ def test_the_gradient_does_not_depend_on_how_trees_are_grouped_or_split(tokens_p
     assert norms[0] == pytest.approx(norms[half], rel=1e-5)
 
 
+@pytest.mark.parametrize("tokens_per_pass", [60, 10_000])
+def test_a_step_has_batch_size_trajectories_and_the_same_ones_whatever_shares_a_tree(tokens_per_pass):
+    """Twelve rollouts, four of each task, five a step."""
+    transitions = [replace(item, task_id=str(int(item.trajectory_id) % 3)) for item in batch(12)]
+    trained, losses, rows = {}, {}, {}
+    for tree in ("trajectory", "task"):
+        steps, model = [], tiny_model()
+        changes = {"tree": tree, "batch_size": 5, "epochs": 2, "tokens_per_pass": tokens_per_pass}
+        learner = Learner(model, CharacterRenderer(), settings(**changes))
+        report = learner.fit(transitions, generator=random.Random(0), on_step=steps.append)
+        trained[tree], losses[tree], rows[tree] = (
+            flat(model),
+            [step.loss for step in steps],
+            report.tree_tokens,
+        )
+        assert report.steps == 6  # 2 epochs of 12 / 5 steps, rounded up
+    assert losses["task"] == pytest.approx(losses["trajectory"], rel=1e-4)
+    update = trained["trajectory"] - flat(tiny_model())
+    assert (
+        trained["task"] - trained["trajectory"]
+    ).norm() / update.norm() < 1e-2  # Adam divides rounding by itself
+    if tokens_per_pass > 100:
+        assert rows["task"] < rows["trajectory"]
+
+
 def test_the_order_of_trees_comes_from_the_generator():
     assert digest(fitted(batch(), seed=0)[0]) == digest(fitted(batch(), seed=0)[0])
     assert digest(fitted(batch(), seed=0)[0]) != digest(fitted(batch(), seed=1)[0])
@@ -123,6 +149,12 @@ def test_a_cosine_schedule_rises_through_its_warmup_and_falls_to_nearly_nothing(
     assert rates[:3] == pytest.approx([5e-4, 1e-3, 1e-3])
     assert rates[5] == pytest.approx(5e-4)
     assert rates[-1] == pytest.approx(1e-3 * 0.0669873, rel=1e-4)
+
+
+def test_a_cosine_schedule_ends_at_the_least_rate():
+    chosen = settings(schedule="cosine", min_learning_rate=1e-4)
+    rates = [learning_rate(chosen, step, 4) for step in range(5)]
+    assert rates == pytest.approx([1e-3, 1e-4 + 9e-4 * 0.8535534, 5.5e-4, 1e-4 + 9e-4 * 0.1464466, 1e-4])
 
 
 def test_a_gradient_is_clipped_to_the_limit():

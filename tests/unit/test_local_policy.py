@@ -82,7 +82,7 @@ def generate_alone(model, renderer, state, options, *, greedy, seed, turn):
             cumulative = probabilities[:kept].cumsum(-1)
             token = int(candidates[int((cumulative <= uniform * cumulative[-1]).sum())])
         tokens.append(token)
-        logprobs.append(float(logits.log_softmax(-1)[token]))
+        logprobs.append(float((logits if greedy else logits / options.temperature).log_softmax(-1)[token]))
         if token in renderer.stop_ids:
             break
     return tokens, logprobs

@@ -169,6 +169,14 @@ def test_opd_teaches_the_students_tokens_also_of_a_malformed_call_and_none_of_th
     assert (only.target.token_ids, only.weight, only.reference_logprobs) == ((5, 6), 1.0, None)
 
 
+def test_opd_with_a_ratio_brings_what_the_student_thought_of_its_tokens():
+    known = labelled_turn("student", sampled(5, 6))
+    partly = labelled_turn("student", replace(sampled(5, 6), logprobs=(None, -0.6)))
+    first, second = taught("opd", trajectory("a", known, partly), ratio=True)
+    assert (first.sampled_logprobs, first.weight, first.reference_logprobs) == ((-0.5, -0.6), 1.0, None)
+    assert (second.sampled_logprobs, second.weight) == ((0.0, -0.6), (0.0, 1.0))
+
+
 def group(task, *outcomes):
     return [
         replace(

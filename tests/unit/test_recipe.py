@@ -57,6 +57,18 @@ def test_a_method_brings_its_objective_and_its_rollouts_of_a_task(write):
     assert top_k.objective.top_k == 64
 
 
+def test_one_temperature_serves_all_methods(write):
+    path = write("student: {temperature: 0.7}\nteacher: {model: m}")
+    recipes = [load_recipe(path, [f"method={method}"]) for method in METHODS]
+    assert {recipe.student.temperature for recipe in recipes} == {0.7}
+
+
+def test_distillation_with_a_ratio_brings_its_clip(write):
+    opd = load_recipe(write("method: opd\nteacher: {model: m}\nobjective: {ratio: true, clip_high: 0.5}"))
+    assert (opd.objective.clip_low, opd.objective.clip_high, opd.objective.dual_clip) == (0.2, 0.5, None)
+    assert load_recipe(write(recipe_yaml(opd), "resolved.yaml")) == opd
+
+
 def test_what_is_given_of_a_section_stays_and_the_method_fills_in_the_rest(write):
     recipe = load_recipe(write("method: dagger\nmixture: {floor: 0.1}\ndata: {dataset: aggregate}"))
     assert (recipe.mixture.kind, recipe.mixture.decay, recipe.mixture.floor) == ("dagger", 0.2, 0.1)
@@ -151,7 +163,7 @@ def test_from_a_method_that_imitates_to_one_that_weighs_its_own_tokens_and_back_
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("start", METHODS)
 def test_every_resolved_recipe_becomes_that_of_any_other_method_by_one_word(write, start, method):
-    teacher = ["teacher.model=nano-teacher", "student.temperature=1.0"]
+    teacher = ["teacher.model=nano-teacher"]
     whole = write(recipe_yaml(load_recipe(write(f"method: {start}"), teacher)), "whole.yaml")
     changed, fresh = (
         load_recipe(whole, [f"method={method}"]),
@@ -172,6 +184,10 @@ def test_every_resolved_recipe_becomes_that_of_any_other_method_by_one_word(writ
             "data.dataset = aggregate: opd with objective.estimate = sampled",
         ),
         ("method: opd\nteacher: {model: m}\ndata: {filter: all}", None),
+        (
+            "method: opd\nteacher: {model: m}\ndata: {filter: all, dataset: aggregate}\nobjective: {ratio: true}",
+            None,
+        ),
         (
             "method: opd\nteacher: {model: m}\ndata: {filter: all, dataset: aggregate}\nobjective: {estimate: full}",
             None,
@@ -275,12 +291,22 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             ["teacher.model: unknown key of this kind; set teacher.kind to endpoint or local"],
         ),
         (
-            "method: grpo\nstudent: {temperature: 0.7}",
-            ["student.temperature: 0.7: grpo weighs tokens by how likely they were, which holds for tokens"],
+            "method: grpo\nstudent: {top_p: 0.7}",
+            ["student.top_p: 0.7: grpo weighs tokens by how likely they were, which holds for tokens"],
         ),
         (
             "method: opd\nteacher: {model: m}\nstudent: {top_p: 0.9}",
             ["student.top_p: 0.9: opd weighs tokens by how likely they were"],
+        ),
+        (
+            "method: dagger\nlearner: {min_learning_rate: 1e-7}",
+            [
+                "learner.min_learning_rate = 1e-07: a constant schedule never falls: set learner.schedule to cosine"
+            ],
+        ),
+        (
+            "method: dagger\nlearner: {schedule: cosine, min_learning_rate: 1}",
+            ["learner.min_learning_rate = 1.0: more than learner.learning_rate 3e-06: set it to less"],
         ),
         (
             "method: dagger\nlearner: {betas: [1.5, 0.9]}",
@@ -303,6 +329,27 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         (
             "method: opd\nteacher: {model: m}\nobjective: {top_k: 3}",
             ["objective.top_k = 3: set objective.estimate"],
+        ),
+        (
+            "method: opd\nteacher: {model: m}\nobjective: {clip_low: 0.1}",
+            ["objective.clip_low = 0.1: it clips a ratio: set objective.ratio to true"],
+        ),
+        (
+            "method: opd\nteacher: {model: m}\nobjective: {ratio: true, estimate: full}",
+            ["objective.ratio = True: estimate full sums over tokens instead of sampling them: leave it out"],
+        ),
+        (
+            "method: grpo\nobjective: {ratio: true}",
+            ["objective.ratio = True: the objective clipped_ratio has no ratio; leave it out"],
+        ),
+        (
+            "method: sft\nobjective: {dual_clip: 3}",
+            ["objective.dual_clip = 3.0: the objective cross_entropy has no dual_clip; leave it out"],
+        ),
+        ("method: grpo\nobjective: {dual_clip: 1}", ["objective.dual_clip: 1: must be greater than 1"]),
+        (
+            "method: sft\nobjective: {average: turn}",
+            ["objective.average: 'turn': must be 'token' or 'trajectory'"],
         ),
         (
             "method: grpo\nobjective: {clip_hig: 1}",

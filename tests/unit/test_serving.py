@@ -51,6 +51,35 @@ def test_the_model_has_the_name_it_has_at_the_server(overrides, name):
     assert command[command.index("--served-model-name") + 1] == name
 
 
+@pytest.mark.parametrize(
+    ("overrides", "is_told"),
+    [
+        (("method=grpo", "student.temperature=0.7"), True),
+        (("method=grpo",), False),
+        (("student.temperature=0.7",), False),
+        (("method=opd", "teacher.kind=local", "teacher.model=m", "student.temperature=0.7"), False),
+        (
+            (
+                "method=opd",
+                "teacher.kind=local",
+                "teacher.model=m",
+                "student.temperature=0.7",
+                "objective.ratio=true",
+            ),
+            True,
+        ),
+    ],
+)
+def test_a_started_server_tells_log_probabilities_at_the_temperature_of_sampling_where_a_ratio_is_taken(
+    overrides, is_told
+):
+    chosen = recipe("student.server.engine=vllm", *overrides)
+    command = make_engine(chosen, chosen.student.server).command(weights_of(chosen, checkpoint=None), port=1)
+    assert ("processed_logprobs" in command) is is_told
+    # A checkpoint's own top-k and repetition penalty would change what temperature and top-p mean.
+    assert command[command.index("--generation-config") + 1] == "vllm"
+
+
 def test_without_a_server_there_is_nothing_to_check():
     assert check_student_server(recipe()) == ()
 

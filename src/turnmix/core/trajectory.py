@@ -48,8 +48,9 @@ class Action:
     token_ids: tuple[int, ...] | None = None
     """The sampled tokens, end-of-turn token included, when a local policy sampled them; None otherwise."""
     logprobs: tuple[float | None, ...] | None = None
-    """log π(token) under the sampling policy at temperature 1, one per token id; None when not computed, also for a
-    single token."""
+    """log π(token) under the sampling policy, one per token id: at the temperature at which it sampled (greedy: 1),
+    before top-p. A vLLM server tells it at 1, but where the objective compares with it. None when not computed, also
+    for a single token."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None

@@ -19,6 +19,9 @@ class Transition:
     reference_logprobs: tuple[float, ...] | None = None
     """log π of each target token under the policy that the objective compares the student with: the student
     that sampled them for a clipped ratio, the teacher for distillation. None: the objective compares nothing."""
+    sampled_logprobs: tuple[float, ...] | None = None
+    """log π of each target token under the student that sampled it, where the objective needs that beside the
+    teacher's."""
     trajectory_id: str
     """Transitions of one trajectory share prefixes: they are packed together."""
     task_id: str
@@ -33,12 +36,23 @@ class Transition:
 def compared(transition: Transition, logprobs: Sequence[float | None]) -> Transition:
     """`transition` with log π of each target token under the policy that it is compared with. A token whose log π
     is missing (None) is not taught: its weight is 0."""
+    taught, known = _taught_where_known(transition, logprobs)
+    return replace(taught, reference_logprobs=known)
+
+
+def weighed_by_ratio(transition: Transition, logprobs: Sequence[float | None]) -> Transition:
+    """`transition` with log π of each target token under the student that sampled it; missing ones as above."""
+    taught, known = _taught_where_known(transition, logprobs)
+    return replace(taught, sampled_logprobs=known)
+
+
+def _taught_where_known(
+    transition: Transition, logprobs: Sequence[float | None]
+) -> tuple[Transition, tuple[float, ...]]:
+    known = tuple(0.0 if each is None else each for each in logprobs)
     if None not in logprobs:
-        return replace(transition, reference_logprobs=tuple(each for each in logprobs if each is not None))
+        return transition, known
     given = transition.weight
     weights = given if isinstance(given, tuple) else (given,) * len(logprobs)
-    return replace(
-        transition,
-        weight=tuple(0.0 if each is None else weight for each, weight in zip(logprobs, weights, strict=True)),
-        reference_logprobs=tuple(0.0 if each is None else each for each in logprobs),
-    )
+    kept = tuple(0.0 if each is None else weight for each, weight in zip(logprobs, weights, strict=True))
+    return replace(transition, weight=kept), known

@@ -65,8 +65,10 @@ def doubts(choices: Choices) -> Iterator[str]:
     method = choices.method
     if reason := method.doubtful_filters.get(choices.filter):
         yield f"data.filter = {choices.filter}: {reason}"
-    if choices.objective.estimate == "sampled" and choices.dataset == "aggregate":
+    objective = choices.objective
+    if objective.estimate == "sampled" and not objective.ratio and choices.dataset == "aggregate":
         yield (
             f"data.dataset = aggregate: {method.name} with objective.estimate = sampled then learns from tokens that "
-            "students of earlier iterations sampled, as if today's had: data.dataset=fresh avoids it"
+            "students of earlier iterations sampled, as if today's had: data.dataset=fresh avoids it, and "
+            "objective.ratio=true weighs them"
         )

@@ -1,10 +1,16 @@
-"""On-policy distillation: the student's own tokens, each judged by the teacher (paper Eq. 21, 22)."""
+"""On-policy distillation: the student's own tokens, each judged by the teacher (paper Eq. 21, 22).
+
+Per token, not per turn: a token is judged by the teacher's log π of it alone, and gets no credit for what comes after.
+On-policy is the first optimiser step of an iteration alone; the others learn from tokens that a slightly older student
+sampled. What that means for each estimate: `turnmix.training.objective`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from turnmix.core.trajectory import Trajectory
+from turnmix.core.transition import weighed_by_ratio
 from turnmix.methods.method import Method, Taught
 from turnmix.methods.targets import sampled_turns
 from turnmix.rollout.mixture import MixtureSettings
@@ -12,7 +18,13 @@ from turnmix.training.objective_settings import ObjectiveSettings
 
 
 def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
-    return Taught(transitions=[each for trajectory in trajectories for each in sampled_turns(trajectory)])
+    sampled = [each for trajectory in trajectories for each in sampled_turns(trajectory)]
+    if objective.ratio:
+        sampled = [
+            each if each.target.logprobs is None else weighed_by_ratio(each, each.target.logprobs)
+            for each in sampled
+        ]
+    return Taught(transitions=sampled)
 
 
 OPD = Method(

@@ -1,8 +1,8 @@
 """The student in this process: a causal language model that transformers loads, acting in many trajectories.
 
-In: a state for each trajectory of a cohort. Out: actions with their sampled token ids and log π(token) at
-temperature 1. Each trajectory draws from its own seed, cohorts generate in lockstep, and one worker thread
-computes, so that the event loop goes on and the same seeds give the same tokens in every run.
+In: a state for each trajectory of a cohort. Out: actions with their sampled token ids and log π(token) at the
+temperature of sampling. Each trajectory draws from its own seed, cohorts generate in lockstep, and one worker
+thread computes, so that the event loop goes on and the same seeds give the same tokens in every run.
 """
 
 from __future__ import annotations

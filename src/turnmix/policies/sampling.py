@@ -24,16 +24,17 @@ class Sampling:
     """Tokens from here on are padding: never drawn."""
 
     def draw(self, logits_NV: torch.Tensor, uniforms_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens [N] and their log π at temperature 1 [N], float32."""
+        """Tokens [N] and their log π at the sampling temperature (greedy: 1) [N], float32, before top-p."""
         logits_NV = logits_NV.float()
+        if not self.greedy:
+            logits_NV = logits_NV / self.temperature
         known_NV = logits_NV[:, : self.vocabulary]
         tokens_N = known_NV.argmax(-1) if self.greedy else self._sample(known_NV, uniforms_N)
         chosen_N = logits_NV.gather(1, tokens_N[:, None])[:, 0]
         return tokens_N, chosen_N - logits_NV.logsumexp(-1)
 
-    def _sample(self, logits_NV: torch.Tensor, uniforms_N: torch.Tensor) -> torch.Tensor:
+    def _sample(self, scaled_NV: torch.Tensor, uniforms_N: torch.Tensor) -> torch.Tensor:
         """The inverse of the cumulative distribution, at each row's uniform number, over the top-p set."""
-        scaled_NV = logits_NV / self.temperature
         total_N1 = scaled_NV.logsumexp(-1, keepdim=True)
         vocabulary = scaled_NV.shape[1]
         count = vocabulary if self.top_p >= 1 else min(_CANDIDATES, vocabulary)

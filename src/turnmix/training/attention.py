@@ -50,8 +50,9 @@ class TreeBatch:
     label_rows: Tensor  # [L]
     label_ids: Tensor  # [L]
     label_weights: Tensor  # [L]
-    label_counts: Tensor  # [L]
+    label_shares: Tensor  # [L]
     label_references: Tensor  # [L]
+    label_sampled: Tensor  # [L]
     plan: Plan
 
 
@@ -86,8 +87,9 @@ def batch_trees(
         label_rows=tensor(joined("label_rows", is_row=True)),
         label_ids=tensor(joined("label_ids")),
         label_weights=tensor(joined("label_weights"), torch.float32),
-        label_counts=tensor(joined("label_counts"), torch.float32),
+        label_shares=tensor(joined("label_shares"), torch.float32),
         label_references=tensor(joined("label_references"), torch.float32),
+        label_sampled=tensor(joined("label_sampled"), torch.float32),
         plan=plan,
     )
 

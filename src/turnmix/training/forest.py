@@ -1,10 +1,15 @@
-"""Transitions enter; the trees of each trajectory, or of each task, leave, none larger than a pass."""
+"""Transitions enter; for the trajectories of a step their trees leave, none larger than a pass.
+
+What shares a tree, the transitions of one trajectory or of all that the step has of one task, changes no gradient:
+which trajectories make a step does not depend on it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action, State
@@ -12,6 +17,7 @@ from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection, Untaught
 from turnmix.rendering.readback import written_target
 from turnmix.training.learner_settings import LearnerSettings
+from turnmix.training.objective_settings import Average
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
 
 
@@ -27,19 +33,47 @@ class Renderer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Forest:
     """What one fit learns from."""
 
-    groups: list[list[TokenTree]]
-    """The trees of each trajectory or task, in order of first appearance."""
+    trajectories: list[list[RenderedTransition]]
+    """Of each trajectory what is taught, in order of first appearance."""
+    tokens_per_pass: int
+    tree: Literal["trajectory", "task"]
     dropped_too_long: int
     untaught: tuple[Untaught, ...]
     """Targets that the student cannot say, or that nobody should."""
 
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
     @property
-    def trees(self) -> list[TokenTree]:
-        return [tree for group in self.groups for tree in group]
+    def num_labels(self) -> int:
+        return sum(item.num_labels for items in self.trajectories for item in items)
+
+    @property
+    def separate_tokens(self) -> int:
+        """Rows that its transitions have when each is computed alone."""
+        return sum(item.num_rows for items in self.trajectories for item in items)
+
+    def trees_of(self, places: Sequence[int]) -> list[TokenTree]:
+        """The trees of the trajectories at `places`."""
+        if self.tree == "trajectory":
+            return [tree for place in places for tree in self._trees[place]]
+        groups: dict[str, list[RenderedTransition]] = {}
+        for place in places:
+            for item in self.trajectories[place]:
+                groups.setdefault(item.group, []).append(item)
+        return [tree for group in groups.values() for tree in self._built(group)]
+
+    @cached_property
+    def _trees(self) -> list[list[TokenTree]]:
+        """Of each trajectory its own: the same in every epoch."""
+        return [self._built(items) for items in self.trajectories]
+
+    def _built(self, items: Sequence[RenderedTransition]) -> list[TokenTree]:
+        return [build_tree(lot) for lot in split_to_budget(items, self.tokens_per_pass)]
 
 
 def grow_forest(
@@ -49,10 +83,12 @@ def grow_forest(
     *,
     max_context: int,
     needs_references: bool,
+    needs_sampled: bool,
+    average: Average,
 ) -> Forest:
     """The trees of `transitions`. One of more tokens than `max_context` is dropped and counted; so is a target that
-    the student did not sample and that its own tokens do not say."""
-    groups: dict[str, list[RenderedTransition]] = {}
+    the student did not sample and that its own tokens do not say. `average`: which mean the loss is."""
+    trajectories: dict[str, list[RenderedTransition]] = {}
     dropped = 0
     untaught: list[Untaught] = []
     for item in transitions:
@@ -65,17 +101,21 @@ def grow_forest(
             target_ids=tuple(target),
             weight=item.weight,
             reference_logprobs=item.reference_logprobs,
+            sampled_logprobs=item.sampled_logprobs if needs_sampled else None,
             group=item.trajectory_id if settings.tree == "trajectory" else item.task_id,
         )
         if len(rendered.prompt_ids) + len(rendered.target_ids) > max_context:
             dropped += 1
         elif needs_references and item.reference_logprobs is None:
             raise ValueError(f"{item.trajectory_id}: the objective needs reference_logprobs, there are none")
+        elif needs_sampled and item.sampled_logprobs is None:
+            raise ValueError(f"{item.trajectory_id}: the objective needs sampled_logprobs, there are none")
         elif rendered.num_labels:
-            groups.setdefault(rendered.group, []).append(rendered)
-    budget = settings.tokens_per_pass
+            trajectories.setdefault(item.trajectory_id, []).append(rendered)
     return Forest(
-        groups=[[build_tree(lot) for lot in split_to_budget(group, budget)] for group in groups.values()],
+        trajectories=[_with_shares(items, average) for items in trajectories.values()],
+        tokens_per_pass=settings.tokens_per_pass,
+        tree=settings.tree,
         dropped_too_long=dropped,
         untaught=tuple(untaught),
     )
@@ -84,6 +124,14 @@ def grow_forest(
 def _left_out(item: Transition, objection: Objection) -> Untaught:
     turn = sum(message.role == "assistant" for message in item.state.messages)
     return Untaught(objection=objection, target=item.target, trajectory_id=item.trajectory_id, turn=turn)
+
+
+def _with_shares(items: list[RenderedTransition], average: Average) -> list[RenderedTransition]:
+    """One trajectory's transitions: each label token counts 1, or all of them together do."""
+    if average == "token":
+        return items
+    share = 1 / sum(item.num_labels for item in items)
+    return [replace(item, share=share) for item in items]
 
 
 def context_limit(config: Any, wanted: int | None) -> int:

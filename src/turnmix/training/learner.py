@@ -1,9 +1,9 @@
 """Transitions enter, new weights leave: the objective on the taught tokens of every visited state (paper Eq.
 11, 14).
 
-Transitions of one trajectory (or task) become one token tree, `batch_size` of them one optimiser step. The
-loss of a step is normalised by all its label tokens, so a gradient depends neither on how trees are grouped
-into forward passes nor on how a long tree is split.
+Transitions of one trajectory (or task) become one token tree, `batch_size` trajectories one optimiser step. The
+loss of a step is normalised by all its label tokens, or trajectories, so a gradient depends neither on what shares a
+tree, nor on how trees are grouped into forward passes, nor on how a long tree is split.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class StepReport:
     """Counted from 1 within the fit."""
     num_steps: int
     loss: float
-    """Mean of the objective over the step's label tokens, before the step."""
+    """Mean of the objective over the step's label tokens, or as `objective.average` says, before the step."""
     gradient_norm: float
     """Before clipping."""
     learning_rate: float
@@ -76,17 +76,16 @@ class FitReport:
     """Those whose target the student cannot say, or nobody should."""
     label_tokens: int
     tree_tokens: int
-    """Rows computed."""
+    """Rows computed, in the first epoch."""
     separate_tokens: int
     """Rows that the same transitions have when each is computed alone."""
     steps: int
     """Optimiser steps of all epochs."""
     first_epoch_loss: float | None
-    """Mean of the objective over label tokens, each before its step; None: nothing to learn from."""
+    """Mean of the objective, each part before its step; None: nothing to learn from."""
     last_epoch_loss: float | None
     objective: Mapping[str, float]
-    """The objective's own figures, as means over the label tokens of all epochs; empty: nothing to learn
-    from."""
+    """The objective's own figures, as means like the loss over all epochs; empty: nothing to learn from."""
     seconds: float
 
 
@@ -157,25 +156,29 @@ class Learner:
             self.settings,
             max_context=self.max_context,
             needs_references=self._objective.needs_references,
+            needs_sampled=self._objective.needs_sampled,
+            average=self._objective.settings.average,
         )
-        trees = forest.trees
-        per_epoch = math.ceil(len(forest.groups) / self.settings.batch_size)
+        per_epoch = math.ceil(len(forest) / self.settings.batch_size)
         num_steps = per_epoch * self.settings.epochs
         epoch_losses = []
-        label_tokens = sum(tree.num_labels for tree in trees)
         figures = [0.0] * len(self._objective.figures)
-        step = 0
+        step = tree_tokens = 0
+        total_share = 0.0  # of all epochs
         recomputed = recomputing(self.model, is_enabled=self.settings.gradient_checkpointing)
         with tree_attention_in(self.model), recomputed:
-            for _ in range(self.settings.epochs if trees else 0):
-                summed = 0.0  # over the label tokens of the epoch
-                for batch in self._shuffled(forest.groups, generator):
+            for epoch in range(self.settings.epochs if forest else 0):
+                summed = epoch_share = 0.0
+                for places in self._shuffled(len(forest), generator):
+                    batch = forest.trees_of(places)
                     rate = learning_rate(self.settings, step, num_steps)
                     step += 1
                     (loss, *means), norm = self._step(batch, rate, place=f"step {step} of {num_steps}")
-                    num_labels = sum(tree.num_labels for tree in batch)
-                    summed += loss * num_labels
-                    figures = [old + mean * num_labels for old, mean in zip(figures, means, strict=True)]
+                    tree_tokens += sum(map(len, batch)) if epoch == 0 else 0
+                    share = sum(tree.total_share for tree in batch)
+                    epoch_share += share
+                    summed += loss * share
+                    figures = [old + mean * share for old, mean in zip(figures, means, strict=True)]
                     if on_step is not None:
                         on_step(
                             StepReport(
@@ -186,21 +189,22 @@ class Learner:
                                 learning_rate=rate,
                             )
                         )
-                epoch_losses.append(summed / label_tokens)
+                epoch_losses.append(summed / epoch_share)
+                total_share += epoch_share
         check_weights(self.model, self._ranks, place=f"step {step}")
         self._refresh()
         return FitReport(
             transitions=len(transitions),
             dropped_too_long=forest.dropped_too_long,
             untaught=forest.untaught,
-            label_tokens=label_tokens,
-            tree_tokens=sum(map(len, trees)),
-            separate_tokens=sum(tree.separate_tokens for tree in trees),
+            label_tokens=forest.num_labels,
+            tree_tokens=tree_tokens,
+            separate_tokens=forest.separate_tokens,
             steps=step,
             first_epoch_loss=epoch_losses[0] if epoch_losses else None,
             last_epoch_loss=epoch_losses[-1] if epoch_losses else None,
             objective={
-                name: figure / (label_tokens * self.settings.epochs)
+                name: figure / total_share
                 for name, figure in zip(self._objective.figures, figures, strict=True)
                 if epoch_losses
             },
@@ -239,20 +243,17 @@ class Learner:
             if self._ranks.is_first:
                 self.acting_model.load_state_dict(weights, strict=False)
 
-    def _shuffled(
-        self, groups: Sequence[Sequence[TokenTree]], generator: random.Random
-    ) -> Iterator[list[TokenTree]]:
-        """The trees of `batch_size` trajectories at a time, each trajectory once."""
-        order = list(range(len(groups)))
+    def _shuffled(self, num_trajectories: int, generator: random.Random) -> Iterator[list[int]]:
+        """The places of `batch_size` trajectories at a time, each once."""
+        order = list(range(num_trajectories))
         generator.shuffle(order)
-        for start in range(0, len(order), self.settings.batch_size):
-            chosen = order[start : start + self.settings.batch_size]
-            yield [tree for index in chosen for tree in groups[index]]
+        for start in range(0, num_trajectories, self.settings.batch_size):
+            yield order[start : start + self.settings.batch_size]
 
     def _step(self, trees: Sequence[TokenTree], rate: float, *, place: str) -> tuple[list[float], float]:
-        """One optimiser step; the means of the objective's terms over all its label tokens, the loss first,
+        """One optimiser step; the means of the objective's terms over all that it learns from, the loss first,
         and the gradient norm. `place` names the step where that is not finite: then none is made."""
-        num_labels = sum(tree.num_labels for tree in trees)
+        total_share = sum(tree.total_share for tree in trees)
         rows = self.settings.tokens_per_pass
         if self._ranks.device.type == "cpu":
             rows = min(rows, ROWS_PER_CPU_PASS)
@@ -260,7 +261,7 @@ class Learner:
         totals = torch.zeros(1 + len(self._objective.figures), device=self._ranks.device)
         for each in passes[self._ranks.index]:
             # Every rank runs every pass, since all gather its layers; sharding averages gradients over them.
-            terms = self._computation(partial(self._compute, each.trees, num_labels)) * each.is_counted
+            terms = self._computation(partial(self._compute, each.trees, total_share)) * each.is_counted
             (terms[0] * self._ranks.number).backward()
             totals += terms.detach()
         means = self._ranks.sum(totals).tolist()
@@ -281,7 +282,7 @@ class Learner:
     def _culprit(self, trees: Sequence[TokenTree]) -> str:
         """The first of the trees that alone gives a loss or a gradient that is not finite. Every rank looks."""
         for tree in trees:
-            loss = self._computation(partial(self._compute, [tree], tree.num_labels))[0]
+            loss = self._computation(partial(self._compute, [tree], tree.total_share))[0]
             loss.backward()
             norm = whole(clip(self._optimizer, None)).item()
             self._optimizer.zero_grad()
@@ -289,11 +290,11 @@ class Learner:
                 return f"the {self.settings.tree} {tree.group}"
         return f"{len(trees)} trees together, the first of {trees[0].group}"
 
-    def _compute(self, trees: Sequence[TokenTree], num_labels: int) -> Tensor:
-        """The objective's terms of one pass, as their part in the means over the step's label tokens."""
+    def _compute(self, trees: Sequence[TokenTree], total_share: float) -> Tensor:
+        """The objective's terms of one pass, as their part in the means of the step."""
         batch = batch_trees(trees, self._ranks.device)
         is_bfloat16 = self.settings.dtype == "bfloat16" and self._ranks.number == 1
         with torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=is_bfloat16):
             hidden_ND = tree_hidden_states(self.model, batch)
             head = self.model.get_output_embeddings()
-            return self._objective.terms(hidden_ND, head, batch) / num_labels
+            return self._objective.terms(hidden_ND, head, batch) / total_share

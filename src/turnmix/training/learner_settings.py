@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turnmix.settings import Settings
 
@@ -29,21 +29,23 @@ class LearnerSettings(Settings):
     learning_rate: float = Field(default=3e-6, gt=0)
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """After its warm-up the learning rate stays as it is (constant), or falls to 0 along half a cosine, over the
-    steps of one batch of transitions."""
+    """After its warm-up the learning rate stays as it is (constant), or falls to min_learning_rate along half a
+    cosine, over the steps of one batch of transitions: each iteration begins it anew."""
+    min_learning_rate: float = Field(default=0.0, ge=0)
+    """Where the cosine ends."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """The share of those steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled decay of matrices; vectors (norms, biases) never decay."""
     betas: tuple[DecayRate, DecayRate] = (0.9, 0.999)
-    """Decay rates of AdamW's two moments."""
+    """Decay rates of AdamW's two moments, which go on from one iteration to the next, also in a resumed run."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """The largest L2 norm of a step's gradient; null: no limit."""
     tree: Literal["trajectory", "task"] = "trajectory"
     """What shares a token tree, and so computes shared prefixes once: the transitions of one trajectory, or of
-    all trajectories of one task. Gradients are the same."""
+    all trajectories of one task that an optimiser step has. Steps and gradients are the same."""
     batch_size: int = Field(default=16, ge=1)
-    """Trajectories (with `tree: task`, tasks with all their trajectories) in one optimiser step."""
+    """Trajectories in one optimiser step, whatever shares a tree."""
     epochs: int = Field(default=3, ge=1)
     """Passes over one batch of transitions."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -59,3 +61,18 @@ class LearnerSettings(Settings):
     time, far less memory."""
     lora: LoraSettings | None = None
     """Train low-rank matrices alone; null: all weights."""
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> LearnerSettings:
+        least = self.min_learning_rate
+        if least and self.schedule == "constant":
+            raise ValueError(
+                f"learner.min_learning_rate = {least}: a constant schedule never falls: set learner.schedule to "
+                "cosine, or leave it out"
+            )
+        if least > self.learning_rate:
+            raise ValueError(
+                f"learner.min_learning_rate = {least}: more than learner.learning_rate {self.learning_rate}: set it to "
+                "less"
+            )
+        return self

@@ -3,13 +3,23 @@ other policies gave it.
 
     cross_entropy  −w · log π                                           SFT, DAgger, AggreVaTe, OEC: w = 1
     clipped_ratio  −min(r·w, clip(r, 1−ε_low, 1+ε_high)·w)              GRPO: w = advantage, r = π / π_sampling
+                   and for w < 0, with dual clip c, no less than c·w
     reverse_kl     −stop_grad(log π_teacher − log π) · log π            OPD, estimate `sampled` (Eq. 22)
+                   the clipped ratio, w = stop_grad(log π_teacher − log π)   the same, with `ratio`
                    Σ_v π(v) · (log π(v) − log π_teacher(v))             OPD, estimates `top_k` and `full`
     regulariser    + λ · Σ_v π(v) · (log π(v) − log π_base(v))          any of them, where λ > 0
 
-In: hidden states of a batch of trees, and its labels. Out: sums over its labels. Who divides them by the
-number of label tokens of the whole optimiser step, over all its passes and processes, gets means whose
-gradient depends neither on how trees are grouped nor on how they are split. log π is at temperature 1.
+In: hidden states of a batch of trees, and its labels. Out: sums over its labels, each by its share. Who divides
+them by all shares of the whole optimiser step, over all its passes and processes, gets means whose gradient depends
+neither on how trees are grouped nor on how they are split. log π is at temperature 1, but for sampled tokens that
+are weighed by how likely they were (clipped ratio, estimate `sampled`): theirs is at the temperature at which they
+were sampled, logits divided by it, so that r = 1 where nothing was learned yet, and what acts is what learns.
+
+The estimate `sampled` has the gradient of (log π − log π_teacher)² / 2 at each sampled token, given the tokens. With
+tokens of π itself its mean is the gradient of the divergence at each token (per token: no token is credited with what
+later tokens of its turn meet). With tokens of an older π, which is every step of an iteration but its first, it still
+draws log π to log π_teacher where that student went, and is 0 where they agree: so it is safe without a ratio, and
+not the divergence of today's π. `ratio` makes it that, up to the clip.
 
 Legend: N rows, L labels, C labels of a chunk, D hidden size, V vocabulary.
 """
@@ -42,32 +52,37 @@ class Objective:
         teacher: Any = None,
         base: Any = None,
         vocabulary: int | None = None,
+        temperature: float = 1.0,
     ) -> None:
         """`teacher`: a model, for reverse KL over several tokens. `base`: the student before training, for
         the regulariser. `vocabulary`: the tokens that student and teacher share; logits behind them are padding.
+        `temperature`: at which the student sampled.
         """
         self.settings = settings or ObjectiveSettings()
         self._teacher = teacher
         self._base = base
         self._vocabulary = vocabulary
+        self._temperature = temperature
         if self.settings.runs_teacher and teacher is None:
             raise ValueError(f"estimate {self.settings.estimate!r} needs a teacher model")
         if self.settings.kl_weight and base is None:
             raise ValueError(f"kl_weight {self.settings.kl_weight} needs the base model")
-        names = {
-            "cross_entropy": ("mean_weight",),
-            "clipped_ratio": ("mean_weight", "clip_share"),
-            "reverse_kl": ("kl_teacher",),
-        }
+        name = "kl_teacher" if self.settings.kind == "reverse_kl" else "mean_weight"
+        clipping = ("clip_share",) if self.settings.has_ratio else ()
         regulariser = ("kl_base",) if self.settings.kl_weight else ()
-        self.figures: tuple[str, ...] = (*names[self.settings.kind], *regulariser)
-        """What the terms behind the loss are, each a sum over label tokens: divided by their number it is the
-        mean weight, the share of tokens whose gradient is clipped off, the mean KL in nats."""
+        self.figures: tuple[str, ...] = (name, *clipping, *regulariser)
+        """What the terms behind the loss are, each a sum by shares: divided by all shares it is the mean weight or
+        the mean KL in nats, the share of tokens whose gradient is clipped off, the mean KL in nats."""
 
     @property
     def needs_references(self) -> bool:
         """Must each transition bring `reference_logprobs`?"""
         return self.settings.kind == "clipped_ratio" or self.settings.needs_scores
+
+    @property
+    def needs_sampled(self) -> bool:
+        """Must each transition bring `sampled_logprobs` too?"""
+        return self.settings.needs_scores and self.settings.has_ratio
 
     def terms(self, hidden_ND: Tensor, head: Any, batch: TreeBatch) -> Tensor:
         """[1 + number of figures]: the loss, then the figures; sums over the batch's labels."""
@@ -76,18 +91,21 @@ class Objective:
 
         def terms(logits_CV: Tensor, place: slice) -> Tensor:
             ids_C, weights_C = batch.label_ids[place], batch.label_weights[place]
-            counts_C, references_C = batch.label_counts[place], batch.label_references[place]
+            shares_C, references_C = batch.label_shares[place], batch.label_references[place]
             if self.settings.kind == "cross_entropy":
                 losses_C, figures = self._cross_entropy(logits_CV, ids_C, weights_C)
             elif self.settings.kind == "clipped_ratio":
-                losses_C, figures = self._clipped_ratio(logits_CV, ids_C, weights_C, counts_C, references_C)
+                losses_C, figures = self._clipped_ratio(logits_CV, ids_C, weights_C, shares_C, references_C)
             elif teacher is None:
-                losses_C, figures = self._sampled_kl(logits_CV, ids_C, weights_C, references_C)
+                sampled_C = batch.label_sampled[place]
+                losses_C, figures = self._sampled_kl(
+                    logits_CV, ids_C, weights_C, shares_C, references_C, sampled_C
+                )
             else:
                 losses_C, figures = self._full_kl(logits_CV, weights_C, teacher(place))
             loss = losses_C.sum()
             if base is not None:
-                drift = (reverse_kl(logits_CV, base(place)) * counts_C).sum()
+                drift = (reverse_kl(logits_CV, base(place)) * shares_C).sum()
                 loss = loss + self.settings.kl_weight * drift
                 figures = (*figures, drift)
             return torch.stack([loss, *(figure.detach() for figure in figures)])
@@ -100,23 +118,46 @@ class Objective:
         return cross_entropy(logits_CV, ids_C, reduction="none") * weights_C, (weights_C.sum(),)
 
     def _clipped_ratio(
-        self, logits_CV: Tensor, ids_C: Tensor, weights_C: Tensor, counts_C: Tensor, sampled_C: Tensor
+        self, logits_CV: Tensor, ids_C: Tensor, weights_C: Tensor, shares_C: Tensor, sampled_C: Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        low, high = self.settings.clip_low, self.settings.clip_high
-        assert low is not None
-        assert high is not None
-        log_ratios_C = -cross_entropy(logits_CV, ids_C, reduction="none") - sampled_C
-        ratios_C = log_ratios_C.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
-        gains_C, clipped_C = ratios_C * weights_C, ratios_C.clamp(1 - low, 1 + high) * weights_C
-        num_clipped = (counts_C * (clipped_C < gains_C)).sum()
-        return -torch.minimum(gains_C, clipped_C), (weights_C.sum(), num_clipped)
+        surprises_C = cross_entropy(self._tempered(logits_CV), ids_C, reduction="none")
+        gains_C, is_clipped_C = self._clipped_gains(-surprises_C - sampled_C, weights_C)
+        return -gains_C, (weights_C.sum(), (shares_C * is_clipped_C).sum())
 
     def _sampled_kl(
-        self, logits_CV: Tensor, ids_C: Tensor, weights_C: Tensor, teacher_C: Tensor
+        self,
+        logits_CV: Tensor,
+        ids_C: Tensor,
+        weights_C: Tensor,
+        shares_C: Tensor,
+        teacher_C: Tensor,
+        sampled_C: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        losses_C = cross_entropy(logits_CV[:, : self._vocabulary], ids_C, reduction="none")
-        advantages_C = weights_C * (teacher_C + losses_C.detach())
-        return losses_C * advantages_C, (-advantages_C.sum(),)
+        surprises_C = cross_entropy(self._tempered(logits_CV)[:, : self._vocabulary], ids_C, reduction="none")
+        advantages_C = weights_C * (teacher_C + surprises_C.detach())
+        divergence = -advantages_C.sum()
+        if not self.settings.has_ratio:
+            return surprises_C * advantages_C, (divergence,)
+        gains_C, is_clipped_C = self._clipped_gains(-surprises_C - sampled_C, advantages_C)
+        return -gains_C, (divergence, (shares_C * is_clipped_C).sum())
+
+    def _clipped_gains(self, log_ratios_C: Tensor, weights_C: Tensor) -> tuple[Tensor, Tensor]:
+        """What each token gains by its ratio and weight, and whether its gradient is clipped off."""
+        low, high, most = self.settings.clip_low, self.settings.clip_high, self.settings.dual_clip
+        assert low is not None
+        assert high is not None
+        ratios_C = log_ratios_C.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
+        gains_C, clipped_C = ratios_C * weights_C, ratios_C.clamp(1 - low, 1 + high) * weights_C
+        is_clipped_C, kept_C = clipped_C < gains_C, torch.minimum(gains_C, clipped_C)
+        if most is not None:
+            is_too_low_C = (weights_C < 0) & (kept_C < most * weights_C)
+            kept_C = torch.where(is_too_low_C, most * weights_C, kept_C)
+            is_clipped_C = is_clipped_C | is_too_low_C
+        return kept_C, is_clipped_C
+
+    def _tempered(self, logits_CV: Tensor) -> Tensor:
+        """As the student sampled from them."""
+        return logits_CV if self._temperature == 1 else logits_CV / self._temperature
 
     def _full_kl(
         self, logits_CV: Tensor, weights_C: Tensor, teacher_CV: Tensor

@@ -41,4 +41,6 @@ def learning_rate(settings: LearnerSettings, step: int, num_steps: int) -> float
         return peak * (step + 1) / warmup
     if settings.schedule == "constant":
         return peak
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+    least = settings.min_learning_rate
+    part = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+    return least + (peak - least) * part

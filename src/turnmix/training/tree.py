@@ -46,6 +46,10 @@ class RenderedTransition:
     """The weight of −log π, of either sign: one for all target tokens, or one each."""
     reference_logprobs: tuple[float, ...] | None = None
     """log π of each target token under the policy that the objective compares the student with, if any."""
+    sampled_logprobs: tuple[float, ...] | None = None
+    """log π of each target token under the student that sampled it, where the objective needs that too."""
+    share: float = 1.0
+    """What each of its label tokens counts in the mean that the loss is."""
     group: str
     """The id of a trajectory or a task: transitions of one group share a tree."""
 
@@ -56,9 +60,11 @@ class RenderedTransition:
         if isinstance(self.weight, tuple) and len(self.weight) != len(self.target_ids):
             counts = f"{len(self.weight)} weights for {len(self.target_ids)} target tokens"
             raise ValueError(f"weight of {self.group!r} must be one number or one a token, got {counts}")
-        if self.reference_logprobs is not None and len(self.reference_logprobs) != len(self.target_ids):
-            counts = f"{len(self.reference_logprobs)} for {len(self.target_ids)} target tokens"
-            raise ValueError(f"reference_logprobs of {self.group!r} must be one a token, got {counts}")
+        for name in ("reference_logprobs", "sampled_logprobs"):
+            logprobs = getattr(self, name)
+            if logprobs is not None and len(logprobs) != len(self.target_ids):
+                counts = f"{len(logprobs)} for {len(self.target_ids)} target tokens"
+                raise ValueError(f"{name} of {self.group!r} must be one a token, got {counts}")
 
     @property
     def num_rows(self) -> int:
@@ -102,14 +108,20 @@ class TokenTree:
     """The row whose output predicts the label token, one a triple."""
     label_ids: Integers
     label_weights: NDArray[np.float64]
-    label_counts: Integers
-    """Label tokens that became one triple, because they agree in all that the loss depends on."""
+    """Weight times share, summed over the label tokens that became one triple, because they agree in all that the
+    loss depends on."""
+    label_shares: NDArray[np.float64]
+    """Their shares, summed: with shares of 1, their number."""
     label_references: NDArray[np.float64]
     """The label's `reference_logprobs`; NaN where there is none."""
+    label_sampled: NDArray[np.float64]
+    """The label's `sampled_logprobs`; NaN where there is none."""
     target_rows: tuple[Integers, ...]
     """For each transition, in the order given: the row that predicts each of its target tokens."""
     num_labels: int
-    """Label tokens before equal ones were merged: what the loss is normalised by."""
+    """Label tokens before equal ones were merged."""
+    total_share: float
+    """Their shares, summed: what the loss is normalised by."""
     separate_tokens: int
     """Rows that the transitions have when each is computed alone."""
 
@@ -155,7 +167,7 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
     target_rows = tuple(
         rows_of[item.prompt_ids + item.target_ids[:-1]][len(item.prompt_ids) - 1 :] for item in transitions
     )
-    rows, ids, weights, counts, references = _labels(transitions, target_rows)
+    labels = _labels(transitions, target_rows)
     runs = tuple(
         Run(
             start=starts[run],
@@ -171,13 +183,15 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
         position_ids=position_ids,
         subtree_ends=_subtree_ends(runs, position_ids),
         runs=runs,
-        label_rows=rows,
-        label_ids=ids,
-        label_weights=weights,
-        label_counts=counts,
-        label_references=references,
+        label_rows=labels.rows,
+        label_ids=labels.ids,
+        label_weights=labels.weights,
+        label_shares=labels.shares,
+        label_references=labels.references,
+        label_sampled=labels.sampled,
         target_rows=target_rows,
         num_labels=sum(item.num_labels for item in transitions),
+        total_share=sum(item.num_labels * item.share for item in transitions),
         separate_tokens=sum(item.num_rows for item in transitions),
     )
 
@@ -235,11 +249,20 @@ def _subtree_ends(runs: Sequence[Run], depths: Integers) -> Integers:
     return ends
 
 
-def _labels(
-    transitions: Sequence[RenderedTransition], target_rows: Sequence[Integers]
-) -> tuple[Integers, Integers, NDArray[np.float64], Integers, NDArray[np.float64]]:
-    """The loss as rows, tokens, weights, counts and references, sorted by row.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labels:
+    """The loss, sorted by row."""
 
+    rows: Integers
+    ids: Integers
+    weights: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    references: NDArray[np.float64]
+    sampled: NDArray[np.float64]
+
+
+def _labels(transitions: Sequence[RenderedTransition], target_rows: Sequence[Integers]) -> _Labels:
+    """
     Labels that agree in row and token become one, their weights summed, where the loss is linear in the
     weight. One that is compared with a reference is so for equal references and weights of one sign alone:
     a clipped ratio is cut on another side for a negative weight.
@@ -248,21 +271,39 @@ def _labels(
     weights = np.concatenate(
         [np.broadcast_to(item.weight, size) for item, size in zip(transitions, lengths, strict=True)]
     ).astype(np.float64)
-    references = np.concatenate(
-        [
-            np.full(size, np.nan) if item.reference_logprobs is None else np.asarray(item.reference_logprobs)
-            for item, size in zip(transitions, lengths, strict=True)
-        ]
-    )
+    shares = np.repeat([item.share for item in transitions], lengths)
+    references = _joined([item.reference_logprobs for item in transitions], lengths)
+    sampled = _joined([item.sampled_logprobs for item in transitions], lengths)
     ids = np.concatenate([np.asarray(item.target_ids, dtype=np.int64) for item in transitions])
     counted = weights != 0
-    weights, references = weights[counted], references[counted]
+    weights, shares = weights[counted] * shares[counted], shares[counted]
+    references, sampled = references[counted], sampled[counted]
     keys = [np.concatenate(target_rows)[counted], ids[counted]]
     if not np.isnan(references).all():
         signs = np.where(np.isnan(references), 0, np.sign(weights)).astype(np.int64)
         keys += [references.view(np.int64), signs]
-    merged, first, where, counts = np.unique(
-        np.stack(keys), axis=1, return_index=True, return_inverse=True, return_counts=True
+    if not np.isnan(sampled).all():
+        keys.append(sampled.view(np.int64))
+    merged, first, where = np.unique(np.stack(keys), axis=1, return_index=True, return_inverse=True)
+
+    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(where.reshape(-1), weights=values, minlength=merged.shape[1]).astype(np.float64)
+
+    return _Labels(
+        rows=merged[0],
+        ids=merged[1],
+        weights=summed(weights),
+        shares=summed(shares),
+        references=references[first],
+        sampled=sampled[first],
     )
-    summed = np.bincount(where.reshape(-1), weights=weights, minlength=merged.shape[1]).astype(np.float64)
-    return merged[0], merged[1], summed, counts.astype(np.int64), references[first]
+
+
+def _joined(logprobs: Sequence[tuple[float, ...] | None], lengths: Sequence[int]) -> NDArray[np.float64]:
+    """All tokens' values; NaN where there are none."""
+    return np.concatenate(
+        [
+            np.full(size, np.nan) if values is None else np.asarray(values)
+            for values, size in zip(logprobs, lengths, strict=True)
+        ]
+    )

@@ -6,6 +6,7 @@ In: a server, the model's name at it. Out: findings in plain words. Nothing here
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from turnmix.core.errors import UserError
@@ -19,6 +20,10 @@ from turnmix.rendering import probe
 from turnmix.rendering.renderer import Renderer
 
 _NEW_TOKENS = 2
+_TEMPERED_TOKENS = 8
+_SAME = 0.1
+"""Less than this share of what temperature T makes of a logit, 1/T − 1, is rounding."""
+_UNSURE = 0.5
 _ANY_TEXT = "def"
 _ANY_IDS = [0, 1]
 _ANSWER_SECONDS = 120.0
@@ -104,7 +109,49 @@ def _answer_findings(
         detail = f"student.server: {control.where} does not complete with model {model!r}: {problem}"
         return (Finding(subject="model", passed=False, detail=detail),)
     served = Finding(subject="model", passed=True, detail=f"{model} is served")
-    return served, _token_finding(engine, reply.body, control.where)
+    found = (served, _token_finding(engine, reply.body, control.where))
+    if not engine.tells_tempered_logprobs or found[-1].passed is False:
+        return found
+    return *found, _temperature_finding(control, engine, model, sampling)
+
+
+def _temperature_finding(
+    control: ServerControl, engine: Engine, model: str, sampling: ServerSampling
+) -> Finding:
+    """Is log π of sampled tokens told at the temperature at which they were sampled? Its prompt's is told at 1."""
+    subject = "logprobs"
+    request = engine.completion_request(
+        prompt_ids=_ANY_IDS,
+        prompt_text=_ANY_TEXT,
+        limit=_TEMPERED_TOKENS,
+        seed=0,
+        sampling=replace(sampling, greedy=False, stop_ids=()),
+    )
+    reply = control.send("POST", "/v1/completions", {"model": model, **request}, timeout=_ANSWER_SECONDS)
+    if isinstance(reply, Fault) or failure_of(reply):
+        return Finding(subject=subject, passed=None, detail="not tried: the server did not complete")
+    completion = engine.read_completion(reply.body)
+    ids, told = list(completion.token_ids or ()), list(completion.logprobs or ())
+    plain = engine.prompt_logprobs(control, model, [*_ANY_IDS, *ids]) or []
+    pairs = [
+        (ours, at_1)
+        for ours, at_1 in zip(told, plain[len(_ANY_IDS) - 1 :], strict=False)
+        if ours is not None and at_1 is not None
+    ]
+    rounding = _SAME * abs(1 / sampling.temperature - 1)
+    is_told_at_1 = sum(abs(ours - at_1) for ours, at_1 in pairs) < rounding * len(pairs)
+    # Where every token is as good as certain, temperature changes nothing.
+    if is_told_at_1 and any(at_1 < -_UNSURE for _, at_1 in pairs):
+        return Finding(
+            subject=subject,
+            passed=False,
+            detail=f"student.temperature: {sampling.temperature}: {control.where} tells log-probabilities at "
+            f"temperature 1, and the objective compares with those of the tokens' own: start it with "
+            f"--logprobs-mode processed_logprobs, or set student.temperature to 1",
+        )
+    return Finding(
+        subject=subject, passed=True, detail=f"log-probabilities are at temperature {sampling.temperature}"
+    )
 
 
 def _token_finding(engine: Engine, body: bytes, where: str) -> Finding:

@@ -50,7 +50,7 @@ class Completion:
     token_ids: tuple[int, ...] | None
     """As sampled, the last one among them; None: the engine does not tell. So too below."""
     logprobs: tuple[float | None, ...] | None
-    """log π(token) at temperature 1; None also for a single token."""
+    """log π(token); None also for a single token."""
     was_cut: bool
     """It reached the limit of new tokens before its end."""
     prompt_tokens: int | None
@@ -64,6 +64,8 @@ class Engine(Protocol):
     name: EngineName
     most_requests: int | None
     """How many requests it may get at once; None: any number."""
+    tells_tempered_logprobs: bool
+    """Must log π of sampled tokens be told at the temperature at which they were sampled?"""
     environment: Mapping[str, str]
     """Variables that a started server needs."""
 

@@ -23,6 +23,7 @@ class TransformersEngine:
     """Serves any model by its directory: new weights are another name, and old ones are unloaded first."""
 
     name: EngineName = "transformers"
+    tells_tempered_logprobs = False
     most_requests: int | None = 1
     environment: Mapping[str, str] = {}
 

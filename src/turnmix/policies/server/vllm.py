@@ -22,6 +22,8 @@ from turnmix.policies.server.engine import Completion, RenewalError, ServerSampl
 from turnmix.policies.server.settings import EngineName
 
 SERVED_NAME = "student"
+TEMPERED = ("--logprobs-mode", "processed_logprobs")
+"""Tells log π of sampled tokens at the temperature at which they were sampled, not at 1."""
 _DEVELOPMENT = "VLLM_SERVER_DEV_MODE"
 _RUNTIME_LORA = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 _ANSWER_SECONDS = 120.0
@@ -36,9 +38,17 @@ class VllmEngine:
     most_requests: int | None = None
     environment: Mapping[str, str] = {_DEVELOPMENT: "1", _RUNTIME_LORA: "True", "VLLM_NO_USAGE_STATS": "1"}
 
-    def __init__(self, *, dtype: str, lora_rank: int | None, served_name: str = SERVED_NAME) -> None:
+    def __init__(
+        self,
+        *,
+        dtype: str,
+        lora_rank: int | None,
+        served_name: str = SERVED_NAME,
+        tells_tempered_logprobs: bool = False,
+    ) -> None:
         """`lora_rank`: of the adapters to come; None: all weights are trained. `served_name`: the base
         model's."""
+        self.tells_tempered_logprobs = tells_tempered_logprobs
         self._dtype = dtype
         self._lora_rank = lora_rank
         self._served_name = served_name
@@ -49,6 +59,8 @@ class VllmEngine:
         command = ["serve", model, "--served-model-name", self._served_name, "--dtype", self._dtype]
         # A checkpoint's own generation settings would change what temperature and top_p mean.
         command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"]
+        if self.tells_tempered_logprobs:
+            command += TEMPERED
         if self._lora_rank is not None:
             rank = next((rank for rank in _RANKS if rank >= self._lora_rank), self._lora_rank)
             command += ["--enable-lora", "--max-lora-rank", str(rank)]
