@@ -61,3 +61,30 @@ def test_a_file_for_which_there_is_no_room_is_the_file_systems_error(small_disk)
             await sandbox.stop()
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_file_whose_new_content_has_no_room_stays_what_it_was(small_disk, names):
+    before = b"important = 1\n" * 20_000
+
+    async def run():
+        sandbox = ContainerSandbox(TINY, limits=CONTAINER_LIMITS, settings=small_disk)
+        await sandbox.start()
+        try:
+            await sandbox.write_file("/testbed/x", before)
+            if names == 2:
+                await sandbox.run("busybox ln /testbed/x /testbed/y")
+            # Room for the content on its way into the container, and for little beside it.
+            await sandbox.run(f"{FILL}; busybox truncate -s -400k /fill")
+            with pytest.raises(OSError, match="No space left on device"):
+                await sandbox.write_file("/testbed/x", b"x" * 350_000)
+            with pytest.raises(OSError, match="No space left on device"):
+                await sandbox.write_file("/testbed/new/directory/z", b"x" * 350_000)
+            assert await sandbox.read_file("/testbed/x") == before
+            listing = (await sandbox.run("echo /.* /testbed/.* /testbed/*")).output
+            assert b"turnmix" not in listing
+            assert b"new" not in listing
+        finally:
+            await sandbox.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 60))

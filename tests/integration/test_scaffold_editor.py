@@ -100,6 +100,9 @@ def test_a_replacement_needs_exactly_one_match():
         (b"a\nb", 2, b"a\nb\nnew\n"),
         (b"", 0, b"new\n"),
         (b"a\r\nb\r\n", 1, b"a\r\nnew\r\nb\r\n"),
+        (b"a\r\n\nb\r\n", 2, b"a\r\n\nnew\nb\r\n"),
+        (b"a\r\nb\n", 0, b"new\r\na\r\nb\n"),
+        (b"a\r\nb", 2, b"a\r\nb\r\nnew\r\n"),
     ],
 )
 def test_insert_puts_whole_lines_after_a_line(before, line, after):
@@ -140,12 +143,118 @@ def test_undo_goes_back_edit_by_edit_and_file_by_file():
     in_world(test)
 
 
-def test_bytes_that_are_no_text_survive_an_edit():
+def test_bytes_of_an_unknown_encoding_survive_an_edit_and_none_is_added_to_them():
     async def test(world):
-        await world.sandbox.write_file(PATH, b"\xff\xfe\x00 old \x80\n")
-        observation = await world.edit("str_replace", PATH, old_str="old", new_str="n\u00e9w")
+        content = "Привет old\n".encode("cp1251")
+        await world.sandbox.write_file(PATH, content)
+        assert "no encoding is declared" in await world.edit("view", PATH)
+        observation = await world.edit("str_replace", PATH, old_str="old", new_str="new")
         assert "\ufffd" in observation
-        assert await world.sandbox.read_file(PATH) == b"\xff\xfe\x00 n\xc3\xa9w \x80\n"
+        content = content.replace(b"old", b"new")
+        assert await world.sandbox.read_file(PATH) == content
+        for old, new in (("new", "нов"), ("Привет", "x"), ("\ufffd", "x")):
+            refusal = await world.edit("str_replace", PATH, old_str=old, new_str=new)
+            assert refusal.startswith("ERROR: The file is not UTF-8 and does not declare its encoding")
+        refusal = await world.edit("insert", PATH, insert_line=0, new_str="é")
+        assert refusal.startswith("ERROR: The file is not UTF-8")
+        assert await world.sandbox.read_file(PATH) == content
+
+    in_world(test)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "first_line"),
+    [
+        ("utf-8", b"\xef\xbb\xbf", ""),
+        ("utf-16-le", b"\xff\xfe", ""),
+        ("utf-16-be", b"\xfe\xff", ""),
+        ("utf-32-le", b"\xff\xfe\0\0", ""),
+        ("latin-1", b"", "# -*- coding: latin-1 -*-"),
+        ("cp1251", b"", "#!/bin/sh\n# vim: set fileencoding=cp1251 :"),
+        ("shift-jis", b"", "// -*- coding: shift_jis -*-"),
+        ("iso8859-2", b"", '<?xml version="1.0" encoding="ISO-8859-2"?>'),
+        ("utf-8", b"", "# coding: latin-999"),
+    ],
+)
+def test_a_file_is_edited_in_its_own_encoding(encoding, mark, first_line):
+    word, other = {"cp1251": ("Имя", "Ещё"), "shift-jis": ("名前", "別")}.get(encoding, ("Zoé", "Ö"))
+    if encoding == "iso8859-2":
+        word = "Zoł"
+
+    def content(*lines):
+        return mark + "".join(f"{line}\n" for line in (*first_line.split("\n"), *lines)).encode(encoding)
+
+    async def test(world):
+        await world.sandbox.write_file(PATH, content(word, "end"))
+        assert f"\t{word}\n" in await world.edit("view", PATH)
+        first = len(first_line.split("\n"))
+        await world.edit("str_replace", PATH, old_str=f"{word}\n", new_str=f"{other}\n")
+        await world.edit("insert", PATH, insert_line=first, new_str=word)
+        assert await world.sandbox.read_file(PATH) == content(word, other, "end")
+        await world.edit("insert", PATH, insert_line=0, new_str="first")
+        assert (await world.sandbox.read_file(PATH)).startswith(mark + "first\n".encode(encoding))
+
+    in_world(test)
+
+
+def test_a_character_that_a_files_encoding_lacks_is_refused():
+    async def test(world):
+        content = "# coding: latin-1\nx = 'é'\n".encode("latin-1")
+        await world.sandbox.write_file(PATH, content)
+        refusal = await world.edit("insert", PATH, insert_line=2, new_str="y = '€'")
+        assert refusal.startswith("ERROR: The file is in the encoding iso8859-1, which has no '€'")
+        assert await world.sandbox.read_file(PATH) == content
+        assert "has no 'é'" in await world.edit("create", "/testbed/b", file_text="# coding: ascii\né")
+        assert "No such file" in await world.edit("view", "/testbed/b")
+
+    in_world(test)
+
+
+def test_a_file_takes_on_the_encoding_that_an_edit_or_its_creation_declares():
+    async def test(world):
+        await world.edit("create", PATH, file_text="# coding: latin-1\nprint(len('é'))\n")
+        assert await world.sandbox.read_file(PATH) == b"# coding: latin-1\nprint(len('\xe9'))\n"
+        await world.edit("str_replace", PATH, old_str="latin-1", new_str="utf-8")
+        assert await world.sandbox.read_file(PATH) == b"# coding: utf-8\nprint(len('\xc3\xa9'))\n"
+        await world.edit("undo_edit", PATH)
+        assert await world.sandbox.read_file(PATH) == b"# coding: latin-1\nprint(len('\xe9'))\n"
+
+    in_world(test)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\x1f\x8b\x08\x02\xff\xf7", b"\xff\xfe\x00 odd"]
+)
+def test_a_binary_file_is_neither_shown_nor_edited(content):
+    async def test(world):
+        await world.sandbox.write_file(PATH, content)
+        for command in ("view", "str_replace", "insert"):
+            refusal = await world.edit(command, PATH, old_str="P", new_str="Q", insert_line=0)
+            assert refusal.startswith(f"ERROR: The file is binary ({len(content)} bytes)")
+        assert await world.sandbox.read_file(PATH) == content
+
+    in_world(test)
+
+
+@pytest.mark.parametrize(
+    ("before", "old", "new", "after"),
+    [
+        (b"i\na\r\nb\r\nc\n", "a\nb", "x\ny\nz", b"i\nx\r\ny\r\nz\r\nc\n"),
+        (b"i\na\r\nb\r\nc\n", "i\na\nb\nc\n", "j\nx\ny\nd\n", b"j\nx\r\ny\r\nd\n"),
+        (b"i\na\r\nb\n", "a", "x\ny", b"i\nx\r\ny\r\nb\n"),
+        (b"a\r\nb\n", "b\n", "x\ny\n", b"a\r\nx\ny\n"),
+        (b"a\r\nb\nc", "c", "x\ny", b"a\r\nb\nx\ny"),
+        (b"a\r\r\nb\n", "a\nb", "x\nb", b"x\r\r\nb\n"),
+        (b"a\nb\r\n", "a\nb\r\n", "a\nb\n", b"a\nb\n"),
+        (b"a\r\nb\r\n", "a\nb\n", "", b""),
+    ],
+)
+def test_text_as_view_shows_it_is_found_whatever_the_line_ends(before, old, new, after):
+    async def test(world):
+        await world.sandbox.write_file(PATH, before)
+        observation = await world.edit("str_replace", PATH, old_str=old, new_str=new)
+        assert observation.startswith("Edited")
+        assert await world.sandbox.read_file(PATH) == after
 
     in_world(test)
 

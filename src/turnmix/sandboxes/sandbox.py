@@ -99,7 +99,11 @@ class Sandbox(Protocol):
         ...
 
     async def write_file(self, path: str, content: bytes) -> None:
-        """Write a whole file, making its parent directories. Raises OSError as `read_file`."""
+        """Write a whole file, making its parent directories; a file that is there keeps its mode and names.
+
+        Raises:
+            OSError: as `read_file`, or there is no room; the file is then what it was before.
+        """
         ...
 
     async def stop(self) -> None:

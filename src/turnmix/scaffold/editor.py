@@ -1,7 +1,7 @@
 """`str_replace_editor`: view and edit text files by `Sandbox.read_file` and `write_file`.
 
-Bytes that are not UTF-8 survive every edit, and so do CRLF line ends. The undo history is kept outside the
-sandbox.
+A file keeps its encoding, byte order mark and line ends, or the edit is refused with the reason. The undo
+history is kept outside the sandbox.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from typing import Any
 from turnmix.core.message import ToolSpecification
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.directory import list_directory
-from turnmix.scaffold.observation import decode, encode, error, is_error, printable, quoted
+from turnmix.scaffold.line_ends import matches, with_line_ends
+from turnmix.scaffold.observation import error, is_error, printable, quoted
+from turnmix.scaffold.text_file import Encoding, NotText, declared_encoding, decoded, encoding_after
 
 SNIPPET_LINES = 4
 HISTORY_BYTES = 32 << 20
 _MOST_SHOWN_MATCHES = 10
+
+
+class _NotWritten(Exception):
+    """Why a file could not be written, in words for the agent."""
 
 
 class EditorTool:
@@ -76,6 +82,8 @@ class EditorTool:
             return await commands[arguments["command"]](path, arguments)
         except OSError as failure:
             return error(f"{_reason(failure)}: {path}")
+        except (NotText, _NotWritten) as reason:
+            return error(str(reason))
 
     async def close(self) -> None:
         self._history.clear()
@@ -83,20 +91,21 @@ class EditorTool:
     async def _view(self, path: str, arguments: Mapping[str, Any]) -> str:
         view_range: list[int] | None = arguments.get("view_range")
         try:
-            lines = _lines(decode(await self._sandbox.read_file(path)))
+            text, encoding = decoded(await self._sandbox.read_file(path))
         except IsADirectoryError:
             if view_range is not None:
                 return error(f"{path} is a directory: view it without view_range.")
             return self._capped(await list_directory(self._sandbox, path))
+        lines = _lines(text)
         if not lines:
             return f"[{path} is empty]"
         if view_range is None:
-            return self._capped(_numbered(lines, 1, len(lines)))
+            return self._capped(_numbered(lines, 1, len(lines)), note=_note(encoding))
         first, last = view_range if len(view_range) == 2 else (0, 0)
         last = len(lines) if last == -1 else last
         if not 1 <= first <= len(lines) or last < first:
             return error(f"Argument `view_range` must be [first, last], lines from 1 to {len(lines)}.")
-        return self._capped(_numbered(lines, first, min(last, len(lines))))
+        return self._capped(_numbered(lines, first, min(last, len(lines))), note=_note(encoding))
 
     async def _create(self, path: str, arguments: Mapping[str, Any]) -> str:
         if "file_text" not in arguments:
@@ -104,7 +113,8 @@ class EditorTool:
         try:
             await self._sandbox.read_file(path, limit=0)
         except FileNotFoundError:
-            await self._sandbox.write_file(path, encode(arguments["file_text"]))
+            text: str = arguments["file_text"]
+            await self._write(path, Encoding(declared_encoding(text)).encoded(text))
             return f"Created {path}."
         except OSError as failure:
             if failure.errno != errno.EFBIG:
@@ -115,33 +125,44 @@ class EditorTool:
         if not arguments.get("old_str"):
             return error("Command `str_replace` needs a non-empty argument `old_str`.")
         content = await self._sandbox.read_file(path)
-        text = decode(content)
-        old = _with_line_ends_of(text, arguments["old_str"])
-        new = _with_line_ends_of(text, arguments.get("new_str", ""))
+        text, encoding = decoded(content)
+        old: str = arguments["old_str"]
+        new: str = arguments.get("new_str", "")
         if old == new:
             return error("Arguments `old_str` and `new_str` are the same: nothing to do.")
-        count = text.count(old)
-        if count == 0:
+        encoding.check_added(old)
+        encoding.check_added(new)
+        found = matches(text, old)
+        if not found:
             return error(f"`old_str` was not found in {path}. It must match exactly, with all white space.")
-        if count > 1:
-            shown = ", ".join(map(str, _match_lines(text, old)))
-            return error(f"`old_str` occurs {count} times in {path}, at lines {shown}. Add lines around it.")
-        first = text.count("\n", 0, text.index(old)) + 1
-        changed = text.replace(old, new, 1)
-        return await self._edited(path, content, changed, first=first, last=first + new.count("\n"))
+        lines = [text.count("\n", 0, match.start()) + 1 for match in found[:_MOST_SHOWN_MATCHES]]
+        if len(found) > 1:
+            shown = ", ".join(map(str, lines))
+            return error(
+                f"`old_str` occurs {len(found)} times in {path}, at lines {shown}. Add lines around it."
+            )
+        (match,) = found
+        new = new if "\r" in old and match[0] == old else with_line_ends(text, match.span(), new)
+        if new == match[0]:
+            return error("Arguments `old_str` and `new_str` differ in their line ends alone: nothing to do.")
+        changed = text[: match.start()] + new + text[match.end() :]
+        return await self._edited(path, content, changed, first=lines[0], last=lines[0] + new.count("\n"))
 
     async def _insert(self, path: str, arguments: Mapping[str, Any]) -> str:
         missing = [name for name in ("insert_line", "new_str") if name not in arguments]
         if missing:
             return error(f"Command `insert` needs the argument `{'` and `'.join(missing)}`.")
         content = await self._sandbox.read_file(path)
-        text = decode(content)
+        text, encoding = decoded(content)
+        encoding.check_added(arguments["new_str"])
         lines = _lines(text, keep_ends=True)
         after: int = arguments["insert_line"]
         if not 0 <= after <= len(lines):
             return error(f"Argument `insert_line` must be between 0 and {len(lines)}, not {after}.")
-        line_end = _with_line_ends_of(text, "\n")
-        new = _with_line_ends_of(text, arguments["new_str"])
+        # A new line ends as the one before it does, or else as the one after it.
+        position = len("".join(lines[: max(0, after - 1)]))
+        line_end = with_line_ends(text, (position, position), "\n")
+        new = with_line_ends(text, (position, position), arguments["new_str"])
         if after == len(lines) and lines and not lines[-1].endswith("\n"):
             lines[-1] += line_end
         new += "" if new.endswith("\n") else line_end
@@ -151,24 +172,49 @@ class EditorTool:
     async def _undo(self, path: str, arguments: Mapping[str, Any]) -> str:
         for index in range(len(self._history) - 1, -1, -1):
             if self._history[index][0] == path:
-                await self._sandbox.write_file(path, self._history[index][1])
+                await self._write(path, self._history[index][1])
                 del self._history[index]
                 return f"Undid the last edit of {path}."
         return error(f"There is no edit of {path} to undo.")
 
     async def _edited(self, path: str, before: bytes, after: str, *, first: int, last: int) -> str:
-        await self._sandbox.write_file(path, encode(after))
+        text, encoding = decoded(before)
+        content = encoding_after(encoding, before=text, after=after).encoded(after)
         self._history.append((path, before))
+        try:
+            await self._write(path, content)
+        except _NotWritten:
+            if await self._holds(path, before):
+                self._history.pop()
+            raise
         while sum(len(content) for _, content in self._history) > HISTORY_BYTES:
             del self._history[0]
         lines = _lines(after)
         snippet = _numbered(lines, max(1, first - SNIPPET_LINES), min(len(lines), last + SNIPPET_LINES))
         return self._capped(f"Edited {path}.\n{snippet}")
 
-    def _capped(self, text: str) -> str:
-        if len(text) <= self._max_characters or is_error(text):
+    async def _write(self, path: str, content: bytes) -> None:
+        try:
+            await self._sandbox.write_file(path, content)
+        except OSError as failure:
+            is_large = failure.errno == errno.EFBIG
+            reason = "The file would be too large" if is_large else _reason(failure)
+            raise _NotWritten(f"{reason}: {path}. Nothing was written.") from failure
+
+    async def _holds(self, path: str, content: bytes) -> bool:
+        try:
+            return await self._sandbox.read_file(path) == content
+        except OSError:
+            return False
+
+    def _capped(self, text: str, *, note: str = "") -> str:
+        if is_error(text):
             return text
-        return f"{text[: self._max_characters]}\n[Cut at {self._max_characters} characters: use view_range.]"
+        if len(text) > self._max_characters:
+            text = (
+                f"{text[: self._max_characters]}\n[Cut at {self._max_characters} characters: use view_range.]"
+            )
+        return text + note
 
 
 def _lines(text: str, *, keep_ends: bool = False) -> list[str]:
@@ -184,21 +230,10 @@ def _numbered(lines: list[str], first: int, last: int) -> str:
     return "\n".join(f"{number:6}\t{line.rstrip(chr(13))}" for number, line in shown)
 
 
-def _with_line_ends_of(text: str, part: str) -> str:
-    """`part` with CRLF line ends if every line of `text` has them: an agent is not shown carriage returns."""
-    newlines = text.count("\n")
-    if newlines == 0 or text.count("\r\n") != newlines:
-        return part
-    return part.replace("\r\n", "\n").replace("\n", "\r\n")
-
-
-def _match_lines(text: str, old: str) -> list[int]:
-    lines: list[int] = []
-    position = text.find(old)
-    while position >= 0 and len(lines) < _MOST_SHOWN_MATCHES:
-        lines.append(text.count("\n", 0, position) + 1)
-        position = text.find(old, position + len(old))
-    return lines
+def _note(encoding: Encoding) -> str:
+    if encoding.name is not None:
+        return ""
+    return "\n[Not UTF-8, and no encoding is declared: bytes beyond ASCII are shown as \ufffd.]"
 
 
 def _reason(failure: OSError) -> str:

@@ -1,6 +1,7 @@
 """What reads and writes a file inside a container, and what its complaint means.
 
-Enters: paths, in variables. Leaves: content, or the error that the file system gave, in its own words. A link
+Enters: paths, in variables. Leaves: content, or the error that the file system gave, in its own words; a file
+that could not be written is then what it was before. A link
 that the agent made leads somewhere inside the container; a pipe or a device is never opened.
 """
 
@@ -16,11 +17,45 @@ unset turnmix_path turnmix_source
 if [ -e "$p" ] && [ ! -d "$p" ] && [ ! -f "$p" ]; then echo ': Invalid argument'; exit 1; fi
 """
 READ = f'{_REGULAR}LC_ALL=C exec cat -- "$p"'
-WRITE = f"""trap 'rm -f -- "$s"' EXIT
+# A new file takes the old one's place. Where that cannot be (the file has several names, is a mount, or the
+# image lacks a program), the old content is kept aside until the new one is written whole.
+WRITE = f"""trap 'rm -f -- "$s" "$beside" "$kept"' EXIT
+beside=
+kept=
 {_REGULAR}export LC_ALL=C
+if [ -h "$p" ] && target=$(readlink -f -- "$p" 2>/dev/null && echo x); then p=${{target%??}}; fi
 directory=${{p%/*}}
-[ -d "$directory/" ] || mkdir -p -- "$directory" || exit 1
-cat -- "$s" >"$p"
+beside=$directory/${{s##*/}}-new
+kept=/${{s##*/}}-old
+above=$directory
+until [ -d "$above/" ]; do above=${{above%/*}}; done
+failed() {{
+    while [ "$directory" != "$above" ]; do
+        rmdir -- "$directory" 2>/dev/null || break
+        directory=${{directory%/*}}
+    done
+    exit 1
+}}
+has_one_name() {{
+    listing=$(ls -ld -- "$p") || return 1
+    set -- $listing
+    [ "$2" = 1 ]
+}}
+[ -d "$directory/" ] || mkdir -p -- "$directory" || failed
+if [ ! -e "$p" ]; then
+    cat -- "$s" >"$p" && exit
+    [ -h "$p" ] || rm -f -- "$p"
+    failed
+fi
+{{
+    [ -f "$p" ] && [ -w "$p" ] && has_one_name && cp -p -- "$p" "$beside" && cat -- "$s" >"$beside" &&
+        mv -f -- "$beside" "$p" && exit
+    rm -f -- "$beside"
+}} 2>/dev/null
+: >>"$p" && cat -- "$p" >"$kept" || exit 1
+cat -- "$s" >"$p" && exit
+cat -- "$kept" >"$p"
+exit 1
 """
 _NUMBERS = {os.strerror(number).lower(): number for number in sorted(errno.errorcode, reverse=True)}
 _OTHER_WORDS = {

@@ -139,6 +139,8 @@ class ContainerSandbox:
 
     async def write_file(self, path: str, content: bytes) -> None:
         _check_path(path)
+        if len(content) > self.limits.file_bytes:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         try:
             source = await self._lay(content)
         except OSError as error:
