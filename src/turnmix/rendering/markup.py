@@ -5,10 +5,13 @@ In: text. Out: the mark that gives it away. A mark in quotes or backquotes is sp
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
+from functools import lru_cache
 
+from turnmix.rendering.thinking import MARKS
+
+_THINKING = frozenset(mark for marks in MARKS for mark in marks)
 _TAGS = r"tool_?calls?|tool_code|tool_use|tool_request|function_?calls?|start_function_call|end_function_call"
 _MARKUP = re.compile(
     rf"""
@@ -25,43 +28,35 @@ _MARKUP = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
-_FENCED = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
+_KEYS = "arguments|parameters|input|args"
+_NAME_KEYS = "name|tool|tool_name|function|recipient_name"
+_CACHED_TOOL_SETS = 16
 
 
-def call_markup(text: str, tools: Collection[str]) -> str | None:
-    """The first mark of a call in `text`, or the call itself where the text is nothing else; None: there is none.
+def call_markup(text: str, tools: Iterable[str]) -> str | None:
+    """The first mark of a call in `text`, or the beginning of a call of one of `tools`; None: there is none.
 
     >>> call_markup('[TOOL_CALLS][{"name": "finish", "arguments": {}}]', ["finish"])
     '[TOOL_CALLS]'
-    >>> call_markup('{"name": "finish", "parameters": {}}', ["finish"])
-    '{"name": "finish", "parameters": {}}'
+    >>> call_markup('I end. {"name": "finish", "parameters": {}}', ["finish"])
+    '"name": "finish", "parameters":'
     >>> call_markup("The parser splits at `[TOOL_CALLS]`, and `a <| b` is a pipe.", ["finish"])
     """
-    if found := _MARKUP.search(text):
-        return found[0]
-    whole = text.strip()
-    if fenced := _FENCED.fullmatch(whole):
-        whole = fenced[1].strip()
-    return whole[:200] if _is_bare_call(whole, tools) else None
+    found = _MARKUP.search(text) or _calls_of(frozenset(tools)).search(text)
+    return None if found is None else found[0][:200]
 
 
-def _is_bare_call(text: str, tools: Collection[str]) -> bool:
-    """Whether a text is only a call: as JSON, or as `[name(argument="…")]`."""
-    if named := re.match(r"\[(\w+)\(.*\)\]$", text, re.DOTALL):
-        return named[1] in tools
-    if not text.startswith(("{", "[")):
-        return False
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    calls = value if isinstance(value, list) else [value]
-    return any(isinstance(call, dict) and call.get("name") in tools for call in calls if _has_text_name(call))
-
-
-def _has_text_name(call: object) -> bool:
-    return (
-        isinstance(call, dict)
-        and isinstance(call.get("name"), str)
-        and bool({"arguments", "parameters"} & call.keys())
+@lru_cache(maxsize=_CACHED_TOOL_SETS)
+def _calls_of(tools: frozenset[str]) -> re.Pattern[str]:
+    """Finds calls that have no mark but the name of their tool: as JSON, as a tag, or as `[name(argument="…")]`."""
+    names = "|".join(map(re.escape, sorted(tools))) or "(?!)"
+    tags = "|".join(re.escape(name) for name in sorted(tools) if f"<{name}>" not in _THINKING) or "(?!)"
+    return re.compile(
+        rf"""
+          "(?:{_NAME_KEYS})"\s*:\s*"(?:{names})"\s*,\s*"(?:{_KEYS})"\s*:
+        | "(?:{_KEYS})"\s*:\s*(?:\{{[^{{}}]*\}}|"[^"]*")\s*,\s*"(?:{_NAME_KEYS})"\s*:\s*"(?:{names})"
+        | (?<![`'"])</?(?:{tags})(?:\s[^<>\n]*)?>
+        | \A\s*\[(?:{names})\(.*\)\]\s*\Z
+        """,
+        re.VERBOSE | re.DOTALL,
     )
