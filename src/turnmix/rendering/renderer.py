@@ -114,8 +114,7 @@ class Renderer:
         self.end_of_turn = find_end_of_turn(self._template, self.probes, self._segments, self.refusal)
         self.end_of_turn_id: int = self._segments.added_tokens[self.end_of_turn]
         ends = {self.end_of_turn_id, self._tokenizer.eos_token_id, *self._more_stop_ids}
-        self.stop_ids = frozenset(token for token in ends if token is not None and token < self.vocabulary)
-        """The tokens that end a turn: the template's, the end of sequence, and those that the model names."""
+        self._stop_ids = frozenset(ends & set(range(self.vocabulary)))
         self._beginnings = find_beginnings(self._template, self.probes, self.refusal)
         self._around = find_space_around(
             self._template, self.probes, beginning=self._beginnings[0], end=self.end_of_turn
@@ -194,6 +193,11 @@ class Renderer:
             last = turn.token_ids[-1]
             kept.append(place is not None and (last == self.end_of_turn_id or last not in self.stop_ids))
         return kept
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end a turn: the template's, the end of sequence, and those that the model names."""
+        return self._stop_ids
 
     def control_texts(self, messages: Iterable[Message]) -> list[bool]:
         """For each text in what the agent was told that spells a control token: does it stay text?"""
