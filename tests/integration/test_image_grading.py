@@ -106,6 +106,10 @@ new file mode 100644
 """
 
 
+def adding(path, line):
+    return f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+{line}\n"
+
+
 def test_patches_are_graded_as_what_they_are(tmp_path):
     row = shelf_row(timeout_seconds=25.0)
     source = source_of(tmp_path, row)
@@ -120,6 +124,10 @@ def test_patches_are_graded_as_what_they_are(tmp_path):
         "applies with fuzz": FUZZY,
         "brings a conftest that passes all": CONFTEST,
         "gold and an edit of the tests": row.gold_patch + EDITS_TESTS,
+        "gold and a file that lies in the image": row.gold_patch + adding("setup.log", "installed here"),
+        "gold and another in its place": row.gold_patch + adding("setup.log", "other"),
+        "gold and an ignored one": row.gold_patch + adding("build/out", "built"),
+        "gold and one that git tracks": row.gold_patch + adding("tests/test_shelf.py", "x = 1"),
     }
 
     async def grade():
@@ -127,7 +135,14 @@ def test_patches_are_graded_as_what_they_are(tmp_path):
 
     verdicts = dict(zip(patches, asyncio.run(grade())))
     resolved = {name for name, verdict in verdicts.items() if verdict.resolved}
-    assert resolved == {"gold", "gold and an edit of the tests", "applies with fuzz"}
+    assert resolved == {
+        "gold",
+        "gold and an edit of the tests",
+        "applies with fuzz",
+        "gold and a file that lies in the image",
+        "gold and another in its place",
+        "gold and an ignored one",
+    }
     assert {name for name, verdict in verdicts.items() if not verdict.submitted} == {"empty"}
     counts = {name: (verdict.passed, verdict.failed) for name, verdict in verdicts.items()}
     assert counts["gold"] == (2, 0)

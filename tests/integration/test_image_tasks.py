@@ -202,6 +202,16 @@ def test_a_task_whose_image_is_not_there_is_not_graded_and_the_others_are(tmp_pa
     assert "Shelf__a-2: resolved" in said
 
 
+def test_a_task_whose_log_nothing_here_reads_is_not_graded_and_the_others_are(tmp_path, capsys):
+    rows = [shelf_row("Shelf__a-1", log_parser="parse_log_of_nobody"), shelf_row("Shelf__a-2")]
+    file, words = to_grade(tmp_path, rows, [GOLD, GOLD])
+    with pytest.raises(InfrastructureError, match="1 of 2 predictions could not be graded"):
+        grade_predictions(file, words=words)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Shelf__a-1: not graded: log_parser: 'parse_log_of_nobody' is no parser" in said
+    assert "Shelf__a-2: resolved" in said
+
+
 def test_a_missing_image_is_an_infra_error_of_its_task_and_the_run_goes_on(recipe):
     prepared(recipe)
     path = recipe.parent / "data" / "tasks.jsonl"

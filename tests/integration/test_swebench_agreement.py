@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("swebench", reason="grading in images needs swebench: pip install 'turnmix[swe]'")
 
-from published_rows import FAILING, PASSING, TEST_PATCH, gym_row, verified_row
+from published_rows import FAILING, PASSING, TEST_PATCH, gym_row, rebench_v2_row, verified_row
+from turnmix.core.errors import InfrastructureError
 from turnmix.environments.swe.adapters.registry import DatasetSettings, adapt_rows
 from turnmix.environments.swe.test_log import check_parser, count_tests
 
@@ -112,6 +113,58 @@ def test_a_log_that_breaks_its_parser_is_unresolved():
     row = task("swe-bench", verified_row(log_parser="parse_log_django"))
     counts = count_tests(row, b"", log_of("ERROR:").encode())
     assert (counts.resolved, counts.passed, counts.failed) == (False, 0, 2)
+
+
+def test_a_row_of_rebench_whose_log_nothing_here_reads_is_no_task():
+    configuration = {"test_cmd": "make test", "log_parser": "parse_log_of_nobody"}
+    rejected = adapt_rows(
+        DatasetSettings(rows="x.jsonl", adapter="swe-rebench"), [rebench_v2_row(install_config=configuration)]
+    ).rejections
+    assert "install_config.log_parser: 'parse_log_of_nobody' is no parser that is known here" in str(
+        rejected[0]
+    )
+    row = task("swe-rebench", rebench_v2_row()).model_copy(update={"log_parser": "parse_log_of_nobody"})
+    with pytest.raises(InfrastructureError, match="log_parser: 'parse_log_of_nobody' is no parser"):
+        count_tests(row, b"", b"")
+
+
+TIMED = [
+    ("parse_log_jest", "adds an item (12 ms)", "  ✓ adds an item (9 ms)"),
+    ("parse_log_jest", "adds an item (1.2 s)", "  ✓ adds an item"),
+    ("parse_log_jest", "adds an item", "  ✓ adds an item (2.5 s)"),
+    ("parse_log_vitest", "a.test.ts > adds an item 12ms", " ✓ a.test.ts > adds an item 9ms"),
+    ("parse_log_tap", "sorts in 29.08 msec", "ok 1 sorts in 3 msec"),
+    ("parse_log_phpunit", "Cart > It adds [1.34 ms]", "Cart (App\\Cart)\n ✔ It adds [0.20 ms]"),
+]
+
+
+@pytest.mark.parametrize(("parser", "name", "line"), TIMED)
+def test_the_time_that_a_runner_wrote_into_a_name_of_rebench_does_not_count(parser, name, line):
+    configuration = {"test_cmd": "make test", "log_parser": parser}
+    row = task(
+        "swe-rebench", rebench_v2_row(install_config=configuration, FAIL_TO_PASS=[name], PASS_TO_PASS=[])
+    )
+    assert count_tests(row, b"", log_of(line, exit_code=1).encode()).resolved
+    for other in (
+        line.replace("✓", "×" if parser == "parse_log_vitest" else "✕")
+        .replace("✔", "✘")
+        .replace("ok 1", "not ok 1"),
+        "no test ran",
+    ):
+        assert not count_tests(row, b"", log_of(other).encode()).resolved
+
+
+def test_of_names_that_differ_by_a_time_alone_all_have_to_pass():
+    configuration = {"test_cmd": "make test", "log_parser": "parse_log_tap"}
+    row = task(
+        "swe-rebench",
+        rebench_v2_row(
+            install_config=configuration, FAIL_TO_PASS=["a (3 ms)", "waits 100ms"], PASS_TO_PASS=[]
+        ),
+    )
+    exact = ("ok 3 waits 100ms", "not ok 4 waits 200ms")
+    assert count_tests(row, b"", log_of("ok 1 a (1 ms)", "ok 2 a (2 ms)", *exact).encode()).resolved
+    assert not count_tests(row, b"", log_of("ok 1 a (1 ms)", "not ok 2 a (2 ms)", *exact).encode()).resolved
 
 
 def test_every_parser_that_an_adapter_names_is_one_of_swebench():

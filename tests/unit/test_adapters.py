@@ -27,6 +27,7 @@ from turnmix.environments.swe.adapters.fetching import fetch_rows
 from turnmix.environments.swe.adapters.registry import ADAPTERS, HUB_IDS, DatasetSettings, adapt_rows
 from turnmix.environments.swe.adapters.reversal import reversed_patch
 from turnmix.environments.swe.task_file import read_rows, split_rows, write_rows
+from turnmix.environments.swe.test_log import count_tests
 
 GOOD = {
     "swe-bench": verified_row(),
@@ -141,6 +142,42 @@ def test_the_patch_of_swe_smith_is_the_bug_and_gold_its_reverse():
     assert "tests/test_shelf.py" in row.evaluation_script
 
 
+SMITH = {
+    "swesmith/tornadoweb__tornado.d5ac65c1": "python -m tornado.test --verbose",
+    "swesmith/un33k__python-slugify.872b3750": "python test.py --verbose",
+    "swesmith/pydantic__pydantic.acb0f10f": "/root/.local/bin/uv run --no-sync pytest",
+    "swesmith/mido__mido.a0158ff9": "-c /dev/null tests/test_shelf.py",
+    "swesmith/oauthlib__oauthlib.1fd52536": "-rA tests/test_shelf.py",
+}
+
+
+@pytest.mark.parametrize("repository", SMITH)
+def test_repositories_of_swe_smith_are_tested_as_the_set_measured_them(repository):
+    names = [FAILING]
+    if "tornado" in repository or "slugify" in repository:
+        names = ["test_take (__main__.TestShelf)"]
+    others = [name.replace("take", "none") for name in names]
+    row = task("swe-smith", smith_row(repo=repository, FAIL_TO_PASS=names, PASS_TO_PASS=others))
+    lines = row.evaluation_script.split("\n")
+    assert SMITH[repository] in lines[lines.index(": '>>>>> Start Test Output'") + 1]
+    assert (row.fail_to_pass, row.pass_to_pass) == (tuple(names), tuple(others))
+    assert any(line.startswith("git checkout HEAD~1 -- ") for line in lines)
+
+
+def test_mypy_in_swe_smith_is_tested_by_its_cases_and_keeps_those_that_run_with_them():
+    place = "mypy/test/testcheck.py::TypeCheckSuite::check-a.test::"
+    others = [place + "testOneMore", place + "testOther"]
+    row = task(
+        "swe-smith",
+        smith_row(
+            repo="swesmith/python__mypy.e93f06ce", FAIL_TO_PASS=[place + "testOne"], PASS_TO_PASS=others
+        ),
+    )
+    assert '\npytest --color=no -rA -k "testOne"\n' in row.evaluation_script
+    assert row.pass_to_pass == (place + "testOneMore",)
+    assert "rm -f" not in row.setup_script
+
+
 def test_r2e_gym_turns_what_failed_before_and_hides_its_tests():
     row = task("r2e-gym", r2e_row())
     assert (row.fail_to_pass, row.pass_to_pass) == (("TestShelf.test_take",), ("TestShelf.test_none",))
@@ -159,6 +196,28 @@ def test_the_second_rebench_lies_in_its_own_folder():
     assert row.image == "swerebench/sweb.eval.x86_64.0b01001001_1776_spectree-64"
     given = json.dumps(rebench_row()["install_config"])
     assert task("swe-rebench", rebench_row(install_config=given)) == task("swe-rebench", rebench_row())
+
+
+@pytest.mark.parametrize("place", ["test_1", "r2e_tests.test_1", "r2e_tests/test_1.py"])
+def test_r2e_gym_has_a_runner_of_its_own_that_names_modules(place):
+    before = f"=== short test summary info ===\nPASSED {place}::A::test_old\nFAILED {place}::A::test_new\n"
+    row = task(
+        "r2e-gym",
+        r2e_row(
+            expected_output_json=json.dumps({"A.test_old": "PASSED", "\x1b[1mA.test_new\x1b[0m": "PASSED"}),
+            execution_result_content=json.dumps({"old_commit_res_stdout": before}),
+        ),
+    )
+    assert (row.fail_to_pass, row.pass_to_pass) == (("A.test_new",), ("A.test_old",))
+    assert count_tests(row, b"", before.encode()).passed == 1
+    assert count_tests(row, b"", before.replace("FAILED", "PASSED").encode()).resolved
+
+
+def test_the_second_rebench_is_tested_as_it_was_measured():
+    configuration = {"test_cmd": ["export A=$NONE", "npm test"], "log_parser": "r2e"}
+    row = task("swe-rebench", rebench_v2_row(install_config=configuration))
+    assert "\nset +ux +o pipefail -e\nexport A=$NONE\nnpm test\n)" in row.evaluation_script
+    assert row.test_command == "export A=$NONE && npm test"
 
 
 BROKEN = [
@@ -180,7 +239,13 @@ BROKEN = [
     ("swe-bench", verified_row(eval_type="other"), "eval_type: "),
     ("sky-rl", sky_row(FAIL_TO_PASS=[]), "FAIL_TO_PASS: is empty"),
     ("swe-smith", smith_row(patch="not a diff"), "patch: "),
-    ("swe-smith", smith_row(FAIL_TO_PASS=["/etc/passwd::x"]), "'/etc/passwd' is no file"),
+    ("swe-smith", smith_row(FAIL_TO_PASS=["/etc/passwd.py::x"]), "'/etc/passwd.py' is no file"),
+    ("swe-smith", smith_row(FAIL_TO_PASS=["TestNew"]), "nothing here knows how oauthlib/oauthlib is tested"),
+    (
+        "swe-smith",
+        smith_row(repo="swesmith/python__mypy.e93f06ce", FAIL_TO_PASS=["a::test) or (b"]),
+        "'test) or (b' is no case",
+    ),
     ("swe-smith", smith_row(image_name=None), "image_name: "),
     ("r2e-gym", r2e_row(expected_output_json='{"a": "FAILED"}'), "no test is to pass"),
     ("r2e-gym", r2e_row(expected_output_json="{"), "expected_output_json: neither an object"),

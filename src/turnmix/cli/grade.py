@@ -20,7 +20,7 @@ from turnmix.environments.swe.predictions import Prediction, read_predictions
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.swe.task_file import TaskRow
-from turnmix.environments.swe.test_log import reader_version
+from turnmix.environments.swe.test_log import reader_version, unknown_parser
 from turnmix.evaluation.interval import wilson
 from turnmix.recipe_file import validated
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
@@ -124,6 +124,9 @@ async def _grade_all(
         key = _key(row, patch, sandbox)
         if key in found:
             verdicts[row.instance_id] = found[key]
+            return
+        if row.image is not None and (problem := unknown_parser(row.log_parser)):
+            failures[row.instance_id] = f"log_parser: {problem}"
             return
         async with slots:
             for attempt in range(1, attempts + 1):

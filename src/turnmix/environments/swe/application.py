@@ -1,10 +1,13 @@
 """Applying a patch to the repository in a sandbox: whole, by git or else with fuzz by `patch`, or not at all.
 
-Never in reverse: a change that is there already does not apply. What is no part of the repository's own code,
-git's directory and installed packages, no patch changes.
+Never in reverse: a change that is there already does not apply. But a file that a patch adds takes the place of
+one that git does not track: images hold such files, and a patch that was taken elsewhere may add what it found. What
+is no part of the repository's own code, git's directory and installed packages, no patch changes.
 """
 
 from __future__ import annotations
+
+import re
 
 from turnmix.sandboxes.sandbox import CommandResult, Sandbox
 
@@ -23,6 +26,11 @@ changed=$(find . \\( -path './.git/*' -o -path '{_PACKAGES}' \\) -cnewer {GRADIN
 """`git apply` leaves a file alone where a part does not fit, so `patch` finds what git found. `patch` writes
 wherever it is told: a change time tells what it wrote, and a file's own time would not."""
 
+_LIST = f"git apply --numstat -z --whitespace=nowarn --exclude='{_PACKAGES}' - 2>/dev/null"
+_CLEAR = "GIT_LITERAL_PATHSPECS=1 xargs -0 git ls-files -z --others -- | xargs -0 rm -f --"
+_SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
+_ADDS = re.compile(rb"^(new file mode |--- /dev/null$)", re.MULTILINE)
+
 
 async def apply_patch(patch: bytes, directory: str, sandbox: Sandbox) -> CommandResult:
     """What applying came to; the patch fits if the exit code is 0, and is none that comes to no end.
@@ -34,4 +42,19 @@ async def apply_patch(patch: bytes, directory: str, sandbox: Sandbox) -> Command
         await sandbox.write_file(_PATCH, patch)
     except OSError as error:  # larger than any file there may be
         return CommandResult(exit_code=1, output=f"the patch cannot be written: {error}".encode())
+    await _clear_untracked(patch, directory, sandbox)
     return await sandbox.run(_APPLY, working_directory=directory, timeout=APPLY_SECONDS)
+
+
+async def _clear_untracked(patch: bytes, directory: str, sandbox: Sandbox) -> None:
+    """Remove files that git does not track where the patch adds others."""
+    added = b"".join(s for s in _SECTION.split(patch) if _ADDS.search(s.partition(b"\n@@ ")[0]))
+    if not added:
+        return
+    listed = await sandbox.run(
+        _LIST, working_directory=directory, stdin=added, timeout=APPLY_SECONDS, output_limit=64 << 20
+    )
+    paths = [entry.split(b"\t", 2)[2] for entry in listed.output.split(b"\0") if entry.count(b"\t") >= 2]
+    if paths:
+        names = b"".join(path + b"\0" for path in paths)
+        await sandbox.run(_CLEAR, working_directory=directory, stdin=names, timeout=APPLY_SECONDS)

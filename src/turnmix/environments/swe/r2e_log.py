@@ -1,8 +1,11 @@
-"""What pytest's summary says of R2E-Gym's tests, by the names that the set gives them: without the file.
+"""What the summary of a test log says of R2E-Gym's tests, by the names that the set gives them: without the place.
 
->>> summary = "== short test summary info ==\\nPASSED r2e_tests/test_1.py::A::b\\nFAILED r2e_tests/test_1.py::c - no\\n"
+Most of its images run pytest, which names the file; some run the set's own runner of unittest, which writes the same
+summary and names the module.
+
+>>> summary = "== short test summary info ==\\nPASSED r2e_tests/test_1.py::A::b\\nFAILED test_1::A::c - no\\n"
 >>> read_r2e_log(summary)
-{'A.b': 'PASSED', 'c': 'FAILED'}
+{'A.b': 'PASSED', 'A.c': 'FAILED'}
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import re
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_LINE = re.compile(r"(PASSED|FAILED|ERROR) (\S+?\.py)::(.*)")
+_LINE = re.compile(r"(PASSED|FAILED|ERROR) (\S+?)::(.*)")
 
 
 def read_r2e_log(log: str) -> dict[str, str]:
@@ -19,5 +22,10 @@ def read_r2e_log(log: str) -> dict[str, str]:
     _, found, summary = _COLOUR.sub("", log).rpartition("short test summary info")
     for line in summary.splitlines() if found else ():
         if match := _LINE.match(line.strip()):
-            outcomes[match[3].split(" - ")[0].strip().replace("::", ".")] = match[1]
+            outcomes[plain_name(match[3].replace("::", "."))] = match[1]
     return outcomes
+
+
+def plain_name(name: str) -> str:
+    """A test's name without colours and without the reason of its failure."""
+    return _COLOUR.sub("", name).split(" - ")[0].strip()

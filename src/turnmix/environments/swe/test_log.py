@@ -1,7 +1,7 @@
-"""A test log's meaning, by swebench's own parsers and report.
+"""A test log's meaning: by TurnMix's own readers, or by swebench's parsers and report.
 
 Enters: a row and the log of its evaluation script. Leaves: how many of its FAIL_TO_PASS and PASS_TO_PASS pass, and
-whether the report calls it resolved. A test that is absent from the log has failed; skipped FAIL_TO_PASS too.
+whether that is resolved. A test that is absent from the log has failed; skipped FAIL_TO_PASS too.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import importlib.metadata
 import importlib.util
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.environments.swe.r2e_log import read_r2e_log
+from turnmix.core.errors import InfrastructureError, MissingDependencyError
+from turnmix.environments.swe.adapters.evaluation_script import END, START
+from turnmix.environments.swe.log_readers import PYTEST_PARSERS, READERS
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.swe.timings import TimedOutcomes
 
 INSTALL = "pip install 'turnmix[swe]'"
 _importing = threading.Lock()
@@ -36,48 +39,51 @@ class TestCounts:
 
 def check_swebench(row: TaskRow) -> None:
     """Raises MissingDependencyError: the row's log is for swebench to read, which is not here. Imports nothing."""
-    if row.log_parser != "r2e" and importlib.util.find_spec("swebench") is None:
+    if row.log_parser not in READERS and importlib.util.find_spec("swebench") is None:
         raise MissingDependencyError(f"grading {row.instance_id} needs the package swebench: {INSTALL}")
 
 
 def reader_version(row: TaskRow) -> str:
     """The version of what is not TurnMix's own and reads the row's log; empty where nothing is. Raises as
     `check_swebench` does."""
-    if row.image is None or row.log_parser == "r2e":
+    if row.image is None or row.log_parser in READERS:
         return ""
     check_swebench(row)
     return importlib.metadata.version("swebench")
+
+
+def unknown_parser(name: str) -> str:
+    """What is wrong with the name of a parser, and the names there are; empty where nothing is, or where swebench,
+    whose name it may be, is not installed."""
+    if name in READERS or name in PYTEST_PARSERS or importlib.util.find_spec("swebench") is None:
+        return ""
+    known = {*READERS, *_swebench().log_parsers.PARSER_REGISTRY}
+    return "" if name in known else f"{name!r} is no parser that is known here: {', '.join(sorted(known))}"
 
 
 def check_parser(row: TaskRow) -> None:
     """
     Raises:
         MissingDependencyError: swebench is not installed, or is too old.
-        UserError: it has no such parser.
+        InfrastructureError: nothing here reads the row's log.
     """
-    if row.log_parser == "r2e":
-        return
-    parsers = _swebench().log_parsers.PARSER_REGISTRY
-    if row.log_parser not in parsers:
-        raise UserError(
-            f"{row.instance_id}: log_parser {row.log_parser!r}: swebench has no such parser: "
-            f"use one of {', '.join(sorted(parsers))}"
-        )
+    check_swebench(row)
+    if problem := unknown_parser(row.log_parser):
+        raise InfrastructureError(f"{row.instance_id}: log_parser: {problem}")
 
 
 def count_tests(row: TaskRow, patch: bytes, log: bytes) -> TestCounts:
     """What the tests came to; unresolved where the tested code printed what the parser breaks at.
 
     Raises:
-        UserError, MissingDependencyError: as `check_parser`.
+        MissingDependencyError, InfrastructureError: as `check_parser`.
     """
     check_parser(row)
     tests = (*row.fail_to_pass, *row.pass_to_pass)
-    if row.log_parser == "r2e":
-        outcomes = read_r2e_log(log.decode(errors="replace"))
-        passed = sum(outcomes.get(test) == "PASSED" for test in tests)
-        return TestCounts(resolved=passed == len(tests), passed=passed, failed=len(tests) - passed)
     try:
+        if row.log_parser in READERS or _may_hold_timings(row):
+            passed = sum(map(TimedOutcomes(_read(row, log.decode(errors="replace"))).passes, tests))
+            return TestCounts(resolved=passed == len(tests), passed=passed, failed=len(tests) - passed)
         report = swebench_report(row, patch, log)
     except MissingDependencyError:
         raise
@@ -90,22 +96,30 @@ def count_tests(row: TaskRow, patch: bytes, log: bytes) -> TestCounts:
     return TestCounts(resolved=bool(report["resolved"]), passed=passed, failed=len(tests) - passed)
 
 
+def _may_hold_timings(row: TaskRow) -> bool:
+    """Whether the row's names come from runners that write times behind them. Pytest's own end in parameters."""
+    return row.source == "swe-rebench" and row.log_parser not in PYTEST_PARSERS
+
+
+def _read(row: TaskRow, log: str) -> Mapping[str, str]:
+    """Outcomes by test."""
+    if row.log_parser == "r2e":
+        return READERS["r2e"](log)
+    _, _, begun = log.partition(START)
+    told, ended, _ = begun.rpartition(END)
+    if not ended:  # the tests did not come to their end
+        return {}
+    if row.log_parser in READERS:
+        return READERS[row.log_parser](told)
+    outcomes: Mapping[str, str] = _swebench().log_parsers.PARSER_REGISTRY[row.log_parser](
+        told, _specification(row)
+    )
+    return outcomes
+
+
 def swebench_report(row: TaskRow, patch: bytes, log: bytes) -> dict[str, Any]:
     """The report that swebench makes of a log."""
     harness = _swebench()
-    from swebench.types import TestSpec
-
-    specification = TestSpec(
-        instance_id=row.instance_id,
-        image=row.image or "",
-        eval_script_list=[],
-        repo=row.repository,
-        version="",
-        FAIL_TO_PASS=list(row.fail_to_pass),
-        PASS_TO_PASS=list(row.pass_to_pass),
-        log_parser=row.log_parser,
-        eval_type=row.evaluation_type,
-    )
     prediction = {
         "instance_id": row.instance_id,
         "model_name_or_path": "turnmix",
@@ -116,12 +130,28 @@ def swebench_report(row: TaskRow, patch: bytes, log: bytes) -> dict[str, Any]:
         # It reads the file as the locale's text, and stops at what is none.
         path.write_text(log.decode("utf-8", "replace"))
         report: dict[str, Any] = harness.grading.get_eval_report(
-            test_spec=specification,
+            test_spec=_specification(row),
             prediction=prediction,
             test_log_path=str(path),
             include_tests_status=True,
         )[row.instance_id]
     return report
+
+
+def _specification(row: TaskRow) -> Any:
+    from swebench.types import TestSpec
+
+    return TestSpec(
+        instance_id=row.instance_id,
+        image=row.image or "",
+        eval_script_list=[],
+        repo=row.repository,
+        version="",
+        FAIL_TO_PASS=list(row.fail_to_pass),
+        PASS_TO_PASS=list(row.pass_to_pass),
+        log_parser=row.log_parser,
+        eval_type=row.evaluation_type,
+    )
 
 
 def _swebench() -> Any:

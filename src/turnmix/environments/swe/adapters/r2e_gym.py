@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from turnmix.environments.swe.adapters.columns import ROOT, Row, Text, read_object
 from turnmix.environments.swe.adapters.evaluation_script import marked_script
 from turnmix.environments.swe.adapters.git_lines import git_lines
-from turnmix.environments.swe.r2e_log import read_r2e_log
+from turnmix.environments.swe.r2e_log import plain_name, read_r2e_log
 from turnmix.environments.swe.task_file import TaskRow
 
 TESTS = "/r2e_tests"
@@ -71,7 +71,7 @@ class R2ERow(Row):
 def from_r2e_gym(data: Mapping[str, Any]) -> TaskRow:
     """Raises ValueError: the row is no task."""
     row = R2ERow.model_validate(data)
-    expected = {name.split(" - ")[0]: outcome for name, outcome in row.expected_output_json.items()}
+    expected = {plain_name(name): outcome for name, outcome in row.expected_output_json.items()}
     passing = [name for name, outcome in expected.items() if outcome == "PASSED"]
     if not passing:
         raise ValueError(

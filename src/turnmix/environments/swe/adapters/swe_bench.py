@@ -26,7 +26,11 @@ from turnmix.environments.swe.adapters.columns import (
 from turnmix.environments.swe.adapters.evaluation_script import HEADER, named_tests, patched_script
 from turnmix.environments.swe.adapters.gym_commands import command_of, complete_command
 from turnmix.environments.swe.adapters.recorded_exit import with_recorded_exit
+from turnmix.environments.swe.log_readers import PYTEST_PARSERS
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.swe.test_log import unknown_parser
+
+ERRORS = "/tmp/turnmix-errors"
 
 
 class SweBenchRow(Row):
@@ -116,17 +120,22 @@ def from_sky_rl(data: Mapping[str, Any]) -> TaskRow:
 
 
 def from_swe_rebench(data: Mapping[str, Any]) -> TaskRow:
-    """Raises ValueError: the row is no task."""
+    """Raises ValueError: the row is no task, or nothing here reads the log of its tests."""
     row = RebenchRow.model_validate(data)
-    given = row.install_config.test_cmd
-    command = given if isinstance(given, str) else " && ".join(given)
-    files = named_tests(row.test_patch)
-    image = row.docker_image or row.image_name
+    configuration = row.install_config
+    parser = configuration.log_parser or "parse_log_pytest"
+    if problem := unknown_parser(parser):
+        raise ValueError(f"install_config.log_parser: {problem}")
+    given = configuration.test_cmd
+    commands = [given] if isinstance(given, str) else given
+    visible = " && ".join(commands)
     is_second = row.image_name is not None and row.docker_image is None and "language" in data
     directory = f"/{row.repo.split('/')[-1]}" if is_second else ROOT
     activation = "" if is_second else CONDA
-    if not is_second:
-        command = " ".join([command, *files])
+    if is_second and parser not in PYTEST_PARSERS:
+        command = _as_measured(commands)
+    else:
+        command = visible if is_second else " ".join([visible, *named_tests(row.test_patch)])
     script = patched_script(
         base_commit=row.base_commit,
         test_patch=row.test_patch,
@@ -137,13 +146,35 @@ def from_swe_rebench(data: Mapping[str, Any]) -> TaskRow:
     return _task(
         row,
         "swe-rebench",
-        image or f"swerebench/sweb.eval.x86_64.{image_tag(row.instance_id, '_1776_')}:latest",
+        row.docker_image
+        or row.image_name
+        or f"swerebench/sweb.eval.x86_64.{image_tag(row.instance_id, '_1776_')}:latest",
         script,
-        row.install_config.log_parser or "parse_log_pytest",
-        test_command=given if isinstance(given, str) else " && ".join(given),
+        parser,
+        test_command=visible,
         working_directory=directory,
         activation=activation,
     )
+
+
+def _as_measured(commands: list[str]) -> str:
+    """The commands as the second SWE-rebench runs them: up to the first that fails, without the settings of the
+    script around them, and what they write on standard error behind all else.
+
+    >>> print(_as_measured(["make", "make check"]))
+    (
+    set +ux +o pipefail -e
+    make
+    make check
+    ) 2> /tmp/turnmix-errors; status=$?; cat /tmp/turnmix-errors; (exit $status)
+    """
+    lines = [
+        "(",
+        "set +ux +o pipefail -e",
+        *commands,
+        f") 2> {ERRORS}; status=$?; cat {ERRORS}; (exit $status)",
+    ]
+    return "\n".join(lines)
 
 
 def _task(row: SweBenchRow, source: str, image: str, script: str, parser: str, **further: Any) -> TaskRow:
