@@ -184,6 +184,7 @@ class Loop:
         self._run.keep_untaught(iteration, untaught)
         figures = {
             "kept": len(filtered.kept),
+            "realised_beta_kept": teacher_share(filtered.kept).by_turns,
             "dropped": filtered.num_dropped,
             "labels": report.transitions - report.dropped_too_long - len(report.untaught),
             "untaught": count_reasons(untaught),

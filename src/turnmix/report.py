@@ -51,7 +51,8 @@ def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: 
         told = f"{figures['resolved']} of {figures['rollouts']} resolved, {beta}{share}"
     elif stage == "train":
         told = (
-            f"{figures['labels']:,} labels of {figures['kept']} trajectories, {_left_out_text(figures)}"
+            f"{figures['labels']:,} labels of {figures['kept']} trajectories, {_kept_text(figures)}"
+            f"{_left_out_text(figures)}"
             f"loss {_number(figures['first_epoch_loss'], 3)} → {_number(figures['loss'], 3)}"
         )
     else:
@@ -62,6 +63,14 @@ def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: 
     errors = figures.get("infra_errors")
     failed = f", {errors} infra errors" if errors else ""
     return f"{name:<13} {stage:<9} {told}{failed}{took}"
+
+
+def _kept_text(figures: Mapping[str, Any]) -> str:
+    """The teacher's share of what the filter kept, where it is another one than that of all."""
+    share = figures.get("realised_beta_kept")
+    return (
+        f"teacher's share {_number(share)} of these, " if figures.get("dropped") and share is not None else ""
+    )
 
 
 def _left_out_text(figures: Mapping[str, Any]) -> str:

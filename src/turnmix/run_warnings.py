@@ -10,6 +10,8 @@ from typing import Any
 
 LOUD_SHARE = 0.05
 """Of an iteration's targets: more than this left out is said."""
+LOUD_CLIP_SHARE = 0.02
+"""Of the tokens of a first step: more than this clipped is said."""
 
 
 def stage_warnings(stage: str, iteration: int, figures: Mapping[str, Any]) -> list[str]:
@@ -60,6 +62,7 @@ def _of_rollout(figures: Mapping[str, Any]) -> Iterator[str]:
 def _of_training(figures: Mapping[str, Any]) -> Iterator[str]:
     if figures.get("labels") is None:
         return
+    yield from _first_clips(figures)
     left_out = num_left_out(figures)
     targets = figures["labels"] + left_out
     if figures["labels"] == 0:
@@ -68,6 +71,16 @@ def _of_training(figures: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{left_out:,} of {targets:,} targets ({100 * left_out / targets:.0f} %) are not taught: "
             f"{reasons_text(figures['untaught'])}; untaught.json in the run holds an example of each"
+        )
+
+
+def _first_clips(figures: Mapping[str, Any]) -> Iterator[str]:
+    share = (figures.get("objective") or {}).get("first_step_clip_share", 0)
+    if share > LOUD_CLIP_SHARE:
+        yield (
+            f"{100 * share:.1f} % of the tokens were clipped at the first step, where the student is the one that "
+            "sampled and every ratio should be 1: it acts otherwise than it learns; compare student.dtype with "
+            "learner.dtype, and how its server samples"
         )
 
 

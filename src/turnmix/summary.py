@@ -46,6 +46,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
     )
     from_train = (
         "kept",
+        "realised_beta_kept",
         "labels",
         "untaught",
         "label_tokens",

@@ -174,6 +174,20 @@ def test_a_run_leaves_its_summary_and_every_trajectory(tmp_path):
     assert run.last_checkpoint() == 2
 
 
+def test_the_teachers_share_is_also_given_for_what_the_filter_kept(tmp_path):
+    """Trajectories in which the student acts end at once, and are not resolved."""
+    training, run = loop(tmp_path / "run", mixture={"floor": 0, "decay": 0.5}, data={"filter": "resolved"})
+    row = training.run()["iterations"][1]
+    turns = [
+        (turn.actor == "teacher", one.verdict.resolved)
+        for one in run.trajectories.read(run.trajectories.ids_of("i002"))
+        for turn in one.turns
+    ]
+    assert row["realised_beta"] == sum(is_teacher for is_teacher, _ in turns) / len(turns)
+    kept = [is_teacher for is_teacher, is_resolved in turns if is_resolved]
+    assert row["realised_beta_kept"] == sum(kept) / len(kept) > row["realised_beta"]
+
+
 def test_data_are_taught_in_the_order_of_plans_and_aggregate_takes_all_iterations(tmp_path):
     student = MemorisingStudent()
     loop(tmp_path / "fresh", student=student)[0].run()

@@ -142,14 +142,16 @@ def test_a_ratio_is_1_where_a_student_at_any_temperature_has_learned_nothing_yet
         rows = model(input_ids=torch.tensor([prompt + target])).logits[0, len(prompt) - 1 : -1] / 0.7
         own = rows.log_softmax(-1)[range(len(target)), target].tolist()
         items.append(replace(item, reference_logprobs=tuple(own), weight=1.0))
-    losses = {}
+    losses, clipped = {}, {}
     for temperature in (0.7, 1.0):
-        made, steps = Objective(ObjectiveSettings(kind="clipped_ratio"), temperature=temperature), []
-        learner = Learner(tiny_model(), RENDERER, settings(batch_size=99, epochs=1), objective=made)
-        learner.fit(items, generator=random.Random(0), on_step=steps.append)
-        losses[temperature] = steps[0].loss
+        options = ObjectiveSettings(kind="clipped_ratio", clip_low=0.02, clip_high=0.02)
+        made, steps = Objective(options, temperature=temperature), []
+        learner = Learner(tiny_model(), RENDERER, settings(batch_size=99), objective=made)
+        report = learner.fit(items, generator=random.Random(0), on_step=steps.append)
+        losses[temperature], clipped[temperature] = steps[0].loss, report.objective["first_step_clip_share"]
     assert losses[0.7] == pytest.approx(-1.0, abs=1e-5)
     assert abs(losses[1.0] + 1) > 1e-3
+    assert (clipped[0.7], clipped[1.0] > 0) == (0, True)
 
 
 def test_a_ratio_needs_what_sampled():

@@ -70,6 +70,21 @@ def test_what_was_left_out_of_the_labels_has_a_column_and_a_place_in_the_line_wh
     assert max(map(len, lines)) <= 80
 
 
+def test_the_teachers_share_of_what_was_kept_is_said_where_the_filter_dropped_something():
+    train = {"labels": 9, "kept": 3, "first_epoch_loss": 1.0, "loss": 0.5, "realised_beta_kept": 0.684}
+    told = stage_text("train", 2, {**train, "dropped": 1}, None)
+    assert "9 labels of 3 trajectories, teacher's share 0.68 of these, loss" in told
+    assert "share" not in stage_text("train", 2, {**train, "dropped": 0}, None)
+
+
+def test_tokens_that_are_clipped_before_anything_is_learned_are_said():
+    figures = {"labels": 5, "kept": 4, "untaught": {}, "objective": {"first_step_clip_share": 0.031}}
+    (said,) = stage_warnings("train", 1, figures)
+    assert said.startswith("iteration 1: 3.1 % of the tokens were clipped at the first step")
+    figures["objective"] = {"first_step_clip_share": 0.001}
+    assert stage_warnings("train", 1, figures) == []
+
+
 TEACHER = {"answers": 40, "calls": 0, "acted": 8, "resolved": 0}
 
 

@@ -31,7 +31,7 @@ from turnmix.training.batching import deal, model_cost
 from turnmix.training.finiteness import check_weights
 from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
-from turnmix.training.objective import Objective
+from turnmix.training.objective import CLIP_SHARE, Objective
 from turnmix.training.optimizer import adamw, clip, learning_rate
 from turnmix.training.ranks import Ranks
 from turnmix.training.recomputation import enable_recomputation, recomputing
@@ -85,7 +85,10 @@ class FitReport:
     """Mean of the objective, each part before its step; None: nothing to learn from."""
     last_epoch_loss: float | None
     objective: Mapping[str, float]
-    """The objective's own figures, as means like the loss over all epochs; empty: nothing to learn from."""
+    """The objective's own figures, as means like the loss over all epochs; empty: nothing to learn from.
+    `first_step_clip_share` is of the first step alone: there the student is the one that sampled, so every ratio should
+    be 1, and what is clipped all the same is the difference between how tokens are sampled and how they are learned
+    (bfloat16, another engine)."""
     seconds: float
 
 
@@ -163,6 +166,7 @@ class Learner:
         num_steps = per_epoch * self.settings.epochs
         epoch_losses = []
         figures = [0.0] * len(self._objective.figures)
+        first_means: list[float] = []
         step = tree_tokens = 0
         total_share = 0.0  # of all epochs
         recomputed = recomputing(self.model, is_enabled=self.settings.gradient_checkpointing)
@@ -174,6 +178,7 @@ class Learner:
                     rate = learning_rate(self.settings, step, num_steps)
                     step += 1
                     (loss, *means), norm = self._step(batch, rate, place=f"step {step} of {num_steps}")
+                    first_means = first_means or means
                     tree_tokens += sum(map(len, batch)) if epoch == 0 else 0
                     share = sum(tree.total_share for tree in batch)
                     epoch_share += share
@@ -203,13 +208,19 @@ class Learner:
             steps=step,
             first_epoch_loss=epoch_losses[0] if epoch_losses else None,
             last_epoch_loss=epoch_losses[-1] if epoch_losses else None,
-            objective={
-                name: figure / total_share
-                for name, figure in zip(self._objective.figures, figures, strict=True)
-                if epoch_losses
-            },
+            objective=self._figures([figure / (total_share or 1) for figure in figures], first_means),
             seconds=time.perf_counter() - began,
         )
+
+    def _figures(self, means: Sequence[float], first_means: Sequence[float]) -> dict[str, float]:
+        """By name, of the whole fit, and what is said of its first step; none where there was no step."""
+        if not first_means:
+            return {}
+        found = dict(zip(self._objective.figures, means, strict=True))
+        if CLIP_SHARE in found:
+            first = dict(zip(self._objective.figures, first_means, strict=True))[CLIP_SHARE]
+            found[f"first_step_{CLIP_SHARE}"] = first
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed learner needs beside the model's weights, on any number of ranks."""

@@ -37,6 +37,7 @@ from turnmix.training.attention import TreeBatch, tree_attention_in, tree_hidden
 from turnmix.training.loss import sum_over_labels
 from turnmix.training.objective_settings import ObjectiveSettings
 
+CLIP_SHARE = "clip_share"
 LARGEST_LOG_RATIO = 20.0
 """A ratio of probabilities is bounded to e^±20 = 5e8: beyond, the token was not sampled from what it is said to be,
 it has no gradient, and the loss stays a number."""
@@ -68,7 +69,7 @@ class Objective:
         if self.settings.kl_weight and base is None:
             raise ValueError(f"kl_weight {self.settings.kl_weight} needs the base model")
         name = "kl_teacher" if self.settings.kind == "reverse_kl" else "mean_weight"
-        clipping = ("clip_share",) if self.settings.has_ratio else ()
+        clipping = (CLIP_SHARE,) if self.settings.has_ratio else ()
         regulariser = ("kl_base",) if self.settings.kl_weight else ()
         self.figures: tuple[str, ...] = (name, *clipping, *regulariser)
         """What the terms behind the loss are, each a sum by shares: divided by all shares it is the mean weight or
