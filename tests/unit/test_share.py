@@ -1,8 +1,15 @@
+from dataclasses import replace
+
 import pytest
 from recorded_trajectories import labelled_turn, trajectory
 
+from chat_models import TOOLS
+from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason
+from turnmix.policies.scripted import call_action
 from turnmix.rollout.share import teacher_share
+from turnmix.rollout.teacher_answers import count_teacher_answers
+from turnmix.scaffold.text_calls import tools_told
 
 
 def test_the_share_is_told_by_turns_and_by_tokens():
@@ -41,3 +48,33 @@ def test_infra_errors_are_left_out_and_nothing_gives_no_share():
     broken = trajectory("a", labelled_turn("teacher", "x"), verdict=None, stop_reason=StopReason.infra_error)
     share = teacher_share([broken])
     assert (share.num_turns, share.by_turns, share.by_tokens) == (0, None, None)
+
+
+def test_the_teachers_answers_are_counted_once_and_those_of_infra_errors_not():
+    first = replace(
+        trajectory(
+            "a",
+            labelled_turn("teacher", call_action("finish")),
+            labelled_turn("student", "s", "hm"),
+            labelled_turn("student", "s"),
+        ),
+        tools=TOOLS,
+    )
+    lost = replace(
+        trajectory("b", labelled_turn("teacher", call_action("finish")), verdict=None), tools=TOOLS
+    )
+    alone = replace(
+        trajectory("c", labelled_turn("student", call_action("finish"), call_action("finish"))), tools=TOOLS
+    )
+    counted = count_teacher_answers([first, lost, alone])
+    assert counted.to_json() == {"answers": 3, "calls": 2, "acted": 1, "resolved": 1}
+
+
+def test_calls_as_text_count_and_a_world_without_tools_has_none_to_count():
+    written = '<tool_call>\n{"name": "finish", "arguments": {}}\n</tool_call>'
+    prompt = (Message(role="system", content=tools_told(TOOLS)),)
+    as_text = replace(
+        trajectory("a", labelled_turn("teacher", written), labelled_turn("teacher", "hm")), prompt=prompt
+    )
+    assert (count_teacher_answers([as_text]).answers, count_teacher_answers([as_text]).calls) == (2, 1)
+    assert count_teacher_answers([trajectory("a", labelled_turn("teacher", "go north"))]).calls is None

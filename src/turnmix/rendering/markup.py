@@ -19,7 +19,7 @@ _MARKUP = re.compile(
         </?(?:[\w-]+:)?[|｜]?(?:{_TAGS})(?:[\s=][^<>\n]*)?[|｜]?>      # Hermes, MiniMax, Nemotron, Gemma, …
       | <(?:function|parameter|invoke)(?:=|\s+name=)[^<>\n]+> | </(?:function|invoke)>   # Qwen3-Coder, Llama, Anthropic
       | </?arg_(?:key|value)>                                           # GLM
-      | <[|｜][\w▁:./-]{{1,40}}[|｜]                                     # control tokens: gpt-oss, Kimi, DeepSeek
+      | <[|｜][\w▁:./-]{{1,40}}[|｜]>?                                   # control tokens: gpt-oss, Kimi, DeepSeek
       | <(?:start|end)_of_turn> | </s>
       | \[/?TOOL_(?:CALLS?|REQUEST|RESULTS?|CONTENT)\]? | \[ARGS\] | \[/?INST\]   # Mistral, LM Studio
       | ✿\w+✿
