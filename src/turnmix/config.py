@@ -83,6 +83,14 @@ class DataSettings(Settings):
     tests; all. Left out, the method's own."""
 
 
+class CheckpointSettings(Settings):
+    """What is kept of the student after each iteration."""
+
+    keep: int | None = Field(default=None, ge=1)
+    """The last so many checkpoints stay, and those of which an evaluation lies in the run; of all but the last the
+    optimiser's state, twice as large as the weights, is deleted. null: all stay, whole."""
+
+
 class EvaluationSettings(Settings):
     """How the student is measured: greedy, alone, on holdout tasks."""
 
@@ -131,6 +139,8 @@ class Recipe(Settings):
     """With which loss; left out, the method's own."""
     learner: LearnerSettings = LearnerSettings()
     """How it is learned."""
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    """What is kept on the disk."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How progress is measured."""
 

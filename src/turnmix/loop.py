@@ -149,6 +149,7 @@ class Loop:
     def _train(self, iteration: int) -> dict[str, Any]:
         is_fresh = self._recipe.data.dataset == "fresh"
         batches = [f"i{past:03d}" for past in range(iteration if is_fresh else 1, iteration + 1)]
+        self._run.check_rollouts(range(iteration if is_fresh else 1, iteration + 1))
         ids = [member for batch in batches for member in self._run.trajectories.ids_of(batch)]
         filtered = apply_filter(self._recipe.data.filter, self._run.trajectories.read(ids))
         taught = self._method.transitions(filtered.kept, self._recipe.objective)
@@ -201,6 +202,8 @@ class Loop:
         # Before the checkpoint: a checkpoint in place says that the stage is over.
         self._run.record_stage("train", iteration, figures)
         self._student.save(self._run.checkpoint(iteration))
+        if self._recipe.checkpoints.keep is not None:
+            self._run.prune_checkpoints(self._recipe.checkpoints.keep)
         return figures
 
     def _last_good(self) -> str:

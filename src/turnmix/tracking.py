@@ -7,7 +7,6 @@ point twice, at the same step with the same value.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, read_json_file
 
 TENSORBOARD = "tensorboard"
 PROJECT = "turnmix"
@@ -56,7 +55,7 @@ class Trackers:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         path = run / IDS
-        ids: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        ids: dict[str, str] = read_json_file(path, fix="delete it") if path.exists() else {}
         self._trackers: dict[str, Any] = {}
         for name in dict.fromkeys((TENSORBOARD, *names)):
             try:
@@ -85,8 +84,11 @@ class Trackers:
 
     def close(self) -> None:
         """Write what is still held back."""
-        for tracker in self._trackers.values():
-            tracker.finish()
+        for name, tracker in self._trackers.items():
+            try:
+                tracker.finish()
+            except Exception as error:
+                warnings.warn(f"trackers: {name} did not write its last figures: {error}", stacklevel=2)
 
 
 def _options(name: str, run: Path, known_id: str | None) -> dict[str, Any]:

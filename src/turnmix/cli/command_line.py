@@ -152,6 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has seen enough; what is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        from turnmix.cli.going_on import failure_text
+
+        print(f"turnmix: {failure_text(error)}", file=sys.stderr)
+        return FAILED
 
 
 def _parsed(given: list[str]) -> argparse.Namespace:

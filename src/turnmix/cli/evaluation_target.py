@@ -11,7 +11,7 @@ from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.recipe_file import find_recipe
-from turnmix.store.run_directory import EVALUATION, RECIPE, RunDirectory
+from turnmix.store.run_directory import EVALUATION, RECIPE, RunDirectory, resume_command
 from turnmix.store.versions import when_begun
 
 FOLDER = "evaluations"
@@ -49,8 +49,14 @@ def located(target: str) -> Target:
         )
     if (path / RECIPE).is_file():
         with closing(RunDirectory.read(path)) as run:
-            iteration = run.last_checkpoint()
+            iteration, trained = run.last_checkpoint(), run.last_trained()
             checkpoint = run.checkpoint(iteration) if iteration else None
+        if trained and checkpoint is None:
+            # The base model is not what was asked for, though it is all that is here.
+            raise UserError(
+                f"{target} was trained up to iteration {trained}, and holds no whole checkpoint: put one back, have it "
+                f"made again ({resume_command(path)}), or name a model"
+            )
         return _of_run(path, model=None if checkpoint is None else str(checkpoint))
     above = path.resolve().parent.parent
     if path.is_dir() and (above / RECIPE).is_file():

@@ -18,9 +18,17 @@ def told_how_to_go_on(again: str) -> Iterator[None]:
         raise TurnMixError(f"stopped; {again}") from None
     except UserError:
         raise
-    except TurnMixError as error:
-        raise TurnMixError(f"{error}\nturnmix: {again}") from error
-    except OSError as error:
-        raise TurnMixError(f"{error}\nturnmix: {again}") from error
+    except (TurnMixError, OSError) as error:
+        told = failure_text(error) if isinstance(error, OSError) else str(error)
+        join = "\nturnmix: " if "\n" in told else "; "
+        raise TurnMixError(f"{told}{join}{again}") from error
     finally:
         sys.stdout.flush()
+
+
+def failure_text(error: OSError) -> str:
+    """
+    >>> failure_text(OSError(28, "No space left on device", "runs/a/clock.json"))
+    'runs/a/clock.json: No space left on device'
+    """
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

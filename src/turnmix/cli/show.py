@@ -14,11 +14,13 @@ from rich.text import Text
 
 from turnmix.cli.console import make_console, print_warnings
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import read_json_file
 from turnmix.core.trajectory import Trajectory
 from turnmix.report import duration_text, evaluation_lines, summary_table, untaught_text
 from turnmix.run_warnings import run_warnings
 from turnmix.store.evaluation_directory import RESULTS
-from turnmix.store.run_directory import EVALUATION, RunDirectory
+from turnmix.store.lock import is_locked
+from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory, resume_command
 from turnmix.transcript import Part, outcome, printable, transcript
 
 SHOWN = 8
@@ -39,12 +41,16 @@ def show_run(path: str) -> None:
     """Print the figures of a run or an evaluation, and its latest trajectories. Raises UserError: there is none."""
     with closing(RunDirectory.read(Path(path))) as run:
         console = make_console()
-        summary_path = run.path / "summary.json"
+        summary_path = run.path / SUMMARY
+        state = "being written" if is_locked(run.path) else "not complete"
         if (run.path / EVALUATION).is_file():
+            state = "an evaluation"
             _show_evaluation(console, run.path)
         elif summary_path.is_file():
-            summary = json.loads(summary_path.read_text())
-            state = "complete" if summary["is_complete"] else "not complete"
+            summary = read_json_file(
+                summary_path, fix=f"delete it, and go on with: {resume_command(run.path)}"
+            )
+            state = "complete" if summary["is_complete"] else state
             took = duration_text(summary["wall_seconds"])
             console.print(
                 f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}\n", markup=False
@@ -56,12 +62,14 @@ def show_run(path: str) -> None:
                 console.print(untaught, soft_wrap=True)
                 console.print()
         else:
-            console.print(f"{path}: no stage has finished yet\n", markup=False)
+            console.print(f"{path}: no stage has finished yet, {state}\n", markup=False)
         for title, log in (("rollouts", run.trajectories), ("evaluations", run.evaluations)):
             if len(log):
                 console.print(f"last {min(SHOWN, len(log))} of {len(log):,} {title}", style="bold")
                 console.print(_listing(log.read(log.ids[-SHOWN:])))
                 console.print()
+        if state == "not complete":
+            console.print(f"Go on with it: {resume_command(run.path)}", markup=False, soft_wrap=True)
         console.print(f"Read one: turnmix show {path} TRAJECTORY", markup=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,23 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from turnmix.assembly import LearningStudent, check_machine, check_models, is_follower, make_source
 from turnmix.cli.console import make_console, make_progress, print_warnings, say_note
 from turnmix.cli.going_on import told_how_to_go_on
+from turnmix.cli.run_choice import RunChoice, chosen_run, resumed_recipe
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
-from turnmix.core.errors import RecipeError, UserError
+from turnmix.core.errors import UserError
+from turnmix.core.json_text import read_json_file
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.policies.scoring import Scorer
 from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text
 from turnmix.run_warnings import run_warnings
 from turnmix.serving import SERVER_LOG
-from turnmix.store.differences import differences
-from turnmix.store.run_directory import RunDirectory, check_is_free
+from turnmix.store.run_directory import SUMMARY, RunDirectory, resume_command
 from turnmix.tracking import Trackers
 
 
@@ -44,7 +43,7 @@ def train(
     if resume is not None and run is not None:
         raise UserError(f"--run {run} and --resume {resume}: a run goes on where it lies; leave --run out")
     if resume is not None:
-        recipe = _resumed_recipe(Path(resume), names, overrides)
+        recipe = resumed_recipe(Path(resume), names, overrides)
     elif names:
         recipe = load_recipe(names[0], overrides, say=say_note)
     else:
@@ -57,57 +56,88 @@ def train(
             "tasks.holdout = all: these tasks are to evaluate on, and none is left to train on: `turnmix evaluate RUN "
             "RECIPE` takes such a recipe; to train, set tasks.holdout to a number"
         )
-    if resume is not None and (summary := _finished(Path(resume), recipe)) is not None:
+    if resume is not None:
+        choice = RunChoice(path=Path(resume), is_begun=True)
+    else:
+        # What is wrong with the recipe is said before what is wrong with the directory.
+        check_machine(recipe)
+        check_models(recipe)
+        choice = chosen_run(recipe, name=names[0], run=run)
+    # A checkpoint that is not there any more is made again only where that is asked for.
+    needed = 0 if resume is None else recipe.iterations
+    if choice.is_begun and (summary := _finished(choice.path, needed_checkpoint=needed)) is not None:
         if not is_follower():
-            _tell(make_console(), summary, Path(resume))
+            _tell(make_console(), summary, choice.path)
+        if resume is None:
+            say_note(
+                f"{choice.path} holds this recipe's run, complete: to run it again, name another with --run"
+            )
         return
-    check_machine(recipe)
-    # What is wrong with the recipe is said before what is wrong with the directory.
-    check_models(recipe)
+    if choice.note is not None:
+        say_note(choice.note)
+    if resume is not None:
+        check_machine(recipe)
+        check_models(recipe)
     if is_follower():
-        _follow(recipe, resume)
+        _follow(recipe, choice)
         return
     source = make_source(recipe)
-    if resume is not None:
-        with closing(RunDirectory.resume(Path(resume))) as directory:
-            iteration = directory.last_checkpoint()
-            checkpoint = directory.checkpoint(iteration) if iteration else None
-            student = LearningStudent.load(recipe, checkpoint=checkpoint, moment=directory.begun())
-            _train(recipe, directory, student, student.scorer(), source)
-        return
-    path = Path(run) if run is not None else Path("runs") / Path(names[0]).stem
-    check_is_free(path)
+    if choice.is_begun:
+        _go_on(recipe, choice.path, source)
+    else:
+        _begin(recipe, choice.path, source)
+
+
+def _begin(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) -> None:
     # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
     begun = datetime.now()
     student = LearningStudent.load(recipe, checkpoint=None, moment=begun)
     scorer = student.scorer()
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe), begun=begun)) as directory:
-        _train(recipe, directory, student, scorer, source)
+        try:
+            _train(recipe, directory, student, scorer, source)
+        except UserError:  # so does a tracker or a server that does not start
+            directory.discard()
+            raise
 
 
-def _follow(recipe: Recipe, resume: str | None) -> None:
+def _go_on(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) -> None:
+    with closing(RunDirectory.resume(path)) as directory:
+        iteration, trained = directory.last_checkpoint(), directory.last_trained()
+        if trained > iteration:
+            first = f"{iteration + 1} to " if trained > iteration + 1 else ""
+            say_note(
+                f"iteration {first}{trained}: no whole checkpoint is there: trained again, from the stored rollouts"
+            )
+        checkpoint = directory.checkpoint(iteration) if iteration else None
+        student = LearningStudent.load(recipe, checkpoint=checkpoint, moment=directory.begun())
+        _train(recipe, directory, student, student.scorer(), source)
+
+
+def _follow(recipe: Recipe, choice: RunChoice) -> None:
     """Learn beside rank 0, which does all else; Ctrl-C is its business too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(
         signal.SIGTERM, signal.SIG_DFL
     )  # it may be waiting for the others, where Python hears nothing
-    checkpoint = None
-    if resume is not None:
-        with closing(RunDirectory.read(Path(resume))) as directory:
-            iteration = directory.last_checkpoint()
+    checkpoint = begun = None
+    if choice.is_begun:
+        with closing(RunDirectory.read(choice.path)) as directory:
+            iteration, begun = directory.last_checkpoint(), directory.begun()
             checkpoint = directory.checkpoint(iteration) if iteration else None
-    student = LearningStudent.load(recipe, checkpoint=checkpoint)
+    student = LearningStudent.load(recipe, checkpoint=checkpoint, moment=begun)
     student.learner.follow()
     student.close()
 
 
-def _finished(run: Path, recipe: Recipe) -> dict[str, Any] | None:
+def _finished(run: Path, *, needed_checkpoint: int) -> dict[str, Any] | None:
     """The summary of a run in which nothing is left to do."""
+    path = run / SUMMARY
     with closing(RunDirectory.read(run)) as directory:
-        if directory.last_checkpoint() < recipe.iterations or not (run / "summary.json").is_file():
+        if directory.last_checkpoint() < needed_checkpoint or not path.is_file():
             return None
-    summary: dict[str, Any] = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    return summary if summary["is_complete"] else None
+    summary = read_json_file(path, fix=f"delete it, and go on with: {resume_command(run)}")
+    return summary if summary.get("is_complete") else None
 
 
 def _train(
@@ -123,7 +153,7 @@ def _train(
     for change in run.changed_versions():
         console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
     with (
-        told_how_to_go_on(f"go on with: turnmix train --resume {run.path}"),
+        told_how_to_go_on(f"go on with: {resume_command(run.path)}"),
         closing(Trackers(recipe.trackers, run=run.path)) as trackers,
         student.serving(log=run.path / SERVER_LOG, say=partial(console.print, markup=False)),
         make_progress(console, seconds=run.clock.stage_seconds) as progress,
@@ -158,18 +188,3 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
             console.print(told, highlight=False)
     console.print(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}", highlight=False)
     console.print(f"Look at trajectories: turnmix show {run}", highlight=False)
-
-
-def _resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) -> Recipe:
-    """The recipe of a run. One given again must be the same: its secrets alone may be new."""
-    with closing(RunDirectory.read(run)) as directory:
-        stored_path = directory.recipe_path
-    stored = yaml.safe_load(stored_path.read_text(encoding="utf-8"))
-    recipe = load_recipe(names[0] if names else str(stored_path), overrides)
-    given = yaml.safe_load(recipe_yaml(recipe))
-    for field, was, now in differences(stored, given):
-        raise RecipeError(
-            f"{field}: {now!r}, but the run in {run} was begun with {was!r}: a run goes on with its own "
-            "recipe; leave recipe and overrides out, or begin another run with --run"
-        )
-    return recipe

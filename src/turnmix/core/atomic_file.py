@@ -20,9 +20,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if isinstance(error, OSError):  # a full disk does not name the file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     force_to_disk(path.parent)
 

@@ -69,10 +69,10 @@ class AppendLog:
             while written < len(line):
                 written += os.write(self._descriptor, line[written:])
             os.fsync(self._descriptor)
-        except OSError:
+        except OSError as error:
             # A full disk must not leave half a line for the next one to be glued to.
             os.ftruncate(self._descriptor, start)
-            raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._spans[record["id"]] = (start, len(line))
         return True
 

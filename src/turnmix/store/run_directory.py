@@ -42,6 +42,7 @@ EVALUATION = "evaluation.json"
 EVALUATIONS = "evaluations.jsonl"
 UNTAUGHT = "untaught.json"
 _SHOWN_CHARACTERS = 4000
+SUMMARY = "summary.json"
 EVALUATION_FOLDER = "evaluations"
 CHECKPOINTS = "checkpoints"
 
@@ -160,6 +161,17 @@ class RunDirectory:
             {"id": stage_id(stage, iteration), "iteration": iteration, "stage": stage, **figures}
         )
 
+    def check_rollouts(self, iterations: Iterable[int]) -> None:
+        """Raises UserError: of these, one has fewer trajectories than were rolled out, so what is learned would be
+        another thing."""
+        for iteration in iterations:
+            recorded = (self.stage_metrics("rollout", iteration) or {}).get("rollouts", 0)
+            if (held := len(self.trajectories.ids_of(f"i{iteration:03d}"))) < recorded:
+                raise UserError(
+                    f"{self.trajectories.path} holds {held} of the {recorded} trajectories of iteration {iteration}, "
+                    "of which the run is to learn: put the others back, or begin another run"
+                )
+
     def num_steps(self, iteration: int) -> int:
         """Optimiser steps of all training up to `iteration`, as far as it is recorded."""
         trained = (self.stage_metrics("train", past) for past in range(1, iteration + 1))
@@ -187,7 +199,7 @@ class RunDirectory:
             )
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write_atomically(self.path / "summary.json", json_text(summary, indent=2) + "\n")
+        write_atomically(self.path / SUMMARY, json_text(summary, indent=2) + "\n")
 
     def discard(self) -> None:
         """Leave nothing of a run that could not begin. One that has stored anything is not touched."""

@@ -53,7 +53,9 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
             model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         if state is not None:
-            torch.save(state, partial / LEARNER_FILE)
+            # Through a file of Python's, which says why it cannot be written.
+            with (partial / LEARNER_FILE).open("wb") as file:
+                torch.save(state, file)
         for path in [*partial.rglob("*"), partial]:
             if path.is_file():
                 path.chmod(mode)
@@ -101,4 +103,7 @@ def _new_file_mode(directory: Path) -> int:
 
 
 def _first_line(error: BaseException) -> str:
+    # torch says no more than that a file has not the length that it should have.
+    if isinstance(error.__context__, OSError):
+        error = error.__context__
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,107 @@
+"""What `turnmix train` is given enters; which run it is about leaves: a new one, or one that is there already.
+
+The same command again goes on with the run of the same recipe. Where a name was not asked for, a run of another
+recipe there is left alone, and the new one gets a number: runs/NAME, runs/NAME-2, …
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnmix.config import Recipe, load_recipe, recipe_yaml
+from turnmix.core.errors import RecipeError, UserError
+from turnmix.store.differences import differences
+from turnmix.store.run_directory import RECIPE, RunDirectory, check_is_free, resume_command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunChoice:
+    """One run."""
+
+    path: Path
+    is_begun: bool
+    note: str | None = None
+    """What the user should know of the choice."""
+
+
+def resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) -> Recipe:
+    """The recipe of a run. One given again must be the same: its secrets alone may be new.
+
+    Raises:
+        UserError: there is no run, or it was begun with another recipe.
+    """
+    with closing(RunDirectory.read(run)) as directory:
+        stored = str(directory.recipe_path)
+    recipe = load_recipe(names[0] if names else stored, overrides)
+    for field, was, now in _differences(run, recipe):
+        raise RecipeError(
+            f"{field}: {now!r}, but the run in {run} was begun with {was!r}: a run goes on with its own "
+            "recipe; leave recipe and overrides out, or begin another run with --run"
+        )
+    return recipe
+
+
+def chosen_run(recipe: Recipe, *, name: str, run: str | None) -> RunChoice:
+    """Where a run of `recipe` goes, which was named `name`; `run`: as the user says.
+
+    Raises:
+        UserError: `run` is taken by something else.
+    """
+    if run is not None:
+        return _named(recipe, Path(run))
+    first = Path("runs") / Path(name).stem
+    why = None
+    for number in itertools.count(1):
+        path = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        if (path / RECIPE).is_file():
+            taken = _difference(path, recipe)
+            if taken is None:
+                return _begun(path)
+        else:
+            try:
+                check_is_free(path)
+            except UserError as error:
+                taken = str(error).partition(":")[0]
+            else:
+                note = None if why is None else f"{why}: this one goes to {path}"
+                return RunChoice(path=path, is_begun=False, note=note)
+        why = why or taken
+    raise AssertionError("numbers end")
+
+
+def _named(recipe: Recipe, path: Path) -> RunChoice:
+    if not (path / RECIPE).is_file():
+        check_is_free(path)
+        return RunChoice(path=path, is_begun=False)
+    if (taken := _difference(path, recipe)) is not None:
+        raise UserError(f"{taken}: name another directory with --run, or go on there: {resume_command(path)}")
+    return _begun(path)
+
+
+def _begun(path: Path) -> RunChoice:
+    return RunChoice(path=path, is_begun=True, note=f"{path} holds a run of this recipe: going on with it")
+
+
+def _difference(path: Path, recipe: Recipe) -> str | None:
+    """What another recipe the run in `path` was begun with; None: the same."""
+    try:
+        found = _differences(path, recipe)
+    except RecipeError:
+        return f"{path} holds a run of another release's recipe"
+    if not found:
+        return None
+    field, was, now = found[0]
+    return f"{path} holds a run of another recipe ({field}: {was!r} there, {now!r} here)"
+
+
+def _differences(path: Path, recipe: Recipe) -> list[tuple[str, Any, Any]]:
+    # Both with every default: a setting that is newer than the run is no difference.
+    stored = load_recipe(str(path / RECIPE))
+    return list(differences(*(yaml.safe_load(recipe_yaml(each)) for each in (stored, recipe))))
