@@ -5,7 +5,6 @@ In: settings. Out: what they describe, checked for what this machine lacks befor
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnmix.config import Recipe
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
@@ -241,7 +241,7 @@ class LearningStudent:
         try:
             return len(self.renderer.target_ids(_ANY_STATE, action))
         except (UserError, ValueError, TypeError):
-            text = without_surrogates(json.dumps(action.message.to_json(), ensure_ascii=False))
+            text = without_surrogates(json_text(action.message.to_json(), ensure_ascii=False))
             return len(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def drift(self, trajectories: Sequence[Trajectory]) -> Drift:

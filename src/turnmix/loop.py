@@ -209,7 +209,8 @@ class Loop:
     def _last_good(self) -> str:
         iteration = self._run.last_checkpoint()
         return (
-            f"the last good checkpoint is {self._run.checkpoint(iteration)}"
+            f"the last good checkpoint is {self._run.checkpoint(iteration)}, from which another run may begin "
+            "(student.model)"
             if iteration
             else "there is no checkpoint yet, the base model is as it was"
         )

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 import yaml
@@ -313,6 +314,12 @@ def test_a_run_and_a_trajectory_are_shown(turnmix_in, tmp_path):
     code, out, _ = turnmix_in("show", "run")
     assert code == 0
     assert "i001-00000" in out
+    assert "no stage has finished yet, not complete" in out
+    assert "Go on with it: turnmix train --resume run\n" in out
+    with closing(RunDirectory.resume(tmp_path / "run")):
+        code, out, _ = turnmix_in("show", "run")
+    assert "no stage has finished yet, being written" in out
+    assert "--resume" not in out
     code, out, _ = turnmix_in("show", "run", "i001-00000")
     assert code == 0
     assert "turn 1  student  ≠ teacher" in out

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, and a resumed run is the uninterrupted one."""
 
+import os
 import random
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from tiny_student import CharacterRenderer, batch, digest, fitted, settings, tin
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from turnmix.core.errors import UserError
+from limited_files import no_file_larger_than
+from turnmix.core.errors import CheckpointError, UserError
 from turnmix.policies.load import load_model
 from turnmix.training import checkpoint
 from turnmix.training.checkpoint import restore_learner, save_checkpoint
@@ -71,7 +73,7 @@ def test_a_save_that_fails_half_way_leaves_no_checkpoint_and_does_not_hinder_the
         if cut == "save_model":
             patch.setattr(type(tokenizer), "save_pretrained", fail)
         else:
-            patch.setattr(checkpoint, "_force_to_disk", fail)
+            patch.setattr(checkpoint, "force_to_disk", fail)
         with pytest.raises(FullDiskError):
             save_checkpoint(tmp_path / "one", model=model, tokenizer=tokenizer)
     assert not (tmp_path / "one").exists()
@@ -79,6 +81,34 @@ def test_a_save_that_fails_half_way_leaves_no_checkpoint_and_does_not_hinder_the
     save_checkpoint(tmp_path / "one", model=model, tokenizer=tokenizer)
     assert digest(load_model(tmp_path / "one")[0]) == digest(model)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("size", [50_000, 120_000])
+def test_a_full_disk_is_told_by_the_checkpoints_name_and_leaves_nothing(tmp_path, tokenizer, size):
+    """The weights have 85 kB, the optimiser's state 186."""
+    learner = saved(tmp_path / "one", tokenizer)
+    with (
+        no_file_larger_than(size),
+        pytest.raises(
+            CheckpointError, match=r"two cannot be written \([\d,]+ MB are free there\): .*File too"
+        ),
+    ):
+        save_checkpoint(tmp_path / "two", model=learner.model, tokenizer=tokenizer, learner=learner)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+def test_checkpoint_files_have_the_mode_of_every_other_new_file(tmp_path, tokenizer, mask, mode):
+    before = os.umask(mask)
+    try:
+        saved(tmp_path / "one", tokenizer)
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in files} == dict.fromkeys(
+        (path.name for path in files), oct(mode)
+    )
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o777 & ~mask
 
 
 def test_saving_again_replaces_the_checkpoint(tmp_path, tokenizer):

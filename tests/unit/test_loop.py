@@ -1,6 +1,7 @@
 """The loop over a world without sandboxes, and a student that learns by heart."""
 
 import json
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from stored_checkpoints import store_checkpoint
 from turnmix.config import Recipe
-from turnmix.core.errors import InfrastructureError, TeacherError, TrainingError
+from turnmix.core.errors import InfrastructureError, TeacherError, TrainingError, UserError
 from turnmix.core.untaught import Objection, Untaught
 from turnmix.environments.counting import CountingSource
 from turnmix.loop import Loop
@@ -211,6 +212,51 @@ def test_a_finished_run_does_nothing_more(tmp_path):
     assert (tmp_path / "run" / "trajectories.jsonl").read_bytes() == before
 
 
+def stopped_after_two_iterations(path):
+    training, run = loop(path, iterations=2)
+    training.run()
+    run.close()
+    return run
+
+
+@pytest.mark.parametrize("deleted", [(), (1,), (2,), (1, 2)])
+def test_whichever_checkpoints_are_deleted_a_resumed_run_learns_what_it_would_have(tmp_path, deleted):
+    """A gap below the highest is no reason to train again; what stood above it is trained again from what is stored."""
+    run = stopped_after_two_iterations(tmp_path / "run")
+    for iteration in deleted:
+        shutil.rmtree(run.checkpoint(iteration))
+    student = MemorisingStudent()
+    again, run = loop(tmp_path / "run", student=student, is_resumed=True, iterations=3)
+    learned = []
+    student.learn = lambda transitions, **_: (
+        learned.append({each.trajectory_id[:4] for each in transitions}),
+        Learned(transitions=len(transitions)),
+    )[1]
+    again.run()
+    last = 2 if 2 not in deleted else 1 if 1 not in deleted else 0
+    assert learned == [{f"i{iteration:03d}"} for iteration in range(last + 1, 4)]
+    assert run.last_checkpoint() == 3
+
+
+def test_a_run_that_lost_what_it_is_to_learn_is_refused_by_name(tmp_path):
+    run = stopped_after_two_iterations(tmp_path / "run")
+    shutil.rmtree(run.checkpoint(2))
+    log = tmp_path / "run" / "trajectories.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:13]))
+    again, _ = loop(tmp_path / "run", is_resumed=True, iterations=3)
+    with pytest.raises(
+        UserError, match=r"trajectories.jsonl holds 5 of the 8 trajectories of iteration 2, of which"
+    ):
+        again.run()
+
+
+def test_checkpoints_are_pruned_as_the_run_goes_on(tmp_path):
+    _, run = (made := loop(tmp_path / "run", iterations=3, checkpoints={"keep": 1}))
+    made[0].run()
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["iteration-003"]
+    assert run.last_checkpoint() == 3
+
+
 def test_an_outage_stops_the_run_and_a_resumed_one_tries_those_trajectories_again(tmp_path):
     def unreachable(episode, state):
         raise TeacherError("no route")
@@ -337,7 +383,7 @@ class OverflowingStudent(MemorisingStudent):
 def test_numbers_that_are_not_finite_are_told_with_iteration_and_last_good_checkpoint(tmp_path):
     training, run = loop(tmp_path / "run", student=OverflowingStudent())
     with pytest.raises(
-        TrainingError, match=r"iteration 2, step 3 of 9: the loss is nan; the last good .*iteration-001$"
+        TrainingError, match=r"iteration 2, step 3 of 9: the loss is nan; the last good .*iteration-001, from"
     ):
         training.run()
     assert (run.stage_metrics("train", 2), run.last_checkpoint()) == (None, 1)

@@ -1,15 +1,19 @@
 """The run directory: append-only logs, one writer, atomic files, a clock that goes on."""
 
 import json
+import os
 from datetime import datetime
 
 import pytest
 from recorded_trajectories import labelled_turn, trajectory
 
+from limited_files import no_file_larger_than
 from stored_checkpoints import store_checkpoint
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
+from turnmix.store.lock import is_locked
 from turnmix.store.run_directory import RunDirectory, stage_id
 from turnmix.store.versions import git_revision, versions
 
@@ -99,6 +103,101 @@ def test_the_last_checkpoint_is_the_highest_whole_one_whatever_is_missing_below(
     assert run.last_checkpoint() == 4
     (run.checkpoint(6) / "model-2.safetensors").touch()
     assert run.last_checkpoint() == 6
+
+
+def test_pruning_leaves_the_last_those_that_an_evaluation_names_and_one_optimisers_state(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    for iteration in (1, 2, 3, 5, 6):
+        store_checkpoint(run.checkpoint(iteration))
+    evaluation = tmp_path / "run" / "evaluations" / "own-iteration-002"
+    evaluation.mkdir(parents=True)
+    (evaluation / "evaluation.json").write_text('{"student": "runs/elsewhere/checkpoints/iteration-002"}')
+    (tmp_path / "run" / "checkpoints" / ".iteration-004.pruned").mkdir()  # a kill in the midst
+    run.prune_checkpoints(2)
+    left = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert left == ["iteration-002", "iteration-005", "iteration-006"]
+    assert [(run.checkpoint(number) / "learner.pt").is_file() for number in (2, 5, 6)] == [False, False, True]
+    assert (run.checkpoint(5) / "model.safetensors").is_file()
+
+
+def test_what_cannot_be_written_keeps_its_old_content_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+    with no_file_larger_than(10), pytest.raises(OSError, match="File too large") as raised:
+        write_atomically(path, "new " * 10)
+    assert raised.value.filename == str(path)
+    assert ([each.name for each in tmp_path.iterdir()], path.read_text()) == (["file"], "old")
+
+
+def test_what_is_written_atomically_is_on_the_disk_with_the_name_it_bears(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd)))
+    write_atomically(tmp_path / "file", "text")
+    assert synced == [str(tmp_path / ".file.partial"), str(tmp_path)]
+
+
+def test_a_line_that_does_not_fit_leaves_the_log_as_it_was_and_names_it(tmp_path):
+    log = AppendLog(tmp_path / "log")
+    log.append_record({"id": "a"})
+    before = (tmp_path / "log").read_bytes()
+    with no_file_larger_than(len(before) + 5), pytest.raises(OSError, match="File too large") as raised:
+        log.append_record({"id": "b", "text": "x" * 100})
+    assert raised.value.filename == str(tmp_path / "log")
+    assert (tmp_path / "log").read_bytes() == before
+    assert log.append_record({"id": "b"})
+
+
+def test_a_run_that_cannot_be_written_leaves_no_directory_behind(tmp_path):
+    with (
+        no_file_larger_than(10),
+        pytest.raises(UserError, match="run cannot be written: File too large: name"),
+    ):
+        RunDirectory.create(tmp_path / "run", recipe_yaml="method: sft\n")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="run cannot be written: Not a directory: name another with --run"):
+        RunDirectory.create(tmp_path / "file" / "run", recipe_yaml="method: sft\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_that_did_not_begin_is_discarded_and_one_that_has_stored_anything_is_not(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    (tmp_path / "run" / "tensorboard").mkdir()
+    run.discard()
+    run.close()
+    assert not (tmp_path / "run").exists()
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    run.trajectories.append(trajectory("i001-00000"))
+    run.discard()
+    run.close()
+    assert len(RunDirectory.read(tmp_path / "run").trajectories) == 1
+
+
+def test_a_clock_that_cannot_be_written_is_named_and_hides_no_other_failure(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    (tmp_path / "run" / ".clock.json.partial").mkdir()
+    with pytest.raises(OSError, match="Is a directory") as raised, run.clock.stage("rollout-001"):
+        pass
+    assert raised.value.filename == str(tmp_path / "run" / "clock.json")
+    with pytest.raises(KeyboardInterrupt), run.clock.stage("rollout-001"):
+        raise KeyboardInterrupt
+    run.close()
+    RunDirectory.resume(tmp_path / "run").close()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]"])
+def test_a_damaged_clock_is_named_with_what_it_costs(tmp_path, content):
+    RunDirectory.create(tmp_path / "run", recipe_yaml="").close()
+    (tmp_path / "run" / "clock.json").write_text(content)
+    with pytest.raises(UserError, match=r"clock\.json .*delete it: nothing but durations"):
+        RunDirectory.resume(tmp_path / "run")
+
+
+def test_a_run_is_known_to_be_written_while_it_is_open(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    assert is_locked(tmp_path / "run")
+    run.close()
+    assert not is_locked(tmp_path / "run")
+    assert not is_locked(tmp_path)
 
 
 def test_a_finished_stage_is_recorded_once(tmp_path):

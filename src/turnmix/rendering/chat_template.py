@@ -8,13 +8,13 @@ not fail on is the one it gets. What it shows as today's date is the moment that
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import State
 from turnmix.rendering.control_text import ControlTexts, RenderedText
@@ -166,7 +166,7 @@ def _stopped_clock(moment: datetime) -> str:
     line of its own, as before."""
     told = {directive: moment.strftime(directive) for directive in (*_UNPADDED, *_DIRECTIVES)}
     replaced = "".join(
-        f" | replace({json.dumps(key)}, {json.dumps(value, ensure_ascii=False)})"
+        f" | replace({json_text(key)}, {json_text(value, ensure_ascii=False)})"
         for key, value in told.items()
         if value != key
     )
@@ -214,4 +214,4 @@ def _with_json_arguments(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(arguments: Any) -> str:
-    return json.dumps(arguments, ensure_ascii=False)
+    return json_text(arguments, ensure_ascii=False)

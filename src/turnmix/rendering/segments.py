@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
+from turnmix.core.json_text import json_text
 from turnmix.rendering.control_text import RenderedText
 
 _CACHED_SEGMENTS = 16_384
@@ -149,7 +150,7 @@ class SegmentTokenizer:
     def _plain(self) -> Any:
         """The tokenizer without its added tokens."""
         description = json.loads(self._backend.to_str())
-        return type(self._backend).from_str(json.dumps({**description, "added_tokens": []}))
+        return type(self._backend).from_str(json_text({**description, "added_tokens": []}))
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(
