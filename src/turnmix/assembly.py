@@ -217,6 +217,15 @@ class LearningStudent:
 
         return LocalPolicy(self.learner.acting_model, self.renderer, self._recipe.student, greedy=greedy)
 
+    def base_policy(self) -> Policy:
+        """The student as it was before any training, in a copy of its own, acting greedily."""
+        from turnmix.policies.load import load_model
+        from turnmix.policies.local import LocalPolicy
+
+        model, _ = load_model(student_location(self._recipe.student))
+        device = self.learner.acting_model.device
+        return LocalPolicy(model.to(device), self.renderer, self._recipe.student, greedy=True)
+
     def learn(
         self,
         transitions: Sequence[Transition],

@@ -98,8 +98,9 @@ class EvaluationSettings(Settings):
     """The first so many holdout tasks, or all of them where there are fewer."""
     every: int = Field(default=1, ge=1)
     """Evaluate after every so many iterations, and always after the last."""
-    base: bool = True
-    """Evaluate the student before any training too."""
+    base: bool | Literal["late"] = True
+    """Evaluate the base student too. true: before any training; late: after the first iteration, with a second copy of
+    it in memory, so that learning is seen sooner."""
 
 
 class Recipe(Settings):
@@ -211,6 +212,16 @@ class Recipe(Settings):
     def _check_method(self) -> Recipe:
         """It does what its method's name says."""
         check_agreement(self._choices)
+        return self
+
+    @model_validator(mode="after")
+    def _check_evaluation(self) -> Recipe:
+        """A server acts with one set of weights, the newest."""
+        if self.evaluation.base == "late" and self.student.server is not None:
+            raise ValueError(
+                "evaluation.base: 'late': the student's server acts with its newest weights alone: set it to true, "
+                "or leave student.server out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -71,11 +71,14 @@ class Loop:
 
     def run(self) -> dict[str, Any]:
         """Do all that is left; the summary."""
-        if self._recipe.evaluation.base:
+        base = self._recipe.evaluation.base
+        if base is True:
             self._stage("evaluate", 0, self._evaluate)
         for iteration in range(1, self._recipe.iterations + 1):
             self._stage("rollout", iteration, self._roll_out)
             self._stage("train", iteration, self._train)
+            if base == "late" and iteration == 1:
+                self._stage("evaluate", 0, self._evaluate)
             if iteration % self._recipe.evaluation.every == 0 or iteration == self._recipe.iterations:
                 self._stage("evaluate", iteration, self._evaluate)
         return self._write_summary()
@@ -86,7 +89,9 @@ class Loop:
             return
         with self._run.clock.stage(stage_id(stage, iteration)):
             figures = work(iteration)
-        self._metrics.log({stage: figures, "iteration": iteration}, step=self._run.num_steps(iteration))
+        # Trackers take no step that lies before one they have: the base student's late figures stand at the newest.
+        newest = max(iteration, self._run.last_checkpoint())
+        self._metrics.log({stage: figures, "iteration": iteration}, step=self._run.num_steps(newest))
         self._run.record_stage(stage, iteration, figures)
         self._progress.end(stage, iteration, figures)
         self._write_summary()
@@ -166,7 +171,7 @@ class Loop:
                 "learning_rate": report.learning_rate,
             }
             self._metrics.log({"step": learned}, step=num_steps_before + report.step)
-            self._progress.advance(report.step, f"loss {report.loss:.3f}")
+            self._progress.advance(report.step, f"loss {report.loss:.3f}, at first {losses[0]:.3f}")
             self._run.clock.tick()
 
         transitions = self._scored(taught.transitions, iteration)
@@ -248,7 +253,8 @@ class Loop:
         )
 
         async def evaluating(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
-            student = self._student.policy(greedy=True)
+            is_base_late = iteration == 0 and self._recipe.evaluation.base == "late"
+            student = self._student.base_policy() if is_base_late else self._student.policy(greedy=True)
             try:
                 await evaluate(
                     missing,

@@ -41,9 +41,13 @@ def evaluation_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"{turns}stopped by: {reasons}{errors}"
 
 
+def stage_name(iteration: int) -> str:
+    return "base student" if iteration == 0 else f"iteration {iteration}"
+
+
 def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: float | None) -> str:
     """What a finished stage came to."""
-    name = "base student" if iteration == 0 else f"iteration {iteration}"
+    name = stage_name(iteration)
     took = "" if seconds is None else f", {duration_text(seconds)}"
     if stage == "rollout":
         beta = "" if figures["beta"] is None else f"β {figures['beta']:.2f}, "

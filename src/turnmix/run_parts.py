@@ -45,6 +45,10 @@ class Student(Protocol):
         """The student as it now is, acting."""
         ...
 
+    def base_policy(self) -> Policy:
+        """The student as it was before any training, acting greedily, whatever was learned since."""
+        ...
+
     def learn(
         self,
         transitions: Sequence[Transition],

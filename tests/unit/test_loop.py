@@ -53,6 +53,9 @@ class MemorisingStudent:
 
         return ScriptedPolicy("student", script)
 
+    def base_policy(self):
+        return ScriptedPolicy("student", lambda episode, state: call_action("finish"))
+
     def learn(self, transitions, *, generator, on_step):
         self.fits.append([(each.trajectory_id, len(each.state.messages)) for each in transitions])
         self.memory.update({len(each.state.messages): each.target for each in transitions})
@@ -154,6 +157,27 @@ def test_figures_lie_over_optimiser_steps_also_those_of_a_resumed_run(tmp_path):
     run.close()
     loop(tmp_path / "cut", student=student, metrics=resumed, is_resumed=True)[0].run()
     assert [*begun, *resumed] == whole
+
+
+def test_the_base_student_may_be_measured_after_the_first_iteration_to_the_same_figures(tmp_path):
+    evaluation = {"tasks": 5, "every": 2}
+    early = loop(tmp_path / "early", evaluation=evaluation)[0].run()
+    points = Points()
+    training, run = loop(
+        tmp_path / "late",
+        evaluation={**evaluation, "base": "late"},
+        student=SteppingStudent(),
+        metrics=points,
+    )
+    late = training.run()
+    for summary in (early, late):
+        del summary["wall_seconds"]
+        for row in summary["iterations"]:
+            del row["seconds"]
+    assert late == early
+    stages = ["rollout-001", "train-001", "evaluate-000", "rollout-002", "train-002", "evaluate-002"]
+    assert list(run.metrics.ids) == stages
+    assert [step for step, _ in points] == sorted(step for step, _ in points)
 
 
 def test_a_run_leaves_its_summary_and_every_trajectory(tmp_path):

@@ -363,6 +363,12 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             "method: grpo\nobjective: {kind: cross_entropy}",
             ["objective.kind: 'cross_entropy': grpo is taught with clipped_ratio; leave it out"],
         ),
+        (
+            "method: sft\nstudent: {server: {}}\nevaluation: {base: late}",
+            [
+                "evaluation.base: 'late': the student's server acts with its newest weights alone: set it to true"
+            ],
+        ),
         ("method: sft\nlr: 0.1", ["lr: unknown key; did you mean 'learner.learning_rate'?"]),
         ("method: sft\nlearner: {lr: 0.1}", ["learner.lr: unknown key; did you mean 'learning_rate'?"]),
         (

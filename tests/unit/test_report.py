@@ -131,3 +131,16 @@ def test_a_run_in_which_nothing_is_learned_says_so_while_it_goes_on_and_when_it_
     for text in ("the teacher called no tool", "none of the 8 rollouts", "0 labels", "8 of 8 targets"):
         assert shown.count(text) == 1
     assert "Left out of the labels: empty answer 8. An example of each lies in untaught.json." in shown
+
+
+def test_where_lines_are_plain_the_loss_is_told_from_the_first_optimiser_step_on():
+    console = Console(file=io.StringIO(), width=80)
+    with make_progress(console, seconds=lambda stage: None) as progress:
+        progress.begin("train", 1, total=36, done=0)
+        progress.advance(1, "loss 0.345, at first 0.345")
+        progress.advance(2, "loss 0.245, at first 0.345")
+        progress.begin("evaluate", 0, total=200, done=32)
+    assert console.file.getvalue().splitlines() == [
+        "iteration 1   train     1/36, loss 0.345, at first 0.345",
+        "base student  evaluate  32/200 found on disk",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,11 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from turnmix.assembly import is_follower
-from turnmix.report import stage_text
+from turnmix.report import stage_name, stage_text
 from turnmix.run_warnings import stage_warnings
 from turnmix.store.run_directory import stage_id
 
 PLAIN_LINE_SECONDS = 20.0
+PLAIN_STEP_SECONDS = 2.0
+"""Of lines that tell an optimiser step: a newcomer sees the loss fall."""
 Seconds = Callable[[str], float | None]
 """A stage's id -> how long it took; None: not known."""
 
@@ -51,15 +54,18 @@ class _Lines:
     def __init__(self, console: Console, seconds: Seconds) -> None:
         self._console = console
         self._seconds = seconds
-        self._stage, self._total, self._told = "", 0, 0.0
+        self._stage, self._total, self._told, self._every = "", 0, 0.0, PLAIN_LINE_SECONDS
 
     def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
-        self._stage, self._total, self._told = f"iteration {iteration:<3} {stage:<9}", total, time.monotonic()
+        self._stage, self._total = f"{stage_name(iteration):<13} {stage:<9}", total
+        self._told, self._every = time.monotonic(), PLAIN_LINE_SECONDS
+        if stage == "train":
+            self._told, self._every = -math.inf, PLAIN_STEP_SECONDS
         if done:
             self._tell(f"{done}/{total} found on disk")
 
     def advance(self, done: int, note: str) -> None:
-        if time.monotonic() - self._told >= PLAIN_LINE_SECONDS:
+        if time.monotonic() - self._told >= self._every:
             self._told = time.monotonic()
             self._tell(f"{done}/{self._total}, {note}")
 
