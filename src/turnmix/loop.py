@@ -171,7 +171,8 @@ class Loop:
                 "learning_rate": report.learning_rate,
             }
             self._metrics.log({"step": learned}, step=num_steps_before + report.step)
-            self._progress.advance(report.step, f"loss {report.loss:.3f}, at first {losses[0]:.3f}")
+            from_first = f", at first {losses[0]:.3f}" if iteration == 1 else ""
+            self._progress.advance(report.step, f"loss {report.loss:.3f}{from_first}")
             self._run.clock.tick()
 
         transitions = self._scored(taught.transitions, iteration)

@@ -13,7 +13,7 @@ from stored_checkpoints import store_checkpoint
 from strict_environment import strict_environment
 from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.message import Message
-from turnmix.core.trajectory import StopReason, Trajectory, Turn
+from turnmix.core.trajectory import StopReason, Trajectory, Turn, Verdict
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.scripted import text_action
 from turnmix.store.run_directory import RunDirectory
@@ -292,19 +292,20 @@ def test_tasks_are_listed_and_one_is_printed(turnmix_in):
     assert "def " in out
 
 
-def trajectory(name):
+def trajectory(name, **changes):
     turn = Turn(actor="student", action=text_action("left"), observation=(), label=text_action("right"))
-    return Trajectory(
-        id=name,
-        task_id="task",
-        iteration=1,
-        seed=0,
-        tools=(),
-        prompt=(Message(role="user", content="problem"),),
-        turns=(turn,),
-        stop_reason=StopReason.max_turns,
-        verdict=None,
-    )
+    fields = {
+        "id": name,
+        "task_id": "task",
+        "iteration": 1,
+        "seed": 0,
+        "tools": (),
+        "prompt": (Message(role="user", content="problem"),),
+        "turns": (turn,),
+        "stop_reason": StopReason.max_turns,
+        "verdict": None,
+    }
+    return Trajectory(**{**fields, **changes})
 
 
 def test_a_run_and_a_trajectory_are_shown(turnmix_in, tmp_path):
@@ -326,6 +327,40 @@ def test_a_run_and_a_trajectory_are_shown(turnmix_in, tmp_path):
     code, _, err = turnmix_in("show", "run", "i001-00001")
     assert code == 2
     assert "did you mean 'i001-00000'?" in err
+
+
+def verdict(resolved):
+    return Verdict(resolved=resolved, submitted=True, passed=1, failed=0)
+
+
+def test_a_run_is_shown_by_a_fair_sample_of_its_newest_trajectories_and_by_those_asked_for(
+    turnmix_in, tmp_path
+):
+    task = "getmoto__moto.694ce1f4.combine_file__0zyhhzdr.and_a_very_long_name_that_never_ends__pr_1234"
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="method: dagger\n")
+    for number in range(40):
+        # The failures end last, as long trajectories do.
+        run.trajectories.append(trajectory(f"i001-{number:05}", verdict=verdict(False), task_id="old"))
+        run.trajectories.append(
+            trajectory(f"i002-{number:05}", verdict=verdict(number < 30), task_id=task, iteration=2)
+        )
+    run.close()
+    code, out, _ = turnmix_in("show", "run")
+    assert code == 0
+    assert "8 of the 40 rollouts, a sample: 30 resolved" in out
+    listed = [line for line in out.splitlines() if line.startswith("i00")]
+    assert [line.split()[-1] for line in listed].count("resolved") == 6
+    assert all(line.startswith("i002") and "getmoto__moto" in line and "pr_1234" in line for line in listed)
+    assert max(map(len, out.splitlines())) <= 80
+
+    code, out, _ = turnmix_in("show", "run", "--unresolved", "--iteration", "2", "--limit", "4")
+    assert "10 of 80 rollouts, a sample of 4: --limit 10 lists all" in out
+    assert sum(line.startswith("i002") for line in out.splitlines()) == 4
+    assert "i001" not in out
+    assert "None of the 80 trajectories" in turnmix_in("show", "run", "--stop-reason", "stuck")[1]
+    code, _, err = turnmix_in("show", "run", "--stop-reason", "max_turn")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "did you mean 'max_turns'?" in err
 
 
 @pytest.mark.parametrize("words", ["train one.yaml --dry-run", "train one.yaml --explain", "show run"])

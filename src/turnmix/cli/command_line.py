@@ -72,10 +72,30 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
         help="where its trajectories and figures go; in RUN/evaluations, or in evaluations, if left out",
     )
 
-    show = commands.add_parser("show", help="show a run's figures, or one trajectory")
+    show = commands.add_parser(
+        "show",
+        help="show a run's figures, or one trajectory",
+        usage="turnmix show RUN [--resolved | --unresolved] [--iteration N] [--stop-reason REASON]\n"
+        "                    [--task TEXT] [--limit N]\n"
+        "       turnmix show RUN TRAJECTORY [--full]",
+        description="Show a run's figures and a sample of its newest trajectories, in their proportions; those "
+        "that you ask for; or one.",
+        epilog="example: turnmix show runs/demo --unresolved --iteration 4",
+    )
     show.add_argument("run", metavar="RUN", help="the directory of a run, or of an evaluation")
     show.add_argument("trajectory", nargs="?", metavar="TRAJECTORY", help="an id, such as i001-00003")
     show.add_argument("--full", action="store_true", help="fold nothing")
+    judged = show.add_mutually_exclusive_group()
+    judged.add_argument("--resolved", action="store_true", help="list those that are resolved")
+    judged.add_argument(
+        "--unresolved", action="store_true", help="list those that are judged and not resolved"
+    )
+    show.add_argument(
+        "--iteration", type=int, metavar="N", help="list those of one iteration; 0: the base student's"
+    )
+    show.add_argument("--stop-reason", metavar="REASON", help="list those that ended so, such as max_turns")
+    show.add_argument("--task", metavar="TEXT", help="list those whose task's id holds this")
+    show.add_argument("--limit", type=int, metavar="N", help="list so many (8; of those asked for, 50)")
 
     tasks = commands.add_parser(
         "tasks",
@@ -227,7 +247,15 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.show import show_run, show_trajectory
 
         if options.trajectory is None:
-            show_run(options.run)
+            from turnmix.trajectory_choice import Choice
+
+            choice = Choice(
+                is_resolved=True if options.resolved else False if options.unresolved else None,
+                iteration=options.iteration,
+                stop_reason=options.stop_reason,
+                task=options.task,
+            )
+            show_run(options.run, choice, limit=options.limit)
         else:
             show_trajectory(options.run, options.trajectory, is_full=options.full)
     elif options.command == "tasks make":

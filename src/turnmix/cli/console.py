@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from turnmix.store.run_directory import stage_id
 PLAIN_LINE_SECONDS = 20.0
 PLAIN_STEP_SECONDS = 2.0
 """Of lines that tell an optimiser step: a newcomer sees the loss fall."""
+STAGE_INDENT = 24
+"""Where the figures of a stage's line begin."""
 Seconds = Callable[[str], float | None]
 """A stage's id -> how long it took; None: not known."""
 
@@ -35,6 +38,28 @@ def make_console() -> Console:
     return _Console(width=None if sys.stdout.isatty() else 80, highlight=False, soft_wrap=False)
 
 
+def say(console: Console, text: str, *, indent: int = 0, style: str | None = None) -> None:
+    """A sentence: on a terminal folded between words, those below the first line indented; elsewhere one line, which
+    is found by searching and copied whole."""
+    lines = text.split("\n")
+    if console.is_terminal:
+        lines = [
+            folded
+            for line in lines
+            for folded in textwrap.wrap(
+                line,
+                max(console.width, indent + 20),
+                subsequent_indent=" " * indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            or [""]
+        ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True, style=style)
+    console.file.flush()
+
+
 def say_note(line: str) -> None:
     """One line on standard error, so that standard output stays what was asked for; one rank alone says it."""
     if not is_follower():
@@ -44,8 +69,7 @@ def say_note(line: str) -> None:
 def print_warnings(console: Console, warnings: Iterable[str]) -> None:
     """What a person must not miss."""
     for warning in warnings:
-        console.print(f"WARNING: {warning}", markup=False, soft_wrap=True, style="bold yellow")
-        console.file.flush()
+        say(console, f"WARNING: {warning}", indent=2, style="bold yellow")
 
 
 class _Lines:
@@ -77,8 +101,7 @@ class _Lines:
         self._print(f"{self._stage} {text}")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
-        self._console.file.flush()
+        say(self._console, text, indent=STAGE_INDENT)
 
 
 class _Bars(_Lines):

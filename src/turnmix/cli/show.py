@@ -12,19 +12,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from turnmix.cli.console import make_console, print_warnings
+from turnmix.cli.console import make_console, print_warnings, say
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import read_json_file
-from turnmix.core.trajectory import Trajectory
-from turnmix.report import duration_text, evaluation_lines, summary_table, untaught_text
+from turnmix.core.trajectory import StopReason
+from turnmix.recipe_mistakes import nearest
+from turnmix.report import duration_text, evaluation_lines, stage_name, summary_table, untaught_text
 from turnmix.run_warnings import run_warnings
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
 from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory, resume_command
-from turnmix.transcript import Part, outcome, printable, transcript
+from turnmix.trajectory_choice import Choice, Row, fair_sample, shortened
+from turnmix.transcript import Part, printable, transcript
 
 SHOWN = 8
 """Trajectories listed of each kind."""
+MOST_LISTED = 50
+"""Of those that were asked for."""
+GAP = 2
+EVERYTHING = Choice()
 STYLES: dict[Part, str] = {
     "head": "bold",
     "student": "bold blue",
@@ -37,8 +43,23 @@ STYLES: dict[Part, str] = {
 }
 
 
-def show_run(path: str) -> None:
-    """Print the figures of a run or an evaluation, and its latest trajectories. Raises UserError: there is none."""
+def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None) -> None:
+    """Print the figures of a run or an evaluation, and a sample of its newest trajectories; or `limit` of those that
+    `choice` holds.
+
+    Raises:
+        UserError: there is no run, or nothing can be listed.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: list 1 trajectory or more")
+    if choice.stop_reason is not None and choice.stop_reason not in set(StopReason):
+        reasons = [reason.value for reason in StopReason]
+        raise UserError(
+            f"--stop-reason {choice.stop_reason}: use one of {', '.join(reasons)}{nearest(choice.stop_reason, reasons)}"
+        )
+    if not choice.is_all:
+        _show_chosen(path, choice, limit=limit or MOST_LISTED)
+        return
     with closing(RunDirectory.read(Path(path))) as run:
         console = make_console()
         summary_path = run.path / SUMMARY
@@ -52,25 +73,66 @@ def show_run(path: str) -> None:
             )
             state = "complete" if summary["is_complete"] else state
             took = duration_text(summary["wall_seconds"])
-            console.print(
-                f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}\n", markup=False
-            )
+            say(console, f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}\n")
             console.print(summary_table(summary))
             console.print()
             print_warnings(console, run_warnings(summary))
             if untaught := untaught_text(summary):
-                console.print(untaught, soft_wrap=True)
+                say(console, untaught)
                 console.print()
         else:
-            console.print(f"{path}: no stage has finished yet, {state}\n", markup=False)
+            say(console, f"{path}: no stage has finished yet, {state}\n")
         for title, log in (("rollouts", run.trajectories), ("evaluations", run.evaluations)):
-            if len(log):
-                console.print(f"last {min(SHOWN, len(log))} of {len(log):,} {title}", style="bold")
-                console.print(_listing(log.read(log.ids[-SHOWN:])))
-                console.print()
+            if not len(log):
+                continue
+            newest = max(log.ids).rpartition("-")[0]
+            rows = [Row.of(trajectory) for trajectory in log.read(log.ids_of(newest))]
+            sample = fair_sample(rows, limit or SHOWN)
+            resolved = sum(row.outcome == "resolved" for row in rows)
+            of = f" of {stage_name(rows[0].iteration)}" if summary_path.is_file() else ""
+            in_proportion = ", a sample" if len(sample) < len(rows) else ""
+            console.print(
+                f"{len(sample):,} of the {len(rows):,} {title}{of}{in_proportion}: {resolved:,} resolved",
+                style="bold",
+            )
+            console.print(_listing(sample, width=console.width))
+            console.print()
         if state == "not complete":
-            console.print(f"Go on with it: {resume_command(run.path)}", markup=False, soft_wrap=True)
-        console.print(f"Read one: turnmix show {path} TRAJECTORY", markup=False)
+            say(console, f"Go on with it: {resume_command(run.path)}")
+        say(console, f"Read one: turnmix show {path} TRAJECTORY")
+        say(console, f"List others: turnmix show {path} --unresolved (and --help for more)")
+
+
+def _show_chosen(path: str, choice: Choice, *, limit: int) -> None:
+    with closing(RunDirectory.read(Path(path))) as run:
+        console = make_console()
+        found = 0
+        for title, log in (("rollouts", run.trajectories), ("evaluations", run.evaluations)):
+            ids = [
+                member
+                for batch in sorted({each.rpartition("-")[0] for each in log.ids})
+                for member in log.ids_of(batch)
+            ]
+            rows = [row for trajectory in log.read(ids) if choice.holds(row := Row.of(trajectory))]
+            found += len(rows)
+            if not rows:
+                continue
+            sample = fair_sample(rows, limit)
+            more = (
+                f", a sample of {len(sample):,}: --limit {len(rows)} lists all"
+                if len(sample) < len(rows)
+                else ""
+            )
+            console.print(f"{len(rows):,} of {len(log):,} {title}{more}", style="bold")
+            console.print(_listing(sample, width=console.width))
+            console.print()
+        if found:
+            say(console, f"Read one: turnmix show {path} TRAJECTORY")
+        else:
+            say(
+                console,
+                f"None of the {len(run.trajectories) + len(run.evaluations):,} trajectories in {path}.",
+            )
 
 
 def _show_evaluation(console: Console, path: Path) -> None:
@@ -78,14 +140,10 @@ def _show_evaluation(console: Console, path: Path) -> None:
     results = path / RESULTS
     figures = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
     state = "not complete" if figures is None else "complete"
-    console.print(
-        f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}\n",
-        markup=False,
-        soft_wrap=True,
-    )
+    say(console, f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}\n")
     if figures is not None:
         for line in evaluation_lines(figures):
-            console.print(line, markup=False)
+            say(console, line)
         console.print()
 
 
@@ -105,22 +163,24 @@ def show_trajectory(path: str, trajectory_id: str, *, is_full: bool) -> None:
         console.print(Text(line.text, style=STYLES[line.part]), soft_wrap=True)
 
 
-def _listing(trajectories: Iterable[Trajectory]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("trajectory", "task"):
-        table.add_column(title, overflow="ellipsis", no_wrap=True)
-    table.add_column("turns", justify="right")
-    table.add_column("teacher", justify="right")
-    table.add_column("stopped by")
-    table.add_column("verdict")
-    for trajectory in trajectories:
-        teacher = sum(turn.actor == "teacher" for turn in trajectory.turns)
-        table.add_row(
-            Text(trajectory.id),
-            Text(printable(trajectory.task_id)),
-            str(len(trajectory.turns)),
-            str(teacher),
-            trajectory.stop_reason.value,
-            outcome(trajectory.verdict),
+def _listing(rows: Iterable[Row], *, width: int) -> Table:
+    titles = ("trajectory", "task", "turns", "teacher", "stopped by", "verdict")
+    cells = [
+        (
+            row.id,
+            printable(row.task_id),
+            str(row.num_turns),
+            str(row.num_teacher_turns),
+            row.stop_reason,
+            row.outcome,
         )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in [titles, *cells]) for column in range(len(titles))]
+    left_for_task = width - sum(widths) - GAP * (len(titles) - 1) + widths[1]
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for title in titles:
+        table.add_column(title, justify="right" if title in ("turns", "teacher") else "left", no_wrap=True)
+    for identifier, task, *others in cells:
+        table.add_row(*map(Text, (identifier, shortened(task, max(left_for_task, 8)), *others)))
     return table
