@@ -57,6 +57,11 @@ class Forest:
         """Rows that its transitions have when each is computed alone."""
         return sum(item.num_rows for items in self.trajectories for item in items)
 
+    @property
+    def trees(self) -> list[TokenTree]:
+        """All of them."""
+        return self.trees_of(range(len(self)))
+
     def trees_of(self, places: Sequence[int]) -> list[TokenTree]:
         """The trees of the trajectories at `places`."""
         if self.tree == "trajectory":
@@ -83,8 +88,8 @@ def grow_forest(
     *,
     max_context: int,
     needs_references: bool,
-    needs_sampled: bool,
-    average: Average,
+    needs_sampled: bool = False,
+    average: Average = "token",
 ) -> Forest:
     """The trees of `transitions`. One of more tokens than `max_context` is dropped and counted; so is a target that
     the student did not sample and that its own tokens do not say. `average`: which mean the loss is."""
