@@ -6,8 +6,9 @@ import pytest
 from scaffold_in_sandbox import any_sandbox, in_world  # noqa: F401 (any_sandbox: every test, in each kind)
 
 from turnmix.sandboxes.sandbox import Limits
+from turnmix.scaffold import shell
 from turnmix.scaffold.bash import LONGEST_COMMAND
-from turnmix.scaffold.shell import MARKER
+from turnmix.scaffold.shell_line import MARKER
 
 FOOTER = "[Current working directory: {}]\n[Command finished with exit code {}]"
 
@@ -61,6 +62,23 @@ def test_a_directory_of_any_name_is_reported_as_it_is(name):
         quoted = shlex.quote(name)
         observation = await world.bash(f"mkdir {quoted}; cd {quoted}")
         assert observation == ended(directory=f"/testbed/{name}")
+
+    in_world(test)
+
+
+def test_the_exit_code_of_the_command_before_can_be_asked_for():
+    async def test(world):
+        await world.bash("(exit 6)")
+        assert await world.bash("echo $? ${?}; echo $?") == ended("6 6\n0\n")
+        assert await world.bash("echo $?") == ended("0\n")
+
+    in_world(test)
+
+
+def test_what_the_scaffold_types_and_sets_is_not_shown():
+    async def test(world):
+        assert "turnmix" not in await world.bash("set; env; declare -p; set -x")
+        assert await world.bash("true") == ended("+ eval true\n++ true\n")
 
     in_world(test)
 
@@ -160,6 +178,103 @@ def test_a_shell_that_ends_is_replaced_and_the_agent_is_told(command):
         await world.bash("cd /tmp")
         assert (await world.bash(command)).endswith("[The shell has ended. A new shell was opened.]")
         assert await world.bash("pwd") == ended("/testbed\n")
+
+    in_world(test)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "command() { echo mine; }",
+        "printf() { echo mine; }; test() { echo mine; }; [() { echo mine; }",
+        "builtin() { echo mine; }; cd() { echo mine; }; unset() { echo mine; }; pwd() { echo mine; }",
+        "alias eval=echo command=echo printf=echo [=echo unset=echo echo='echo '",
+        "enable -n printf test [ echo",
+        "unset PS1 PS2 PWD OLDPWD PATH; PATH=/usr/bin:/bin",
+        "PS1='$ '; PS2='> '; export -n PS1",
+        "PROMPT_COMMAND='PS1=\"$ \"'",
+        "set -u; unset PWD; cd /testbed",
+        "set -o posix; export POSIXLY_CORRECT=1 LC_ALL=C",
+        "set -C -f +m -o pipefail -E -T -h",
+        "IFS=0123456789:/",
+        "trap 'true' DEBUG ERR RETURN EXIT INT TERM",
+        "exec 3>&1 4>/tmp/four 5</dev/null; exec 4>&-",
+        "exec > >(tee -a /tmp/log) 2>&1",
+        "stty -icanon -icrnl -ixon -isig onlcr",
+        "umask 777; ulimit -c 0",
+        "readonly PWD=x",
+        "PS1=; unset turnmix_code; set -a",
+        "set -n",
+        "(exit 9)",
+    ],
+)
+def test_an_act_that_leaves_the_shell_able_to_report_changes_no_answer(act):
+    async def test(world):
+        await world.bash(act)
+        assert await world.bash("echo hi; (exit 3)") == ended("hi\n", code=3)
+        assert await world.bash("/bin/printf 'a\rb\n' | od -An -c") == ended("   a  \\r   b  \\n\n")
+
+    in_world(test)
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        ("exec 2>/tmp/err", 0),
+        ("exec 2>&-; false", 1),
+        ("exec >/tmp/out", 0),
+        ("exec >&-", 0),
+        ("exec >/dev/null 2>&1; (exit 4)", 4),
+        ("readonly PS1; (exit 5)", 5),
+        ("readonly PROMPT_COMMAND='PS1=x'", 0),
+        ("readonly PS2=", 0),
+        ("shopt -u promptvars", 0),
+        ("trap 'PS1=x' DEBUG", 0),
+    ],
+)
+def test_an_act_after_which_answers_would_be_wrong_is_told_and_a_new_shell_opened(act, code, monkeypatch):
+    monkeypatch.setattr(shell, "_PROMPT_SECONDS", 0.5)
+
+    async def test(world):
+        observation = await world.bash(f"echo out; {act}")
+        assert observation.startswith("out\n")
+        assert f"exit code {code}]\n[What the shell reports by was changed" in observation
+        assert observation.endswith("A new shell was opened.]")
+        assert await world.bash("echo hi; (exit 3)") == ended("hi\n", code=3)
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("act", ["eval() { echo mine; }", "enable -n eval"])
+def test_a_command_that_a_changed_shell_does_not_run_is_run_in_a_new_one(act):
+    async def test(world):
+        await world.bash(act)
+        observation = await world.bash("echo hi; (exit 3)")
+        assert "The command was not run there. A new shell was opened.]\n" in observation
+        assert observation.endswith("]\n" + ended("hi\n", code=3))
+        assert await world.bash("echo hi; (exit 3)") == ended("hi\n", code=3)
+
+    in_world(test)
+
+
+def test_a_shell_that_ended_between_two_commands_is_replaced_before_the_second():
+    async def test(world):
+        await world.bash("(sleep 0.2; kill -9 $$) & disown")
+        await world.sandbox.run("sleep 0.5")
+        assert await world.bash("echo hi") == (
+            f"[The shell had ended. A new shell was opened.]\n{ended('hi' + chr(10))}"
+        )
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("start", ["bash --norc", "sh"])
+def test_a_shell_inside_the_shell_can_be_left(start):
+    async def test(world):
+        await world.bash(f"X=kept; {start}")
+        await world.bash("echo inside")
+        assert "exit code 7]" in await world.bash("exit 7")
+        assert await world.bash("echo $X; (exit 3)") == ended("kept\n", code=3)
 
     in_world(test)
 

@@ -3,7 +3,8 @@
 import pytest
 
 from turnmix.scaffold.observation import clean_terminal_output, decode, encode, truncate
-from turnmix.scaffold.shell import MARKER, BoundedOutput, Outcome, _possible_prompt
+from turnmix.scaffold.shell import BoundedOutput, Outcome
+from turnmix.scaffold.shell_line import MARKER, possible_report
 
 
 @pytest.mark.parametrize(
@@ -54,10 +55,11 @@ def test_a_flood_is_kept_in_bounded_memory_with_its_beginning_and_its_end():
 
 def test_only_what_may_become_a_prompt_is_held_back():
     marker = MARKER.encode()
-    assert _possible_prompt(b"Password: ") == 0
-    assert _possible_prompt(b"x" + marker + b"0:/work") == len(marker) + 7
-    assert _possible_prompt(b"x" + marker[:9]) == 9
-    assert _possible_prompt(marker + b"$?:$PWD") == 0
+    assert possible_report(b"Password: ") == 0
+    assert possible_report(b"x" + marker + b"1:0:/work") == len(marker) + 9
+    assert possible_report(b"x" + marker[:9]) == 9
+    assert possible_report(marker + b"1:0::c#turn") == len(marker) + 11
+    assert possible_report(marker + b"1:$?:$PWD") == 0
 
 
 @pytest.mark.parametrize("content", [b"\xff\x80text", b"\xed\xb2\x80", "é\n".encode()])

@@ -1,7 +1,8 @@
 """`execute_bash`: commands in one persistent shell with its own directory and environment.
 
 A command without new output for a while is left running and can be given input; one that exceeds the hard
-limit is interrupted. A shell that ends, or cannot be interrupted, is replaced, and the agent is told.
+limit is interrupted. A shell that ends, cannot be interrupted, or can no longer report what its commands do is
+replaced, and the agent is told.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 from turnmix.core.message import ToolSpecification
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.observation import clean_terminal_output, encode, error, truncate
-from turnmix.scaffold.shell import MARKER, Outcome, Shell, ShellReport, open_shell
+from turnmix.scaffold.shell import Outcome, Shell, ShellReport, open_shell
+from turnmix.scaffold.shell_line import without_own_lines
 
 KEYS = {"C-c": b"\x03", "C-d": b"\x04", "C-z": b"\x1a"}
 INTERRUPT_SECONDS = 1.0
@@ -22,6 +24,7 @@ RUNNING = (
     "Send an empty command to wait on, or is_input 'true' with the text to type or C-c, C-d, C-z. "
     "A larger timeout waits longer."
 )
+UNUSABLE = "What the shell reports by was changed: its prompt, its output or a builtin."
 
 
 class BashTool:
@@ -99,28 +102,51 @@ class BashTool:
         if self._is_running and not is_empty:
             await self._shell.send(KEYS.get(command.strip()) or encode(command.rstrip("\n") + "\n"))
         elif not self._is_running:
-            await self._shell.start(encode(command))
-            self._is_running = True
+            return await self._begin(self._shell, encode(command), timeout)
         return await self._wait(self._shell, timeout)
 
+    async def _begin(self, shell: Shell, command: bytes, timeout: float | None) -> str:
+        """Run a command, in a new shell where this one has ended or does not take it."""
+        reason = "The shell had ended."
+        if await shell.start(command):
+            self._is_running = True
+            report = await self._report(shell, timeout)
+            if report.was_begun:
+                return await self._told(shell, report, timeout)
+            reason = f"{UNUSABLE} The command was not run there."
+        note = f"[{reason}{await self._replace()}]"
+        if self._shell is None or not await self._shell.start(command):
+            return error(note)
+        self._is_running = True
+        return f"{note}\n{await self._wait(self._shell, timeout)}"
+
     async def _wait(self, shell: Shell, timeout: float | None) -> str:
-        """The observation of the running command until it ends or is left running."""
-        total_seconds = self._hard_timeout_seconds if timeout is None else timeout
-        report = await shell.wait(
-            quiet_seconds=self._no_output_seconds if timeout is None else None, total_seconds=total_seconds
+        return await self._told(shell, await self._report(shell, timeout), timeout)
+
+    async def _report(self, shell: Shell, timeout: float | None) -> ShellReport:
+        """What the running command does until it ends or is left running."""
+        return await shell.wait(
+            quiet_seconds=self._no_output_seconds if timeout is None else None,
+            total_seconds=self._hard_timeout_seconds if timeout is None else timeout,
         )
+
+    async def _told(self, shell: Shell, report: ShellReport, timeout: float | None) -> str:
+        """The observation."""
         output = self._shown(report)
         if report.outcome is Outcome.quiet:
             status = f"[No output for {self._no_output_seconds:g} seconds: it is still running. {RUNNING}]"
         elif report.outcome is Outcome.timeout:
             last_output, note = await self._interrupt(shell)
             output += last_output
+            total_seconds = self._hard_timeout_seconds if timeout is None else timeout
             status = f"[Stopped after {total_seconds:g} seconds.{note}]"
         elif report.outcome is Outcome.ended:
             status = f"[The shell has ended.{await self._replace()}]"
         else:
             self._is_running = False
             status = f"[Command finished with exit code {report.exit_code}]"
+            if not report.is_usable:
+                status += f"\n[{UNUSABLE}{await self._replace()}]"
         directory = self._working_directory if self._shell is None else self._shell.directory
         return f"{output}[Current working directory: {directory}]\n{status}"
 
@@ -154,8 +180,4 @@ class BashTool:
 
 
 def _read(output: bytes) -> str:
-    """Clean text, without lines that show the scaffold's own prompt (of `env`, `set -x`)."""
-    text = clean_terminal_output(output)
-    if MARKER not in text:
-        return text
-    return "".join(line for line in text.splitlines(keepends=True) if MARKER not in line)
+    return without_own_lines(clean_terminal_output(output))

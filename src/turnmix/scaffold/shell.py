@@ -1,36 +1,34 @@
 """A persistent shell whose prompt reports that a command has ended, with which exit code, and where.
 
 In: commands and keystrokes. Out: what happened (`ShellReport`), with bounded output. Works in every POSIX
-shell: PS1 holds a marker that expands `$?` and `$PWD`, so a command that reads its standard input cannot
-swallow the report.
+shell: a command that reads its standard input cannot swallow the report, for the prompt makes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from dataclasses import dataclass
 from enum import Enum
 
 from turnmix.sandboxes.sandbox import Sandbox, Terminal
+from turnmix.scaffold.shell_line import (
+    Report,
+    Step,
+    find_report,
+    possible_report,
+    prompt,
+    typed_line,
+    without_reports,
+)
 
-# Always the same, so that a repeated trajectory reads the same. It guards against accident alone: an agent
-# that prints it on purpose deceives nobody but itself.
-MARKER = "#turnmix-prompt-7f3a91c2#"
-PROMPT = f"{MARKER}$?:$PWD{MARKER}"
-_START = MARKER.encode()
-_PROMPT_SEEN = re.compile(_START + rb"(\d{1,3}):(|/.*?)" + _START, re.DOTALL)
-_LONGEST_PROMPT = 8192
+_PROMPT_SECONDS = 5.0
+"""How long after a command's end a shell that can still report shows its prompt, on the busiest machine."""
 _GLANCE_SECONDS = 0.01
 _DISCARD_READS = 16
 
-_LINE_BYTES = 512
-"""Of a typed line before quoting, which may make it four times as long; terminals cut lines at 4096."""
-_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
-
 ENVIRONMENT = {
-    "PS1": PROMPT,
+    "PS1": prompt(0, Step.begun),
     "PS2": "",
     "TERM": "dumb",
     "PAGER": "cat",
@@ -60,6 +58,10 @@ class ShellReport:
     """Bytes between `head` and `tail` that were not kept."""
     exit_code: int | None = None
     """Of a finished command."""
+    was_begun: bool = True
+    """False: the shell showed its prompt without having run the command."""
+    is_usable: bool = True
+    """False: what comes after this command would not be reported as it is."""
 
 
 class BoundedOutput:
@@ -79,13 +81,28 @@ class BoundedOutput:
             self._left_out += len(self._tail) - self._limit
             del self._tail[: -self._limit]
 
-    def take(self, outcome: Outcome, *, exit_code: int | None) -> ShellReport:
+    def take(
+        self,
+        outcome: Outcome,
+        *,
+        exit_code: int | None,
+        was_begun: bool = True,
+        is_usable: bool = True,
+    ) -> ShellReport:
         """Everything since the last time."""
         head, tail, left_out = bytes(self._head), bytes(self._tail), self._left_out
         self._head.clear()
         self._tail.clear()
         self._left_out = 0
-        return ShellReport(outcome=outcome, head=head, tail=tail, left_out=left_out, exit_code=exit_code)
+        return ShellReport(
+            outcome=outcome,
+            head=head,
+            tail=tail,
+            left_out=left_out,
+            exit_code=exit_code,
+            was_begun=was_begun,
+            is_usable=is_usable,
+        )
 
 
 class Shell:
@@ -97,21 +114,30 @@ class Shell:
         self._output = BoundedOutput(output_limit)
         self._unread = b""
         self._reading: asyncio.Task[bytes] | None = None
+        self._number = 0
+        self._was_typed_to = False
+        self._last_code = 0
         self._exit_code: int | None = None
+        self._was_begun = self._is_usable = True
         self._ending: Outcome | None = None
+        self._prompt_due: float | None = None
+        """When the prompt must have followed the report of the command's end."""
 
-    async def start(self, command: bytes) -> None:
-        """Begin a command; the one before must have finished."""
-        await self._discard_prompts()
-        # `command` keeps a syntax error from ending a shell. The prompt is set before, so that an interrupt,
-        # which drops the rest of the line, is reported; and after, because the command may have changed it.
-        after = PROMPT.replace("$PWD", "\\$PWD").encode()
-        await self.send(
-            b"PS1='%b'; command eval %b; PS1=\"%b\"\n" % (PROMPT.encode(), _typed(command), after)
-        )
+    async def start(self, command: bytes) -> bool:
+        """Begin a command; the one before must have finished. False: the shell has ended meanwhile."""
+        if not await self._discard_prompts():
+            return False
+        self._number += 1
+        self._was_typed_to = False
+        await self._type(typed_line(command, number=self._number, last_code=self._last_code))
+        return True
 
     async def send(self, keys: bytes) -> None:
         """Type to the running command."""
+        self._was_typed_to = True
+        await self._type(keys)
+
+    async def _type(self, keys: bytes) -> None:
         # When the shell has just ended the terminal refuses; the next wait says so.
         with contextlib.suppress(OSError):
             await self._terminal.write(keys)
@@ -126,8 +152,17 @@ class Shell:
         `quiet_seconds`: give up after so long without new output; None: never.
         """
         outcome = await self._advance(quiet_seconds=quiet_seconds, total_seconds=total_seconds)
-        exit_code, self._exit_code, self._ending = self._exit_code, None, None
-        return self._output.take(outcome, exit_code=exit_code)
+        report = self._output.take(
+            outcome, exit_code=self._exit_code, was_begun=self._was_begun, is_usable=self._is_usable
+        )
+        if self._ending is not Outcome.ended:
+            self._ending = None
+        if outcome is Outcome.finished and self._reading is None:  # so that its end is noticed meanwhile
+            self._reading = asyncio.ensure_future(self._terminal.read())
+        self._last_code = self._exit_code or 0
+        self._exit_code = self._prompt_due = None
+        self._was_begun = self._is_usable = True
+        return report
 
     async def close(self) -> None:
         """Kill the shell and everything it started. Safe to call twice."""
@@ -141,15 +176,22 @@ class Shell:
         clock = asyncio.get_running_loop().time
         deadline = clock() + total_seconds
         while self._ending is None:
-            if match := _PROMPT_SEEN.search(self._unread):
-                self._output.append(self._unread[: match.start()])
-                self._unread = self._unread[match.end() :]
-                self._exit_code, self.directory = int(match[1]), match[2].decode("utf-8", "replace")
-                self._ending = Outcome.finished
-                break
-            boundary = len(self._unread) - _possible_prompt(self._unread)
+            if found := find_report(self._unread):
+                self._output.append(self._unread[: found.start])
+                self._unread = self._unread[found.end :]
+                self._take(found.report, clock() + _PROMPT_SECONDS)
+                continue
+            boundary = len(self._unread) - possible_report(self._unread)
             self._output.append(self._unread[:boundary])
             self._unread = self._unread[boundary:]
+            if self._prompt_due is not None:
+                data = await self._read(max(0.0, self._prompt_due - clock()))
+                if data is None:
+                    self._ending, self._is_usable = Outcome.finished, False
+                elif not data:
+                    self._ending = Outcome.ended
+                self._unread += data or b""
+                continue
             remaining = deadline - clock()
             if remaining <= 0:
                 return Outcome.timeout
@@ -163,13 +205,37 @@ class Shell:
                 self._ending = Outcome.ended
         return self._ending
 
-    async def _discard_prompts(self) -> None:
-        """A key typed as a command ended can leave a second prompt; what background jobs printed is kept."""
+    def _take(self, report: Report, prompt_due: float) -> None:
+        step = report.step
+        if report.directory.startswith("/"):
+            self.directory = report.directory
+        if step is Step.ended:
+            self._exit_code, self._prompt_due = report.code, prompt_due
+            return
+        self._ending = Outcome.finished
+        if self._prompt_due is None:
+            self._exit_code = report.code
+        if step is Step.moved:
+            self._is_usable = False
+        elif step is not Step.completed:
+            # A shell inside this one that has ended leaves a report with the number of the line it was begun
+            # by, but a completed one; that PS1 can no longer be set leaves one that is not.
+            self._is_usable = report.number == self._number and self._prompt_due is None
+            self._was_begun = step is Step.begun or self._was_typed_to or not self._is_usable
+
+    async def _discard_prompts(self) -> bool:
+        """A key typed as a command ended can leave a second prompt; what background jobs printed is kept.
+
+        Returns whether the shell is still there.
+        """
+        is_there = True
         for _ in range(_DISCARD_READS):
             if not (data := await self._read(0.0)):
+                is_there = data is None
                 break
             self._unread += data
-        self._unread = _PROMPT_SEEN.sub(b"", self._unread)
+        self._unread = without_reports(self._unread)
+        return is_there
 
     async def _read(self, timeout: float) -> bytes | None:
         """New output; b"" when the shell has ended; None at the time-out. A read outlives its time-out, so
@@ -199,37 +265,3 @@ async def open_shell(
         return shell
     await shell.close()
     return None
-
-
-def _typed(command: bytes) -> bytes:
-    r"""`command` as one word that can be typed at any terminal, whatever bytes but NUL are in it.
-
-    >>> print(_typed(b"echo 'hi' there").decode())
-    'echo '\''hi'\'' there'
-    >>> print(_typed(b"echo \\ \x03").decode())
-    "$(printf %b 'echo \\ \0003')"
-    """
-    if not _CONTROL.search(command):
-        return _quoted(command)
-    # What the terminal would take for a key travels as an escape sequence.
-    escaped = _CONTROL.sub(lambda match: b"\\0%03o" % ord(match[0]), command.replace(b"\\", b"\\\\"))
-    return b'"$(printf %b ' + _quoted(escaped) + b')"'
-
-
-def _quoted(text: bytes) -> bytes:
-    """`text` as one shell word, in short lines: an escaped newline between two quoted parts joins them."""
-    pieces = (text[start : start + _LINE_BYTES] for start in range(0, len(text), _LINE_BYTES))
-    return b"\\\n".join(b"'" + piece.replace(b"'", b"'\\''") + b"'" for piece in pieces)
-
-
-def _possible_prompt(data: bytes) -> int:
-    """How many bytes at the end of `data` may be the beginning of a prompt.
-
-    >>> _possible_prompt(b"Password: "), _possible_prompt(b"abc#turn"), _possible_prompt(_START + b"0:/wor")
-    (0, 5, 31)
-    """
-    window = data[-_LONGEST_PROMPT:]
-    started = re.search(_START + rb"(\d{0,3}|\d{1,3}:(/.*)?)\Z", window, re.DOTALL)
-    if started:
-        return len(window) - started.start()
-    return next((length for length in range(len(_START) - 1, 0, -1) if data.endswith(_START[:length])), 0)
