@@ -44,7 +44,7 @@ def attempt(said):
 def test_a_candidate_whose_sandbox_fails_once_is_tried_again(attempt, said):
     assert attempt("fails", ROW) is ROW
     assert attempt.making.made == [ROW]
-    assert [line.split(":")[0] for line in said] == [f"made {ROW.instance_id}"]
+    assert [line.split(":")[0] for line in said] == [f"made {ROW.instance_id} (1 of 100)"]
 
 
 def test_one_whose_sandbox_fails_again_is_dropped_and_said(attempt, said):
@@ -64,3 +64,21 @@ def test_sandboxes_that_fail_at_one_candidate_after_the_other_end_the_making(att
     with pytest.raises(SandboxError, match="no room"):
         attempt(*["fails"] * ATTEMPTS)
     assert attempt.making.made == [ROW]
+
+
+def test_a_long_step_is_said_to_go_on_and_how_much_is_made(said):
+    making = Making(
+        settings=SETTINGS,
+        make_sandbox=None,
+        writer=TemplateIssueWriter(),
+        progress=said.append,
+        heartbeat_seconds=0.01,
+    )
+
+    async def make():
+        await asyncio.sleep(0.2)
+        return ROW
+
+    asyncio.run(making.attempt("candidate", make))
+    assert said[0] == "… candidate: 0 s; 0 of 100 tasks made"
+    assert said[-1].startswith(f"made {ROW.instance_id} (1 of 100): candidate")

@@ -27,10 +27,12 @@ from turnmix.making.hidden_tests import place, without_tests
 from turnmix.making.injectors import InjectedBug, find_bugs
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row
-from turnmix.making.measurement import Measured, compare, confirmed, measure
+from turnmix.making.measurement import Measured, Unmeasured, compare, confirmed, measure, why_none_pass
 from turnmix.making.version_control import Differ, exported, is_repository, resolve
 
 ATTEMPTS_PER_TASK = 20
+PROGRESS_EVERY = 10
+"""So many bugs are tried between two lines that say how far it is."""
 PATIENCE = 5.0
 """A bug may make the tests this many times slower."""
 LARGEST_SHARE = 0.5
@@ -64,11 +66,15 @@ async def make_from_repository(path: Path, making: Making) -> list[TaskRow]:
     with tempfile.TemporaryDirectory(prefix="turnmix-") as scratch:
         name = store_archive(settings.output, archive)
         draft = draft_row(settings, path=path, archive=name, tree=list(files))
-        fixed = await measure(draft, archive, b"", make_sandbox=making.make_sandbox)
-        if fixed is None or not fixed.passing:
-            told = "the tests did not come to an end" if fixed is None else fixed.log[-2000:]
+        making.progress(f"running the tests of {path} as they are, twice …")
+        async with making.said_while("the tests as they are"):
+            fixed = await measure(draft, archive, b"", make_sandbox=making.make_sandbox)
+        if isinstance(fixed, Unmeasured):
+            raise UserError(f"{path}: {fixed.reason}")
+        if not fixed.passing:
             raise UserError(
-                f"{path}: no test passes with {settings.python}, so no bug can be caught:\n{told}"
+                f"{path}: no test passes with {settings.python}, so no bug can be caught: "
+                f"{why_none_pass(fixed)}\n{fixed.log[-2000:]}"
             )
         making.progress(f"{len(fixed.passing)} tests pass in {fixed.seconds:.1f} s")
         workplace = _Workplace(
@@ -91,7 +97,10 @@ async def _make(workplace: _Workplace, making: Making) -> list[TaskRow]:
     generator = random.Random(f"bugs {settings.seed}")
     candidates = _candidates(workplace.files, generator)
     rows: list[TaskRow] = []
-    for _ in range(0, settings.number * ATTEMPTS_PER_TASK, settings.jobs):
+    most = settings.number * ATTEMPTS_PER_TASK
+    for tried in range(0, most, settings.jobs):
+        if tried and tried % PROGRESS_EVERY < settings.jobs:
+            making.progress(f"{tried} bugs tried, of {most} at most: {len(rows)} of {settings.number} tasks")
         batch = [bug for bug, _ in zip(candidates, range(settings.jobs))]
         made = await asyncio.gather(
             *(
@@ -157,8 +166,8 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Makin
         making.progress(f"dropped: {told}: {len(caught)} tests fail")
         return None
     broken = await measure(row, workplace.archive, b"", make_sandbox=making.make_sandbox, first=first)
-    turned = None if broken is None else compare(broken, workplace.fixed)
-    if broken is None or turned is None or not turned.fail_to_pass:
+    turned = None if isinstance(broken, Unmeasured) else compare(broken, workplace.fixed)
+    if isinstance(broken, Unmeasured) or turned is None or not turned.fail_to_pass:
         making.progress(f"dropped: {told}: its tests are unstable")
         return None
     hidden = _hide(workplace.files, turned.fail_to_pass)

@@ -18,7 +18,8 @@ from turnmix.environments.swe.solution import read_text_files
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row
-from turnmix.making.measurement import compare, confirmed, measure
+from turnmix.making.measurement import Unmeasured, compare, confirmed, measure, why_none_pass
+from turnmix.making.pytest_error import pytest_error
 from turnmix.making.version_control import (
     changed_files,
     commits_between,
@@ -46,8 +47,9 @@ async def make_from_revisions(path: Path, old: str, new: str, making: Making) ->
         rows.extend([] if row is None else [row])
 
     pairs = commits_between(path, old, new)
-    for before, after in pairs:
+    for number, (before, after) in enumerate(pairs, start=1):
         if len(rows) < making.settings.number:
+            making.progress(f"commit {number} of {len(pairs)}: {after[:10]}")
             await attempt(before, after)
     if not rows and len(pairs) > 1:
         await attempt(old, new)
@@ -85,9 +87,21 @@ async def _try(path: Path, old: str, new: str, making: Making) -> TaskRow | None
         }
     )
     fixed = await measure(row, archive, gold, make_sandbox=making.make_sandbox)
+    if isinstance(fixed, Unmeasured):
+        making.progress(f"dropped: {told}: {fixed.reason}")
+        return None
+    if not fixed.passing:
+        making.progress(f"dropped: {told}: {why_none_pass(fixed)}")
+        return None
     broken = await measure(row, archive, b"", make_sandbox=making.make_sandbox)
-    if fixed is None or broken is None:
-        making.progress(f"dropped: {told}: its tests do not come to an end")
+    if isinstance(broken, Unmeasured):
+        making.progress(f"dropped: {told}: without the change, {broken.reason}")
+        return None
+    if not broken.has_begun:
+        making.progress(
+            f"dropped: {told}: every test would seem to fail, because pytest does not start without the change: "
+            f"{pytest_error(broken.log)}"
+        )
         return None
     turned = compare(broken, fixed)
     if not turned.fail_to_pass:

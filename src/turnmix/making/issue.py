@@ -6,6 +6,7 @@ Enters: what fails, how. Leaves: the problem statement. It is never told where t
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,12 +22,19 @@ from turnmix.policies.policy import Episode, Policy
 
 MOST_SHOWN = 3
 LONGEST_SOURCE, LONGEST_MESSAGE = 2000, 800
-OPENINGS = (
-    "{subject} does not do what it should.",
-    "I get a wrong result around {subject}.",
-    "Something is broken around {subject}.",
-    "{subject}: unexpected behaviour.",
+ERRORS = (
+    "`{told}` is raised where nothing should be.",
+    "I get `{told}`, and should not.",
+    "This ends in `{told}`.",
 )
+RESULTS = (
+    "A result is wrong: `{told}` does not hold.",
+    "I expect `{told}`, and it is not so.",
+    "Unexpected behaviour: `{told}` fails.",
+)
+UNTOLD = ("Something does not work as it should.", "What is below does not work.", "Unexpected behaviour.")
+LONGEST_OPENING = 160
+_ERROR = re.compile(r"(?:[\w.]+\.)?\w*(?:Error|Exception|Exit|Interrupt|Warning)\b(?:: .*)?")
 CLOSINGS = (
     "Please find the cause in the package's own code and repair it; everything else should stay as it is.",
     "The fix belongs in the package, and must not break what works today.",
@@ -74,17 +82,32 @@ def collect_failures(
         failures[key] = Failure(
             name=names[-1] if names else path,
             source=source[:LONGEST_SOURCE],
-            message=messages.get(test, "")[:LONGEST_MESSAGE],
+            message=(messages.get(test) or _collection_error(messages.get(path, "")))[:LONGEST_MESSAGE],
         )
     return list(failures.values())
+
+
+def _collection_error(message: str) -> str:
+    """Of a module of tests that could not be imported, the error alone: the rest shows where the tests lie."""
+    errors = [line[1:].strip() for line in message.splitlines() if re.match(r"E\s+\S", line)]
+    return errors[-1] if errors else ""
+
+
+def opening(failure: Failure, generator: random.Random) -> str:
+    """The first sentence of an issue, by how the check fails."""
+    line = (failure.message.strip().splitlines() or [""])[0].strip().replace("`", "'")
+    told = line.removeprefix("AssertionError: ").removeprefix("assert ")[:LONGEST_OPENING]
+    if not told or told == "AssertionError":
+        return generator.choice(UNTOLD)
+    is_error = _ERROR.fullmatch(line) and not line.startswith("AssertionError")
+    return generator.choice(ERRORS if is_error else RESULTS).format(told=told)
 
 
 class TemplateIssueWriter:
     """Issue texts for nothing, the same for the same failures and generator."""
 
     async def write(self, failures: Sequence[Failure], generator: random.Random) -> str:
-        subject = f"`{failures[0].name.removeprefix('test_').replace('_', ' ')}`"
-        parts = [generator.choice(OPENINGS).format(subject=subject)]
+        parts = [opening(failures[0], generator)]
         for failure in failures:
             if failure.source:
                 parts.append(f"This should work, but does not:\n\n```python\n{failure.source}\n```")

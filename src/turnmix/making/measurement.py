@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from turnmix.environments.swe.execution import Execution, execute_tests
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.making.pytest_error import pytest_error
 from turnmix.sandboxes.sandbox import Sandbox
 
 MakeSandbox = Callable[[TaskRow], Sandbox]
@@ -34,15 +35,27 @@ class Measured:
     """Of one run."""
     log: str
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether pytest came to any test, or module of tests, at all."""
+        return bool(self.passing or self.failing or self.unstable)
+
     def fails(self, test: str) -> bool:
         """Failed, or was not even there, every time."""
         return test not in self.passing and test not in self.unstable
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmeasured:
+    """Tests that cannot be measured."""
+
+    reason: str
+
+
 async def measure(
     row: TaskRow, archive: bytes, patch: bytes, *, make_sandbox: MakeSandbox, first: Execution | None = None
-) -> Measured | None:
-    """Run the tests of `row` on `patch` twice; None when a run did not come to its end.
+) -> Measured | Unmeasured:
+    """Run the tests of `row` on `patch` twice.
 
     `first`: an execution of the same that was made already.
 
@@ -53,9 +66,32 @@ async def measure(
     runs = [first] if first is not None else []
     while len(runs) < 2:
         runs.append(await execute_tests(row, archive, patch, make_sandbox(row)))
-        if not runs[-1].is_complete or not runs[-1].applied:
-            return None
+        if not runs[-1].applied:
+            return Unmeasured(reason=f"its code does not apply: {_last_line(runs[-1].log)}")
+        if not runs[-1].is_complete:
+            return Unmeasured(reason=_how_far(runs[-1], row.timeout_seconds))
     return settle(runs, seconds=(time.monotonic() - started) / (2 if first is None else 1))
+
+
+def _how_far(run: Execution, seconds: float) -> str:
+    if not run.outcomes:
+        return f"its tests do not come to an end within {seconds:g} s (--timeout): {_last_line(run.log)}"
+    return (
+        f"its tests do not come to an end within {seconds:g} s (--timeout): {len(run.outcomes)} had ended, the last "
+        f"of them {list(run.outcomes)[-1]}: give them more time, or name fewer by --tests"
+    )
+
+
+def _last_line(log: str) -> str:
+    return (log.strip().splitlines() or ["nothing was printed"])[-1]
+
+
+def why_none_pass(measured: Measured) -> str:
+    """Why no test passes: where pytest did not begin, in its own words; else how the first one fails."""
+    if not measured.has_begun or not measured.failing:
+        return f"pytest ran no test: {pytest_error(measured.log)}"
+    test, message = next(iter(measured.failing.items()))
+    return f"none of {len(measured.failing)} tests passes; {test}: {pytest_error(message)}"
 
 
 def settle(runs: Sequence[Execution], *, seconds: float) -> Measured:
