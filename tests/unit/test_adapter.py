@@ -95,12 +95,11 @@ def test_a_damaged_or_missing_adapter_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("modules", [("lm_head",), ("embed_tokens",), ("q_proj", "lm_head")])
-def test_a_matrix_that_the_model_ties_to_another_one_is_refused_by_name(modules, recwarn):
+def test_a_matrix_that_the_model_ties_to_another_one_is_refused_by_name(modules):
     with pytest.raises(
         UserError, match=rf"learner.lora.target_modules: {modules[-1]}: the model ties .*leave it"
     ):
         learner_of(target_modules=modules)
-    assert recwarn.list == []
 
 
 @pytest.mark.parametrize("modules", [("lm_head",), ("embed_tokens",), ("q_proj", "lm_head", "embed_tokens")])
