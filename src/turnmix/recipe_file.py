@@ -52,9 +52,14 @@ def find_recipe(name: str) -> Path:
             for suffix in (".yaml", ".yml"):
                 if (candidate := folder / f"{name}{suffix}").is_file():
                     return candidate
-    known = sorted({file.stem for folder in (RECIPES, SHIPPED) for file in folder.glob("*.y*ml")})
+    known = known_recipes()
     hint = nearest(path.stem, known) or (f"; recipes here: {', '.join(known)}" if known else "")
     raise RecipeError(f"recipe {name!r} not found, neither as a file nor as {RECIPES}/{path.stem}.yaml{hint}")
+
+
+def known_recipes() -> list[str]:
+    """The bare names that `find_recipe` finds from here."""
+    return sorted({file.stem for folder in (RECIPES, SHIPPED) for file in folder.glob("*.y*ml")})
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: in a process of its own."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -144,6 +145,45 @@ def test_a_gpu_that_is_not_here_is_told_with_what_to_write_install_or_look_at(tu
         assert "is a build for CPUs alone" in err
         assert "pip install --force-reinstall torch" in err
     assert ("write cuda" in err) == (name == "gpu")
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("ev", ["evaluate"]),
+        ("train minirepo_d", ["minirepo_dagger"]),
+        ("train o", ["one.yaml", "objective="]),
+        ("train one.yaml learner.learning", ["learner.learning_rate="]),
+        ("train one.yaml method=a", ["aggrevate"]),
+        ("train one.yaml sandbox.kind=c", ["container"]),
+        ("train --resume ", ["runs/first"]),
+        ("show runs/first i001-0000", ["i001-00003"]),
+        ("show runs/first --stop-reason max", ["max_turns"]),
+        ("tasks make --from-rep", ["--from-repository"]),
+    ],
+)
+def test_a_shell_is_offered_commands_recipes_settings_values_runs_and_trajectories(tmp_path, line, offered):
+    (tmp_path / "one.yaml").write_text("method: sft\n")
+    run = RunDirectory.create(tmp_path / "runs" / "first", recipe_yaml="method: sft\n")
+    run.trajectories.append(trajectory("i001-00003"))
+    run.close()
+    line = f"turnmix {line}"
+    shell = {
+        **{"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_SHELL": "bash"},
+        **{
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+            "_ARGCOMPLETE_COMP_WORDBREAKS": " \t\n\"'><=;|&(:",
+        },
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "offered"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "turnmix"], cwd=tmp_path, env={**os.environ, **shell}, timeout=60
+    )
+    assert done.returncode == 0
+    found = [word.strip() for word in (tmp_path / "offered").read_text().split("\n")]
+    assert set(offered) <= set(found)
+    assert all(word.startswith(line.split()[-1].partition("=")[2]) for word in found if line[-1] != " ")
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])

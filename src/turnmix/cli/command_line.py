@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Words in, exit code out: 0 done, 1 the run failed or was stopped, 2 the user's mistake."""
 
 from __future__ import annotations
@@ -182,6 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(given: list[str]) -> argparse.Namespace:
     """The options and words of one command; what is none of them ends the process with one line."""
     parser, commands = make_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        from turnmix.cli.shell_completion import offer_completions
+
+        offer_completions(parser, commands)
     if given[:1] == ["help"]:
         given = [*given[1:], "--help"]
     if not given:
