@@ -107,7 +107,8 @@ class Recipe(Settings):
     """One run."""
 
     method: str
-    """What is trained how: sft, grpo, opd, dagger, aggrevate or oec."""
+    """What is trained how: sft, grpo, opd, dagger, aggrevate or oec. It brings mixture, data.filter,
+    rollouts.samples_per_task and objective."""
     seed: int = Field(default=0, ge=0)
     """Seeds all that is drawn in the run."""
     iterations: int = Field(default=5, ge=1)
@@ -239,7 +240,7 @@ class Recipe(Settings):
         if top_p != 1 and (kind == "clipped_ratio" or estimate == "sampled"):
             raise ValueError(
                 f"student.top_p: {top_p}: {self.method} weighs tokens by how likely they were, which holds for "
-                "tokens sampled from all of them, at any temperature: leave student.top_p out, or set it to 1"
+                "tokens sampled from all of them, at any temperature: leave student.top_p out, which is 1"
             )
         if self.objective.needs_scores and isinstance(teacher, OracleSettings):
             raise ValueError(

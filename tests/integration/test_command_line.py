@@ -61,6 +61,23 @@ def test_a_dry_run_prints_the_recipe_with_every_default(turnmix_in):
     )
 
 
+def test_what_another_method_leaves_out_is_one_line_on_standard_error_and_the_recipe_stays_yaml(turnmix_in):
+    code, out, err = turnmix_in("train", "minirepo_dagger", "method=sft", "--dry-run")
+    shown = yaml.safe_load(out)
+    assert (code, shown["method"], shown["mixture"]["kind"]) == (0, "sft", "teacher")
+    assert (shown["data"]["filter"], shown["rollouts"]["tasks_per_iteration"]) == ("resolved", 144)
+    (line,) = err.splitlines()
+    assert line.startswith("note: method=sft: mixture and data.filter of ")
+    assert line.endswith("minirepo_dagger.yaml are left out, since they belong to dagger")
+
+
+def test_a_recipe_that_contradicts_its_method_runs_nothing(turnmix_in, tmp_path):
+    code, out, err = turnmix_in("train", "minirepo", "method=grpo", "mixture.kind=dagger")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "mixture.kind: 'dagger': grpo learns from rollouts of the mixture 'student'" in err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path):
     code, out, err = turnmix_in("train", "one.yaml", "--explain", "learner.epochs=7")
     assert (code, err) == (0, "")

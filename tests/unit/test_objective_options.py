@@ -49,19 +49,18 @@ def slow_loss(model, items, options, *, temperature, base):
         rows = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
         base_rows = base(input_ids=ids).logits[0, len(prompt) - 1 : -1].detach()
         for place, token in enumerate(target):
-            logits = rows[place] / (1 if options.kind == "cross_entropy" else temperature)
-            if options.kind == "reverse_kl":
-                logits = logits[:VOCABULARY]
+            logits = rows[place][: VOCABULARY if options.kind == "reverse_kl" else None]
             logprob, w = logits.log_softmax(-1)[token], item.weight
+            tempered = (rows[place] / temperature).log_softmax(-1)[token]
             if options.kind == "cross_entropy":
                 loss = -w * logprob
             elif options.kind == "clipped_ratio":
-                loss = slow_clip(logprob - item.reference_logprobs[place], w, options)
+                loss = slow_clip(tempered - item.reference_logprobs[place], w, options)
             else:
                 w = w * (item.reference_logprobs[place] - logprob.item())
                 loss = -w * logprob
                 if options.ratio:
-                    loss = slow_clip(logprob - item.sampled_logprobs[place], w, options)
+                    loss = slow_clip(tempered - item.sampled_logprobs[place], w, options)
             loss = loss + options.kl_weight * reverse_kl(rows[place][None], base_rows[place][None])[0]
             by_trajectory.setdefault(item.trajectory_id, []).append(loss)
     if options.average == "token":
@@ -152,6 +151,25 @@ def test_a_ratio_is_1_where_a_student_at_any_temperature_has_learned_nothing_yet
     assert losses[0.7] == pytest.approx(-1.0, abs=1e-5)
     assert abs(losses[1.0] + 1) > 1e-3
     assert (clipped[0.7], clipped[1.0] > 0) == (0, True)
+
+
+def test_a_teacher_with_the_students_weights_has_nothing_to_teach_at_any_temperature():
+    items, model = [], tiny_model()
+    for item in rollouts():
+        prompt, target = RENDERER.prompt_ids(item.state), RENDERER.target_ids(item.state, item.target)
+        logits = model(input_ids=torch.tensor([prompt + target])).logits[0, len(prompt) - 1 : -1]
+        own, acting = (
+            tuple((logits / temperature).log_softmax(-1)[range(len(target)), target].tolist())
+            for temperature in (1.0, 0.7)
+        )
+        items.append(replace(item, weight=1.0, reference_logprobs=own, sampled_logprobs=acting))
+    for ratio in (False, True):
+        made = Objective(ObjectiveSettings(kind="reverse_kl", ratio=ratio), temperature=0.7)
+        steps = []
+        learner = Learner(tiny_model(), RENDERER, settings(batch_size=99, epochs=1), objective=made)
+        report = learner.fit(items, generator=random.Random(0), on_step=steps.append)
+        assert report.objective["kl_teacher"] == pytest.approx(0, abs=1e-5)
+        assert steps[0].gradient_norm < 1e-4
 
 
 def test_a_ratio_needs_what_sampled():

@@ -16,8 +16,8 @@ from turnmix.training.objective_settings import ObjectiveSettings
 
 
 def group_advantages(rewards: Sequence[float], *, divide_by_std: bool) -> list[float] | None:
-    """Each reward less the group's mean, and divided by the group's standard deviation if asked. None: all
-    rewards are equal, so there is nothing to tell apart.
+    """Each reward less the group's mean, and divided by the group's standard deviation if asked, that of the
+    population: over n, not n − 1. None: all rewards are equal, so there is nothing to tell apart.
 
     One of four resolved: mean 0.25, deviation √(0.25 · 0.75) = 0.433.
 

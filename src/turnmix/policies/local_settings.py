@@ -21,7 +21,7 @@ class LocalSettings(Settings):
     device: str = "cpu"
     """Where the model lies: `cpu`, `cuda`, `cuda:1`."""
     temperature: float = Field(default=0.7, gt=0)
-    """Of rollouts; left out, 1 for grpo and opd, whose losses divide the student's logits by it. Evaluation is
+    """Of rollouts; left out, 1 for grpo and opd, whose ratios are of logits divided by it. Evaluation is
     greedy."""
     top_p: float = Field(default=0.9, gt=0, le=1)
     """Of rollouts: sample from the smallest set of tokens that holds this share of the probability; left out, 1 for

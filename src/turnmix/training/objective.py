@@ -11,15 +11,16 @@ other policies gave it.
 
 In: hidden states of a batch of trees, and its labels. Out: sums over its labels, each by its share. Who divides
 them by all shares of the whole optimiser step, over all its passes and processes, gets means whose gradient depends
-neither on how trees are grouped nor on how they are split. log π is at temperature 1, but for sampled tokens that
-are weighed by how likely they were (clipped ratio, estimate `sampled`): theirs is at the temperature at which they
-were sampled, logits divided by it, so that r = 1 where nothing was learned yet, and what acts is what learns.
+neither on how trees are grouped nor on how they are split. log π is at temperature 1, but in r: there it is at the
+temperature of sampling, logits divided by it, so that r = 1 where nothing was learned yet. Student and teacher are
+compared at 1, so that a teacher with the student's weights has nothing to teach.
 
 The estimate `sampled` has the gradient of (log π − log π_teacher)² / 2 at each sampled token, given the tokens. With
-tokens of π itself its mean is the gradient of the divergence at each token (per token: no token is credited with what
-later tokens of its turn meet). With tokens of an older π, which is every step of an iteration but its first, it still
-draws log π to log π_teacher where that student went, and is 0 where they agree: so it is safe without a ratio, and
-not the divergence of today's π. `ratio` makes it that, up to the clip.
+tokens of π itself, at temperature 1, its mean is the gradient of the divergence at each token (per token: no token is
+credited with what later tokens of its turn meet). With tokens of an older π, which is every step of an iteration but
+its first, or of another temperature, it still draws log π to log π_teacher where that student went, and is 0 where
+they agree: so it is safe without a ratio, and not the divergence of today's π. `ratio` makes the tokens count as
+today's student would sample them, up to the clip.
 
 Legend: N rows, L labels, C labels of a chunk, D hidden size, V vocabulary.
 """
@@ -134,12 +135,13 @@ class Objective:
         teacher_C: Tensor,
         sampled_C: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        surprises_C = cross_entropy(self._tempered(logits_CV)[:, : self._vocabulary], ids_C, reduction="none")
+        surprises_C = cross_entropy(logits_CV[:, : self._vocabulary], ids_C, reduction="none")
         advantages_C = weights_C * (teacher_C + surprises_C.detach())
         divergence = -advantages_C.sum()
         if not self.settings.has_ratio:
             return surprises_C * advantages_C, (divergence,)
-        gains_C, is_clipped_C = self._clipped_gains(-surprises_C - sampled_C, advantages_C)
+        acting_C = cross_entropy(self._tempered(logits_CV), ids_C, reduction="none")
+        gains_C, is_clipped_C = self._clipped_gains(-acting_C - sampled_C, advantages_C)
         return -gains_C, (divergence, (shares_C * is_clipped_C).sum())
 
     def _clipped_gains(self, log_ratios_C: Tensor, weights_C: Tensor) -> tuple[Tensor, Tensor]:
