@@ -9,7 +9,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from qwen3_templates import CODER, HYBRID, INSTRUCT
@@ -309,7 +309,8 @@ class Row:
     text: str = ACCEPTED
     eos: str = "<|im_end|>"
     metaspace: str | None = None
-    """The scheme by which a tokenizer of pieces puts a space of its own; None: a byte-level one."""
+    """The scheme by which a tokenizer of pieces puts a space of its own, `legacy` as its normaliser does; None: a
+    byte-level one."""
 
 
 ROWS = (
@@ -326,6 +327,15 @@ ROWS = (
         text="fails on a user's message",
     ),
     Row(name="Llama-2", template=LLAMA_2, eos="</s>", metaspace="always"),
+    Row(name="Llama-2, legacy", template=LLAMA_2, eos="</s>", metaspace="legacy"),
+    Row(name="Zephyr, legacy", template=ZEPHYR, eos="</s>", metaspace="legacy"),
+    Row(
+        name="Mistral, legacy",
+        template=MISTRAL,
+        native=NO_FORMAT + r"\[TOOL_CALLS\]",
+        eos="</s>",
+        metaspace="legacy",
+    ),
     Row(name="Zephyr", template=ZEPHYR, eos="</s>", metaspace="first"),
     Row(name="TinyLlama", template=ZEPHYR, eos="</s>", metaspace="always"),
     Row(name="Vicuna", template=VICUNA.replace("PROMPTED", ""), eos="</s>", metaspace="always"),
@@ -375,6 +385,7 @@ ROWS = (
         eos="<|END_OF_TURN_TOKEN|>",
     ),
     Row(name="Phi-3", template=PHI_3, eos="<|endoftext|>"),
+    Row(name="Phi-3, one end for all", template=PHI_3, eos="<|end|>"),
     Row(name="Phi-4", template=PHI_4),
     Row(
         name="gpt-oss",
@@ -428,9 +439,13 @@ def _raw_tokenizer(metaspace: str | None) -> str:
         tokenizer.decoder = decoders.ByteLevel()
         tokenizer.train_from_iterator(_CORPUS, trainer)
         return tokenizer.to_str()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=metaspace)
+    scheme = "always" if metaspace == "legacy" else metaspace
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     tokenizer.train_from_iterator(_CORPUS, trainer)
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=metaspace, split=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    if metaspace == "legacy":
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([])
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )

@@ -57,7 +57,7 @@ from turnmix.rendering.formats import HermesFormat, ToolCallFormat
 from turnmix.rendering.history import place_turns
 from turnmix.rendering.refusal import RefusedModelError, ToolCalls, with_working_remedy
 from turnmix.rendering.segments import SegmentTokenizer
-from turnmix.rendering.turn_shape import find_beginnings, find_end_of_turn, find_space_around, turn_behind
+from turnmix.rendering.turn_shape import find_turn_shape, turn_behind
 
 _CACHED_TURNS = 4096
 
@@ -111,17 +111,14 @@ class Renderer:
         self._decode_cached = lru_cache(maxsize=_CACHED_TURNS)(self._decode)
         self.vocabulary = max(self._tokenizer.get_vocab().values()) + 1
         """Token ids lie below; those from here on that a model has logits for are padding."""
-        self.end_of_turn = find_end_of_turn(self._template, self.probes, self._segments, self.refusal)
+        self._shape = find_turn_shape(self._template, self.probes, self._segments, self.refusal)
+        self.end_of_turn = self._shape.end
         self.end_of_turn_id: int = self._segments.added_tokens[self.end_of_turn]
         ends = {self.end_of_turn_id, self._tokenizer.eos_token_id, *self._more_stop_ids}
         self._stop_ids = frozenset(ends & set(range(self.vocabulary)))
-        self._beginnings = find_beginnings(self._template, self.probes, self.refusal)
-        self._around = find_space_around(
-            self._template, self.probes, beginning=self._beginnings[0], end=self.end_of_turn
-        )
         self.format: ToolCallFormat = HermesFormat()
         if is_native:
-            generation = self._beginnings[-1]
+            generation = self._shape.beginnings[-1]
             self.format = choose_format(
                 formats, self._tokenizer, generation_prompt=generation, turn_of=self._turn_of
             )
@@ -173,7 +170,7 @@ class Renderer:
 
         Where no tools are on offer, what looks like a call is text.
         """
-        before, behind = self._around
+        before, behind = self._shape.space_around
         text = text.removeprefix(before).removesuffix(behind)
         if not tools:
             return Action(message=Message(role="assistant", content=without_surrogates(text)))
@@ -242,14 +239,13 @@ class Renderer:
 
     def _target(self, state: State, message: Message, prompt: RenderedText) -> RenderedText:
         whole = self._render((*state.messages, message), state.tools, generate=False)
-        end = whole.text.rfind(self.end_of_turn) + len(self.end_of_turn)
         start = turn_behind(self._template, state, prompt.text, whole.text)
         if start is None:
             raise self.refusal(
                 f"renders a turn otherwise than its generation prompt {prompt.text[-60:]!r} begins it",
                 "choose a model whose template puts the assistant's turn behind the generation prompt",
             )
-        return whole.part(start, end)
+        return whole.part(start, self._shape.end_of_last(whole.text))
 
     def _places(self, state: State, text: str) -> list[int | None]:
         """Where in the prompt's text each assistant message of `state` stands as it was sampled."""
@@ -259,8 +255,8 @@ class Renderer:
         ]
         if all(turn is None for turn in turns):
             return [None] * len(turns)
-        history = text[: len(text) - len(self._beginnings[-1])]
-        return place_turns(history, turns, beginnings=self._beginnings, end=self.end_of_turn)
+        history = text[: len(text) - len(self._shape.beginnings[-1])]
+        return place_turns(history, turns, beginnings=self._shape.beginnings, end=self.end_of_turn)
 
     def _spoken(self, turn: Message) -> tuple[int, ...]:
         """The sampled tokens of a turn, less the one that ended it."""
@@ -268,8 +264,8 @@ class Renderer:
         return token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
 
     def _decode(self, token_ids: tuple[int, ...]) -> str:
-        space_is_meant = self._around[0].startswith(" ")
-        return self._segments.decoded_behind(self._beginnings[-1], token_ids, space_is_meant=space_is_meant)
+        before, beginning = self._shape.beginnings[-1], self._shape.space_around[0]
+        return self._segments.decoded_behind(before, token_ids, beginning=beginning)
 
     def _turn_of(self, message: Message) -> str:
         """The turn at the beginning of a conversation, less its end."""

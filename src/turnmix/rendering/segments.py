@@ -69,9 +69,9 @@ class SegmentTokenizer:
         """The token ids of a text as it stands behind `before`."""
         return self._ids(text, behind=before)
 
-    def decoded_behind(self, before: str, token_ids: Sequence[int], *, space_is_meant: bool) -> str:
-        """What `token_ids` spell behind `before`. `space_is_meant`: a space at the beginning is text also where the
-        tokenizer puts one of its own there."""
+    def decoded_behind(self, before: str, token_ids: Sequence[int], *, beginning: str = "") -> str:
+        """What `token_ids` spell behind `before`, less a space that the tokenizer puts of its own. `beginning`: the
+        space with which texts there begin."""
         if self.is_segmented:
             return self._decode(token_ids)
         context = self._context(before)
@@ -81,8 +81,7 @@ class SegmentTokenizer:
         if not whole.startswith(start):
             return self._decode(token_ids)
         text = whole[len(start) :]
-        is_own = not space_is_meant and text.startswith(" ") and self._puts_space(context)
-        return text[1:] if is_own else text
+        return text[1:] if text.startswith(" ") and self._puts_space(context, beginning) else text
 
     def literal_ids(self, token: str) -> tuple[int, ...] | None:
         """The ids of the text that spells a control token, none of them a control token; None: the tokenizer has
@@ -133,11 +132,11 @@ class SegmentTokenizer:
                 return whole[len(before) :]
         return self._encode(text)
 
-    def _find_space(self, context: str) -> bool:
-        """Does the tokenizer put a space of its own behind `context`?"""
+    def _find_space(self, context: str, beginning: str) -> bool:
+        """Does the tokenizer put a space of its own behind `context`, before a text that begins so?"""
         before = list(self._encode(context))
-        whole = self._decode([*before, *self._ids_in_context(context, "a")])
-        return whole == self._decode(before) + " a"
+        whole = self._decode([*before, *self._ids_in_context(context, f"{beginning}a")])
+        return whole == f"{self._decode(before)} {beginning}a"
 
     def _find_literal(self, token: str) -> tuple[int, ...] | None:
         context = self._plain.encode(_ANY_LINE, add_special_tokens=False).ids

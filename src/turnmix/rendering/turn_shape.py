@@ -6,6 +6,7 @@ In: a template, conversations to try it on, the tokenizer's added tokens. Out: s
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from turnmix.core.message import Message
 from turnmix.core.trajectory import State
@@ -18,7 +19,48 @@ from turnmix.rendering.segments import SegmentTokenizer
 _EMPTY_THINKING = re.compile(r"<think>\s*</think>\s*$")
 
 
-def find_end_of_turn(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnShape:
+    """How a turn stands in a conversation."""
+
+    end: str
+    """The added token that the template writes behind a turn's text."""
+    num_ends: int
+    """How many of them stand behind the last turn: a template may write one more, of it all (Phi-3)."""
+    beginnings: list[str]
+    """What may stand before a turn, the shortest first; each other one begins with it."""
+    space_around: tuple[str, str]
+    """The space that the template puts before and behind a turn's text."""
+
+    def end_of_last(self, whole: str) -> int:
+        """Where in a conversation the end of its last turn ends."""
+        position = len(whole)
+        for _ in range(self.num_ends):
+            position = whole.rfind(self.end, 0, position)
+        return position + len(self.end)
+
+
+def find_turn_shape(
+    template: ChatTemplate, probes: Conversations, tokenizer: SegmentTokenizer, refusal: Refusal
+) -> TurnShape:
+    """
+    Raises:
+        RefusedModelError: turns begin in no one way, or end with no special token.
+    """
+    end = _find_end(template, probes, tokenizer, refusal)
+    beginnings = _find_beginnings(template, probes, refusal)
+    whole = _whole(template, probes)
+    before, behind = whole[: whole.rfind(probe.WORD)], whole[whole.rfind(probe.WORD) + len(probe.WORD) :]
+    around = (before.rpartition(beginnings[0])[2], behind.partition(end)[0])
+    return TurnShape(
+        end=end,
+        num_ends=behind.count(end),
+        beginnings=beginnings,
+        space_around=("" if around[0].strip() else around[0], "" if around[1].strip() else around[1]),
+    )
+
+
+def _find_end(
     template: ChatTemplate, probes: Conversations, tokenizer: SegmentTokenizer, refusal: Refusal
 ) -> str:
     """The added token that the template writes behind a turn's text.
@@ -37,7 +79,7 @@ def find_end_of_turn(
     )
 
 
-def find_beginnings(template: ChatTemplate, probes: Conversations, refusal: Refusal) -> list[str]:
+def _find_beginnings(template: ChatTemplate, probes: Conversations, refusal: Refusal) -> list[str]:
     """What may stand before a turn: the generation prompt, first less an empty thinking block that closes it, then
     whole. A template that adds none (Mistral) begins a turn behind what ends all prompts alike.
 
@@ -81,16 +123,6 @@ def turn_behind(template: ChatTemplate, state: State, prompt: str, whole: str) -
     header = _EMPTY_THINKING.sub("", prompt[len(history) :])
     is_left_out = header and prompt.startswith(history) and whole.startswith(history + header)
     return len(history) + len(header) if is_left_out else None
-
-
-def find_space_around(
-    template: ChatTemplate, probes: Conversations, *, beginning: str, end: str
-) -> tuple[str, str]:
-    """The space that the template puts before and behind a turn's text."""
-    whole = _whole(template, probes)
-    before = whole[: whole.rfind(probe.WORD)].rpartition(beginning)[2]
-    behind = whole[whole.rfind(probe.WORD) + len(probe.WORD) :].partition(end)[0]
-    return ("" if before.strip() else before, "" if behind.strip() else behind)
 
 
 def _whole(template: ChatTemplate, probes: Conversations) -> str:
