@@ -116,7 +116,7 @@ def _read_call(value: Any, name_of_call: str, tools: Sequence[ToolSpecification]
         if isinstance(arguments, str):
             arguments = _whole_json(arguments)
         # There and back: what cannot be stored as plain JSON is refused with the words of the other formats.
-        arguments = _whole_json(json.dumps(arguments, allow_nan=False))
+        arguments = _whole_json(json.dumps(arguments, allow_nan=True))
     except (ValueError, TypeError, RecursionError) as error:
         raise MalformedCallError(f"the arguments of `{name[:60]}` are no JSON object: {error}") from None
     if not isinstance(arguments, dict):
