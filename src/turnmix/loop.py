@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnmix.completion import Collecting, complete
 from turnmix.config import Recipe
-from turnmix.core.errors import TrainingError
+from turnmix.core.errors import TrainingError, UserError
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Untaught, count_reasons
@@ -225,6 +225,12 @@ class Loop:
         """The transitions with the teacher's log-probabilities, where the objective needs them."""
         if self._scorer is None:
             return transitions
+        missing = {each.trajectory_id for each in transitions} - set(self._run.scores.ids)
+        if missing and self._run.stage_metrics("train", iteration) is not None:
+            raise UserError(
+                f"{self._run.scores.path} lacks {len(missing)} trajectories of iteration {iteration}, which was "
+                "trained on them before, and a teacher may score otherwise now: put them back, or begin another run"
+            )
         has_begun = False
 
         def on_scored(done: int, total: int) -> None:

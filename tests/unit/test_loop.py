@@ -274,6 +274,19 @@ def test_a_run_that_lost_what_it_is_to_learn_is_refused_by_name(tmp_path):
         again.run()
 
 
+def test_a_run_that_lost_its_scores_is_refused_where_it_has_learned_from_them_before(tmp_path):
+    training, run = loop(tmp_path / "run", scorer=CountingScorer(), student=ScoredStudent())
+    training.run()
+    run.close()
+    shutil.rmtree(run.checkpoint(2))
+    (tmp_path / "run" / "scores.jsonl").unlink()
+    again, _ = loop(tmp_path / "run", scorer=CountingScorer(), student=ScoredStudent(), is_resumed=True)
+    with pytest.raises(
+        UserError, match=r"scores.jsonl lacks 8 trajectories of iteration 2, .* score otherwise now"
+    ):
+        again.run()
+
+
 def test_checkpoints_are_pruned_as_the_run_goes_on(tmp_path):
     _, run = (made := loop(tmp_path / "run", iterations=3, checkpoints={"keep": 1}))
     made[0].run()
