@@ -94,7 +94,7 @@ def test_two_ranks_stop_before_the_step_whose_gradient_is_not_finite(of_two_rank
     told, has_kept_its_weights = of_two_ranks["overflowing"]
     assert told == overflowing(learner_of(ALONE, batch_size=5))[0]
     assert "step 1 of 1: the loss is inf" in told
-    assert "by the trajectory 3: no step was made" in told
+    assert "by 3: no step was made" in told
     assert has_kept_its_weights
 
 

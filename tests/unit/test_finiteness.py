@@ -44,20 +44,21 @@ def test_a_gradient_that_is_not_finite_names_step_and_trajectory_and_moves_no_we
     model, steps = tiny_model(), []
     learner = Learner(model, CharacterRenderer(), settings(batch_size=99, epochs=1), objective=made)
     good, bad = batch(3), transition(["open z"], "done", trajectory="the bad one")
-    with pytest.raises(
-        TrainingError, match=r"step 1 of 1: the loss is nan.* by the trajectory the bad one: no"
-    ):
+    with pytest.raises(TrainingError, match=r"step 1 of 1: the loss is nan.* by the bad one: no"):
         learner.fit([*good, bad], generator=random.Random(0), on_step=steps.append)
     assert (digest(model), learner.steps, steps) == (digest(tiny_model()), 0, [])
     learner.fit(good, generator=random.Random(0))
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
-def test_a_step_that_leaves_weights_that_are_not_finite_stops_the_run():
+@pytest.mark.parametrize(("batch_size", "place"), [(99, "after step 1 of 1"), (1, "before step 2 of 2")])
+def test_weights_that_are_not_finite_are_told_as_such_and_not_laid_at_a_trajectorys_door(batch_size, place):
     learner = Learner(
-        tiny_model(), CharacterRenderer(), settings(learning_rate=1e39, epochs=1, batch_size=99)
+        tiny_model(), CharacterRenderer(), settings(learning_rate=1e39, epochs=1, batch_size=batch_size)
     )
-    with pytest.raises(TrainingError, match=r"step 1 left weights .* learner.learning_rate is too large"):
+    with pytest.raises(
+        TrainingError, match=f"^{place}: weights are not finite: learner.learning_rate is too"
+    ):
         learner.fit(batch(2), generator=random.Random(0))
 
 

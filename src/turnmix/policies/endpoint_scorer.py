@@ -65,6 +65,8 @@ class EndpointScorer:
         ids = [place * (vocabulary - 1) // (PROBES - 1) for place in range(PROBES)]
         try:
             entries = asyncio.run(self._ask_once(ids))
+            if not any(known_logprob(entry.get("logprob")) is not None for entry in entries):
+                raise _NoLogprobs("it has no log-probability for any token")
         except (_NoLogprobs, RefusedSettings) as error:
             if isinstance(error, RefusedSettings) and error.fault.remedy in ("user", "wait"):
                 raise
@@ -198,7 +200,7 @@ def _entries(listed: Any, ids: Sequence[int]) -> list[dict[str, Any]]:
                 for token, entry in zip(ids[1:], listed[1:], strict=True)
             ),
         ]
-        if len(ids) == 1 or any(entry.get("logprob") is not None for entry in entries):
+        if all(isinstance(entry, dict) for entry in entries):
             return entries
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         pass

@@ -28,7 +28,7 @@ from turnmix.training.adapter import add_adapter
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.batching import deal, model_cost
-from turnmix.training.finiteness import check_weights
+from turnmix.training.finiteness import check_weights, culprit
 from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import CLIP_SHARE, Objective
@@ -196,7 +196,7 @@ class Learner:
                         )
                 epoch_losses.append(summed / epoch_share)
                 total_share += epoch_share
-        check_weights(self.model, self._ranks, place=f"step {step}")
+        check_weights(self.model, self._ranks, place=f"after step {step} of {num_steps}")
         self._refresh()
         return FitReport(
             transitions=len(transitions),
@@ -279,9 +279,14 @@ class Learner:
         norm = whole(clip(self._optimizer, self.settings.gradient_clip)).item()
         if not math.isfinite(means[0]) or not math.isfinite(norm):
             self._optimizer.zero_grad()
+            check_weights(self.model, self._ranks, place=f"before {place}")
+            found = culprit(
+                trees,
+                lambda tree: self._computation(partial(self._compute, [tree], tree.num_labels))[0],
+                self._optimizer,
+            )
             raise TrainingError(
-                f"{place}: the loss is {means[0]}, the norm of its gradient {norm}, by {self._culprit(trees)}: "
-                "no step was made"
+                f"{place}: the loss is {means[0]}, the norm of its gradient {norm}, by {found}: no step was made"
             )
         for parameter_group in self._optimizer.param_groups:
             parameter_group["lr"] = rate
@@ -289,17 +294,6 @@ class Learner:
         self._optimizer.zero_grad()
         self.steps += 1
         return means, norm
-
-    def _culprit(self, trees: Sequence[TokenTree]) -> str:
-        """The first of the trees that alone gives a loss or a gradient that is not finite. Every rank looks."""
-        for tree in trees:
-            loss = self._computation(partial(self._compute, [tree], tree.total_share))[0]
-            loss.backward()
-            norm = whole(clip(self._optimizer, None)).item()
-            self._optimizer.zero_grad()
-            if not math.isfinite(loss.item()) or not math.isfinite(norm):
-                return f"the {self.settings.tree} {tree.group}"
-        return f"{len(trees)} trees together, the first of {trees[0].group}"
 
     def _compute(self, trees: Sequence[TokenTree], total_share: float) -> Tensor:
         """The objective's terms of one pass, as their part in the means of the step."""
