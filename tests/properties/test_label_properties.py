@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat_models import CODER_TEMPLATE, EDIT, HERMES_TEMPLATE, TOOLS, conversation, make_tokenizer
+from published_templates import ROWS, tokenizer_of
 from qwen3_templates import CODER, HYBRID, INSTRUCT
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
@@ -17,6 +18,7 @@ from turnmix.scaffold.text_calls import read_calls, tools_told
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 
+LLAMA_2 = next(row for row in ROWS if row.name == "Llama-2")
 MARKS = (
     *(
         "<tool_call>",
@@ -155,6 +157,7 @@ MODELS = {
     "normalised": lambda: Renderer(make_tokenizer(CODER, normalizes=True)),
     "brackets": lambda: Renderer(bracketed()),
     "text": lambda: Renderer(make_tokenizer(INSTRUCT), tool_calls="text"),
+    "metaspace": lambda: Renderer(tokenizer_of(LLAMA_2), tool_calls="text"),
 }
 
 
@@ -239,7 +242,7 @@ plain = st.text(st.characters(exclude_categories=["Cs", "Cc"], max_codepoint=0x2
 )
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("text", "normalised")])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("text", "metaspace", "normalised")])
 @given(
     content=plain,
     path=plain,
