@@ -25,6 +25,7 @@ from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSourc
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.model_location import model_location
+from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.local_settings import LocalTeacherSettings
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer, TokenPath
@@ -127,10 +128,15 @@ class LearningStudent:
 
     @classmethod
     def load(
-        cls, recipe: Recipe, *, checkpoint: Path | None, moment: datetime | None = None
+        cls,
+        recipe: Recipe,
+        *,
+        checkpoint: Path | None,
+        moment: datetime | None = None,
+        dialect: Dialect | None = None,
     ) -> LearningStudent:
         """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet. `moment`: what
-        templates show as now.
+        templates show as now. `dialect`: what is known of the teacher's endpoint.
 
         Raises:
             UserError: it cannot be a student, or not that of the recipe's teacher.
@@ -158,7 +164,7 @@ class LearningStudent:
             tool_calls=recipe.scaffold.tool_calls,
             moment=moment,
         )
-        teacher = Teacher.load(recipe, moment=moment)
+        teacher = Teacher.load(recipe, moment=moment, dialect=dialect)
         learner = Learner(
             model,
             renderer,

@@ -16,6 +16,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.task import Solution, Task
 from turnmix.model_location import model_location
 from turnmix.policies.endpoint import EndpointPolicy
+from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.local_settings import LocalTeacherSettings
 from turnmix.policies.oracle import OraclePolicy
 from turnmix.policies.policy import Policy
@@ -30,24 +31,40 @@ class Teacher:
     """Made by `load`."""
 
     def __init__(
-        self, recipe: Recipe, *, model: Any = None, tokenizer: Any = None, renderer: Any = None
+        self,
+        recipe: Recipe,
+        *,
+        model: Any = None,
+        tokenizer: Any = None,
+        renderer: Any = None,
+        dialect: Dialect | None = None,
     ) -> None:
-        """The last three are those of a local teacher; `renderer` if it acts or labels."""
+        """The first three are those of a local teacher, `renderer` if it acts or labels; `dialect` is what is known
+        of a teacher's endpoint."""
         self._recipe = recipe
         self._model = model
         self._tokenizer = tokenizer
         self._renderer = renderer
+        self._dialect = dialect or dialect_of(recipe)
 
     @classmethod
-    def load(cls, recipe: Recipe, *, moment: datetime | None = None) -> Teacher:
-        """`moment`: what its template shows as now.
+    def load(
+        cls,
+        recipe: Recipe,
+        *,
+        moment: datetime | None = None,
+        dialect: Dialect | None = None,
+        is_acting: bool | None = None,
+    ) -> Teacher:
+        """`moment`: what its template shows as now. `dialect`: what is known of a teacher's endpoint. `is_acting`:
+        will it be asked for actions; None: as the recipe says.
 
         Raises:
             UserError: a local teacher's model cannot be loaded, or not act and label where it is to.
         """
         settings = recipe.teacher
         if not isinstance(settings, LocalTeacherSettings):
-            return cls(recipe)
+            return cls(recipe, dialect=dialect)
         import torch
 
         from turnmix.policies.device import check_device
@@ -60,7 +77,7 @@ class Teacher:
         dtype = getattr(torch, settings.dtype)
         model, tokenizer = load_model(source, dtype=dtype, field="teacher.model")
         renderer = None
-        if recipe.asks_teacher:
+        if recipe.asks_teacher if is_acting is None else is_acting:
             refuse_unsupported(model.config, settings.model, field="teacher.model")
             renderer = Renderer(
                 tokenizer,
@@ -79,7 +96,9 @@ class Teacher:
         if isinstance(settings, OracleSettings):
             return lambda: OraclePolicy(solution)
         if isinstance(settings, EndpointTeacherSettings):
-            return lambda: EndpointPolicy(settings, generator=self._generator("endpoint"))
+            return lambda: EndpointPolicy(
+                settings, generator=self._generator("endpoint"), dialect=self._dialect
+            )
         from turnmix.policies.local_teacher import LocalTeacher
 
         return lambda: LocalTeacher(self._model, self._renderer, settings)
@@ -161,3 +180,10 @@ class Teacher:
 
     def _generator(self, name: str) -> random.Random:
         return random.Random(derive_seed(self._recipe.seed, name))
+
+
+def dialect_of(recipe: Recipe) -> Dialect:
+    """What is known of a teacher's endpoint before anything was asked: what the user set of its requests."""
+    teacher = recipe.teacher
+    fields = teacher.extra_body if isinstance(teacher, EndpointTeacherSettings) else ()
+    return Dialect(kept=frozenset(fields))

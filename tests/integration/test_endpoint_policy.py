@@ -543,7 +543,7 @@ def test_one_policy_serves_several_event_loops_one_after_the_other():
 def check(script, **changes):
     async def run():
         async with FailingEndpoint(script) as server:
-            policy = policy_for(server.url, **changes)
+            policy = policy_for(server.url, max_attempts=1, **changes)
             findings = await check_endpoint(policy)
             await policy.close()
             return {finding.subject: finding for finding in findings}
@@ -593,7 +593,7 @@ def test_a_server_without_a_list_of_models_is_not_blamed():
 
 
 def test_an_unreachable_endpoint_is_one_finding():
-    findings = asyncio.run(check_endpoint(policy_for("http://127.0.0.1:9/v1")))
+    findings = asyncio.run(check_endpoint(policy_for("http://127.0.0.1:9/v1", max_attempts=1)))
     assert [finding.subject for finding in findings] == ["reachable"]
     assert findings[0].passed is False
 

@@ -22,11 +22,14 @@ from turnmix.core.errors import UserError
 from turnmix.core.json_text import read_json_file
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
+from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.scoring import Scorer
+from turnmix.preflight import check_training
 from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text
 from turnmix.run_warnings import run_warnings
 from turnmix.serving import SERVER_LOG
 from turnmix.store.run_directory import SUMMARY, RunDirectory, resume_command
+from turnmix.teacher import dialect_of
 from turnmix.tracking import Trackers
 
 
@@ -91,7 +94,8 @@ def train(
 def _begin(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) -> None:
     # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
     begun = datetime.now()
-    student = LearningStudent.load(recipe, checkpoint=None, moment=begun)
+    dialect = _checked(recipe, path, num_written=0, is_rolled_out=False)
+    student = LearningStudent.load(recipe, checkpoint=None, moment=begun, dialect=dialect)
     scorer = student.scorer()
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe), begun=begun)) as directory:
         try:
@@ -110,8 +114,22 @@ def _go_on(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) 
                 f"iteration {first}{trained}: no whole checkpoint is there: trained again, from the stored rollouts"
             )
         checkpoint = directory.checkpoint(iteration) if iteration else None
-        student = LearningStudent.load(recipe, checkpoint=checkpoint, moment=directory.begun())
+        is_rolled_out = directory.stage_metrics("rollout", recipe.iterations) is not None
+        dialect = _checked(recipe, path, num_written=iteration, is_rolled_out=is_rolled_out)
+        student = LearningStudent.load(
+            recipe, checkpoint=checkpoint, moment=directory.begun(), dialect=dialect
+        )
         _train(recipe, directory, student, student.scorer(), source)
+
+
+def _checked(recipe: Recipe, run: Path, *, num_written: int, is_rolled_out: bool) -> Dialect:
+    """What is known of the teacher's endpoint, once all that is cheap to check was found well. Prints notes."""
+    dialect = dialect_of(recipe)
+    for note in check_training(
+        recipe, run=run, num_written=num_written, is_rolled_out=is_rolled_out, dialect=dialect
+    ):
+        say_note(note)
+    return dialect
 
 
 def _follow(recipe: Recipe, choice: RunChoice) -> None:

@@ -11,6 +11,7 @@ from turnmix.core.errors import UserError
 from turnmix.doctor.models import cached_file
 from turnmix.model_location import model_location
 from turnmix.policies.endpoint_check import Finding, check_endpoint
+from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.serving import check_student_server
 
 ANSWER_SECONDS = 5.0
@@ -38,22 +39,46 @@ def check_teacher(recipe: Recipe) -> Iterator[Finding]:
         detail = f"{teacher.model} {'is here' if is_here else 'is fetched from the hub at the start'}"
         yield Finding(subject="model", passed=True if is_here else None, detail=detail)
         return
+    hurried = teacher.model_copy(
+        update={
+            "timeout_seconds": min(ANSWER_SECONDS, teacher.timeout_seconds),
+            "max_attempts": 1,
+            "max_throttled_seconds": 0.0,
+        }
+    )
+    findings = endpoint_findings(recipe, hurried)
+    yield from findings
+    if recipe.objective.needs_scores and findings[0].passed:
+        yield _scores_finding(recipe, teacher)
+
+
+def endpoint_findings(
+    recipe: Recipe,
+    settings: EndpointTeacherSettings,
+    *,
+    dialect: Dialect | None = None,
+    is_acting: bool | None = None,
+    must_list: bool = True,
+) -> tuple[Finding, ...]:
+    """Does the endpoint answer, and act? Asked as patiently as `settings` say; what it wants goes into `dialect`.
+    `is_acting`: will it be asked for actions; None: as the recipe says. `must_list`: see `check_endpoint`."""
     from turnmix.policies.endpoint import EndpointPolicy
 
+    acts = recipe.asks_teacher if is_acting is None else is_acting
+
     async def ask() -> tuple[Finding, ...]:
-        policy = EndpointPolicy(teacher, generator=random.Random(0))
+        policy = EndpointPolicy(settings, generator=random.Random(0), dialect=dialect)
         try:
             return await check_endpoint(
-                policy, timeout_seconds=ANSWER_SECONDS, needed_context=recipe.scaffold.max_tokens
+                policy,
+                needed_context=recipe.scaffold.max_tokens,
+                tool_calls=recipe.scaffold.tool_calls if acts else None,
+                must_list=must_list,
             )
         finally:
             await policy.close()
 
-    findings = asyncio.run(ask())
-    is_native = recipe.scaffold.tool_calls == "native"
-    yield from (finding for finding in findings if is_native or finding.subject != "tool_call")
-    if recipe.objective.needs_scores and findings[0].passed:
-        yield _scores_finding(recipe, teacher)
+    return asyncio.run(ask())
 
 
 def _scores_finding(recipe: Recipe, teacher: EndpointTeacherSettings) -> Finding:

@@ -41,9 +41,10 @@ def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         yield "peft", "lora", "learner.lora"
 
 
-def check_disk(recipe: Recipe) -> Iterator[Finding]:
+def check_disk(recipe: Recipe, *, runs: Path = Path("runs"), num_written: int = 0) -> Iterator[Finding]:
+    """`runs`: where the run's directory goes; `num_written`: of its checkpoints, those that are there."""
     size = _size(recipe.student.model)
-    place = Path("runs").resolve()
+    place = runs.resolve()
     while not place.is_dir():
         place = place.parent
     free = shutil.disk_usage(place).free
@@ -55,9 +56,10 @@ def check_disk(recipe: Recipe) -> Iterator[Finding]:
         detail = f"{free / GIGABYTE:,.0f} GB free in {place}; what student.model takes is not known"
         yield Finding(subject="runs", passed=None, detail=detail)
         return
-    needed = CHECKPOINT_BYTES * size.parameters * recipe.iterations
+    num_checkpoints = recipe.iterations - num_written
+    needed = CHECKPOINT_BYTES * size.parameters * num_checkpoints
     detail = (
-        f"{free / GIGABYTE:,.0f} GB free in {place}; {recipe.iterations} checkpoints take some "
+        f"{free / GIGABYTE:,.0f} GB free in {place}; {num_checkpoints} checkpoints take some "
         f"{needed / GIGABYTE:,.1f} GB"
     )
     is_enough = free > needed

@@ -20,7 +20,6 @@ from turnmix.core.trajectory import Action, State
 from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters
 from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.endpoint_history import provider_fields, wire_messages
-from turnmix.policies.endpoint_retry import Fault
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
 from turnmix.policies.endpoint_throttle import Sleep
 from turnmix.policies.endpoint_wire import CONTEXT_EXCEEDED, read_answer, request_seed
@@ -113,10 +112,6 @@ class EndpointPolicy:
             return Action(message=Message(role="assistant", content=""), parse_error=CONTEXT_EXCEEDED)
         return action
 
-    async def attempt(self, body: Mapping[str, Any], *, timeout: float | None = None) -> Action | Fault:
-        """One request, once a slot is free."""
-        return await self._asker.attempt(body, timeout=timeout)
-
     def _read(self, body: bytes) -> Action:
         action = read_answer(body)
         fields = provider_fields(body, provider=self._provider)
@@ -125,10 +120,6 @@ class EndpointPolicy:
             if fields is None
             else replace(action, message=replace(action.message, provider_fields=fields))
         )
-
-    def user_mistake(self, fault: Fault) -> str:
-        """What the user has to change: the field, its value and the fix."""
-        return self._asker.user_mistake(fault)
 
 
 class EndpointSession:

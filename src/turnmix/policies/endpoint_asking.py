@@ -183,7 +183,7 @@ class EndpointAsker(Generic[Answer]):
             is_amended = outcome.remedy == "state" and self._dialect.learns(outcome.detail, sent, body())
             if not is_amended and self._is_final(outcome, attempt, began, is_first_contact):
                 if self._is_the_users(outcome, is_first_contact):
-                    raise RefusedSettings(self.user_mistake(outcome), outcome)
+                    raise RefusedSettings(self._user_mistake(outcome), outcome)
                 _count(counting, failures=1)
                 raise self._failure(
                     f"{self._name} {self.settings.model!r} at {redacted_url(self.settings.endpoint)} gave no "
@@ -213,12 +213,8 @@ class EndpointAsker(Generic[Answer]):
             is_first_contact and fault.remedy in ("state", "address")
         )
 
-    async def attempt(self, body: Mapping[str, Any], *, timeout: float | None = None) -> Answer | Fault:
-        """One request, once a slot is free."""
-        return await self._attempt(self._dialect.applied(body), counting=(self._counters,), timeout=timeout)
-
     async def _attempt(
-        self, body: Mapping[str, Any], *, counting: Sequence[EndpointCounters], timeout: float | None = None
+        self, body: Mapping[str, Any], *, counting: Sequence[EndpointCounters]
     ) -> Answer | Fault:
         """The slot is given back before any backoff: one conversation that fails must not keep the others from
         asking. A rate limit speaks to all of them, and is waited for inside the slot."""
@@ -226,9 +222,7 @@ class EndpointAsker(Generic[Answer]):
         async with self._slots:
             sent_at = await self._throttle.turn()
             _count(counting, requests=1)
-            reply = await client.send(
-                "POST", self._path, body, timeout=timeout or self.settings.timeout_seconds
-            )
+            reply = await client.send("POST", self._path, body, timeout=self.settings.timeout_seconds)
         outcome = reply if isinstance(reply, Fault) else self._sorted(reply)
         if isinstance(outcome, Fault):
             if outcome.remedy == "wait":
@@ -270,7 +264,7 @@ class EndpointAsker(Generic[Answer]):
             location=reply.location,
         )
 
-    def user_mistake(self, fault: Fault) -> str:
+    def _user_mistake(self, fault: Fault) -> str:
         """What the user has to change: the field, its value and the fix."""
         return describe_mistake(
             fault, self.settings, name=self._name, path=self._path, key_is_set=self._key is not None
