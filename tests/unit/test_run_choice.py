@@ -35,6 +35,19 @@ def test_a_first_run_is_named_after_its_recipe():
     assert choice() == ("runs/minirepo_dagger", False, None)
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides", "path"),
+    [
+        ("minirepo", ["method=sft"], "runs/minirepo_sft"),
+        ("recipes/minirepo_dagger.yaml", ["seed=1", "method=sft"], "runs/minirepo_dagger_sft"),
+        ("minirepo_dagger", ["method=dagger"], "runs/minirepo_dagger"),
+    ],
+)
+def test_runs_of_other_methods_of_a_recipe_are_named_after_their_method(name, overrides, path):
+    found = chosen_run(load_recipe(name, overrides), name=name, run=None, overrides=overrides)
+    assert str(found.path) == path
+
+
 @pytest.mark.parametrize("run", [None, "runs/minirepo_dagger"])
 def test_the_same_command_again_goes_on_with_its_run(run):
     begun("runs/minirepo_dagger", "seed=3")

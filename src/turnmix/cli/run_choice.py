@@ -48,15 +48,23 @@ def resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) ->
     return recipe
 
 
-def chosen_run(recipe: Recipe, *, name: str, run: str | None) -> RunChoice:
-    """Where a run of `recipe` goes, which was named `name`; `run`: as the user says.
+def _run_name(recipe: Recipe, *, name: str, overrides: Sequence[str]) -> str:
+    """What a run is called: by its method too, where the command line says that. `minirepo method=sft` goes to
+    runs/minirepo_sft."""
+    stem = Path(name).stem
+    is_said = any(each.partition("=")[0].strip() == "method" for each in overrides)
+    return f"{stem}_{recipe.method}" if is_said and not stem.endswith(recipe.method) else stem
+
+
+def chosen_run(recipe: Recipe, *, name: str, run: str | None, overrides: Sequence[str] = ()) -> RunChoice:
+    """Where a run of `recipe` goes, which was named `name` and changed by `overrides`; `run`: as the user says.
 
     Raises:
         UserError: `run` is taken by something else.
     """
     if run is not None:
         return _named(recipe, Path(run))
-    first = Path("runs") / Path(name).stem
+    first = Path("runs") / _run_name(recipe, name=name, overrides=overrides)
     why = None
     for number in itertools.count(1):
         path = first if number == 1 else first.with_name(f"{first.name}-{number}")

@@ -65,7 +65,7 @@ def train(
         # What is wrong with the recipe is said before what is wrong with the directory.
         check_machine(recipe)
         check_models(recipe)
-        choice = chosen_run(recipe, name=names[0], run=run)
+        choice = chosen_run(recipe, name=names[0], run=run, overrides=overrides)
     # A checkpoint that is not there any more is made again only where that is asked for.
     needed = 0 if resume is None else recipe.iterations
     if choice.is_begun and (summary := _finished(choice.path, needed_checkpoint=needed)) is not None:
