@@ -172,6 +172,16 @@ def test_a_command_that_ignores_interrupts_loses_its_shell():
     in_world(test)
 
 
+def test_an_agent_whose_interrupt_ends_nothing_is_told_what_does():
+    async def test(world):
+        assert "still running" in await world.bash("trap '' INT; cat >/dev/null")
+        assert "C-c did not end it. q ends a pager" in await world.bash("C-c", is_input="true")
+        assert "A new shell was opened" in await world.bash("", timeout=0.1)
+        assert await world.bash("echo hi") == ended("hi\n")
+
+    in_world(test, no_output_seconds=0.2)
+
+
 @pytest.mark.parametrize("command", ["exit 3", "kill -9 $$", "exec true", "set -e; false"])
 def test_a_shell_that_ends_is_replaced_and_the_agent_is_told(command):
     async def test(world):

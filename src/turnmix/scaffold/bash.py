@@ -24,6 +24,9 @@ RUNNING = (
     "Send an empty command to wait on, or is_input 'true' with the text to type or C-c, C-d, C-z. "
     "A larger timeout waits longer."
 )
+UNINTERRUPTED = (
+    "C-c did not end it. q ends a pager, :q! an editor; an empty command with a small timeout ends anything."
+)
 UNUSABLE = "What the shell reports by was changed: its prompt, its output or a builtin."
 
 
@@ -101,7 +104,10 @@ class BashTool:
             return error("No shell could be started. Too many processes may be running.")
         if self._is_running and not is_empty:
             await self._shell.send(KEYS.get(command.strip()) or encode(command.rstrip("\n") + "\n"))
-        elif not self._is_running:
+            observation = await self._wait(self._shell, timeout)
+            is_left = self._is_running and command.strip() == "C-c"
+            return f"{observation}\n[{UNINTERRUPTED}]" if is_left else observation
+        if not self._is_running:
             return await self._begin(self._shell, encode(command), timeout)
         return await self._wait(self._shell, timeout)
 

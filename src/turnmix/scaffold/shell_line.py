@@ -69,15 +69,14 @@ def typed_line(command: bytes, *, number: int, last_code: int) -> bytes:
     # of the line can be an alias.
     asked, begun = (prompt(number, step) for step in (Step.asked, Step.begun))
     ended = prompt(number, Step.ended, code=f"${_CODE}")
-    completed, moved = (
-        prompt(number, step, code=f"${_CODE}", directory="\\${PWD-}") for step in (Step.completed, Step.moved)
-    )
+    completed = prompt(number, Step.completed, code=f"${_CODE}", directory="\\${PWD-}")
     # A line that did not begin its command leaves PS1 as it was. The rest may use no function of the agent's,
-    # and needs no process, for there may be no room for one.
+    # and needs no process, for there may be no room for one. It is short, for shells read it byte by byte.
     after = (
-        f'{{ {_CODE}=$?; case ${{PS1-}} in "{_escaped(asked)}") ;; *) \\unset -f printf [ >/dev/null; '
+        f"{{ {_CODE}=$?; case ${{PS1-}} in *:a{MARKER}) ;; *) \\unset -f printf [ >/dev/null; "
         f'\\printf %s "{ended}" >/dev/tty || \\:; PS2=; PROMPT_COMMAND=; PS1="{completed}"; '
-        f'\\[ ! -t 0 ] || \\[ -t 1 ] || \\[ -p /dev/fd/1 ] || PS1="{moved}";; esac; }} 2>/dev/null'
+        f'\\[ ! -t 0 ] || \\[ -t 1 ] || \\[ -p /dev/fd/1 ] || PS1="${{PS1%c{MARKER}}}d{MARKER}";; esac; }} '
+        "2>/dev/null"
     )
     code = b" (exit %d);" % last_code if last_code and _ASKS_FOR_CODE.search(command) else b""
     return b"PS1='%b'; \\eval \"PS1='%b'\";%b \\eval %b; %b\n" % (
