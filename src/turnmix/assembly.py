@@ -152,6 +152,7 @@ class LearningStudent:
 
         check_device(recipe.student.device, field="student.device")
         ranks = Ranks.join(recipe.student.device)
+        moment = ranks.agreed(moment)
         _prepare_tensor_code(recipe.threads)
         base = student_location(recipe.student)
         # With LoRA a checkpoint holds merged weights; its adapter belongs on the base model.

@@ -109,6 +109,8 @@ def main(output, earlier):
     ranks = Ranks.join("cpu")
     found = {way: lead(ranks, learner_of(ranks, **changes), three_steps) for way, changes in WAYS.items()}
     found["overflowing"] = lead(ranks, learner_of(ranks, batch_size=5), overflowing)
+    has_that_of_the_first = ranks.agreed(ranks.index) == 0
+    found["agreed"] = ranks.sum(torch.tensor(int(has_that_of_the_first)))
     for name in CHECKPOINTS:
         learner = resumed(ranks, earlier / name, name)
         found[f"resumed {name}"] = lead(ranks, learner, go_on)

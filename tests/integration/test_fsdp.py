@@ -98,6 +98,10 @@ def test_two_ranks_stop_before_the_step_whose_gradient_is_not_finite(of_two_rank
     assert has_kept_its_weights
 
 
+def test_two_ranks_agree_on_what_the_first_has(of_two_ranks):
+    assert of_two_ranks["agreed"] == 2
+
+
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_checkpoint_of_one_process_is_resumed_by_two(of_two_ranks, directories, name):
     expected = go_on(resumed(ALONE, directories[0] / name, name))

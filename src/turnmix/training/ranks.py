@@ -62,6 +62,13 @@ class Ranks:
             distributed.broadcast_object_list(heard, src=0, group=self.words)
         return heard[0]
 
+    def agreed(self, value: Any) -> Any:
+        """Rank 0's value, on every rank; each calls this once."""
+        if self.is_first:
+            self.tell(value)
+            return value
+        return self.hear()
+
     def sum(self, values: Tensor) -> Tensor:
         """`values` summed over all ranks."""
         if self.number > 1:
