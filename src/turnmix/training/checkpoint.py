@@ -84,7 +84,10 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         UserError: the checkpoint has no learner, a damaged one, or one of another model.
     """
     path = directory / LEARNER_FILE
-    remedy = "resume from an earlier checkpoint, or start a new run from this one's weights"
+    remedy = (
+        f"without it the run does not go on as it would have: put it back, delete {directory} to have its iteration "
+        f"trained again, or begin another run with student.model={directory}"
+    )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         adapter = read_adapter(directory / ADAPTER) if is_adapted(learner.model) else None
