@@ -39,7 +39,7 @@ def test_a_first_run_is_named_after_its_recipe():
     ("name", "overrides", "path"),
     [
         ("minirepo", ["method=sft"], "runs/minirepo_sft"),
-        ("recipes/minirepo_dagger.yaml", ["seed=1", "method=sft"], "runs/minirepo_dagger_sft"),
+        ("minirepo_dagger", ["seed=1", "method=sft"], "runs/minirepo_dagger_sft"),
         ("minirepo_dagger", ["method=dagger"], "runs/minirepo_dagger"),
     ],
 )
