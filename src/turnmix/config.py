@@ -6,7 +6,6 @@ those that its method sets. Two equal recipes give equal runs.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -26,6 +25,7 @@ from turnmix.recipe_layers import implied_kind, merged, read_layers, without_oth
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
+from turnmix.setting_search import meant_value
 from turnmix.settings import NAMES, Settings
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective_settings import ObjectiveSettings
@@ -242,7 +242,8 @@ class Recipe(Settings):
                 f"student.top_p: {top_p}: {self.method} weighs tokens by how likely they were, which holds for "
                 "tokens sampled from all of them, at any temperature: leave student.top_p out, which is 1"
             )
-        if self.objective.needs_scores and isinstance(teacher, OracleSettings):
+        needs_teacher = self.objective.needs_scores or self.objective.runs_teacher
+        if needs_teacher and isinstance(teacher, OracleSettings):
             raise ValueError(
                 f"teacher.kind: 'oracle': {self.method} needs the teacher's log-probabilities of the student's "
                 "tokens, and the oracle has none: set teacher.kind to local and name a teacher.model, give an "
@@ -307,6 +308,6 @@ _Dumper.add_representer(
 
 def _wrong_method(name: Any) -> str:
     wrong = "not given" if name is None else f"{name!r} is not known"
-    close = difflib.get_close_matches(str(name), list(METHODS), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    close = meant_value(str(name), list(METHODS))
+    hint = f"; did you mean {close!r}?" if close else ""
     return f"method: {wrong}: use one of {', '.join(METHODS)}{hint}"

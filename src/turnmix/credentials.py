@@ -14,7 +14,7 @@ KEY_REMEDY = (
 )
 
 _NAME = re.compile(
-    r"(^|[._\-])(api[_\-]?key|secret|(secret|access)[_\-]key|password|passwd|credentials?|bearer|authorization|"
+    r"(^|[._\-])(api[_\-]?key|secret|(?<=\.)key|(secret|access)[_\-]key|password|passwd|credentials?|bearer|authorization|"
     r"(access|auth|api|hf|hub|bearer|wandb|github|secret)[_\-]?token|token)$",
     re.IGNORECASE,
 )

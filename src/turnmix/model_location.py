@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def model_location(name: str, *, field: str) -> str:
                 f"`{command}`, or name another model"
             )
         return str(directory)
+    if not Path(name).is_dir() and (
+        close := difflib.get_close_matches(name, list(EMBEDDED), n=1, cutoff=0.85)
+    ):
+        raise UserError(f"{field}: {name!r} is no model: did you mean {close[0]!r}?")
     name = os.path.expanduser(name)
     path = Path(name)
     if _is_no_hub_id(name) and not path.is_dir():

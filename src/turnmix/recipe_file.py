@@ -57,6 +57,14 @@ def find_recipe(name: str) -> Path:
     raise RecipeError(f"recipe {name!r} not found, neither as a file nor as {RECIPES}/{path.stem}.yaml{hint}")
 
 
+def is_recipe(name: str) -> bool:
+    """Does `find_recipe` find a file of this name?"""
+    try:
+        return find_recipe(name).suffix in (".yaml", ".yml")
+    except RecipeError:
+        return False
+
+
 def known_recipes() -> list[str]:
     """The bare names that `find_recipe` finds from here."""
     return sorted({file.stem for folder in (RECIPES, SHIPPED) for file in folder.glob("*.y*ml")})

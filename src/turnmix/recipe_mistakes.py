@@ -7,6 +7,7 @@ for each mistake, with the field as the recipe names it, its value and the fix.
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,15 +140,28 @@ def _explained(
     reason = ", or ".join(f"{each[:1].lower()}{each[1:]}" for each in told)
     if any(fault["type"] in ("tuple_type", "list_type") for _, fault in faults) and isinstance(value, str):
         return f"{prefix}{shown(value)}: {reason}: write [{masked(value)}]"
-    known = [each for candidate in place.enclosing for each in literals(candidate, place.path[-1])]
+    if place.path[-1].endswith("_bytes") and isinstance(value, str) and (size := _bytes(value)):
+        return f"{prefix}{shown(value)}: {reason}, a number of bytes: write {size}"
+    known = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
     return f"{prefix}{shown(value)}: {reason}{_value_hint(value, known)}"
 
 
 def _message(detail: Any) -> str:
     message: str = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if detail["type"] != "value_error":
-        message = message.partition(", unable to parse")[0]
+        message = message.partition(", unable to ")[0]
     return message.replace("Input should be", "must be").replace("tuple", "list")
+
+
+def _bytes(text: str) -> int | None:
+    """
+    >>> _bytes("2GB"), _bytes("1.5 MiB"), _bytes("many")
+    (2000000000, 1572864, None)
+    """
+    match = re.fullmatch(r"([0-9.]+)\s*([kmgt])(i?)b?", text.strip().lower())
+    if match is None or match[1].count(".") > 1:
+        return None
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
 
 
 def _value_hint(value: Any, known: list[str]) -> str:
@@ -164,10 +178,16 @@ def _key_hint(place: _Place, settings: type[Settings], given: Mapping[str, Any])
     if owners := [candidate for candidate in others if key in candidate.model_fields]:
         names = " or ".join(literals(owner, place.tag)[0] for owner in owners)
         return f" of this {place.tag}; set {section}.{place.tag} to {names}{_further(owners, section, given)}"
-    if told := told_elsewhere(key):
-        return f": {told}"
+    value = _held(place.path, given)
+    inner = f"{place.field}.{next(iter(value))}" if isinstance(value, Mapping) and value else ""
+    # Of a section that is unknown, what stands in it says more: `trainer.lr`.
+    for name in filter(None, (inner, place.field)):
+        if told := told_elsewhere(name):
+            return f": {told}"
     found = meant(place.field, settings)
     known = _keys(place.enclosing)
+    if inner and (of_inner := meant(inner, settings)) and is_called(inner, of_inner[0]):
+        return f"; did you mean {' or '.join(map(repr, of_inner))}?"
     if not found or not is_called(place.field, found[0]):
         # A slip within the section that was named is likelier than a like word elsewhere.
         if hint := nearest(key, known):
@@ -178,16 +198,26 @@ def _key_hint(place: _Place, settings: type[Settings], given: Mapping[str, Any])
                 return f"; did you mean {close[0]!r}, a key where {section}.{place.tag} is {name}?"
     if found:
         inside = f"{section}."
-        shortened = [name.removeprefix(inside) for name in found if name.startswith(inside)] or found
+        shortened = [
+            short
+            for name in found
+            if name.startswith(inside) and "." not in (short := name.removeprefix(inside))
+        ] or found
         return f"; did you mean {' or '.join(map(repr, shortened))}?"
     return f"; known keys: {', '.join(known)}"
 
 
+def _held(path: Sequence[str], given: Mapping[str, Any]) -> Any:
+    """What was given under these keys."""
+    held: Any = given
+    for part in path:
+        held = held.get(part) if isinstance(held, Mapping) else None
+    return held
+
+
 def _further(owners: Sequence[type[Settings]], section: str, given: Mapping[str, Any]) -> str:
     """What else the one kind of section that has the key needs, and what of the given it has not."""
-    held: Any = given
-    for part in section.split("."):
-        held = held.get(part) if isinstance(held, Mapping) else None
+    held = _held(section.split("."), given)
     if len(owners) > 1 or not isinstance(held, Mapping):
         return ""
     fields = owners[0].model_fields
@@ -213,7 +243,7 @@ def _section_hint(place: _Place, value: Any) -> str:
         field.is_required() for each in place.inside for field in each.model_fields.values()
     )
     if value is True and needs_nothing:
-        return f"; {{}} takes the defaults of {', '.join(_keys(place.inside))}"
+        return "; write {} for one with all its defaults"
     if place.below:
         kinds = []
         for candidate in place.inside:

@@ -19,7 +19,7 @@ MOST = 3
 _SYNONYMS: dict[str, tuple[str, ...]] = {
     "method": ("algorithm", "algo", "loss", "strategy", "trainer"),
     "seed": ("random_seed", "rng", "rng_seed"),
-    "iterations": ("iteration", "iters", "iter", "steps", "max_steps", "rounds"),
+    "iterations": ("iteration", "total_iterations", "iters", "iter", "steps", "max_steps", "rounds"),
     "threads": ("cpu_threads", "torch_threads", "omp_threads"),
     "trackers": ("tracker", "wandb", "mlflow", "trackio", "logger", "loggers", "report_to", "log_with"),
     "tasks.path": ("data_path", "dataset_path", "train_file", "task_file", "tasks_file"),
@@ -31,7 +31,15 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "scaffold.tool_calls": ("tool_format", "tool_parser", "tool_call_parser", "function_calling"),
     "scaffold.prompt.system_file": ("system_prompt", "system"),
     "scaffold.prompt.user_file": ("user_prompt", "instance_template"),
-    "scaffold.max_turns": ("turns", "max_rounds", "step_limit", "max_iterations", "horizon", "max_actions"),
+    "scaffold.max_turns": (
+        "turns",
+        "max_steps",
+        "max_rounds",
+        "step_limit",
+        "max_iterations",
+        "horizon",
+        "max_actions",
+    ),
     "scaffold.max_tokens": ("max_prompt_length", "max_trajectory_tokens", "max_context_tokens"),
     "scaffold.no_output_seconds": ("command_timeout", "bash_timeout", "timeout"),
     "student.model": (
@@ -70,7 +78,15 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "data.dataset": ("aggregate", "aggregation", "replay", "replay_buffer"),
     "objective.clip_low": ("clip", "epsilon", "eps", "clip_range", "cliprange", "clip_eps", "clip_ratio"),
     "objective.clip_high": ("clip", "epsilon", "epsilon_high", "clip_ratio_high"),
-    "objective.kl_weight": ("kl", "kl_coef", "kl_beta", "kl_coefficient", "init_kl_coef", "kl_loss_coef"),
+    "objective.kl_weight": (
+        "kl",
+        "beta",
+        "kl_coef",
+        "kl_beta",
+        "kl_coefficient",
+        "init_kl_coef",
+        "kl_loss_coef",
+    ),
     "objective.divide_by_std": ("scale_rewards", "normalize_advantages", "normalise_advantages"),
     "learner.learning_rate": ("lr", "rate", "step_size", "actor_lr", "max_lr", "peak_lr"),
     "learner.schedule": ("scheduler", "lr_scheduler", "lr_scheduler_type", "lr_schedule"),
@@ -86,7 +102,16 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         *("micro_batch_size", "gradient_accumulation", "gradient_accumulation_steps", "accumulation"),
         "max_tokens_per_gpu",
     ),
-    "learner.epochs": ("epoch", "num_epochs", "num_train_epochs", "n_epochs", "ppo_epochs", "passes"),
+    "learner.epochs": (
+        "epoch",
+        "num_epochs",
+        "num_train_epochs",
+        "n_epochs",
+        "total_epochs",
+        "max_epochs",
+        "ppo_epochs",
+        "passes",
+    ),
     "learner.dtype": ("bf16", "fp16", "precision", "mixed_precision", "training_dtype"),
     "learner.max_context": (
         *("max_length", "max_seq_length", "max_seq_len", "seq_len", "context", "context_length"),
@@ -142,6 +167,9 @@ _VALUES = {
     "grpo": ("ppo", "rl", "rlvr", "dapo", "reinforce", "rloo"),
     "opd": ("gkd", "distill", "distillation", "kd", "on_policy_distillation"),
     "file": ("jsonl", "json", "path", "swe"),
+    "execute_bash": ("bash", "shell", "terminal", "execute"),
+    "str_replace_editor": ("editor", "edit", "str_replace", "file_editor"),
+    "finish": ("submit", "done"),
     "native": ("json", "tools", "function", "functions"),
     "text": ("xml", "prompt", "plain"),
 }
@@ -184,8 +212,8 @@ def meant(name: str, settings: type[Settings]) -> list[str]:
         # Those of the section that was named come first: `student.temp` is not the teacher's.
         found.sort(key=lambda each: not (section and each.startswith(f"{section}.")))
         # A setting of a section within a section is seldom what a bare name means.
-        shallowest = min(each.count(".") for each in found)
-        return [each for each in found if each.count(".") == shallowest or section][:MOST]
+        deepest = max(1, min(each.count(".") for each in found))
+        return [each for each in found if each.count(".") <= deepest or section][:MOST]
     lasts = list(dict.fromkeys(each.rpartition(".")[2] for each in known))
     close = difflib.get_close_matches(last, lasts, n=1, cutoff=0.75)
     return [each for each in known if each.rpartition(".")[2] in close][:MOST]
@@ -199,7 +227,8 @@ def is_called(name: str, setting: str) -> bool:
 
 def told_elsewhere(name: str) -> str | None:
     """What is said of a wrong name that is no setting's, but has its place elsewhere."""
-    return _ELSEWHERE.get(_plain(name).rpartition(".")[2])
+    section, _, last = _plain(name).rpartition(".")
+    return None if f"{section}.{last}" == "objective.beta" else _ELSEWHERE.get(last)
 
 
 def meant_value(value: str, known: list[str]) -> str | None:

@@ -379,6 +379,19 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             "method: sft\nscaffold: {batchSize: 1}",
             ["scaffold.batchSize: unknown key; did you mean 'learner.batch_size'?"],
         ),
+        ("method: sft\ntrainer: {total_epochs: 1}", ["trainer: unknown key; did you mean 'learner.epochs'?"]),
+        ("method: grpo\nobjective: {beta: 1}", ["objective.beta: unknown key; did you mean 'kl_weight'?"]),
+        ("method: sft\nscaffold: {tools: bash}", ["scaffold.tools.0: 'bash': must be 'execute_bash', 'str_"]),
+        (
+            "method: sft\nsandbox: {memory_bytes: 2GB}",
+            ["sandbox.memory_bytes: '2GB': must be a valid integer, a number"],
+        ),
+        (
+            "method: ppo",
+            [
+                "method: 'ppo' is not known: use one of sft, grpo, opd, dagger, aggrevate, oec; did you mean 'gr"
+            ],
+        ),
         ("method: sft\nmodel: m", ["model: unknown key; did you mean 'student.model' or 'teacher.model'?"]),
         ("method: sft\nstudent: {temp: 1}", ["student.temp: unknown key; did you mean 'temperature'?"]),
         ("method: dagger\nbeta: 0.5", ["beta: unknown key: β of iteration i is max(mixture.floor, 1 − "]),
@@ -406,7 +419,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ),
         (
             "method: sft\nlearner: {lora: true}",
-            ["learner.lora: True: must have keys of its own; {} takes the defaults of rank, alpha"],
+            ["learner.lora: True: must have keys of its own; write {} for one with all its defaults"],
         ),
         (
             "method: sft\nlearner: {lora: {target_modules: q_proj}}",

@@ -20,6 +20,7 @@ _COMMANDS = {
     "tasks make": ("make", "make-tasks", "generate"),
     "tasks prepare": ("prepare", "download", "fetch", "pull"),
     "grade": ("judge", "verdict"),
+    "--version": ("version",),
     "train RECIPE --explain": ("explain", "settings", "config"),
 }
 """Command -> what others call it."""
@@ -27,10 +28,13 @@ _COMMANDS = {
 _OPTIONS = {
     ("train", "--run DIR"): ("output", "output_dir", "out", "o", "save_dir", "run_dir", "name", "run_name"),
     ("train", "--resume RUN"): ("continue", "resume_from", "resume_from_checkpoint", "restart"),
-    ("train", "--dry-run"): ("print", "show", "check", "n"),
+    ("train", "--dry-run"): ("print", "show", "check"),
     ("train", "--explain"): ("describe", "list", "settings"),
     ("evaluate", "--output DIR"): ("run", "out", "o", "output_dir", "save_dir"),
     ("tasks make", "--output FILE"): ("out", "o", "output_file"),
+    ("show", "--unresolved"): ("failed", "failures", "failing", "wrong", "unsolved"),
+    ("show", "--resolved"): ("passed", "success", "successes", "solved", "correct"),
+    ("show", "--limit N"): ("n", "max", "number", "all"),
     ("tasks", "--limit N"): ("n", "max", "number"),
     ("tasks make", "--number N"): ("n", "limit", "max"),
 }
@@ -44,7 +48,9 @@ def command_mistake(word: str, known: Sequence[str]) -> str:
     close += difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
     if close:
         return f"{word!r} is no command: did you mean `turnmix {close[0]}`?"
-    if Path(word).suffix in (".yaml", ".yml") or _is_recipe(word):
+    from turnmix.recipe_file import is_recipe
+
+    if is_recipe(word):
         return f"{word!r} is a recipe, not a command: did you mean `turnmix train {word}`?"
     if (Path(word) / "recipe.yaml").is_file():
         return f"{word!r} is a run, not a command: did you mean `turnmix show {word}`?"
@@ -82,14 +88,3 @@ def option_mistake(option: str, *, command: str, value: str | None, parser: argp
 def named_choices(choices: Mapping[str, object]) -> list[str]:
     """The commands as they are typed, those of one word first."""
     return sorted(choices, key=lambda command: " " in command)
-
-
-def _is_recipe(word: str) -> bool:
-    from turnmix.core.errors import RecipeError
-    from turnmix.recipe_file import find_recipe
-
-    try:
-        find_recipe(word)
-    except RecipeError:
-        return False
-    return True

@@ -28,6 +28,7 @@ from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.model_digest import model_digest
 from turnmix.policies.policy import Policy
+from turnmix.recipe_file import is_recipe
 from turnmix.report import evaluation_lines
 from turnmix.rollout.plan import RolloutPlan, derive_seed
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
@@ -45,6 +46,10 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
     names, overrides = names_and_overrides(words, at_most=1)
     found = located(target)
     recipe_name = names[0] if names else found.recipe
+    if recipe_name is None and is_recipe(target):
+        raise UserError(
+            f"{target!r} is a recipe: name a run or a model before it: turnmix evaluate RUN_OR_MODEL {target}"
+        )
     if recipe_name is None:
         raise UserError(
             f"{target!r} is no run: name a recipe too, whose tasks it is evaluated on, such as "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from turnmix.config import Recipe
 from turnmix.core.errors import UserError
 from turnmix.credentials import KEY_REMEDY, holds_key, masked, masked_word, names_key
-from turnmix.setting_search import meant, setting_names
+from turnmix.setting_search import meant, setting_names, told_elsewhere
 
 IN_HISTORY = "the shell's history now keeps it: delete it there"
 
@@ -30,7 +31,7 @@ def names_and_overrides(words: Sequence[str], *, at_most: int) -> tuple[list[str
         place = words.index(names[at_most])
         raise UserError(_surplus(names[at_most], behind=words[place + 1 : place + 2]))
     for override in overrides:
-        _look_for_keys(override)
+        _check(override)
     return names, overrides
 
 
@@ -41,6 +42,8 @@ def setting_of_option(option: str, value: str | None) -> str | None:
         return f"{option}: {KEY_REMEDY}; {IN_HISTORY}"
     known = setting_names(Recipe)
     found = [name] if name in known else meant(name, Recipe)
+    if told := told_elsewhere(name):
+        return f"{option}: {told}"
     if not found:
         return None
     shown = "VALUE" if value is None else masked(value)
@@ -53,7 +56,7 @@ def _spaced(words: Sequence[str], overrides: Sequence[str], *, is_surplus: bool)
     for place, word in enumerate(words):
         before = words[place - 1] if place else ""
         after = words[place + 1] if place + 1 < len(words) else ""
-        if word == "=":
+        if word in ("=", ":"):
             return before or "key", after or "value"
         if word.startswith("=") and place > 1:
             return before, word[1:]
@@ -73,9 +76,14 @@ def _surplus(word: str, *, behind: Sequence[str]) -> str:
     return f"{masked(word)!r} is one name too many: write a setting as key=value"
 
 
-def _look_for_keys(override: str) -> None:
-    """Warn of a key that goes on as a value; refuse one that is no setting. Neither is repeated."""
+def _check(override: str) -> None:
+    """Refuse what is not written as an override; and a key, which is never repeated. One that is part of a setting is
+    warned of."""
     name, _, value = override.partition("=")
+    if value.startswith("=") or re.search(r",(\s*$|[\w.]+=)", value):
+        raise UserError(
+            f"{masked_word(override)!r}: write key=value, and a space, not a comma, between two of them"
+        )
     if names_key(name):
         raise UserError(f"{name}: {KEY_REMEDY}; {IN_HISTORY}")
     if name.rpartition(".")[2].endswith("_environment") and holds_key(value):

@@ -17,6 +17,7 @@ evaluations/        one directory for each evaluation of it by `turnmix evaluate
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import shlex
 import shutil
@@ -253,7 +254,16 @@ def check_is_free(path: Path) -> None:
 
 def _check_holds_run(path: Path) -> None:
     if not (path / RECIPE).is_file():
-        raise UserError(f"{path} holds no run (no {RECIPE} in it): name a run directory, such as runs/demo")
+        raise UserError(f"{path} holds no run (no {RECIPE} in it): {_run_meant(path)}")
+
+
+def _run_meant(path: Path) -> str:
+    """Which run, of those below `path`, here or in `runs`, may have been meant."""
+    found = [recipe.parent for where in (path, Path(), Path("runs")) for recipe in where.glob(f"*/{RECIPE}")]
+    by_name = {run.name: str(run) for run in sorted(found)}
+    if close := difflib.get_close_matches(path.name, list(by_name), n=1):
+        return f"did you mean {by_name[close[0]]}?"
+    return f"name a run directory, such as {next(iter(by_name.values()), 'runs/demo')}"
 
 
 def _empty(path: Path, *, leaves_directory: bool) -> None:
