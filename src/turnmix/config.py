@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from turnmix.core.trajectory import Unfinished
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.methods.agreement import Choices, check_agreement, doubts
@@ -98,6 +99,9 @@ class EvaluationSettings(Settings):
     """The first so many holdout tasks, or all of them where there are fewer."""
     every: int = Field(default=1, ge=1)
     """Evaluate after every so many iterations, and always after the last."""
+    unfinished: Unfinished = "unresolved"
+    """A trajectory whose agent did not call finish: unresolved, whatever it left; graded: what it left is judged, as
+    harnesses do that take a patch from every trajectory. Each rate says which."""
     base: bool | Literal["late"] = True
     """Evaluate the base student too. true: before any training; late: after the first iteration, with a second copy of
     it in memory, so that learning is seen sooner."""

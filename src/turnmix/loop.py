@@ -270,13 +270,15 @@ class Loop:
                     concurrency=self._recipe.rollouts.concurrency,
                     attempts=self._recipe.rollouts.attempts,
                     on_trajectory=keep,
+                    unfinished=self._recipe.evaluation.unfinished,
                 )
             finally:
                 await student.close()
 
         self._complete("evaluate", plans, self._run.evaluations, evaluating)
         ids = [plan.trajectory_id for plan in plans]
-        return summarise(self._run.evaluations.read(ids)).to_json()
+        unfinished = self._recipe.evaluation.unfinished
+        return summarise(self._run.evaluations.read(ids), unfinished=unfinished).to_json()
 
     def _complete(
         self, stage: str, plans: Sequence[RolloutPlan], log: TrajectoryLog, collecting: Collecting

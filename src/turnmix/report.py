@@ -32,12 +32,24 @@ def evaluation_text(figures: Mapping[str, Any] | None) -> str:
     return f"{figures['resolved']}/{figures['n']}  {share:3.0f} % {interval}"
 
 
+def unfinished_text(figures: Mapping[str, Any]) -> str:
+    """What stands beside a rate to which trajectories without a finish belong.
+
+    >>> unfinished_text({"unfinished": 3, "unfinished_are": "unresolved"})
+    '; 3 unfinished, which count as unresolved'
+    """
+    if not (number := figures.get("unfinished")):
+        return ""
+    is_graded = figures["unfinished_are"] == "graded"
+    return f"; {number} unfinished, " + ("which were graded" if is_graded else "which count as unresolved")
+
+
 def evaluation_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     """All that `turnmix evaluate` says of an evaluation."""
     turns = "" if figures["mean_turns"] is None else f"{figures['mean_turns']:.1f} turns on average; "
     reasons = ", ".join(f"{reason} {number}" for reason, number in figures["stop_reasons"].items())
     errors = f"; {figures['infra_errors']} infra errors left out" if figures["infra_errors"] else ""
-    yield f"resolved: {evaluation_text(figures)} (95 % interval)"
+    yield f"resolved: {evaluation_text(figures)} (95 % interval){unfinished_text(figures)}"
     yield f"{turns}stopped by: {reasons}{errors}"
 
 
@@ -60,7 +72,7 @@ def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: 
             f"loss {_number(figures['first_epoch_loss'], 3)} → {_number(figures['loss'], 3)}"
         )
     else:
-        told = f"holdout resolved {evaluation_text(figures)}"
+        told = f"holdout resolved {evaluation_text(figures)}{unfinished_text(figures)}"
     if missing := figures.get("logprobs_missing"):
         tokens, first = sum(missing.values()), next(iter(missing))
         told += f", {tokens:,} tokens left out for want of a log-probability ({_named(first, len(missing))})"
@@ -105,6 +117,9 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             _number(row["loss"], 3),
             Text(evaluation_text(row["eval"]), style="bold"),
         )
+    measured = [row["eval"] for row in summary["iterations"] if row["eval"]]
+    if told := unfinished_text(measured[-1]) if measured else "":
+        table.caption, table.caption_justify = f"holdout, last{told}", "left"
     return table
 
 

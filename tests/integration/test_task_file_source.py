@@ -1,6 +1,7 @@
 """Tasks of a small repository made here: made, laid, graded, attacked, and resolved by the oracle."""
 
 import asyncio
+import json
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'tu
 from own_code import commit_all, grades, making_into, oracle_trajectories, source_of
 from scaffold_in_sandbox import needs_sandbox
 
+from turnmix.cli.grade import grade_predictions
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.swe.task_file import load_rows, write_rows
@@ -247,3 +249,23 @@ def test_the_oracle_resolves_every_task_alone_and_beside_a_vandal(injected, revi
         mixed = oracle_trajectories(source_of(path), DaggerMixture(decay=1, floor=0.5), iteration=2)
         assert {turn.actor for trajectory in mixed for turn in trajectory.turns} == {"teacher", "student"}
         assert [trajectory.verdict.resolved for trajectory in mixed] == [True] * len(mixed)
+
+
+def test_a_prediction_of_an_unfinished_agent_is_graded_where_that_is_asked(revised, tmp_path, capsys):
+    (row,) = load_rows(revised)
+    line = {"instance_id": row.instance_id, "model_patch": row.gold_patch, "unfinished": True}
+    file = tmp_path / "predictions.jsonl"
+    file.write_text(json.dumps(line) + "\n")
+
+    def said(*overrides):
+        grade_predictions(str(file), words=(str(revised), *overrides))
+        return " ".join(capsys.readouterr().out.split())
+
+    assert f"{row.instance_id}: unfinished, 0 of" in (counted := said())
+    assert "resolved: 0 of 1" in counted
+    assert "1 unfinished, which count as unresolved: evaluation.unfinished=graded grades them" in counted
+    graded = said("evaluation.unfinished=graded")
+    assert "resolved: 1 of 1" in graded
+    assert "1 unfinished, which were graded" in graded
+    with pytest.raises(UserError, match="unfinished: 'maybe'"):
+        said("evaluation.unfinished=maybe")

@@ -9,6 +9,7 @@ from turnmix.environments.counting import CountingSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
+from turnmix.report import evaluation_lines
 
 UNRESOLVED = Verdict(resolved=False, submitted=True, passed=0, failed=1)
 
@@ -26,6 +27,33 @@ def test_infra_errors_are_excluded_and_counted():
     assert (evaluation.low, evaluation.high) == wilson(1, 2)
     assert evaluation.mean_turns == 1.5
     assert evaluation.stop_reasons == {"finished": 1, "max_turns": 1}
+
+
+@pytest.mark.parametrize(("unfinished", "resolves"), [("unresolved", False), ("graded", True)])
+def test_what_an_unfinished_agent_left_counts_as_is_asked_and_is_never_submitted(unfinished, resolves):
+    def add_for_ever(episode, state):
+        return call_action("add", amount=1)
+
+    source = CountingSource(num_holdout=20, max_turns=4)
+    told = []
+    evaluation = asyncio.run(
+        evaluate(
+            evaluation_plans(source.tasks("holdout"), iteration=0, seed=0, cohort_size=8),
+            source=source,
+            student=ScriptedPolicy("student", add_for_ever),
+            concurrency=8,
+            on_trajectory=told.append,
+            unfinished=unfinished,
+        )
+    )
+    of_four = sum("to 4," in task.problem_statement for task in source.tasks("holdout"))
+    assert (evaluation.resolved, evaluation.submitted) == (of_four if resolves else 0, 0)
+    assert (evaluation.unfinished, evaluation.unfinished_are) == (20, unfinished)
+    assert {one.stop_reason for one in told} == {StopReason.max_turns}
+    told_beside = next(evaluation_lines(evaluation.to_json()))
+    assert told_beside.endswith(
+        "; 20 unfinished, which " + ("were graded" if resolves else "count as unresolved")
+    )
 
 
 def test_nothing_judged_is_not_zero_percent():

@@ -1,12 +1,13 @@
 """Patches in bytes that are no UTF-8 stay what they are: in verdicts, in runs and in files of predictions."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from recorded_trajectories import trajectory
 
 from turnmix.core.errors import UserError
-from turnmix.core.trajectory import Verdict
+from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.swe.grading import verdict
 from turnmix.environments.swe.laying import encoded
 from turnmix.environments.swe.predictions import read_predictions, write_predictions
@@ -39,6 +40,17 @@ def test_a_patch_comes_back_byte_for_byte_from_a_run_and_from_its_predictions(tm
     assert encoded(prediction.model_patch) == LATIN
 
 
+def test_what_an_unfinished_agent_left_is_kept_and_said_to_be_unfinished(tmp_path):
+    left = replace(
+        trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=False)),
+        stop_reason=StopReason.max_turns,
+    )
+    write_predictions(tmp_path / "predictions.jsonl", [left], model="m")
+    (prediction,) = read_predictions(tmp_path / "predictions.jsonl")
+    assert encoded(prediction.model_patch) == LATIN
+    assert prediction.unfinished
+
+
 def test_a_transcript_spells_out_bytes_that_are_no_text():
     judged = trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=True))
     lines = [line.text for line in transcript(judged)]
@@ -61,7 +73,7 @@ def test_what_is_no_patch_is_named_with_its_line(tmp_path, patch, reason):
 
 
 def test_nothing_submitted_is_an_empty_patch(tmp_path):
-    unsubmitted = Verdict(resolved=False, submitted=False, passed=0, failed=1, patch="half")
+    unsubmitted = Verdict(resolved=False, submitted=False, passed=0, failed=1)
     write_predictions(tmp_path / "p.jsonl", [trajectory("i001-0", verdict=unsubmitted)], model="m")
     (prediction,) = read_predictions(tmp_path / "p.jsonl")
     assert prediction.model_patch == ""

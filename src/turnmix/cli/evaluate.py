@@ -133,6 +133,7 @@ def _complete(
                 concurrency=recipe.rollouts.concurrency,
                 attempts=recipe.rollouts.attempts,
                 on_trajectory=keep,
+                unfinished=recipe.evaluation.unfinished,
             )
         finally:
             await acting.close()
@@ -159,7 +160,7 @@ def _conclude(
 ) -> None:
     """Write and print the figures, and write the patches where they can be graded again."""
     trajectories = list(directory.trajectories.read(plan.trajectory_id for plan in plans))
-    figures = summarise(trajectories).to_json()
+    figures = summarise(trajectories, unfinished=recipe.evaluation.unfinished).to_json()
     for line in evaluation_lines(figures):
         console.print(line, markup=False)
     if isinstance(recipe.tasks, TaskFileSettings):

@@ -6,16 +6,18 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from turnmix.assembly import check_machine, make_source
 from turnmix.cli.console import make_console
 from turnmix.cli.words import names_and_overrides
-from turnmix.config import Recipe, load_recipe
+from turnmix.config import EvaluationSettings, Recipe, load_recipe
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.json_text import json_text
-from turnmix.core.trajectory import Verdict
+from turnmix.core.trajectory import Unfinished, Verdict
+from turnmix.environments.swe.grading import verdict as unjudged
 from turnmix.environments.swe.predictions import Prediction, read_predictions
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
@@ -26,6 +28,8 @@ from turnmix.recipe_file import validated
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.transcript import printable
+
+SOCKET, UNFINISHED = "sandbox.container.socket", "evaluation.unfinished"
 
 
 def grade_predictions(file: str, *, words: Sequence[str]) -> None:
@@ -40,8 +44,8 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
     if not names:
         raise UserError("name a recipe, or a task file, whose tasks the predictions are for")
     predictions = read_predictions(Path(file))
-    source, sandbox, concurrency, attempts = _open(names[0], overrides)
-    rows = {row.instance_id.lower(): row for row in source.rows}
+    opened = _open(names[0], overrides)
+    rows = {row.instance_id.lower(): row for row in opened.source.rows}
     unknown = [p.instance_id for p in predictions if p.instance_id.lower() not in rows]
     if len(unknown) == len(predictions):
         raise UserError(f"{file}: none of its tasks, such as {unknown[0]}, is in {names[0]}")
@@ -51,13 +55,12 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
         console.print(printable(told), markup=False, soft_wrap=True)
     known = [(rows[p.instance_id.lower()], p) for p in predictions if p.instance_id.lower() in rows]
     book = Path(f"{file}.verdicts.jsonl")
-    verdicts, failures = asyncio.run(
-        _grade_all(
-            known, source=source, sandbox=sandbox, book=book, concurrency=concurrency, attempts=attempts
-        )
-    )
+    verdicts, failures = asyncio.run(_grade_all(known, opened=opened, book=book))
+    left = {row.instance_id for row, prediction in known if prediction.unfinished}
+    is_counted_only = opened.unfinished == "unresolved"
     for name, verdict in sorted(verdicts.items()):
-        state = "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "empty patch"
+        untried = "unfinished" if name in left and is_counted_only else "empty patch"
+        state = "resolved" if verdict.resolved else "unresolved" if verdict.submitted else untried
         console.print(
             f"{name}: {state}, {verdict.passed} of {verdict.passed + verdict.failed} tests", markup=False
         )
@@ -70,6 +73,13 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
             f"resolved: {resolved} of {number} = {resolved / number:.1%} ({low:.1%} – {high:.1%})",
             style="bold",
         )
+    if left:
+        became = (
+            "count as unresolved: evaluation.unfinished=graded grades them"
+            if is_counted_only
+            else "were graded (evaluation.unfinished)"
+        )
+        console.print(f"{len(left)} unfinished, which {became}", markup=False, soft_wrap=True)
     console.print(
         f"of {len(rows)} tasks, {len(known)} were predicted; verdicts: {book}", markup=False, soft_wrap=True
     )
@@ -77,51 +87,69 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
         raise InfrastructureError(f"{len(failures)} of {len(known)} predictions could not be graded")
 
 
-def _open(name: str, overrides: Sequence[str]) -> tuple[TaskFileSource, SandboxSettings, int, int]:
-    """The tasks of a recipe, or of a task file alone: in containers where its tasks have images. Also their
-    sandboxes, how many at one moment, and the attempts at each."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """The tasks of a recipe, or of a task file alone, and how their predictions are graded."""
+
+    source: TaskFileSource
+    sandbox: SandboxSettings
+    concurrency: int = 4
+    attempts: int = 3
+    unfinished: Unfinished = "unresolved"
+
+
+def _open(name: str, overrides: Sequence[str]) -> _Opened:
+    """Of a task file alone: in containers where its tasks have images."""
     if not name.endswith(".jsonl"):
         recipe: Recipe = load_recipe(name, overrides)
         check_machine(recipe)
         source = make_source(recipe)
         if not isinstance(source, TaskFileSource):
             raise UserError(f"{name}: its tasks come from no task file, so no patch can be graded: name one")
-        return source, recipe.sandbox, recipe.rollouts.concurrency, recipe.rollouts.attempts
+        return _Opened(
+            source=source,
+            sandbox=recipe.sandbox,
+            concurrency=recipe.rollouts.concurrency,
+            attempts=recipe.rollouts.attempts,
+            unfinished=recipe.evaluation.unfinished,
+        )
     settings = TaskFileSettings(path=Path(name), holdout="all")
     from turnmix.environments.swe.task_file import load_rows
 
     kind = "container" if any(row.image for row in load_rows(settings.path)) else "bubblewrap"
     given = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
-    if wrong := [key for key in given if key != "sandbox.container.socket"]:
+    if wrong := [key for key in given if key not in (SOCKET, UNFINISHED)]:
         raise UserError(
-            f"{wrong[0]}: with a task file only sandbox.container.socket can be set; name a recipe"
+            f"{wrong[0]}: with a task file only {SOCKET} and {UNFINISHED} can be set; name a recipe"
         )
-    container = {"socket": given["sandbox.container.socket"]} if given else {}
+    container = {"socket": given[SOCKET]} if SOCKET in given else {}
     sandbox = validated(SandboxSettings, {"kind": kind, "container": container}, source="sandbox")
+    chosen = {"unfinished": given[UNFINISHED]} if UNFINISHED in given else {}
+    evaluation = validated(EvaluationSettings, chosen, source="evaluation")
     check_sandbox(sandbox)
     made = TaskFileSource(
         settings, make_sandbox=partial(make_row_sandbox, sandbox), scaffold=ScaffoldSettings()
     )
-    return made, sandbox, 4, 3
+    return _Opened(source=made, sandbox=sandbox, unfinished=evaluation.unfinished)
 
 
 async def _grade_all(
     known: Sequence[tuple[TaskRow, Prediction]],
     *,
-    source: TaskFileSource,
-    sandbox: SandboxSettings,
+    opened: _Opened,
     book: Path,
-    concurrency: int,
-    attempts: int,
 ) -> tuple[dict[str, Verdict], dict[str, str]]:
     found = _read_book(book)
     verdicts: dict[str, Verdict] = {}
     failures: dict[str, str] = {}
-    slots = asyncio.Semaphore(concurrency)
+    slots = asyncio.Semaphore(opened.concurrency)
 
     async def grade(row: TaskRow, prediction: Prediction) -> None:
         patch = (prediction.model_patch or "").encode(errors="surrogateescape")
-        key = _key(row, patch, sandbox)
+        if prediction.unfinished and opened.unfinished == "unresolved":
+            verdicts[row.instance_id] = unjudged(row, None, patch, submitted=False)
+            return
+        key = _key(row, patch, opened.sandbox)
         if key in found:
             verdicts[row.instance_id] = found[key]
             return
@@ -129,13 +157,13 @@ async def _grade_all(
             failures[row.instance_id] = f"log_parser: {problem}"
             return
         async with slots:
-            for attempt in range(1, attempts + 1):
+            for attempt in range(1, opened.attempts + 1):
                 try:
-                    verdict = await source.grader.grade(row, patch)
+                    verdict = await opened.source.grader.grade(row, patch)
                     break
                 except InfrastructureError as error:
                     failures[row.instance_id] = str(error)
-                    if attempt == attempts:
+                    if attempt == opened.attempts:
                         return
         failures.pop(row.instance_id, None)
         verdicts[row.instance_id] = verdict

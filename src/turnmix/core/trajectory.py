@@ -16,6 +16,10 @@ from turnmix.core.message import Message, ProviderFields, ToolSpecification
 Actor = Literal["student", "teacher"]
 
 
+Unfinished = Literal["unresolved", "graded"]
+"""What becomes of what an agent leaves that did not call finish: unresolved as it is, or judged as if it had."""
+
+
 class StopReason(str, Enum):
     """Why a trajectory ended. All but `infra_error` are data."""
 

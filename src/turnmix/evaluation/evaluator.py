@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnmix.core.task import Task
-from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.policy import Policy
@@ -32,6 +32,10 @@ class Evaluation:
     high: float
     mean_turns: float | None
     """None: nothing was judged."""
+    unfinished: int = 0
+    """Of the n, those whose agent did not call finish."""
+    unfinished_are: Unfinished = "unresolved"
+    """What became of these."""
     stop_reasons: Mapping[str, int]
     """Of the n judged trajectories."""
     infra_errors: int
@@ -49,13 +53,15 @@ class Evaluation:
             "low": self.low,
             "high": self.high,
             "mean_turns": self.mean_turns,
+            "unfinished": self.unfinished,
+            "unfinished_are": self.unfinished_are,
             "stop_reasons": dict(self.stop_reasons),
             "infra_errors": self.infra_errors,
         }
 
 
-def summarise(trajectories: Iterable[Trajectory]) -> Evaluation:
-    """The figures of trajectories already rolled out."""
+def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "unresolved") -> Evaluation:
+    """The figures of trajectories already rolled out. `unfinished`: as they were rolled out with."""
     everything = list(trajectories)
     judged = [
         (trajectory, trajectory.verdict)
@@ -72,6 +78,8 @@ def summarise(trajectories: Iterable[Trajectory]) -> Evaluation:
         low=low,
         high=high,
         mean_turns=sum(len(trajectory.turns) for trajectory, _ in judged) / n if n else None,
+        unfinished=sum(trajectory.stop_reason is not StopReason.finished for trajectory, _ in judged),
+        unfinished_are=unfinished,
         stop_reasons=dict(sorted(Counter(trajectory.stop_reason.value for trajectory, _ in judged).items())),
         infra_errors=len(everything) - n,
     )
@@ -92,6 +100,7 @@ async def evaluate(
     concurrency: int,
     on_trajectory: Callable[[Trajectory], None] | None = None,
     attempts: int = 3,
+    unfinished: Unfinished = "unresolved",
 ) -> Evaluation:
     """Roll out `plans` with the student on every turn. Whether it decodes greedily is the policy's to set."""
     return summarise(
@@ -105,5 +114,7 @@ async def evaluate(
             concurrency=concurrency,
             on_trajectory=on_trajectory,
             attempts=attempts,
-        )
+            unfinished=unfinished,
+        ),
+        unfinished=unfinished,
     )

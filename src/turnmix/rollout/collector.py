@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnmix.core.errors import UserError
-from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
 from turnmix.environments.environment import Environment, TaskSource
 from turnmix.policies.policy import Episode, Policy, PolicySession
 from turnmix.rollout.mixture import Mixture
@@ -37,6 +37,7 @@ async def collect(
     on_trajectory: Callable[[Trajectory], None] | None = None,
     attempts: int = 3,
     backoff_seconds: float = 1.0,
+    unfinished: Unfinished = "unresolved",
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Trajectory]:
     """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort).
@@ -65,6 +66,7 @@ async def collect(
         label=label,
         attempts=attempts,
         backoff_seconds=backoff_seconds,
+        unfinished=unfinished,
         clock=clock,
         keep=keep,
     )
@@ -111,6 +113,7 @@ class _Members:
     label: bool
     attempts: int
     backoff_seconds: float
+    unfinished: Unfinished
     clock: Callable[[], float]
     keep: Callable[[Trajectory], None]
     _open: dict[str, list[Closable]] = field(default_factory=dict)
@@ -156,6 +159,7 @@ class _Members:
                 actors=self.mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
                 label=self.label,
                 attempt=attempt,
+                unfinished=self.unfinished,
                 clock=self.clock,
             )
             del self._open[plan.trajectory_id]

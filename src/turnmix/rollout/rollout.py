@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from turnmix.core.errors import InfrastructureError, UserError
-from turnmix.core.trajectory import Actor, State, StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import Actor, State, StopReason, Trajectory, Turn, Unfinished, Verdict
 from turnmix.environments.environment import Environment
 from turnmix.policies.policy import PolicySession
 from turnmix.rollout.labels import Labels
@@ -39,6 +40,7 @@ async def roll_out(
     actors: Actors,
     label: bool,
     attempt: int = 1,
+    unfinished: Unfinished = "unresolved",
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trajectory:
     """Roll out `plan` and close the environment and both sessions, whatever happens.
@@ -72,7 +74,7 @@ async def roll_out(
                     messages=(*state.messages, turn.action.message, *turn.observation), tools=state.tools
                 )
             await close_quietly(student_session)
-            verdict = await environment.verify(stop_reason)
+            verdict = await _judged(environment, stop_reason, unfinished)
             if labels is not None:
                 turns = await labels.attach(turns)
         except InfrastructureError as failure:
@@ -92,6 +94,13 @@ async def roll_out(
         error=error,
         attempts=attempt,
     )
+
+
+async def _judged(environment: Environment, stop_reason: StopReason, unfinished: Unfinished) -> Verdict:
+    """The verdict; one that was not submitted stays so where it is graded all the same."""
+    if unfinished == "unresolved" or stop_reason is StopReason.finished:
+        return await environment.verify(stop_reason)
+    return replace(await environment.verify(StopReason.finished), submitted=False)
 
 
 async def _take_turn(

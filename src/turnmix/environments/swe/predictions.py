@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
-from turnmix.core.trajectory import Trajectory
+from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.environments.swe.laying import decoded, encoded
 
 
@@ -38,6 +38,8 @@ class Prediction(BaseModel):
     model_name_or_path: str = "none"
     model_patch: Annotated[str | None, AfterValidator(_bytes_stand_behind)]
     """None or empty: nothing was submitted."""
+    unfinished: bool = False
+    """The agent did not call finish: what it left may count as unresolved, as it stands."""
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -88,13 +90,15 @@ def _parsed(path: Path, place: str, line: str) -> Any:
 
 
 def write_predictions(path: Path, trajectories: Iterable[Trajectory], *, model: str) -> int:
-    """Write the patches of judged trajectories, whole or not at all. Returns how many there are."""
+    """Write the patches of judged trajectories, whole or not at all; of unfinished ones too, which the line says.
+    Returns how many there are."""
     lines = [
         json_text(
             {
                 "instance_id": trajectory.task_id,
                 "model_name_or_path": model,
-                "model_patch": trajectory.verdict.patch if trajectory.verdict.submitted else "",
+                "model_patch": trajectory.verdict.patch,
+                **({} if trajectory.stop_reason is StopReason.finished else {"unfinished": True}),
             }
         )
         for trajectory in trajectories
