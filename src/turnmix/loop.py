@@ -149,6 +149,7 @@ class Loop:
             "submitted": figures.submitted,
             "stop_reasons": dict(figures.stop_reasons),
             "infra_errors": figures.infra_errors,
+            "usage": figures.usage,
         }
 
     def _train(self, iteration: int) -> dict[str, Any]:
@@ -266,7 +267,7 @@ class Loop:
                 await evaluate(
                     missing,
                     source=self._source,
-                    student=student,
+                    policy=student,
                     concurrency=self._recipe.rollouts.concurrency,
                     attempts=self._recipe.rollouts.attempts,
                     on_trajectory=keep,

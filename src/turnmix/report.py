@@ -15,6 +15,7 @@ from rich.text import Text
 from turnmix.run_warnings import num_left_out, reasons_text
 
 DASH = "–"
+USED = ("requests", "retries", "input_tokens", "cached_tokens", "output_tokens")
 
 
 def evaluation_text(figures: Mapping[str, Any] | None) -> str:
@@ -51,6 +52,8 @@ def evaluation_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     errors = f"; {figures['infra_errors']} infra errors left out" if figures["infra_errors"] else ""
     yield f"resolved: {evaluation_text(figures)} (95 % interval){unfinished_text(figures)}"
     yield f"{turns}stopped by: {reasons}{errors}"
+    if asked := usage_text(figures.get("usage") or {}):
+        yield asked
 
 
 def stage_name(iteration: int) -> str:
@@ -121,6 +124,43 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     if told := unfinished_text(measured[-1]) if measured else "":
         table.caption, table.caption_justify = f"holdout, last{told}", "left"
     return table
+
+
+def usage_table(summary: Mapping[str, Any]) -> Table | None:
+    """What was asked of servers in each iteration's rollouts and evaluation; None: nothing was."""
+    rows = [
+        (str(row["iteration"]), f"{who}{'' if part is row else ', evaluated'}", used)
+        for row in summary["iterations"]
+        for part in (row, row["eval"] or {})
+        for who, used in (part.get("usage") or {}).items()
+        if used["requests"]
+    ]
+    if not rows:
+        return None
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("iteration")
+    table.add_column("asked")
+    for title in ("requests", "retries", "tokens in", "cached", "tokens out"):
+        table.add_column(title, justify="right")
+    for iteration, who, used in rows:
+        table.add_row(iteration, who, *(f"{used[name]:,}" for name in USED))
+    return table
+
+
+def usage_text(usage: Mapping[str, Mapping[str, int]]) -> str | None:
+    """What an evaluation asked of servers; None: nothing.
+
+    >>> used = {"requests": 9, "retries": 1, "input_tokens": 4000, "cached_tokens": 0, "output_tokens": 80}
+    >>> usage_text({"teacher": used})
+    'asked of the teacher: 9 requests (1 retries), 4,000 tokens in (0 cached), 80 out'
+    """
+    told = [
+        f"asked of the {who}: {used['requests']:,} requests ({used['retries']:,} retries), "
+        f"{used['input_tokens']:,} tokens in ({used['cached_tokens']:,} cached), {used['output_tokens']:,} out"
+        for who, used in usage.items()
+        if used["requests"]
+    ]
+    return "; ".join(told) or None
 
 
 def untaught_text(summary: Mapping[str, Any]) -> str | None:

@@ -40,6 +40,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "resolved",
         "submitted",
         "infra_errors",
+        "usage",
         "drift",
         "teacher",
         "control_texts",

@@ -17,6 +17,7 @@ from turnmix.core.task import Solution, Task
 from turnmix.model_location import model_location
 from turnmix.policies.endpoint import EndpointPolicy
 from turnmix.policies.endpoint_dialect import Dialect
+from turnmix.policies.endpoint_settings import redacted_url
 from turnmix.policies.local_settings import LocalTeacherSettings
 from turnmix.policies.oracle import OraclePolicy
 from turnmix.policies.policy import Policy
@@ -187,3 +188,11 @@ def dialect_of(recipe: Recipe) -> Dialect:
     teacher = recipe.teacher
     fields = teacher.extra_body if isinstance(teacher, EndpointTeacherSettings) else ()
     return Dialect(kept=frozenset(fields))
+
+
+def teacher_name(recipe: Recipe) -> str:
+    """The teacher as it may be shown and stored."""
+    teacher = recipe.teacher
+    if isinstance(teacher, EndpointTeacherSettings):
+        return f"{teacher.model} at {redacted_url(teacher.endpoint)}"
+    return teacher.model if isinstance(teacher, LocalTeacherSettings) else teacher.kind

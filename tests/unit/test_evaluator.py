@@ -74,7 +74,7 @@ def test_the_student_alone_is_evaluated_on_every_task():
         evaluate(
             evaluation_plans(tasks, iteration=0, seed=0, cohort_size=8),
             source=source,
-            student=ScriptedPolicy("student", add_up_to_four),
+            policy=ScriptedPolicy("student", add_up_to_four),
             concurrency=8,
             on_trajectory=told.append,
         )
@@ -94,7 +94,7 @@ def test_an_evaluation_whose_world_fails_counts_no_task_as_unresolved():
         evaluate(
             evaluation_plans(source.tasks("train"), iteration=1, seed=0, cohort_size=4),
             source=source,
-            student=RecordingPolicy("student", source),
+            policy=RecordingPolicy("student", source),
             concurrency=4,
             attempts=1,
         )

@@ -1,10 +1,11 @@
-"""`turnmix evaluate`: a run, a checkpoint or a model in; resolved k of n with its interval out.
+"""`turnmix evaluate`: a run, a checkpoint, a model, an endpoint or a teacher in; resolved k of n, with interval, out.
 
 Its trajectories lie in a directory of their own, with which the same command goes on.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -14,13 +15,14 @@ from typing import Any
 from rich.console import Console
 
 from turnmix.assembly import acting_student, check_machine, make_source, student_location
-from turnmix.cli.console import make_console, make_progress
-from turnmix.cli.evaluation_target import located
+from turnmix.cli.console import make_console, make_progress, say_note
+from turnmix.cli.evaluation_target import FOLDER, TEACHER, acting_teacher, located
 from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
 from turnmix.completion import Keep, complete
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import UserError
+from turnmix.core.trajectory import Actor
 from turnmix.environments.environment import TaskSource
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.predictions import write_predictions
@@ -28,12 +30,14 @@ from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.model_digest import model_digest
 from turnmix.policies.policy import Policy
-from turnmix.recipe_file import is_recipe
+from turnmix.preflight import check_acting_endpoint
+from turnmix.recipe_file import find_recipe, is_recipe
 from turnmix.report import evaluation_lines
 from turnmix.rollout.plan import RolloutPlan, derive_seed
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
 from turnmix.store.run_directory import RECIPE
 from turnmix.store.versions import when_begun
+from turnmix.teacher import Teacher, dialect_of, teacher_name
 
 
 def evaluate_target(target: str, *, words: Sequence[str], output: str | None) -> None:
@@ -44,11 +48,14 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
         TurnMixError: it failed, or was stopped; the message says that the same command goes on.
     """
     names, overrides = names_and_overrides(words, at_most=1)
+    if (override := acting_teacher(target)) is not None:
+        _evaluate_teacher(names, [override, *overrides] if override else overrides, output)
+        return
     found = located(target)
     recipe_name = names[0] if names else found.recipe
     if recipe_name is None and is_recipe(target):
         raise UserError(
-            f"{target!r} is a recipe: name a run or a model before it: turnmix evaluate RUN_OR_MODEL {target}"
+            f"{target!r} is a recipe: name a run or a model, or `teacher`, before it: turnmix evaluate RUN_OR_MODEL {target}"
         )
     if recipe_name is None:
         raise UserError(
@@ -69,25 +76,84 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
         recipe=recipe_name,
         recipe_yaml=recipe_yaml(recipe),
     )
+    _evaluate(
+        path,
+        evaluated,
+        recipe=recipe,
+        begun=found.begun,
+        policy=lambda begun: _student(recipe, location, begun),
+        model=target,
+    )
+
+
+def _evaluate_teacher(names: Sequence[str], overrides: Sequence[str], output: str | None) -> None:
+    """As above, with the recipe's teacher on every turn, sampled as the recipe says."""
+    if not names:
+        raise UserError(
+            "name a recipe too, whose tasks and whose teacher are meant, such as: turnmix evaluate teacher "
+            "minirepo_dagger"
+        )
+    is_url = any(override.startswith("teacher.endpoint=") for override in overrides)
+    recipe = load_recipe(names[0], [*(["teacher.kind=endpoint"] if is_url else []), *overrides])
+    name = teacher_name(recipe)
+    path = Path(output) if output is not None else _teacher_directory(names[0], name)
+    evaluated = Evaluated(student=name, weights=None, recipe=names[0], recipe_yaml=recipe_yaml(recipe))
+    _evaluate(
+        path,
+        evaluated,
+        recipe=recipe,
+        begun=None,
+        policy=lambda begun: _teacher(recipe, begun),
+        model=name,
+        actor="teacher",
+    )
+
+
+def _teacher_directory(recipe_name: str, name: str) -> Path:
+    stem = f"{TEACHER}-{name.partition(' at ')[0]}-{find_recipe(recipe_name).stem}"
+    return Path(FOLDER) / re.sub(r"[^\w.-]+", "-", stem)
+
+
+def _evaluate(
+    path: Path,
+    evaluated: Evaluated,
+    *,
+    recipe: Recipe,
+    begun: datetime | None,
+    policy: Callable[[datetime], Policy],
+    model: str,
+    actor: Actor = "student",
+) -> None:
+    """`policy` opens who acts, at the moment that templates show as now; `model` is its name in predictions."""
     is_begun = has_begun(path, evaluated)
     console = make_console()
-    console.print(f"student: {location}", markup=False, soft_wrap=True)
+    console.print(f"{actor}: {evaluated.student}", markup=False, soft_wrap=True)
     with told_how_to_go_on("the same command goes on where this one stopped"):
         source, plans = _planned(recipe)
-        begun = (when_begun(path) if is_begun else found.begun) or datetime.now()
-        # A student that cannot do what the recipe asks leaves no directory behind.
-        student = None if is_begun else _student(recipe, location, begun)
-        with closing(EvaluationDirectory.open(path, evaluated, begun=begun)) as directory:
+        moment = (when_begun(path) if is_begun else begun) or datetime.now()
+        # Who cannot do what the recipe asks leaves no directory behind.
+        opened = None if is_begun else policy(moment)
+        with closing(EvaluationDirectory.open(path, evaluated, begun=moment)) as directory:
             directory.check_tasks(plans)
             _complete(
                 plans,
                 recipe=recipe,
                 source=source,
-                student=lambda: _student(recipe, location, begun) if student is None else student,
+                acting=lambda: policy(moment) if opened is None else opened,
+                actor=actor,
                 directory=directory,
                 console=console,
             )
-            _conclude(directory, plans, evaluated=evaluated, recipe=recipe, target=target, console=console)
+            _conclude(directory, plans, evaluated=evaluated, recipe=recipe, model=model, console=console)
+
+
+def _teacher(recipe: Recipe, begun: datetime) -> Policy:
+    check_machine(recipe)
+    dialect = dialect_of(recipe)
+    for note in check_acting_endpoint(recipe, dialect, is_acting=True):
+        say_note(note)
+    teacher = Teacher.load(recipe, moment=begun, dialect=dialect, is_acting=True)
+    return teacher.opener(make_source(recipe).solution)()
 
 
 def _planned(recipe: Recipe) -> tuple[MinirepoSource | TaskFileSource, list[RolloutPlan]]:
@@ -111,32 +177,34 @@ def _complete(
     *,
     recipe: Recipe,
     source: TaskSource,
-    student: Callable[[], Policy],
+    acting: Callable[[], Policy],
+    actor: Actor,
     directory: EvaluationDirectory,
     console: Console,
 ) -> None:
-    """Roll out what is not in the directory yet; `student` is called if there is any."""
+    """Roll out what is not in the directory yet; `acting` is called if there is any."""
 
     def collecting(missing: list[RolloutPlan], keep: Keep) -> Coroutine[Any, Any, None]:
         for change in directory.changed_versions():
             console.print(
                 f"note: {change}: results may differ from an uninterrupted evaluation", markup=False
             )
-        return evaluating(missing, keep, student())
+        return evaluating(missing, keep, acting())
 
-    async def evaluating(missing: list[RolloutPlan], keep: Keep, acting: Policy) -> None:
+    async def evaluating(missing: list[RolloutPlan], keep: Keep, opened: Policy) -> None:
         try:
             await evaluate(
                 missing,
                 source=source,
-                student=acting,
+                policy=opened,
+                actor=actor,
                 concurrency=recipe.rollouts.concurrency,
                 attempts=recipe.rollouts.attempts,
                 on_trajectory=keep,
                 unfinished=recipe.evaluation.unfinished,
             )
         finally:
-            await acting.close()
+            await opened.close()
 
     with make_progress(console, seconds=lambda stage: None) as progress:
         complete(
@@ -155,7 +223,7 @@ def _conclude(
     *,
     evaluated: Evaluated,
     recipe: Recipe,
-    target: str,
+    model: str,
     console: Console,
 ) -> None:
     """Write and print the figures, and write the patches where they can be graded again."""
@@ -165,7 +233,7 @@ def _conclude(
         console.print(line, markup=False)
     if isinstance(recipe.tasks, TaskFileSettings):
         path = directory.path / PREDICTIONS
-        written = write_predictions(path, trajectories, model=target)
+        written = write_predictions(path, trajectories, model=model)
         grading = f"turnmix grade {path} {directory.path / RECIPE}"
         console.print(f"{written} patches in {path}: {grading}", markup=False, soft_wrap=True)
     directory.write_results({"student": evaluated.student, "recipe": evaluated.recipe, **figures})

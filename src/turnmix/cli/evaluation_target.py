@@ -15,6 +15,8 @@ from turnmix.store.run_directory import EVALUATION, RECIPE, RunDirectory, resume
 from turnmix.store.versions import when_begun
 
 FOLDER = "evaluations"
+TEACHER = "teacher"
+"""In the place of a model: the recipe's teacher acts."""
 OWN = "own"
 """In the place of a recipe's name: that of the run itself."""
 
@@ -38,6 +40,17 @@ class Target:
         stem = OWN if recipe is None else find_recipe(recipe).stem
         parts = (self.name, stem) if self.recipe is None else (stem, self.name)
         return self.folder / "-".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
+
+
+def acting_teacher(target: str) -> str | None:
+    """An override that makes the recipe's teacher the one who is to act; None: `target` is a run or a model.
+
+    >>> acting_teacher("teacher"), acting_teacher("https://host/v1"), acting_teacher("runs/demo")
+    ('', 'teacher.endpoint=https://host/v1', None)
+    """
+    if target == TEACHER:
+        return ""
+    return f"teacher.endpoint={target}" if target.startswith(("http://", "https://")) else None
 
 
 def located(target: str) -> Target:

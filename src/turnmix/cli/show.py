@@ -17,7 +17,14 @@ from turnmix.core.errors import UserError
 from turnmix.core.json_text import read_json_file
 from turnmix.core.trajectory import StopReason
 from turnmix.recipe_mistakes import nearest
-from turnmix.report import duration_text, evaluation_lines, stage_name, summary_table, untaught_text
+from turnmix.report import (
+    duration_text,
+    evaluation_lines,
+    stage_name,
+    summary_table,
+    untaught_text,
+    usage_table,
+)
 from turnmix.run_warnings import run_warnings
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
@@ -76,6 +83,9 @@ def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None
             say(console, f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}\n")
             console.print(summary_table(summary))
             console.print()
+            if (asked := usage_table(summary)) is not None:
+                console.print(asked)
+                console.print()
             print_warnings(console, run_warnings(summary))
             if untaught := untaught_text(summary):
                 say(console, untaught)

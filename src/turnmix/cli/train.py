@@ -25,7 +25,7 @@ from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.scoring import Scorer
 from turnmix.preflight import check_training
-from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text
+from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text, usage_table
 from turnmix.run_warnings import run_warnings
 from turnmix.serving import SERVER_LOG
 from turnmix.store.run_directory import SUMMARY, RunDirectory, resume_command
@@ -196,6 +196,9 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
     console.print()
     console.print(summary_table(summary), highlight=False)
     console.print()
+    if (asked := usage_table(summary)) is not None:
+        console.print(asked, highlight=False)
+        console.print()
     print_warnings(console, run_warnings(summary))
     for told in (
         untaught_text(summary),

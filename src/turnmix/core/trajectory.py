@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from turnmix.core.message import Message, ProviderFields, ToolSpecification
+from turnmix.core.usage import Usage, usage_from_json
 
 Actor = Literal["student", "teacher"]
 
@@ -173,6 +174,8 @@ class Trajectory:
     error: str | None = None
     """For an `infra_error`: what failed."""
     attempts: int = 1
+    usage: Mapping[str, Usage] = field(default_factory=dict, compare=False)
+    """What asking `student` and `teacher` cost, in all attempts."""
 
     def state(self, turn: int) -> State:
         """The state in which turn `turn` (from 0) was taken: prompt and executed history, never a label."""
@@ -193,6 +196,7 @@ class Trajectory:
             "verdict": None if self.verdict is None else self.verdict.to_json(),
             "error": self.error,
             "attempts": self.attempts,
+            **({"usage": {who: used.to_json() for who, used in self.usage.items()}} if self.usage else {}),
             "tools": [tool.to_json()["function"] for tool in self.tools],
             "prompt": [message.to_json() for message in self.prompt],
             "turns": [turn.to_json() for turn in self.turns],
@@ -210,6 +214,7 @@ class Trajectory:
             verdict=None if data["verdict"] is None else Verdict.from_json(data["verdict"]),
             error=data["error"],
             attempts=data["attempts"],
+            usage=usage_from_json(data.get("usage", {})),
             tools=tuple(ToolSpecification(**tool) for tool in data["tools"]),
             prompt=tuple(Message.from_json(message) for message in data["prompt"]),
             turns=tuple(Turn.from_json(turn) for turn in data["turns"]),

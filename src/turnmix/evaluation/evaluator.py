@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from turnmix.core.task import Task
-from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
+from turnmix.core.trajectory import Actor, StopReason, Trajectory, Unfinished
+from turnmix.core.usage import total_usage
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.policy import Policy
+from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.collector import collect
-from turnmix.rollout.mixture import StudentMixture
+from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
 
 
@@ -40,6 +42,8 @@ class Evaluation:
     """Of the n judged trajectories."""
     infra_errors: int
     """Trajectories that failed around the agent; not in n."""
+    usage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """What asking each policy cost, all trajectories included."""
 
     @property
     def rate(self) -> float | None:
@@ -57,6 +61,7 @@ class Evaluation:
             "unfinished_are": self.unfinished_are,
             "stop_reasons": dict(self.stop_reasons),
             "infra_errors": self.infra_errors,
+            "usage": {who: dict(used) for who, used in self.usage.items()},
         }
 
 
@@ -82,6 +87,7 @@ def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "u
         unfinished_are=unfinished,
         stop_reasons=dict(sorted(Counter(trajectory.stop_reason.value for trajectory, _ in judged).items())),
         infra_errors=len(everything) - n,
+        usage=total_usage(trajectory.usage for trajectory in everything),
     )
 
 
@@ -96,20 +102,22 @@ async def evaluate(
     plans: Sequence[RolloutPlan],
     *,
     source: TaskSource,
-    student: Policy,
+    policy: Policy,
     concurrency: int,
     on_trajectory: Callable[[Trajectory], None] | None = None,
     attempts: int = 3,
     unfinished: Unfinished = "unresolved",
+    actor: Actor = "student",
 ) -> Evaluation:
-    """Roll out `plans` with the student on every turn. Whether it decodes greedily is the policy's to set."""
+    """Roll out `plans` with one policy on every turn, as `actor`. Whether it decodes greedily is its own to set."""
+    is_student = actor == "student"
     return summarise(
         await collect(
             plans,
             source=source,
-            student=student,
-            teacher=None,
-            mixture=StudentMixture(),
+            student=policy if is_student else ScriptedPolicy.of_actions("nobody", [text_action("")]),
+            teacher=None if is_student else policy,
+            mixture=StudentMixture() if is_student else TeacherMixture(),
             label=False,
             concurrency=concurrency,
             on_trajectory=on_trajectory,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from turnmix.core.errors import TeacherError
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
+from turnmix.core.usage import Usage
 from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters
 from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.endpoint_history import provider_fields, wire_messages
@@ -136,6 +137,10 @@ class EndpointSession:
     async def act(self, state: State) -> Action:
         body = self._policy.request_body(state, request_seed(self._seed, state))
         return await self._policy.complete(body, self._counters)
+
+    @property
+    def usage(self) -> Usage:
+        return self._counters.usage
 
     async def close(self) -> None:
         """Nothing is held."""

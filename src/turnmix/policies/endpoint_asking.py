@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from pydantic import SecretStr
 
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.usage import Usage
 from turnmix.policies.endpoint_dialect import Dialect
 from turnmix.policies.endpoint_retry import (
     Fault,
@@ -52,6 +53,16 @@ class EndpointCounters:
     completion_tokens: int = 0
     cached_tokens: int = 0
     """Of `prompt_tokens`: those that the endpoint had read before."""
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            requests=self.requests,
+            retries=sum(self.retries.values()),
+            input_tokens=self.prompt_tokens,
+            output_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+        )
 
 
 class Counted(Protocol):

@@ -9,10 +9,11 @@ await session.close()
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
+from turnmix.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,16 @@ class PolicySession(Protocol):
 
     async def close(self) -> None:
         """Free what the session holds. Safe to call twice."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A session that counts what it asks of a server."""
+
+    @property
+    def usage(self) -> Usage:
+        """So far."""
+        ...
 
 
 class Policy(Protocol):

@@ -13,11 +13,12 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
+from turnmix.core.usage import Usage
 from turnmix.environments.environment import Environment, TaskSource
 from turnmix.policies.policy import Episode, Policy, PolicySession
 from turnmix.rollout.mixture import Mixture
@@ -147,6 +148,7 @@ class _Members:
 
     async def run(self, member: _Member) -> None:
         plan = member.plan
+        lost: dict[str, Usage] = {}
         for attempt in range(1, self.attempts + 1):
             if attempt > 1:
                 await asyncio.sleep(self.backoff_seconds * 2 ** (attempt - 2))
@@ -163,6 +165,9 @@ class _Members:
                 clock=self.clock,
             )
             del self._open[plan.trajectory_id]
+            # What a lost attempt cost was paid all the same.
+            lost = {who: lost.get(who, Usage()) + used for who, used in trajectory.usage.items()}
+            trajectory = replace(trajectory, usage=lost)
             if trajectory.stop_reason is not StopReason.infra_error:
                 break
         self.keep(trajectory)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.trajectory import Actor, State, StopReason, Trajectory, Turn, Unfinished, Verdict
+from turnmix.core.usage import Usage
 from turnmix.environments.environment import Environment
-from turnmix.policies.policy import PolicySession
+from turnmix.policies.policy import Metered, PolicySession
 from turnmix.rollout.labels import Labels
 from turnmix.rollout.mixture import Actors
 from turnmix.rollout.plan import RolloutPlan
@@ -93,6 +94,24 @@ async def roll_out(
         verdict=verdict,
         error=error,
         attempts=attempt,
+        usage={
+            who: _usage(session, who, turns)
+            for who, session in (("student", student_session), ("teacher", teacher_session))
+            if session is not None
+        },
+    )
+
+
+def _usage(session: PolicySession, who: str, turns: Sequence[Turn]) -> Usage:
+    """As the session counted it; else by the tokens of its actions and labels."""
+    if isinstance(session, Metered):
+        return session.usage
+    actions = [turn.action for turn in turns if turn.actor == who]
+    if who == "teacher":
+        actions += [turn.label for turn in turns if turn.actor == "student" and turn.label is not None]
+    return Usage(
+        input_tokens=sum(action.prompt_tokens or 0 for action in actions),
+        output_tokens=sum(action.completion_tokens or 0 for action in actions),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.trajectory import Action, State
+from turnmix.core.usage import Usage
 from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.endpoint_wire import request_seed
@@ -85,12 +86,12 @@ class ServerPolicy:
         """A copy of the counters as they stand."""
         return self._asker.counters
 
-    async def act(self, state: State, seed: int) -> Action:
-        """The action in `state`; `seed` is of this turn alone."""
+    async def act(self, state: State, seed: int, counters: EndpointCounters | None = None) -> Action:
+        """The action in `state`; `seed` is of this turn alone. What it cost is counted in `counters` too."""
         request = await asyncio.to_thread(self._request, state)
         if request.limit <= 0:
             return self._full(request)
-        completion = await self._asker.ask(lambda: self._body(request, seed))
+        completion = await self._asker.ask(lambda: self._body(request, seed), counters=counters)
         if completion is None:
             return self._full(request)
         return await asyncio.to_thread(self._action, request, completion, state)
@@ -140,12 +141,17 @@ class ServerSession:
     def __init__(self, policy: ServerPolicy, seed: int) -> None:
         self._policy = policy
         self._seed = seed
+        self._counters = EndpointCounters()
+
+    @property
+    def usage(self) -> Usage:
+        return self._counters.usage
 
     async def look(self) -> None:
         """The student sees the messages alone."""
 
     async def act(self, state: State) -> Action:
-        return await self._policy.act(state, request_seed(self._seed, state))
+        return await self._policy.act(state, request_seed(self._seed, state), self._counters)
 
     async def close(self) -> None:
         """Nothing is held."""
