@@ -55,7 +55,7 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
     recipe_name = names[0] if names else found.recipe
     if recipe_name is None and is_recipe(target):
         raise UserError(
-            f"{target!r} is a recipe: name a run or a model, or `teacher`, before it: turnmix evaluate RUN_OR_MODEL {target}"
+            f"{target!r} is a recipe: name a run or a model before it: turnmix evaluate RUN_OR_MODEL {target}"
         )
     if recipe_name is None:
         raise UserError(
