@@ -6,6 +6,7 @@ from copy import deepcopy
 import pytest
 
 from chat_models import HERMES_TEMPLATE, conversation, make_model, make_tokenizer
+from stored_checkpoints import store_checkpoint
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.model_location import model_location
@@ -97,6 +98,6 @@ def test_a_run_directory_names_its_last_checkpoint(tmp_path):
     with pytest.raises(UserError, match=r"teacher.model: the run .* has no checkpoint yet"):
         model_location(str(tmp_path / "run"), field="teacher.model")
     for iteration in (1, 2):
-        run.checkpoint(iteration).mkdir(parents=True)
+        store_checkpoint(run.checkpoint(iteration))
     assert model_location(str(tmp_path / "run"), field="teacher.model") == str(run.checkpoint(2))
     assert model_location("some/hub-id", field="teacher.model") == "some/hub-id"
