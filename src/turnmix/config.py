@@ -104,7 +104,8 @@ class EvaluationSettings(Settings):
     harnesses do that take a patch from every trajectory. Each rate says which."""
     base: bool | Literal["late"] = True
     """Evaluate the base student too. true: before any training; late: after the first iteration, with a second copy of
-    it in memory, so that learning is seen sooner."""
+    it in memory, so that learning is seen sooner. A student behind a server has one set of weights: late is true there.
+    """
 
 
 class Recipe(Settings):
@@ -160,6 +161,10 @@ class Recipe(Settings):
         for section in ("tasks", "teacher"):
             if isinstance(value := data.get(section), dict):
                 data[section] = {**implied_kind(section, value), **value}
+        student, evaluation = data.get("student"), data.get("evaluation")
+        is_served = isinstance(student, dict) and student.get("server") is not None
+        if is_served and isinstance(evaluation, dict) and evaluation.get("base") == "late":
+            data["evaluation"] = {**evaluation, "base": True}
         method = METHODS.get(str(data.get("method")))
         if method is None:
             raise ValueError(_wrong_method(data.get("method")))
@@ -217,16 +222,6 @@ class Recipe(Settings):
     def _check_method(self) -> Recipe:
         """It does what its method's name says."""
         check_agreement(self._choices)
-        return self
-
-    @model_validator(mode="after")
-    def _check_evaluation(self) -> Recipe:
-        """A server acts with one set of weights, the newest."""
-        if self.evaluation.base == "late" and self.student.server is not None:
-            raise ValueError(
-                "evaluation.base: 'late': the student's server acts with its newest weights alone: set it to true, "
-                "or leave student.server out"
-            )
         return self
 
     @model_validator(mode="after")

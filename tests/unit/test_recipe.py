@@ -57,6 +57,13 @@ def test_a_method_brings_its_objective_and_its_rollouts_of_a_task(write):
     assert top_k.objective.top_k == 64
 
 
+def test_behind_a_server_the_base_student_is_measured_before_it_learns(write):
+    path = write("method: sft\nevaluation: {base: late, tasks: 3}")
+    assert load_recipe(path).evaluation.base == "late"
+    served = load_recipe(path, ["student.server.engine=transformers"]).evaluation
+    assert (served.base, served.tasks) == (True, 3)
+
+
 def test_one_temperature_serves_all_methods(write):
     path = write("student: {temperature: 0.7}\nteacher: {model: m}")
     recipes = [load_recipe(path, [f"method={method}"]) for method in METHODS]
@@ -362,12 +369,6 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         (
             "method: grpo\nobjective: {kind: cross_entropy}",
             ["objective.kind: 'cross_entropy': grpo is taught with clipped_ratio; leave it out"],
-        ),
-        (
-            "method: sft\nstudent: {server: {}}\nevaluation: {base: late}",
-            [
-                "evaluation.base: 'late': the student's server acts with its newest weights alone: set it to true"
-            ],
         ),
         ("method: sft\nlr: 0.1", ["lr: unknown key; did you mean 'learner.learning_rate'?"]),
         ("method: sft\nlearner: {lr: 0.1}", ["learner.lr: unknown key; did you mean 'learning_rate'?"]),
