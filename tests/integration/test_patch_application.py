@@ -2,16 +2,30 @@
 
 import asyncio
 
+import pytest
 from own_code import MAKE_SANDBOX
 from scaffold_in_sandbox import WORKSPACE, needs_sandbox
 
 from turnmix.environments.swe.archive import pack_tree
 from turnmix.environments.swe.execution import execute_tests
+from turnmix.environments.swe.image_repository import take_image_patch
 from turnmix.environments.swe.patch import read_tree
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
 pytestmark = needs_sandbox
+ROW = TaskRow(
+    instance_id="owner__name-1",
+    source="hand",
+    repository="owner/name",
+    image="image:1",
+    working_directory=WORKSPACE,
+    problem_statement="It is broken.",
+    gold_patch="diff --git a/x b/x\n",
+    fail_to_pass=("a",),
+    test_command="pytest",
+    evaluation_script="pytest",
+)
 LINES = [f"line {number}\n" for number in range(1, 10)]
 
 
@@ -84,3 +98,37 @@ def test_an_agents_tree_that_cannot_be_read_in_time_is_none():
             await sandbox.stop()
 
     assert asyncio.run(read()) is None
+
+
+SUBMODULE = """\
+git init -q . && git config user.name a && git config user.email a@b && git init -q sub
+for place in sub .; do (cd $place; git config user.name a; git config user.email a@b; echo 1 > own.txt); done
+(cd sub; git add -A; git commit -qm one); git add -A 2>/dev/null; git commit -qm one
+"""
+TOUCHES = {
+    "a commit inside": "(cd sub; echo 2 > own.txt; git commit -qam two)",
+    "an edit inside": "echo 2 > sub/own.txt",
+    "removed": "rm -rf sub",
+    "no repository any more": "rm -rf sub/.git",
+}
+
+
+@pytest.mark.parametrize("command", TOUCHES.values(), ids=TOUCHES)
+def test_what_an_agent_does_inside_a_submodule_is_in_no_patch(command):
+    sandbox = BubblewrapSandbox()
+
+    async def taken():
+        try:
+            await sandbox.start()
+            made = await sandbox.run(SUBMODULE + "git rev-parse HEAD", working_directory=WORKSPACE)
+            base = made.output.decode().split()[-1]
+            await sandbox.run(f"{command}; echo 2 > own.txt", working_directory=WORKSPACE)
+            return await take_image_patch(ROW, base, sandbox)
+        finally:
+            await sandbox.stop()
+
+    patch = asyncio.run(taken()).decode()
+    assert [line for line in patch.split("\n") if line.startswith("diff --git")] == [
+        "diff --git a/own.txt b/own.txt"
+    ]
+    assert "Subproject" not in patch

@@ -2,7 +2,8 @@
 
 Ready means: at the image's own state, as one commit that the agent starts from; with nothing of the history that
 came later, neither by a branch, a tag, the log of references nor an unreachable object; without the hidden tests.
-The change is what `git add -A` adds to that commit: text files alone, nested repositories as plain files.
+The change is what `git add -A` adds to that commit: text files alone, nested repositories as plain files, but for
+submodules: these stay what they were.
 """
 
 from __future__ import annotations
@@ -36,11 +37,17 @@ git prune --expire=now
 rm -rf .git/logs
 """
 """Repacking keeps what a reference reaches; deltas are not searched anew, which makes it quick."""
+SUBMODULES = (
+    "git -c safe.directory='*' ls-tree -r {base} | while read -r mode _ _ path; do "
+    'if [ "$mode" = 160000 ]; then git -c safe.directory=\'*\' reset -q {base} -- "$path"; fi; done; :'
+)
+"""Puts each submodule of the commit `base` back as it was: a patch cannot carry what is inside one."""
 TAKE = (
     "rm -f .git/index.lock; find . -mindepth 2 -type d -name .git -prune -exec rm -rf {} + ; "
     "git -c safe.directory='*' -c core.fsmonitor=false add -A && "
+    f"{{ {SUBMODULES}; }} && "
     "git -c safe.directory='*' diff --cached --no-color --no-ext-diff --no-textconv --no-renames --full-index "
-    "--src-prefix=a/ --dst-prefix=b/ "
+    "--ignore-submodules=all --src-prefix=a/ --dst-prefix=b/ {base}"
 )
 
 
@@ -85,7 +92,7 @@ async def take_image_patch(
     """
     try:
         result = await sandbox.run(
-            TAKE + base,
+            TAKE.replace("{base}", base),
             working_directory=row.working_directory,
             environment={"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"},
             timeout=timeout,
