@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -208,4 +209,4 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
         if told:
             console.print(told, highlight=False)
     console.print(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}", highlight=False)
-    console.print(f"Look at trajectories: turnmix show {run}", highlight=False)
+    console.print(f"Look at trajectories: turnmix show {shlex.quote(str(run))}", highlight=False)
