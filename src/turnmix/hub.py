@@ -32,7 +32,8 @@ def hub_problem(name: str, *, kind: Literal["model", "dataset"] = "model") -> st
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
         answer = httpx.head(f"{hub}/{path}", headers=headers, timeout=HUB_SECONDS, follow_redirects=True)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    # A proxy variable that httpx cannot use is an ImportError or a ValueError.
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
         return f"the hub cannot be reached ({error or type(error).__name__})"
     if answer.status_code in (401, 403, 404):
         return f"the hub has no such {kind}, or not for you (HTTP {answer.status_code})"
