@@ -103,9 +103,8 @@ class EvaluationSettings(Settings):
     """A trajectory whose agent did not call finish: unresolved, whatever it left; graded: what it left is judged, as
     harnesses do that take a patch from every trajectory. Each rate says which."""
     base: bool | Literal["late"] = True
-    """Evaluate the base student too. true: before any training; late: after the first iteration, with a second copy of
-    it in memory, so that learning is seen sooner. A student behind a server has one set of weights: late is true there.
-    """
+    """Evaluate the base student too. true: before any training, as behind a server in any case, which has one set of
+    weights; late: after the first iteration, with a second copy of it in memory, so that learning is seen sooner."""
 
 
 class Recipe(Settings):
