@@ -12,6 +12,7 @@ import yaml
 import turnmix
 from stored_checkpoints import store_checkpoint
 from strict_environment import strict_environment
+from turnmix.cli.command_line import make_parser
 from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn, Verdict
@@ -48,6 +49,13 @@ def test_version_and_help_need_no_tensor_code(turnmix_in):
         "import sys, turnmix.cli\nassert not {'torch', 'transformers', 'rich', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", heavy], check=True)
+
+
+def test_every_help_fits_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parser, commands = make_parser()
+    for each in (parser, *commands.values()):
+        assert max(map(len, each.format_help().splitlines())) <= 80
 
 
 def test_a_dry_run_prints_the_recipe_with_every_default(turnmix_in):

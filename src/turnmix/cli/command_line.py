@@ -76,8 +76,8 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
     show = commands.add_parser(
         "show",
         help="show a run's figures, or one trajectory",
-        usage="turnmix show RUN [--resolved | --unresolved] [--iteration N] [--stop-reason REASON]\n"
-        "                    [--task TEXT] [--limit N]\n"
+        usage="turnmix show RUN [--resolved | --unresolved] [--iteration N]\n"
+        "                    [--stop-reason REASON] [--task TEXT] [--limit N]\n"
         "       turnmix show RUN TRAJECTORY [--full]",
         description="Show a run's figures and a sample of its newest trajectories, in their proportions; those "
         "that you ask for; or one.",
@@ -102,7 +102,8 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
         "tasks",
         help="list the tasks of a recipe, or print one",
         usage="turnmix tasks RECIPE [ID] [key=value ...] [--limit N]\n"
-        "       turnmix tasks make (--from-repository PATH | --from-revisions PATH OLD NEW) --output FILE\n"
+        "       turnmix tasks make --from-repository PATH --output FILE\n"
+        "       turnmix tasks make --from-revisions PATH OLD NEW --output FILE\n"
         "       turnmix tasks prepare RECIPE [key=value ...] [--pull]",
     )
     tasks.add_argument("words", nargs="+", metavar="RECIPE | ID | key=value", help="a recipe, a task's id")
@@ -110,7 +111,8 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
     make = commands.add_parser(
         "tasks make",
         help="make tasks of your own code",
-        usage="turnmix tasks make (--from-repository PATH | --from-revisions PATH OLD NEW) --output FILE ...",
+        usage="turnmix tasks make --from-repository PATH --output FILE ...\n"
+        "       turnmix tasks make --from-revisions PATH OLD NEW --output FILE ...",
         description="Make tasks of your own code, with the tests that must turn measured by running them: of "
         "bugs injected into a repository, or of a git repository's own history.",
         epilog="example: turnmix tasks make --from-repository . --output tasks.jsonl --number 50",

@@ -34,7 +34,8 @@ def examine(words: Sequence[str]) -> bool:
         line = Text(f"{word:<5}", style=style)
         line.append(f"{name}, {finding.subject}: " if finding.subject != name else f"{name}: ", style="bold")
         line.append(printable(" ".join(finding.detail.replace("RECIPE", names[0]).split())), style="default")
-        console.print(line, soft_wrap=True)
+        # A terminal folds between words; elsewhere a line is found and copied whole.
+        console.print(line, soft_wrap=not console.is_terminal)
     told = f"{failed} to mend" if failed else "nothing stands in the way"
     console.print(told, style="bold")
     return not failed
