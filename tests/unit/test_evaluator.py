@@ -40,7 +40,7 @@ def test_what_an_unfinished_agent_left_counts_as_is_asked_and_is_never_submitted
         evaluate(
             evaluation_plans(source.tasks("holdout"), iteration=0, seed=0, cohort_size=8),
             source=source,
-            student=ScriptedPolicy("student", add_for_ever),
+            policy=ScriptedPolicy("student", add_for_ever),
             concurrency=8,
             on_trajectory=told.append,
             unfinished=unfinished,
