@@ -18,6 +18,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import State
 from turnmix.policies.endpoint import EndpointPolicy, EndpointSettings
 from turnmix.policies.endpoint_check import check_endpoint
+from turnmix.policies.endpoint_wire import request_seed
 from turnmix.policies.policy import Episode
 from turnmix.rendering.arguments import MAX_DEPTH
 
@@ -272,6 +273,11 @@ def test_the_seed_depends_on_episode_and_turn_and_is_the_same_on_a_retry():
     assert all(0 <= seed < 2**31 for seed in (first, *seeds([GOOD], state=later(1))))
 
 
+def test_a_teachers_draws_are_not_those_of_the_students_server():
+    _, _, server = ask([GOOD])
+    assert server.requests[0].body["seed"] != request_seed(episode().seed, STATE)
+
+
 @pytest.mark.parametrize(
     ("status", "named"),
     [
@@ -297,6 +303,21 @@ def test_a_quota_that_is_used_up_is_not_waited_for():
     error, _, server = ask([refusal(429, "insufficient_quota")])
     assert isinstance(error, UserError)
     assert len(server.requests) == 1
+
+
+def test_a_quota_that_lets_nothing_through_for_long_stops_the_run_and_no_trajectory_is_lost():
+    error, policy, server = ask([GOOD, refusal(429, "slow down")], times=2, max_throttled_seconds=0.1)
+    assert isinstance(error, UserError)
+    assert "teacher.max_throttled_seconds" in str(error)
+    assert policy.counters.failures == 0
+    assert len(server.requests) > 2
+
+
+@pytest.mark.parametrize("status", [404, 405, 424, 498, 499, 302])
+def test_a_refusal_that_is_no_conversations_after_answers_is_tried_again(status):
+    action, _, server = ask([GOOD, refusal(status, "away"), GOOD], times=2)
+    assert action.message.tool_calls
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("status", [400, 403, 422, 451])

@@ -190,6 +190,7 @@ def train(folder, script, *more, **options):
         "teacher.endpoint=URL",
         "teacher.model=m",
         "teacher.backoff_seconds=0.05",
+        "teacher.max_backoff_seconds=0.1",
     )
     return turnmix(folder, script, "train", "small.yaml", *teacher, *more, "--run", "run", **options)
 
@@ -310,7 +311,9 @@ def test_an_endpoint_and_a_teacher_are_evaluated_by_the_same_recipe(tmp_path):
     assert "teacher: m at http://127.0.0.1" in said
     assert "resolved: 0/2" in said
     assert "asked of the teacher: 6 requests (0 retries), 60 tokens in" in said
-    code, said, _ = turnmix(tmp_path, lambda *_: refusal(500, "unasked"), "evaluate", "teacher", *words)
+    code, said, _ = turnmix(
+        tmp_path, lambda *_: refusal(500, "unasked"), "evaluate", "teacher", *words, "scaffold.max_turns=30"
+    )
     assert code == 0, said
     assert "resolved: 2/2" in said
     assert (tmp_path / "evaluations" / "teacher-oracle-small" / "results.json").is_file()
