@@ -139,7 +139,7 @@ def test_show_opens_an_evaluation_and_its_trajectories(folder, whole):
     said = turnmix(folder, "show", "evaluations/nano-student-small")
     assert "evaluated by small.yaml, complete" in said
     assert figures_in(whole[1])[1] in said
-    assert "last 8 of 12 evaluations" in said
+    assert "8 of the 12 evaluations, a sample" in said
     assert "e000-00011" in turnmix(folder, "show", "evaluations/nano-student-small", "e000-00011")
 
 
