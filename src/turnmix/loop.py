@@ -31,7 +31,7 @@ from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans
 from turnmix.rollout.share import teacher_share
 from turnmix.rollout.teacher_answers import count_teacher_answers
 from turnmix.run_parts import Metrics, Progress, Student
-from turnmix.scores import with_teacher_logprobs
+from turnmix.scores import scoring_usage, with_teacher_logprobs
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.run_directory import RunDirectory, stage_id
 from turnmix.summary import summary_of
@@ -199,6 +199,9 @@ class Loop:
             "dropped_too_long": report.dropped_too_long,
             "label_tokens": report.label_tokens,
             "logprobs_missing": dict(+missing),
+            "scoring_usage": scoring_usage(
+                self._run.scores, dict.fromkeys(each.trajectory_id for each in transitions)
+            ),
             "tree_tokens": report.tree_tokens,
             "separate_tokens": report.separate_tokens,
             "first_epoch_loss": report.first_epoch_loss,

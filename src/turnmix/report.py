@@ -127,12 +127,16 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 
 def usage_table(summary: Mapping[str, Any]) -> Table | None:
-    """What was asked of servers in each iteration's rollouts and evaluation; None: nothing was."""
+    """What was asked of servers in each iteration's rollouts, scores and evaluation; None: nothing was."""
     rows = [
-        (str(row["iteration"]), f"{who}{'' if part is row else ', evaluated'}", used)
+        (str(row["iteration"]), f"{who}{told}", used)
         for row in summary["iterations"]
-        for part in (row, row["eval"] or {})
-        for who, used in (part.get("usage") or {}).items()
+        for usage, told in (
+            (row.get("usage"), ""),
+            (row.get("scoring_usage"), ", scoring"),
+            ((row["eval"] or {}).get("usage"), ", evaluated"),
+        )
+        for who, used in (usage or {}).items()
         if used["requests"]
     ]
     if not rows:

@@ -1,15 +1,17 @@
 """Transitions enter, the same ones with the teacher's log-probabilities leave (the w of OPD, paper Eq. 22).
 
 Scores are written to the run directory before they are used, one record a trajectory, and read back from it:
-so a resumed run learns from the same numbers, and asks for none a second time.
+so a resumed run learns from the same numbers, and asks for none a second time. What asking cost stands in the same
+records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from turnmix.core.errors import TeacherError
 from turnmix.core.transition import Transition, compared
+from turnmix.core.usage import Usage, total_usage
 from turnmix.policies.scoring import Scorer, ScoreRequest, TokenPath
 from turnmix.store.append_log import AppendLog
 
@@ -38,6 +40,7 @@ def with_teacher_logprobs(
     paths: dict[str, list[TokenPath | None]] = {}
     unusable = []
     done = sum(trajectory_id in log for trajectory_id in groups)
+    told = scorer.usage
     on_scored(done, len(groups))
 
     def requests() -> Iterator[ScoreRequest]:
@@ -48,10 +51,11 @@ def with_teacher_logprobs(
                 yield ScoreRequest(trajectory_id=trajectory_id, paths=asked)
 
     def keep(trajectory_id: str, scores: list[list[float | None]]) -> None:
-        nonlocal done
+        nonlocal done, told
         answers = iter(scores)
         logprobs = [None if path is None else next(answers) for path in paths.pop(trajectory_id)]
-        record = {"id": trajectory_id, "logprobs": logprobs}
+        used, told = scorer.usage - told, scorer.usage
+        record = {"id": trajectory_id, "logprobs": logprobs, "usage": used.to_json()}
         if _missing_share(scores) > LARGEST_MISSING_SHARE:
             unusable.append(record)
         else:
@@ -77,6 +81,12 @@ def with_teacher_logprobs(
         for each in transitions
         for logprobs in [next(scored[each.trajectory_id])]
     ]
+
+
+def scoring_usage(log: AppendLog, trajectory_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    """What the scores of these trajectories cost, those of them that have any; empty: no server was asked."""
+    records = log.records([each for each in trajectory_ids if each in log])
+    return total_usage({"teacher": Usage(**record.get("usage", {}))} for record in records)
 
 
 def _missing_share(scores: Sequence[Sequence[float | None]]) -> float:

@@ -52,6 +52,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "untaught",
         "label_tokens",
         "logprobs_missing",
+        "scoring_usage",
         "dropped_too_long",
         "loss",
         "objective",

@@ -11,6 +11,7 @@ from stored_checkpoints import store_checkpoint
 from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError, TeacherError, TrainingError, UserError
 from turnmix.core.untaught import Objection, Untaught
+from turnmix.core.usage import Usage
 from turnmix.environments.counting import CountingSource
 from turnmix.loop import Loop
 from turnmix.policies.scoring import TokenPath
@@ -329,6 +330,10 @@ class CountingScorer:
         self.limit = limit
         self.scored = []
 
+    @property
+    def usage(self):
+        return Usage(requests=len(self.scored), input_tokens=10 * len(self.scored))
+
     def score(self, requests, keep):
         for request in requests:
             if len(self.scored) == self.limit:
@@ -355,7 +360,10 @@ def test_the_teachers_scores_are_stored_before_they_are_used_and_asked_for_once(
     run.close()
     resumed = CountingScorer()
     again, run = loop(tmp_path / "run", scorer=resumed, student=student, is_resumed=True)
-    again.run()
+    summary = again.run()
+    asked = [row["scoring_usage"]["teacher"] for row in summary["iterations"]]
+    assert sum(each["requests"] for each in asked) == len(run.trajectories)
+    assert sum(each["input_tokens"] for each in asked) == 10 * len(run.trajectories)
     assert sorted(dying.scored + resumed.scored) == sorted(run.trajectories.ids)
     assert len(student.fits) == 2
 

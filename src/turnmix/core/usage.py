@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -24,8 +25,17 @@ class Usage:
     """Of the input: those that the server had read before."""
 
     def __add__(self, other: Usage) -> Usage:
+        return self._with(other, operator.add)
+
+    def __sub__(self, other: Usage) -> Usage:
+        return self._with(other, operator.sub)
+
+    def _with(self, other: Usage, combine: Callable[[int, int], int]) -> Usage:
         return Usage(
-            **{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+            **{
+                each.name: combine(getattr(self, each.name), getattr(other, each.name))
+                for each in fields(self)
+            }
         )
 
     def to_json(self) -> dict[str, int]:

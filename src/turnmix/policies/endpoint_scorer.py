@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnmix.core.errors import TeacherError, UserError
+from turnmix.core.usage import Usage
 from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters, RefusedSettings
 from turnmix.policies.endpoint_retry import Fault
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
@@ -44,6 +45,10 @@ class EndpointScorer:
     def counters(self) -> EndpointCounters:
         """A copy of the counters as they stand."""
         return self._asker.counters
+
+    @property
+    def usage(self) -> Usage:
+        return self.counters.usage
 
     def check(
         self, *, vocabulary: int, name_of: Callable[[int], str], student_context: int | None = None

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from turnmix.core.usage import Usage
+
 LOWEST_LOGPROB = -1000.0
 """What is not above it is no log-probability: a server's floor for log 0, such as -9999 or -1e30. A softmax of
 float32 logits gives less only where they lie a thousand apart."""
@@ -38,6 +40,11 @@ Keep = Callable[[str, list[list[float | None]]], None]
 
 class Scorer(Protocol):
     """Gives a teacher's log-probabilities."""
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked of a server so far; nothing where the teacher is in this process."""
+        ...
 
     def score(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
         """Hand the scores of each request to `keep` as they come, in any order.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from turnmix.core.usage import Usage
 from turnmix.policies.scoring import Keep, ScoreRequest, known_logprob
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import label_logprobs
@@ -25,6 +26,10 @@ class TreeScorer:
         self._model = model
         self._vocabulary = vocabulary
         self._tokens_per_pass = tokens_per_pass
+
+    @property
+    def usage(self) -> Usage:
+        return Usage()
 
     def score(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
         with torch.no_grad(), tree_attention_in(self._model):
