@@ -122,7 +122,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         )
     measured = [row["eval"] for row in summary["iterations"] if row["eval"]]
     if told := unfinished_text(measured[-1]) if measured else "":
-        table.caption, table.caption_justify = f"holdout, last{told}", "left"
+        table.caption, table.caption_justify = f"last evaluation{told}", "left"
     return table
 
 

@@ -1,7 +1,6 @@
 """What a patch may bring along to an image: nothing of it decides a verdict, and nothing of it costs a fix."""
 
 import asyncio
-from functools import partial
 
 import pytest
 
@@ -20,7 +19,11 @@ from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.selection import SandboxSettings
 
 pytestmark = needs_containers
-MAKE = partial(make_row_sandbox, SandboxSettings(kind="container", container=settings()))
+
+
+def sandbox(row):
+    """What makes the sandboxes in which a row is graded."""
+    return make_row_sandbox(SandboxSettings(kind="container", container=settings()), row)
 
 
 def added(path, *lines, mode="100644"):
@@ -37,7 +40,7 @@ def plainly_added(path, *lines):
 
 def resolved(patch, row):
     """Whether the patch resolves the row."""
-    counts = asyncio.run(execute_in_image(row, patch.encode(), MAKE(row))).counts
+    counts = asyncio.run(execute_in_image(row, patch.encode(), sandbox(row))).counts
     return counts is not None and counts.resolved
 
 
@@ -142,11 +145,11 @@ def test_files_that_steer_are_as_the_image_has_them_unless_the_fix_touches_them(
         for path in ("conftest.py", "setup.cfg", "build/x/conftest.py")
     )
     patch = (GOLD + change + added("tox.ini", "[x]")).encode()
-    log = asyncio.run(execute_in_image(row, patch, MAKE(row))).log
+    log = asyncio.run(execute_in_image(row, patch, sandbox(row))).log
     assert log.count("\n# of the image") == 3
     assert "tox.ini" not in log
     row = row.model_copy(update={"gold_patch": GOLD + change[: change.index("diff --git a/build")]})
-    log = asyncio.run(execute_in_image(row, patch, MAKE(row))).log
+    log = asyncio.run(execute_in_image(row, patch, sandbox(row))).log
     assert (log.count("\n# of the patch"), log.count("\n# of the image")) == (2, 1)
 
 
@@ -162,11 +165,11 @@ def test_hidden_files_and_the_repositorys_own_test_runners_are_those_of_the_imag
         f"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-echo of the image\n+echo of the patch\n"
         for path in ("run_tests.sh", "tests/run")
     )
-    log = asyncio.run(execute_in_image(row, (GOLD + change).encode(), MAKE(row))).log
+    log = asyncio.run(execute_in_image(row, (GOLD + change).encode(), sandbox(row))).log
     assert log.count("\nof the image") == 2
     assert "of the patch" not in log
     through_a_link = FUZZY + "--- a/gold/x\n+++ b/gold/x\n@@ -1 +1 @@\n-secret\n+of the patch\n"
-    assert asyncio.run(execute_in_image(row, through_a_link.encode(), MAKE(row))).counts is None
+    assert asyncio.run(execute_in_image(row, through_a_link.encode(), sandbox(row))).counts is None
 
 
 PACKAGES = ".venv/lib/python3.11/site-packages"
@@ -180,7 +183,7 @@ def test_installed_packages_in_the_repository_are_not_the_patchs_to_change():
     )
     change = f"diff --git a/{PACKAGES}/x.py b/{PACKAGES}/x.py\n--- a/{PACKAGES}/x.py\n+++ b/{PACKAGES}/x.py\n"
     change += "@@ -1 +1 @@\n-whole\n+forged\n"
-    execution = asyncio.run(execute_in_image(row, (GOLD + change).encode(), MAKE(row)))
+    execution = asyncio.run(execute_in_image(row, (GOLD + change).encode(), sandbox(row)))
     assert "\nwhole\n" in execution.log
     assert execution.counts.resolved
     assert not resolved(FUZZY + change, row)
@@ -188,7 +191,7 @@ def test_installed_packages_in_the_repository_are_not_the_patchs_to_change():
 
 def test_a_patch_cannot_write_into_gits_own_directory():
     hook = f"--- /dev/null\n+++ b/.git/config\n@@ -0,0 +1 @@\n+x\n{WRONG}"
-    execution = asyncio.run(execute_in_image(shelf_row(), (FUZZY + hook).encode(), MAKE(shelf_row())))
+    execution = asyncio.run(execute_in_image(shelf_row(), (FUZZY + hook).encode(), sandbox(shelf_row())))
     assert execution.counts is None
     hook = added(
         ".git/hooks/post-checkout", "#!/bin/sh", "sed -i 's/count - 1/count/' shelf.py", mode="100755"
@@ -202,7 +205,7 @@ def test_what_the_image_has_beside_its_repository_is_there_for_a_patch_that_need
     row = row.model_copy(
         update={"evaluation_script": row.evaluation_script.replace(": '>>>>> Start", shown, 1)}
     )
-    execution = asyncio.run(execute_in_image(row, FUZZY.encode(), MAKE(row)))
+    execution = asyncio.run(execute_in_image(row, FUZZY.encode(), sandbox(row)))
     assert "\ninstalled here\nbuilt\n" in execution.log
     assert execution.counts.resolved
 
