@@ -18,7 +18,6 @@ from turnmix.core.errors import RecipeError
 from turnmix.methods.registry import METHODS
 from turnmix.recipe_file import find_recipe, read_recipe
 from turnmix.recipe_mistakes import shown
-from turnmix.training.objective_settings import FOR_EVERY_KIND, ObjectiveSettings
 
 EXTENDS = "extends"
 MOST_LAYERS = 8
@@ -27,7 +26,7 @@ _BROUGHT = {
     "mixture": None,
     "data": ("filter",),
     "rollouts": ("samples_per_task",),
-    "objective": tuple(name for name in ObjectiveSettings.model_fields if name not in FOR_EVERY_KIND),
+    "objective": None,
 }
 """Section -> which of its keys a method brings; None: all."""
 
@@ -172,7 +171,7 @@ def _without_method(data: Mapping[str, Any], *, is_sampled: bool) -> tuple[dict[
             del result[section]
             continue
         if gone := [key for key in keys if held.get(key) is not None]:
-            lost += [section] if section == "objective" else [f"{section}.{key}" for key in gone]
+            lost += [f"{section}.{key}" for key in gone]
         result[section] = {key: value for key, value in held.items() if key not in keys}
     return result, lost
 

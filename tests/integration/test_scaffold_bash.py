@@ -199,6 +199,7 @@ def test_a_shell_that_ends_is_replaced_and_the_agent_is_told(command):
         "printf() { echo mine; }; test() { echo mine; }; [() { echo mine; }",
         "builtin() { echo mine; }; cd() { echo mine; }; unset() { echo mine; }; pwd() { echo mine; }",
         "alias eval=echo command=echo printf=echo [=echo unset=echo echo='echo '",
+        "alias esac='echo a'",
         "enable -n printf test [ echo",
         "unset PS1 PS2 PWD OLDPWD PATH; PATH=/usr/bin:/bin",
         "PS1='$ '; PS2='> '; export -n PS1",
@@ -240,6 +241,8 @@ def test_an_act_that_leaves_the_shell_able_to_report_changes_no_answer(act):
         ("readonly PS2=", 0),
         ("shopt -u promptvars", 0),
         ("trap 'PS1=x' DEBUG", 0),
+        ("ulimit -n 3", 0),
+        ("set -r", 0),
     ],
 )
 def test_an_act_after_which_answers_would_be_wrong_is_told_and_a_new_shell_opened(act, code, monkeypatch):
@@ -255,13 +258,22 @@ def test_an_act_after_which_answers_would_be_wrong_is_told_and_a_new_shell_opene
     in_world(test)
 
 
-@pytest.mark.parametrize("act", ["eval() { echo mine; }", "enable -n eval"])
+@pytest.mark.parametrize("act", ["eval() { echo mine; }", "enable -n eval", "alias case=echo", "alias {=:"])
 def test_a_command_that_a_changed_shell_does_not_run_is_run_in_a_new_one(act):
     async def test(world):
         await world.bash(act)
         observation = await world.bash("echo hi; (exit 3)")
         assert "The command was not run there. A new shell was opened.]\n" in observation
         assert observation.endswith("]\n" + ended("hi\n", code=3))
+        assert await world.bash("echo hi; (exit 3)") == ended("hi\n", code=3)
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("command", ["echo 'abc", 'echo "abc', "if", "echo $(", "cat <<'E'\nif", "f() {"])
+def test_a_first_command_that_cannot_be_parsed_costs_no_shell(command):
+    async def test(world):
+        assert "A new shell" not in await world.bash(command)
         assert await world.bash("echo hi; (exit 3)") == ended("hi\n", code=3)
 
     in_world(test)

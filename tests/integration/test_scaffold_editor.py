@@ -247,6 +247,8 @@ def test_a_binary_file_is_neither_shown_nor_edited(content):
         (b"a\r\r\nb\n", "a\nb", "x\nb", b"x\r\r\nb\n"),
         (b"a\nb\r\n", "a\nb\r\n", "a\nb\n", b"a\nb\n"),
         (b"a\r\nb\r\n", "a\nb\n", "", b""),
+        (b"a\rb\rc\r", "a\nb\n", "x\ny\r\nz\n", b"x\ry\rz\rc\r"),
+        ("\ufeffa\rb".encode("utf-16-le"), "b", "c\nd", "\ufeffa\rc\rd".encode("utf-16-le")),
     ],
 )
 def test_text_as_view_shows_it_is_found_whatever_the_line_ends(before, old, new, after):

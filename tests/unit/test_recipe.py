@@ -137,9 +137,9 @@ def test_an_override_of_the_method_leaves_out_what_the_file_said_for_its_own_and
     )
     sft, lines = told(path, "method=sft")
     assert (sft.mixture.kind, sft.data.filter) == ("teacher", "resolved")
-    assert (sft.data.dataset, sft.objective.kl_weight, sft.learner.epochs) == ("aggregate", 0.1, 1)
+    assert (sft.data.dataset, sft.objective.kl_weight, sft.learner.epochs) == ("aggregate", 0.0, 1)
     assert lines == [
-        f"method=sft: mixture and data.filter of {path} are left out, since they belong to dagger"
+        f"method=sft: mixture, data.filter and objective of {path} are left out, since they belong to dagger"
     ]
     assert told(path, "method=dagger") == (load_recipe(path), [])
 

@@ -28,7 +28,7 @@ _GLANCE_SECONDS = 0.01
 _DISCARD_READS = 16
 
 ENVIRONMENT = {
-    "PS1": prompt(0, Step.begun),
+    "PS1": prompt(0, Step.completed),  # bash shows it again when the first command cannot be parsed
     "PS2": "",
     "TERM": "dumb",
     "PAGER": "cat",
@@ -115,7 +115,7 @@ class Shell:
         self._unread = b""
         self._reading: asyncio.Task[bytes] | None = None
         self._number = 0
-        self._was_typed_to = False
+        self._was_typed_to = self._follows_keys = False
         self._last_code = 0
         self._exit_code: int | None = None
         self._was_begun = self._is_usable = True
@@ -128,7 +128,7 @@ class Shell:
         if not await self._discard_prompts():
             return False
         self._number += 1
-        self._was_typed_to = False
+        self._follows_keys, self._was_typed_to = self._was_typed_to, False
         await self._type(typed_line(command, number=self._number, last_code=self._last_code))
         return True
 
@@ -217,7 +217,12 @@ class Shell:
             self._exit_code = report.code
         if step is Step.moved:
             self._is_usable = False
-        elif step is not Step.completed:
+        elif step is Step.completed:
+            # Without word of the command's end, the prompt of an earlier line: this one could not be read, as
+            # where `case` is an alias; or keys typed to the one before have left a prompt too many.
+            self._is_usable = report.number == self._number or self._prompt_due is not None
+            self._was_begun = self._is_usable or self._follows_keys
+        else:
             # A shell inside this one that has ended leaves a report with the number of the line it was begun
             # by, but a completed one; that PS1 can no longer be set leaves one that is not.
             self._is_usable = report.number == self._number and self._prompt_due is None

@@ -18,7 +18,7 @@ from enum import Enum
 
 # Always the same, so that a repeated trajectory reads the same. It guards against accident alone: an agent
 # that prints it on purpose deceives nobody but itself.
-MARKER = "#turnmix-prompt-7f3a91c2#"
+MARKER = "#turnmix-7f3a#"
 _CODE = "turnmix_code"
 _START = MARKER.encode()
 _REPORT = re.compile(_START + rb"(\d{1,9}):(\d{1,3}):(|[^$].*?):([abcde])" + _START, re.DOTALL)
@@ -65,18 +65,19 @@ def prompt(number: int, step: Step, *, code: str = "$?", directory: str = "${PWD
 def typed_line(command: bytes, *, number: int, last_code: int) -> bytes:
     """The input that runs `command`; `last_code` is what `$?` is to be at its beginning."""
     # PS1 is set before, so that an interrupt, which drops the rest of the line, is reported; and after,
-    # because the command may have changed it. It is set by `eval` too, which tells that `eval` works. No word
+    # because the command may have changed it. It is set by `eval` too, which tells that `eval` works. No command
     # of the line can be an alias.
     asked, begun = (prompt(number, step) for step in (Step.asked, Step.begun))
     ended = prompt(number, Step.ended, code=f"${_CODE}")
     completed = prompt(number, Step.completed, code=f"${_CODE}", directory="\\${PWD-}")
     # A line that did not begin its command leaves PS1 as it was. The rest may use no function of the agent's,
-    # and needs no process, for there may be no room for one. It is short, for shells read it byte by byte.
+    # and needs no process, for there may be no room for one. It is short, for shells read it byte by byte. Where
+    # it cannot be redirected (`ulimit -n 3`, `set -r`), PS1 tells that much.
     after = (
-        f"{{ {_CODE}=$?; case ${{PS1-}} in *:a{MARKER}) ;; *) \\unset -f printf [ >/dev/null; "
+        f"{{ {_CODE}=$?; case ${{PS1-}} in *:a#*) ;; *) \\unset -f printf [ >/dev/null; "
         f'\\printf %s "{ended}" >/dev/tty || \\:; PS2=; PROMPT_COMMAND=; PS1="{completed}"; '
-        f'\\[ ! -t 0 ] || \\[ -t 1 ] || \\[ -p /dev/fd/1 ] || PS1="${{PS1%c{MARKER}}}d{MARKER}";; esac; }} '
-        "2>/dev/null"
+        f'\\[ ! -t 0 ] || \\[ -t 1 ] || \\[ -p /dev/fd/1 ] || PS1="${{PS1%c#*}}d{MARKER}";; esac; }} '
+        f'2>/dev/null || PS1="${{PS1%b#*}}d{MARKER}"'
     )
     code = b" (exit %d);" % last_code if last_code and _ASKS_FOR_CODE.search(command) else b""
     return b"PS1='%b'; \\eval \"PS1='%b'\";%b \\eval %b; %b\n" % (

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from turnmix.scaffold.observation import decode, encode, printable, quoted
 
@@ -57,9 +57,13 @@ class Encoding:
     name: str | None
     """None: unknown; then text beyond ASCII cannot be added."""
     mark: bytes = b""
+    ends_by_return: bool = False
+    """Lines end with \\r alone, as on old Macs; in the text they end with \\n."""
 
     def encoded(self, text: str) -> bytes:
         """Raises NotText where the encoding has no bytes for a character."""
+        if self.ends_by_return:
+            text = text.replace("\r\n", "\r").replace("\n", "\r")
         if self.name is None:
             return encode(text)
         try:
@@ -82,13 +86,27 @@ class Encoding:
 
 
 def decoded(content: bytes) -> tuple[str, Encoding]:
-    """The text of a file, without its byte order mark. Raises NotText for a binary file."""
+    """The text of a file, without its byte order mark. Raises NotText for a binary file.
+
+    >>> text, encoding = decoded(b"a\\rb\\r")
+    >>> text, encoding.encoded(text + "c\\n")
+    ('a\\nb\\n', b'a\\rb\\rc\\r')
+    """
+    text, encoding = _decoded(content)
+    if "\r" in text and "\n" not in text:
+        return text.replace("\r", "\n"), replace(encoding, ends_by_return=True)
+    return text, encoding
+
+
+def _decoded(content: bytes) -> tuple[str, Encoding]:
+    """As `decoded`, with the line ends that it has."""
     for mark, name in _MARKS:
         if content.startswith(mark):
             return _after_mark(content, mark, name), Encoding(name, mark)
     if b"\0" in content:
         raise NotText(_binary(content))
-    declared = declared_encoding(content.decode("latin-1"))
+    text = content.decode("latin-1")
+    declared = declared_encoding(text if "\n" in text else text.replace("\r", "\n"))
     for name in (declared, UTF_8):
         try:
             text = content.decode(name)
@@ -107,7 +125,7 @@ def encoding_after(encoding: Encoding, *, before: str, after: str) -> Encoding:
     declared = declared_encoding(after)
     if encoding.mark or encoding.name is None or declared == declared_encoding(before):
         return encoding
-    return Encoding(declared)
+    return replace(encoding, name=declared)
 
 
 def declared_encoding(text: str) -> str:

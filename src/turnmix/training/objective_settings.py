@@ -18,8 +18,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _CLIP = {"clip_low": 0.2, "clip_high": 0.2}
 _DEFAULT_TOP_K = 64
-FOR_EVERY_KIND = frozenset({"average", "kl_weight"})
-"""Parameters that no method owns."""
 
 
 class ObjectiveSettings(Settings):
