@@ -19,7 +19,7 @@ class Settings(BaseModel):
     """Frozen, validated, and closed: an unknown key is an error. What a field means, for a user to read, is the
     docstring under it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     secret_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that may hold a secret: no error shows what was given for them."""

@@ -149,10 +149,10 @@ def test_a_call_to_an_unknown_tool_is_passed_on_for_the_scaffold_to_answer():
         ('"text"', "not a JSON object"),
         ('{"number": NaN}', "not valid JSON"),
         ('{"number": 1e999}', "not valid JSON"),
-        ("[" * 100_000, "nested too deeply"),
+        ("[" * 100_000, "nested deeper than 32 levels"),
         ('{"number": ' + "9" * 5000 + "}", "not valid JSON"),
         ('{"list": ' + "[" * 600 + "]" * 600 + "}", "nested deeper than 32 levels"),
-        ('{"list": ' + "[" * 950 + "]" * 950 + "}", "nested"),
+        ('{"list": ' + "[" * 950 + "]" * 950 + "}", "nested deeper than 32 levels"),
     ],
 )
 def test_arguments_that_are_no_json_object_are_data_with_the_raw_text_kept(raw, complaint):
@@ -230,9 +230,15 @@ def test_reasoning_is_left_out_of_the_action():
 
 
 def test_lone_surrogates_are_replaced_so_that_the_trajectory_can_be_stored():
-    action, _, _ = ask([completion("\ud800", [("finish", '{"message": "\\ud800"}')])])
+    action, _, _ = ask([completion("\ud800", [("finish", '{"message": "ok"}')])])
     json.dumps(action.to_json(), ensure_ascii=False).encode()
-    assert action.message.tool_calls[0].arguments == {"message": "?"}
+    assert action.message.content == "?"
+
+
+def test_half_of_a_surrogate_pair_in_arguments_is_the_models_mistake_and_can_be_stored():
+    action, _, _ = ask([completion("", [("finish", '{"message": "\\ud800"}')])])
+    json.dumps(action.to_json(), ensure_ascii=False).encode()
+    assert "surrogate" in action.parse_error
 
 
 def test_tokens_are_counted_where_the_server_tells_them():

@@ -27,7 +27,16 @@ def test_an_answer_with_neither_text_nor_call_is_a_parse_error(content, finish_r
 
 
 @pytest.mark.parametrize(
-    "finish_reason", ["content_filter", "error", "abort", "insufficient_system_resource", "network_error"]
+    "finish_reason",
+    [
+        "content_filter",
+        "error",
+        "abort",
+        "insufficient_system_resource",
+        "network_error",
+        "RECITATION",
+        "sensitive",
+    ],
 )
 @pytest.mark.parametrize("content", [None, "Half a"])
 def test_a_server_that_gave_up_is_asked_again(finish_reason, content):
@@ -39,6 +48,37 @@ def test_an_unknown_end_is_asked_again_where_the_answer_is_empty_and_taken_where
     with pytest.raises(MalformedAnswer, match="OTHER"):
         answered(None, finish_reason="OTHER")
     assert answered("Done.", finish_reason="OTHER").parse_error is None
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "LENGTH", "max_tokens", "MAX_TOKENS", "model_length"])
+def test_an_answer_that_was_cut_is_no_text_in_any_providers_words(finish_reason):
+    assert "was cut" in answered("I will now", finish_reason=finish_reason).parse_error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"command": "a", "command": "b"}',
+        '{"command": "\\ud83d"}',
+        '{"a": 1e400}',
+        '{"a": %s}' % ("9" * 99),
+        "{} x",
+    ],
+)
+def test_arguments_that_a_student_may_not_write_are_its_teachers_mistake_too(arguments):
+    action = answered(tool_calls=[{"id": "x", "function": {"name": "execute_bash", "arguments": arguments}}])
+    assert action.message.tool_calls == ()
+    assert "execute_bash" in action.parse_error
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [([], None), ({"prompt_tokens": 7.0, "prompt_tokens_details": []}, 7), ({"prompt_tokens": -1}, None)],
+)
+def test_no_answer_is_lost_for_how_its_tokens_are_counted(usage, counted):
+    body = {"choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}], "usage": usage}
+    action = read_answer(json.dumps(body).encode())
+    assert (action.message.content, action.prompt_tokens) == ("Yes.", counted)
 
 
 @pytest.mark.parametrize(

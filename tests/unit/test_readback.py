@@ -77,6 +77,21 @@ def test_text_that_names_the_end_of_a_turn_is_taught_as_text_and_left_out_where_
     assert objection.reason == "stop_token_inside"
 
 
+@pytest.mark.parametrize("template", [HERMES_TEMPLATE, CODER_TEMPLATE])
+def test_names_inside_of_arguments_stay_text_too(template):
+    message = assistant("", edit={"path": "a", "options": {"<|im_end|>": {"<|im_start|>": 1}}})
+    renderer = Renderer(make_tokenizer(template))
+    assert (
+        renderer.parse(renderer.target_ids(conversation(), Action(message=message)), TOOLS).message == message
+    )
+    assert grown(template, transition(message)).untaught == ()
+
+
+def test_half_of_a_surrogate_pair_is_told_as_such():
+    (left_out,) = grown(HERMES_TEMPLATE, transition(assistant("", edit={"path": "\ud800"}))).untaught
+    assert "surrogate" in left_out.objection.detail
+
+
 def test_the_detail_shows_where_the_readings_part():
     message = assistant("", edit={"path": "a" * 1000, "text": "x</parameter>\n<parameter=share>\n3"})
     (left_out,) = grown(CODER_TEMPLATE, transition(message)).untaught

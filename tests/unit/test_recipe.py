@@ -353,6 +353,10 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             "method: sft\nobjective: {dual_clip: 3}",
             ["objective.dual_clip = 3.0: the objective cross_entropy has no dual_clip; leave it out"],
         ),
+        (
+            "method: sft\nlearner: {learning_rate: .inf, weight_decay: .nan}",
+            ["learner.learning_rate: inf: must be a finite number", "learner.weight_decay: nan: must be"],
+        ),
         ("method: grpo\nobjective: {dual_clip: 1}", ["objective.dual_clip: 1: must be greater than 1"]),
         (
             "method: sft\nobjective: {average: turn}",

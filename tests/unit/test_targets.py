@@ -10,7 +10,7 @@ from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action
 from turnmix.methods.targets import executed_action, imitate, teacher_label
 from turnmix.rendering.arguments import typed_value
-from turnmix.rendering.markup import call_markup
+from turnmix.rendering.markup import call_markup, without_code
 from turnmix.rendering.mending import mended
 from turnmix.scaffold.text_calls import tools_in, tools_told
 
@@ -23,6 +23,7 @@ SPECIFIED = ToolSpecification(
             "mode": {"type": "string", "enum": ["fast", "true"]},
             "timeout": {"anyOf": [{"type": "number"}, {"type": "null"}]},
             "lines": {"type": "array", "items": {"type": "integer"}},
+            "level": {"enum": ["low", "high"]},
         },
     },
 )
@@ -43,7 +44,12 @@ def said(text):
 
 
 MALFORMED = {
-    "empty_answer": [said(""), said(" \n"), said("<think>\nI should look.\n</think>\n\n")],
+    "empty_answer": [
+        said(""),
+        said(" \n"),
+        said("<think>\nI should look.\n</think>\n\n"),
+        said("\u200b\ufeff"),
+    ],
     "unknown_tool": [
         assistant("Look.", bash={"command": "ls"}),
         assistant("Look.", **{"edit<|channel|>commentary": {"path": "a"}}),
@@ -59,6 +65,7 @@ MALFORMED = {
         assistant("", edit={"path": "a", "line": "three"}),
         assistant("", run={"mode": "slow"}),
         assistant("", run={"lines": ["a"]}),
+        assistant("", run={"level": "loud"}),
     ],
     "call_markup_in_text": [
         said('<tool_call>\n{"name": "edit", "arguments": {"path": "a"}}\n</tool_call>'),
@@ -78,9 +85,21 @@ MALFORMED = {
         said('{"arguments": {"path": "a"}, "name": "edit"}'),
         said("I edit.\n<edit>\n<path>a</path>\n</edit>"),
         said("```tool_code\nedit(path='a')\n```"),
+        said("edit(path='a')"),
+        said('I edit.\n[edit(path="a"), finish()]'),
+        said("{'name': 'edit', 'arguments': {'path': 'a'}}"),
+        said('{"name": "edit", "id": "c1", "arguments": {"path": "a"}}'),
+        said('{"arguments": {"path": "a", "options": {}}, "name": "edit"}'),
+        said('{"tool_uses": [{"recipient_name": "functions.edit", "parameters": {"path": "a"}}]}'),
+        said('<steptml:invoke name="edit">'),
+        said("I edit. <tool_call"),
         assistant("Look.<|im_end|>\n<|im_start|>user\nand now", finish={}),
     ],
-    "thinking_in_text": [assistant("I should look. </think> I look.", finish={})],
+    "thinking_in_text": [
+        assistant("I should look. </think> I look.", finish={}),
+        assistant("I look.\n<think>\nHm.\n</think>\nI edit.", finish={}),
+        said("I look.\n<think>Hm, a fi"),
+    ],
 }
 
 
@@ -104,10 +123,13 @@ def test_a_target_that_nobody_should_learn_is_left_out_with_its_reason(reason, m
         "It is a list [1, 2] of {values}; a <b> tag, and `a <| b` too.",
         '{"version": 2}',
         "I call finish (see functions.py:12).",
+        "It is in the <edit> element, and <s>struck</s> out; finish() comes last.",
+        "The pipe is `x <|f|> g`, and ``a </think> b`` is text.",
+        "So:\n```python\nprompt = [INST] + x  # <tool_call>\n<think>\n```\nis wrong.",
     ],
 )
 def test_marks_that_are_spoken_of_are_text(text):
-    assert call_markup(text, ["edit", "finish"]) is None
+    assert call_markup(without_code(text), ["edit", "finish"]) is None
     assert len(taught(said(text)).transitions) == 1
 
 

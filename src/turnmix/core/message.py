@@ -8,6 +8,7 @@ True
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -88,6 +89,17 @@ class Message:
             tool_calls=tuple(ToolCall.from_json(call) for call in data.get("tool_calls", ())),
             tool_call_id=data.get("tool_call_id"),
         )
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text is seen: it is space, or characters without width.
+
+    >>> is_blank(" \\n\\u200b\\ufeff"), is_blank("\\u200b.")
+    (True, False)
+    """
+    return not text.strip() or all(
+        character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from turnmix.core.json_text import json_text
-from turnmix.core.message import Message, ToolCall
+from turnmix.core.message import Message, ToolCall, is_blank
 from turnmix.core.trajectory import Action, State
-from turnmix.rendering.arguments import UnreadableJsonError, require_usable
+from turnmix.rendering.arguments import UnreadableJsonError, read_whole_json, require_usable
 from turnmix.rendering.thinking import without_thinking
 
 CONTEXT_EXCEEDED = "the conversation no longer fits the model's context window"
@@ -26,16 +27,32 @@ GAVE_UP = (
     "abort",
     "aborted",
     "cancelled",
+    "blocklist",
     "content_filter",
+    "content_filtered",
+    "guardrail_intervened",
     "insufficient_system_resource",
+    "prohibited_content",
+    "recitation",
     "safety",
+    "sensitive",
+    "spii",
 )
 """Finish reasons of a server that gave up: what came of the answer is not what the model would have said."""
+CUT = (
+    "length",
+    "max_length",
+    "max_output_tokens",
+    "max_tokens",
+    "model_context_window_exceeded",
+    "model_length",
+)
+"""Finish reasons of an answer that reached its limit."""
 ENDED = (
+    *CUT,
     "stop",
     "tool_calls",
     "function_call",
-    "length",
     "eos",
     "eos_token",
     "stop_sequence",
@@ -80,21 +97,36 @@ class WireChoice(WireEnd):
     message: WireMessage
 
 
+def _count(given: Any) -> int | None:
+    """A count of tokens; None: it is none. No answer is lost for it."""
+    is_count = (
+        isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= 0
+    )
+    return int(given) if is_count else None
+
+
+def _object(given: Any) -> Any:
+    return given if isinstance(given, dict) else None
+
+
+Count = Annotated[int | None, BeforeValidator(_count)]
+
+
 class WireTokenDetails(BaseModel):
     """Of which tokens a count is made up."""
 
-    cached_tokens: int | None = None
+    cached_tokens: Count = None
 
 
 class WireUsage(BaseModel):
     """Token counts, where the server gives them."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: WireTokenDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    prompt_tokens_details: Annotated[WireTokenDetails | None, BeforeValidator(_object)] = None
+    prompt_cache_hit_tokens: Count = None
     """DeepSeek's name for what it had read before; Moonshot's is below."""
-    cached_tokens: int | None = None
+    cached_tokens: Count = None
 
     @property
     def cached(self) -> int | None:
@@ -112,7 +144,7 @@ class WireAnswer(BaseModel, Generic[AnyChoice]):
     """The body of an answer, of chat completions or of text completions."""
 
     choices: list[AnyChoice] | None = None
-    usage: WireUsage | None = None
+    usage: Annotated[WireUsage | None, BeforeValidator(_object)] = None
 
 
 class MalformedAnswer(ValueError):
@@ -204,7 +236,7 @@ def _read_choice(choice: WireChoice) -> tuple[Message, str | None]:
     wire_calls = choice.message.tool_calls or []
     if not wire_calls and choice.message.function_call is not None:
         wire_calls = [WireCall(function=choice.message.function_call)]
-    was_cut = choice.finish_reason == "length"
+    was_cut = (choice.finish_reason or "").lower() in CUT
     try:
         calls = _read_calls(wire_calls)
     except ValueError as error:
@@ -223,11 +255,11 @@ def _missing_call(choice: WireChoice, content: str) -> str | None:
         MalformedAnswer: it is empty, and ended for a reason that no model has.
     """
     reason = choice.finish_reason or "stop"
-    if reason == "length":
+    if reason.lower() in CUT:
         return "the answer was cut at the limit of new tokens, before a tool call was complete"
-    if reason in ("tool_calls", "function_call") or "malformed" in reason.lower():
+    if reason.lower() in ("tool_calls", "function_call") or "malformed" in reason.lower():
         return "the answer announced tool calls and held none that could be read"
-    if content.strip():
+    if not is_blank(content):
         return None
     if reason.lower() not in ENDED:
         raise MalformedAnswer("aborted", f"the answer is empty, and ended with {reason!r}")
@@ -251,8 +283,8 @@ def _read_calls(wire_calls: Sequence[WireCall]) -> tuple[ToolCall, ...]:
         arguments = wire.function.arguments
         if isinstance(arguments, str) and arguments.strip():
             try:
-                arguments = read_json(arguments)
-            except ValueError as error:
+                arguments = read_whole_json(arguments)
+            except UnreadableJsonError as error:
                 raise ValueError(f"the arguments of {name} are not valid JSON: {error}") from None
         elif arguments is None or arguments == "":
             arguments = {}

@@ -6,7 +6,6 @@ student's own tokens, so both must have one vocabulary.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +15,9 @@ from turnmix.core.usage import Usage
 LOWEST_LOGPROB = -1000.0
 """What is not above it is no log-probability: a server's floor for log 0, such as -9999 or -1e30. A softmax of
 float32 logits gives less only where they lie a thousand apart."""
+
+HIGHEST_LOGPROB = 0.01
+"""What is not below it is no log-probability, but perhaps a probability; rounding alone gives a little over 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +57,13 @@ class Scorer(Protocol):
 
 
 def known_logprob(value: Any) -> float | None:
-    """A log-probability as a server or a model gives it; None: it is missing, or a floor for log 0.
+    """A log-probability as a server or a model gives it; None: it is missing, a floor for log 0, or no log at all.
 
-    >>> [known_logprob(value) for value in (-1.5, "-2", None, -9999.0, "-Infinity", float("nan"))]
-    [-1.5, -2.0, None, None, None, None]
+    >>> [known_logprob(value) for value in (-1.5, "-2", None, -9999.0, "-Infinity", float("nan"), 0.9, True)]
+    [-1.5, -2.0, None, None, None, None, None, None]
     """
     try:
         logprob = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return logprob if math.isfinite(logprob) and logprob > LOWEST_LOGPROB else None
+    return logprob if LOWEST_LOGPROB < logprob < HIGHEST_LOGPROB else None

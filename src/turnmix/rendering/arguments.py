@@ -46,6 +46,18 @@ def read_json(text: str, start: int = 0) -> tuple[Any, int]:
     return value, end
 
 
+def read_whole_json(text: str) -> Any:
+    """The JSON value that a text is, with nothing behind it.
+
+    Raises:
+        UnreadableJsonError: it is none, or one that cannot be used.
+    """
+    value, end = read_json(text)
+    if text[end:].strip():
+        raise UnreadableJsonError(f"there is more behind the JSON value, {_near(text, end)}")
+    return value
+
+
 def require_usable(value: Any) -> None:
     """
     Raises:
@@ -86,10 +98,9 @@ def typed_value(text: str, schema: Any) -> Any:
     if not wanted & {"integer", "number", "array", "object"}:
         return text
     try:
-        value, end = read_json(text)
+        return read_whole_json(text)
     except UnreadableJsonError:
         return text
-    return text if text[end:].strip() else value
 
 
 def types_of(schema: Any) -> frozenset[str]:

@@ -154,7 +154,10 @@ class ControlTexts:
                 lambda found: found[0] if found[0] in kept else found[0].join(marks), value
             )
         if isinstance(value, Mapping):
-            return {key: self._with_marks(item, kept, marks) for key, item in value.items()}
+            return {
+                self._with_marks(key, kept, marks): self._with_marks(item, kept, marks)
+                for key, item in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [self._with_marks(item, kept, marks) for item in value]
         return value
@@ -173,11 +176,12 @@ def control_tokens(tokenizer: Any, template: str, stop_ids: Iterable[int]) -> se
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All strings in a message."""
+    """All strings in a message, names of arguments too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield from _texts(key)
             yield from _texts(item)
     elif isinstance(value, (list, tuple)):
         for item in value:

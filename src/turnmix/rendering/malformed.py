@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from turnmix.core.message import ToolCall, ToolSpecification
+from turnmix.core.message import ToolCall, ToolSpecification, is_blank
 from turnmix.core.trajectory import Action
 from turnmix.core.untaught import Objection
 from turnmix.rendering.arguments import types_of
-from turnmix.rendering.markup import call_markup
+from turnmix.rendering.markup import call_markup, without_code
 from turnmix.rendering.mending import is_of_type
 from turnmix.rendering.thinking import holds_thinking, without_thinking
 
@@ -22,14 +22,15 @@ def malformed(action: Action, tools: Sequence[ToolSpecification]) -> Objection |
     message = action.message
     if action.parse_error is not None:
         return Objection(reason="call_could_not_be_read", detail=action.parse_error)
-    if not message.tool_calls and not message.content.strip():
+    if not message.tool_calls and is_blank(message.content):
         return Objection(reason="empty_answer", detail="there is neither text nor a call")
     said = without_thinking(message.content)
-    if not message.tool_calls and not said.strip():
+    if not message.tool_calls and is_blank(said):
         return Objection(reason="empty_answer", detail="there are thoughts alone")
-    if holds_thinking(said):
-        return Objection(reason="thinking_in_text", detail="the text holds the end of a block of thinking")
-    if mark := call_markup(said, [tool.name for tool in tools]):
+    prose = without_code(said)
+    if holds_thinking(prose):
+        return Objection(reason="thinking_in_text", detail="the text holds thinking, or the end of it")
+    if mark := call_markup(prose, [tool.name for tool in tools]):
         return Objection(reason="call_markup_in_text", detail=f"the text holds {mark!r}")
     return next((found for call in message.tool_calls if (found := malformed_call(call, tools))), None)
 
@@ -61,10 +62,10 @@ def malformed_call(call: ToolCall, tools: Sequence[ToolSpecification]) -> Object
 
 
 def _fits(value: Any, schema: Any) -> bool:
-    wanted = types_of(schema)
-    if not wanted:
+    if not isinstance(schema, Mapping):
         return True
-    if not any(is_of_type(value, each) for each in wanted):
+    wanted = types_of(schema)
+    if wanted and not any(is_of_type(value, each) for each in wanted):
         return False
     choices = schema.get("enum")
     if isinstance(choices, list) and value not in choices:

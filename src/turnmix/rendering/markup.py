@@ -18,6 +18,7 @@ _MARKUP = re.compile(
     (?<![`'"])(?:
         </?(?:[\w-]+:)?[|｜]?(?:{_TAGS})(?:[\s=][^<>\n]*)?[|｜]?>      # Hermes, MiniMax, Nemotron, Gemma, …
       | <(?:function|parameter|invoke)(?:=|\s+name=)[^<>\n]+> | </(?:function|invoke)>   # Qwen3-Coder, Llama, Anthropic
+      | <tool_call\Z | <[\w-]+:invoke(?:\s[^<>\n]*)?>
       | </?arg_(?:key|value)>                                           # GLM
       | <[|｜][\w▁:./-]{{1,40}}[|｜]>?                                   # control tokens: gpt-oss, Kimi, DeepSeek
       | <(?:start|end)_of_turn> | </s>
@@ -28,9 +29,28 @@ _MARKUP = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
+_CODE = re.compile(
+    r"""
+      ^[ ]{0,3}(`{3,})(?!json|xml|tool|text)[^\s`][^`\n]*\n.*?^[ ]{0,3}\1`*[ \t]*$     # a block, of a language
+    | (?<!`)(?P<span>`{1,2})(?!`)[^`\n]+(?P=span)(?!`)                             # within a line
+    """,
+    re.VERBOSE | re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
+_STRUCK_OUT = re.compile(r"(?<=\s)<s>[^<\n]+</s>")
 _KEYS = "arguments|parameters|input|args"
 _NAME_KEYS = "name|tool|tool_name|function|recipient_name"
 _CACHED_TOOL_SETS = 16
+_LONGEST_ARGUMENTS = 2_000
+
+
+def without_code(text: str) -> str:
+    """`text` less the code that it shows: what stands there is spoken of. A block that names no programming language
+    stays, as a call may stand in it.
+
+    >>> without_code("Like `f(<|x|>)`:\\n```python\\ns = '[INST]'\\n```\\nThen on.")
+    'Like ``:\\n\\nThen on.'
+    """
+    return _CODE.sub(lambda found: "``" if found["span"] else "", text)
 
 
 def call_markup(text: str, tools: Iterable[str]) -> str | None:
@@ -42,21 +62,25 @@ def call_markup(text: str, tools: Iterable[str]) -> str | None:
     '"name": "finish", "parameters":'
     >>> call_markup("The parser splits at `[TOOL_CALLS]`, and `a <| b` is a pipe.", ["finish"])
     """
+    text = _STRUCK_OUT.sub("", text)
     found = _MARKUP.search(text) or _calls_of(frozenset(tools)).search(text)
     return None if found is None else found[0][:200]
 
 
 @lru_cache(maxsize=_CACHED_TOOL_SETS)
 def _calls_of(tools: frozenset[str]) -> re.Pattern[str]:
-    """Finds calls that have no mark but the name of their tool: as JSON, as a tag, or as `[name(argument="…")]`."""
+    """Finds calls that have no mark but the name of their tool: as JSON, as a tag, or as `name(argument="…")`
+    on a line of its own."""
     names = "|".join(map(re.escape, sorted(tools))) or "(?!)"
     tags = "|".join(re.escape(name) for name in sorted(tools) if f"<{name}>" not in _THINKING) or "(?!)"
+    name = rf"""["'](?:{_NAME_KEYS})["']\s*:\s*["'](?:functions\.)?(?:{names})["']"""
+    other = r"""["']\w+["']\s*:\s*(?:"[^"]*"|\d+|null)"""
     return re.compile(
         rf"""
-          "(?:{_NAME_KEYS})"\s*:\s*"(?:{names})"\s*,\s*"(?:{_KEYS})"\s*:
-        | "(?:{_KEYS})"\s*:\s*(?:\{{[^{{}}]*\}}|"[^"]*")\s*,\s*"(?:{_NAME_KEYS})"\s*:\s*"(?:{names})"
-        | (?<![`'"])</?(?:{tags})(?:\s[^<>\n]*)?>
-        | \A\s*\[(?:{names})\(.*\)\]\s*\Z
+          {name}(?:\s*,\s*{other})*\s*,\s*["'](?:{_KEYS})["']\s*:
+        | ["'](?:{_KEYS})["']\s*:\s*(?:\{{.{{0,{_LONGEST_ARGUMENTS}}}\}}|"[^"]*")\s*,\s*{name}
+        | ^[ \t]*</?(?:{tags})(?:\s[^<>\n]*)?> | (?<![`'"])<(?P<tag>{tags})>.*?</(?P=tag)>
+        | ^[ \t]*\[?(?:functions\.)?(?:{names})\((?:\w+\s*=.*)?\)\]?[ \t]*$
         """,
-        re.VERBOSE | re.DOTALL,
+        re.VERBOSE | re.DOTALL | re.MULTILINE,
     )

@@ -15,7 +15,7 @@ from typing import Any
 from turnmix.core.json_text import json_text
 from turnmix.core.message import ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action
-from turnmix.rendering.arguments import UnreadableJsonError, properties_of, read_json, types_of
+from turnmix.rendering.arguments import UnreadableJsonError, properties_of, read_whole_json, types_of
 from turnmix.rendering.thinking import without_opened_thinking
 
 _INTEGER = re.compile(r"\s*[+-]?\d{1,40}\s*")
@@ -119,10 +119,10 @@ def _json(kind: type) -> Callable[[Any], Any]:
         if not isinstance(value, str):
             return None
         try:
-            found, end = read_json(value)
+            found = read_whole_json(value)
         except UnreadableJsonError:
             return None
-        return found if isinstance(found, kind) and not value[end:].strip() else None
+        return found if isinstance(found, kind) else None
 
     return read
 

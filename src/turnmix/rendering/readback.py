@@ -11,9 +11,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
-from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.message import Message, ToolSpecification, is_blank
 from turnmix.core.trajectory import Action, State
 from turnmix.core.untaught import Objection
+from turnmix.rendering.arguments import without_surrogates
 from turnmix.rendering.formats import HermesFormat
 from turnmix.rendering.malformed import malformed
 
@@ -47,8 +48,11 @@ def written_target(renderer: WritesTurns, state: State, action: Action) -> list[
         return renderer.target_ids(state, action)
     try:
         ids = renderer.target_ids(state, action)
-    except (UserError, ValueError, TypeError) as error:  # half a surrogate pair is no text to a tokenizer
-        return Objection(reason="template_refuses", detail=str(error))
+    except (UserError, ValueError, TypeError) as error:
+        said = _spelled(action.message)
+        is_text = without_surrogates(said) == said
+        detail = str(error) if is_text else "half of a surrogate pair is no text to a tokenizer"
+        return Objection(reason="template_refuses", detail=detail)
     return objection_to(renderer, state, action, ids) or ids
 
 
@@ -66,7 +70,7 @@ def objection_to(
 def _malformed(renderer: ReadsTurns, state: State, action: Action) -> Objection | None:
     if renderer.tool_calls == "native" or action.parse_error is not None:
         return malformed(action, state.tools)
-    if not action.message.content.strip():
+    if is_blank(action.message.content):
         return Objection(reason="empty_answer", detail="there is no text")
     written = _WRITTEN_CALLS.parse(action.message.content, ())
     if written.error is not None:

@@ -17,6 +17,7 @@ MARKS = (
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
 )
+_BLOCK = re.compile(rf"^[ \t]*(?:{'|'.join(re.escape(opening) for opening, _ in MARKS)})", re.MULTILINE)
 _QUOTE = "`'\""
 _IS_NAMED_BEFORE = re.compile(r"""[ \t`'"(]\Z""")
 _IS_NAMED_BEHIND = re.compile(r"""[ \t]+\S|[`'".,;:!?)]""")
@@ -52,12 +53,15 @@ def without_opened_thinking(text: str) -> str:
 
 
 def holds_thinking(text: str) -> bool:
-    """Whether a closing mark is left without the opening one before it, and is not quoted.
+    """Whether a block begins on a line of its own, or a closing mark is left without the opening one before it; one
+    in quotes is spoken of.
 
     >>> holds_thinking("Hm.</think>I look."), holds_thinking("It looks for `</think>` first.")
     (True, False)
     """
-    return any(not (start[-1:] in _QUOTE and rest[:1] in _QUOTE) for start, rest in _lone_ends(text))
+    return _BLOCK.search(text) is not None or any(
+        not (start[-1:] in _QUOTE and rest[:1] in _QUOTE) for start, rest in _lone_ends(text)
+    )
 
 
 def _lone_ends(text: str) -> Iterator[tuple[str, str]]:
