@@ -75,7 +75,7 @@ def rolled_out(policy, *, turns=4, attempts=1, on_turn=None):
             await evaluate(
                 plans,
                 source=source,
-                student=policy,
+                policy=policy,
                 concurrency=NUM_TASKS,
                 attempts=attempts,
                 on_trajectory=found.append,

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
 from failing_endpoint import FailingEndpoint, completion, refusal
+from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 from test_task_file_source import SHELF, TESTS, lay
 
@@ -62,6 +63,7 @@ def test_the_model_writes_each_issue_from_what_fails_and_never_sees_the_fix(tmp_
     assert "by template" not in said
 
 
+@takes_minutes
 def test_an_issue_that_would_not_do_is_written_by_template_and_counted(tmp_path):
     said, _ = make_tasks(tmp_path, lambda number, request: completion("I cannot."))
     rows = load_rows(tmp_path / "tasks.jsonl")

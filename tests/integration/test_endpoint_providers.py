@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, completion, refusal
+from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 
 pytestmark = needs_sandbox
@@ -199,7 +200,12 @@ def trajectories(folder):
     return [json.loads(line) for line in (folder / "run" / "trajectories.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("fault", PASSING)
+QUICK = ("what passes by itself", "signed calls")
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(each, marks=() if each in QUICK else takes_minutes) for each in PASSING]
+)
 def test_a_run_goes_on_through(tmp_path, fault):
     code, said, requests = train(tmp_path, PASSING[fault])
     assert code == 0, said
@@ -258,6 +264,7 @@ def test_wrong_settings_are_one_line_before_anything_is_begun(tmp_path, reply, n
     assert not (tmp_path / "run").exists()
 
 
+@takes_minutes
 def test_a_quota_that_stays_used_up_is_told_and_nothing_is_lost(tmp_path):
     code, said, _ = train(
         tmp_path,

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from long_tests import takes_minutes
 from safetensors.torch import load_file
 from scaffold_in_sandbox import needs_sandbox
 
@@ -53,6 +54,7 @@ def weights(run):
     return load_file(run / "checkpoints" / "iteration-001" / "model.safetensors")
 
 
+@takes_minutes
 def test_a_disk_that_fills_is_told_in_one_line_and_the_run_goes_on_once_there_is_room(tmp_path):
     # Files of the run take a few kilobytes each, the weights 2.7 megabytes.
     with no_file_larger_than(1_000_000):

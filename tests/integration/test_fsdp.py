@@ -19,6 +19,7 @@ from learning_ranks import (
     saving,
     three_steps,
 )
+from long_tests import takes_minutes
 from safetensors.torch import load_file
 
 from turnmix.training.ranks import Ranks
@@ -127,6 +128,7 @@ evaluation: {tasks: 2, base: false}
 """
 
 
+@takes_minutes
 def test_a_run_on_two_ranks_is_written_once_and_ends_in_the_weights_of_one_process(tmp_path):
     (tmp_path / "tiny.yaml").write_text(RECIPE)
     outputs, weights = {}, {}

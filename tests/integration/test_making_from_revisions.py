@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from long_tests import takes_minutes
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
@@ -66,6 +67,7 @@ def test_a_new_module_of_tests_that_the_old_code_cannot_import_fails_alone(tmp_p
     assert said[0].startswith("commit 1 of 1: ")
 
 
+@takes_minutes
 def test_a_conftest_that_the_old_code_cannot_load_makes_no_test_of_all(tmp_path):
     told = dropped(tmp_path, BEFORE, {**AFTER, "tests/conftest.py": "import shelf\nshelf.new\n"})
     assert "pytest does not start without the change: tests/conftest.py cannot be loaded: " in told

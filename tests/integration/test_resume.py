@@ -7,6 +7,7 @@ import random
 import time
 
 import pytest
+from long_tests import takes_minutes
 from stored_trajectories import trajectories
 
 RECIPE = """\
@@ -71,7 +72,9 @@ def outcome(run):
     return summary, weights, logs, scores
 
 
-@pytest.mark.parametrize(("method", "num_kills"), [("dagger", 20), ("opd", 8)])
+@pytest.mark.parametrize(
+    ("method", "num_kills"), [("dagger", 6), ("opd", 8), pytest.param("dagger", 20, marks=takes_minutes)]
+)
 def test_a_run_killed_at_random_moments_and_resumed_ends_as_if_never_interrupted(
     method, num_kills, start, tmp_path
 ):

@@ -108,6 +108,7 @@ def test_a_server_killed_in_the_middle_is_started_again_with_the_same_weights(se
     assert messages(action for _, action in seen) == messages(own)
 
 
+@takes_minutes
 def test_a_given_server_that_dies_makes_infra_errors_and_never_a_failure_of_the_student(tmp_path):
     port = free_port(None)
     process = ServerProcess(
@@ -128,6 +129,7 @@ def test_a_given_server_that_dies_makes_infra_errors_and_never_a_failure_of_the_
     assert all(t.verdict is None and "student.server" in t.error for t in found)
 
 
+@takes_minutes
 def test_weights_that_cannot_be_loaded_are_refused_by_name(tmp_path):
     server = student_server(ENGINE)
     try:

@@ -47,6 +47,7 @@ def test_the_same_tasks_are_made_where_a_sandbox_fails_now_and_then(tmp_path):
     assert making.made == shaken.made == expected
 
 
+@takes_minutes
 def test_a_commit_whose_sandboxes_fail_is_no_commit_without_tests(tmp_path):
     lay(tmp_path / "shelf", SHELF, TESTS)
     old = commit_all(tmp_path / "shelf", "old")
@@ -59,6 +60,7 @@ def test_a_commit_whose_sandboxes_fail_is_no_commit_without_tests(tmp_path):
         asyncio.run(make_from_revisions(tmp_path / "shelf", old, new, always))
 
 
+@takes_minutes
 def test_what_was_made_when_a_person_stops_it_is_written_and_replaces_nothing(tmp_path):
     lay(tmp_path / "shelf", SHELF, TESTS)
     words = [
