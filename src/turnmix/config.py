@@ -23,6 +23,7 @@ from turnmix.policies.local_settings import LocalTeacherSettings, StudentSetting
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.recipe_file import SHIPPED, find_recipe, validated, with_overrides
 from turnmix.recipe_layers import implied_kind, merged, read_layers, without_other_kinds
+from turnmix.recipe_mistakes import shown
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -166,7 +167,13 @@ class Recipe(Settings):
             data["evaluation"] = {**evaluation, "base": True}
         method = METHODS.get(str(data.get("method")))
         if method is None:
-            raise ValueError(_wrong_method(data.get("method")))
+            foreign = [shown(key) for key in data if key not in cls.model_fields]
+            told = (
+                f"; no recipe has {', '.join(foreign)}: see `turnmix train minirepo_dagger --explain`"
+                if foreign
+                else ""
+            )
+            raise ValueError(_wrong_method(data.get("method")) + told)
         # What learns from how likely its own tokens were is sampled from the distribution that learns.
         is_sampled = method.objective != "cross_entropy"
         for section, defaults in (
@@ -305,7 +312,7 @@ _Dumper.add_representer(
 
 
 def _wrong_method(name: Any) -> str:
-    wrong = "not given" if name is None else f"{name!r} is not known"
+    wrong = "not given" if name is None else f"{shown(name)} is not known"
     close = meant_value(str(name), list(METHODS))
     hint = f"; did you mean {close!r}?" if close else ""
     return f"method: {wrong}: use one of {', '.join(METHODS)}{hint}"

@@ -6,6 +6,7 @@ Out: an instance of that class, or one RecipeError whose lines each name a field
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from turnmix.core.errors import RecipeError
-from turnmix.credentials import masked_word
+from turnmix.credentials import masked, masked_word
 from turnmix.recipe_mistakes import mistakes, nearest, shown
 from turnmix.settings import Settings
 
@@ -84,6 +85,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
+        if isinstance(data, str) and (pair := re.match(r"\s*([\w.]+)\s*=\s*([^\s=]+)", data)):
+            raise RecipeError(
+                f"a recipe is YAML: write '{pair[1]}: {masked(pair[2])}', not with = (in {path})"
+            )
         kind = "list" if isinstance(data, list) else "text" if isinstance(data, str) else "value"
         raise RecipeError(f"a recipe is a mapping of keys to values, not a {kind}: {_A_RECIPE} (in {path})")
     return data
@@ -142,8 +147,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is a plain word, not a list or a mapping", key_node.start_mark
+                )
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice: keep one", key_node.start_mark
                 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from turnmix.core.errors import RecipeError
 from turnmix.methods.registry import METHODS
-from turnmix.recipe_file import find_recipe, read_recipe
+from turnmix.recipe_file import SHIPPED, find_recipe, read_recipe
 from turnmix.recipe_mistakes import shown
 
 EXTENDS = "extends"
@@ -43,7 +43,8 @@ class Layer:
     @property
     def source(self) -> str:
         """How a message names it."""
-        return str(self.path) if self.below is None else f"{self.path} (on {self.below.source})"
+        name = self.path.stem if self.path.parent == SHIPPED else str(self.path)
+        return name if self.below is None else f"{name}, on {self.below.source}"
 
 
 def read_layers(path: Path) -> list[Layer]:
@@ -81,7 +82,7 @@ def merged(layers: Sequence[Layer], *, method: Any = None) -> tuple[dict[str, An
     for layer, own in zip(layers, said, strict=True):
         written_for = own if own is not None else written_for
         data = layer.data
-        if written_for is not None and written_for != wanted and wanted in METHODS:
+        if written_for is not None and written_for != wanted and wanted in list(METHODS):
             data, lost = _without_method(data, is_sampled=_is_sampled(written_for) or _is_sampled(wanted))
             if lost:
                 *others, last = lost

@@ -54,7 +54,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def shown(value: Any) -> str:
     """A value as an error shows it: keys, and a URL's user and password, are left out."""
-    return "null" if value is None else repr(masked(value))
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float, str, list, dict)):
+        return repr(masked(value))
+    return str(value)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +122,7 @@ def _explained(
     place, detail = faults[0]
     prefix = f"{place.field}: " if place.path else ""
     kind = detail["type"]
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):
         return f"{prefix}unknown key{_key_hint(place, settings, given)}"
     if kind == "missing":
         return f"{prefix}not given: add it"

@@ -111,6 +111,11 @@ def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path)
             ("train", "one.yaml", "--lr=1e-3"),
             "--lr is a setting, not an option: write learner.learning_rate=1e-3",
         ),
+        (("train", "one.yaml", "--set", "iterations=2"), "a setting needs none: write 'iterations=2' alone"),
+        (("train", "--config-name=one"), "the recipe needs none: `turnmix train RECIPE`"),
+        (("train", "one.yaml", "+iterations=2"), "no sign before it: write 'iterations=2'"),
+        (("train", "one.yaml", "extends=minirepo_sft"), "name that recipe itself: `turnmix train NAME`"),
+        (("train", "one.yaml", "teacher={kind:", "oracle}"), "put quotes around a setting that holds spaces"),
         (("train", "one.yaml", "iterations", "=", "2"), "key=value without spaces: write 'iterations=2'"),
         (("train", "one.yaml", "iterations=", "2"), "key=value without spaces: write 'iterations=2'"),
         (("train", "one.yaml", "iterations", "=2"), "key=value without spaces: write 'iterations=2'"),
@@ -400,6 +405,16 @@ def test_a_run_and_a_trajectory_are_shown(turnmix_in, tmp_path):
     code, _, err = turnmix_in("show", "run", "i001-00001")
     assert code == 2
     assert "did you mean 'i001-00000'?" in err
+
+
+@pytest.mark.parametrize("summary", ["{}", '{"is_complete": true, "wall_seconds": "x"}', "[]", "{"])
+def test_a_summary_that_is_none_is_told_with_how_to_have_it_again(turnmix_in, tmp_path, summary):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="method: dagger\n")
+    run.close()
+    (tmp_path / "run" / "summary.json").write_text(summary)
+    code, _, err = turnmix_in("show", "run")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "delete it, and go on with: turnmix train --resume run" in err
 
 
 def verdict(resolved):

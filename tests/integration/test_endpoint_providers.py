@@ -245,6 +245,14 @@ def test_a_conversation_that_is_too_long_is_data(tmp_path):
     ("reply", "named"),
     [
         (refusal(401, "no such key"), "OPENAI_API_KEY"),
+        (refusal(400, "API key not valid. Please pass a valid API key."), "OPENAI_API_KEY"),
+        (Reply(body=b'{"detail": "Not authenticated"}'), "OPENAI_API_KEY"),
+        (refusal(400, "m does not support tools"), "scaffold.tool_calls to text"),
+        (refusal(404, "No endpoints found that support tool use"), "scaffold.tool_calls to text"),
+        (
+            refusal(400, "max_tokens is too large: 4096. At most 100 are supported"),
+            "teacher.max_new_tokens 4096",
+        ),
         (refusal(404, "no such model"), "does not serve teacher.model 'm'"),
         (said_as_200("Invalid API key", 401), "OPENAI_API_KEY"),
         (

@@ -15,7 +15,7 @@ HEAVY = {"torch", "transformers", "httpx", "requests", "aiohttp", "urllib3", "op
 # A module may import from its own layer and those before it. What is not named belongs to the loop.
 LAYERS = [
     ["core"],
-    ["settings", "hub", "rendering"],
+    ["settings", "credentials", "hub", "rendering"],
     ["policies.policy", "policies.scripted", "sandboxes", "scaffold", "environments"],
     ["rollout"],
     ["policies", "methods", "training", "evaluation"],

@@ -251,7 +251,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
     assert load_recipe("2.yaml").method == "sft"
     wrong = complaint(write("extends: 9.yaml\nsed: 1", "wrong.yaml"))
     assert wrong.startswith("sed: unknown key; did you mean 'seed'? (in ")
-    assert wrong.endswith("9.yaml))")
+    assert wrong.endswith("9.yaml)")
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,10 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             ["teacher.endpoint: unknown key of this kind; set teacher.kind to endpoint"],
         ),
         ("method: sft\nteacher: {endpoint: 'http://x'}", ["teacher.model: not given: add it"]),
-        ("method: sft\nteacher: {endpoint: 'ftp://me:hush@x', model: m}", ["teacher.endpoint: not an http"]),
+        (
+            "method: sft\nteacher: {endpoint: 'ftp://me:hush@x', model: m}",
+            ["teacher.endpoint: '***@x': not an http"],
+        ),
         (
             "method: sft\nteacher: {kind: oracle, model: m}",
             ["teacher.model: unknown key of this kind; set teacher.kind to endpoint or local"],
@@ -424,7 +427,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ),
         (
             "method: sft\nlearner: {lora: true}",
-            ["learner.lora: True: must have keys of its own; write {} for one with all its defaults"],
+            ["learner.lora: true: must have keys of its own; write {} for one with all its defaults"],
         ),
         (
             "method: sft\nlearner: {lora: {target_modules: q_proj}}",
@@ -542,6 +545,35 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             ["not valid YAML at line 3: the key 'seed' is given twice: keep one"],
         ),
         ("method: [", ["not valid YAML at line 1"]),
+        (
+            "method: sft\n[a, b]: 1",
+            ["not valid YAML at line 2: a key is a plain word, not a list or a mapping"],
+        ),
+        ("method: sft\n3: 4", ["3: unknown key; known keys: method, "]),
+        ("method: {name: sft}", ["method: {'name': 'sft'} is not known: use one of sft, "]),
+        (
+            "base_model: m\nnum_epochs: 1",
+            [
+                "method: not given: use one of sft, grpo, opd, dagger, aggrevate, oec; no recipe has 'base_model', "
+            ],
+        ),
+        ("method: sft\niterations: yes", ["iterations: 'true': must be a valid integer"]),
+        (
+            "method: sft\nlearner: {learning_rate: on}",
+            ["learner.learning_rate: 'true': must be a valid number"],
+        ),
+        (
+            "method: sft\nlearner: {learning_rate: .inf}",
+            ["learner.learning_rate: inf: must be a finite number"],
+        ),
+        ("method: sft\niterations: 2026-01-01", ["iterations: 2026-01-01: must be a valid integer"]),
+        ("method = sft\niterations = 2", ["a recipe is YAML: write 'method: sft', not with ="]),
+        (
+            "method: sft\nteacher: {endpoint: 'http://me:hush@h:99999/v1?k=hush', model: m}",
+            [
+                "teacher.endpoint: '***@h:99999/v1': not an http:// or https:// URL with a host and, if any, a port"
+            ],
+        ),
     ],
 )
 def test_each_mistake_is_one_line_with_field_fix_and_at_its_end_the_file(write, text, lines):
@@ -597,6 +629,8 @@ def test_what_other_trainers_call_a_setting_leads_to_one_that_exists(setting):
         ("seed.x=1", "override 'seed.x=1': seed is 3, which has no keys below it"),
         ("learner.epoch=1", "learner.epoch: unknown key; did you mean 'epochs'?"),
         ("seed.endpoint.x=1", "override 'seed.endpoint.x=1': seed is 3"),
+        ("method.name=sft", "override 'method.name=sft': method is 'sft', which has no keys below it"),
+        ("method=[sft]", "method: ['sft'] is not known: use one of sft"),
         ("learner.epochs=[", "override 'learner.epochs=[': not valid YAML"),
     ],
 )

@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from turnmix.credentials import masked_word
+
 _COMMANDS = {
     "train": ("run", "fit", "start", "learn", "finetune", "fine-tune", "sft", "dagger", "grpo", "launch"),
     "train --resume RUN": ("resume", "continue", "restart"),
@@ -71,7 +73,10 @@ def option_mistake(option: str, *, command: str, value: str | None, parser: argp
     for (of, meant), others in _OPTIONS.items():
         if of == command and plain in others:
             return f"unknown argument {name!r}: did you mean {meant}?"
-    if plain in ("config", "recipe", "c", "f", "config_file", "yaml"):
+    if plain in ("set", "s", "override", "overrides", "opt", "opts", "args") and not name.startswith("---"):
+        example = value if value and "=" in value else "key=value"
+        return f"unknown argument {name!r}: a setting needs none: write {masked_word(example)!r} alone"
+    if plain in ("config", "recipe", "c", "f", "config_file", "config_name", "config_path", "cfg", "yaml"):
         return f"unknown argument {name!r}: the recipe needs none: `turnmix {command} RECIPE`"
     flat = {key.replace("_", ""): string for key, string in known.items()}
     close = difflib.get_close_matches(plain.replace("_", ""), list(flat), n=1, cutoff=0.8)

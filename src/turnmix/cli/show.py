@@ -78,16 +78,22 @@ def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None
             summary = read_json_file(
                 summary_path, fix=f"delete it, and go on with: {resume_command(run.path)}"
             )
-            state = "complete" if summary["is_complete"] else state
-            took = duration_text(summary["wall_seconds"])
-            say(console, f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}\n")
-            console.print(summary_table(summary))
-            console.print()
-            if (asked := usage_table(summary)) is not None:
-                console.print(asked)
+            try:
+                state = "complete" if summary["is_complete"] else state
+                took = duration_text(summary["wall_seconds"])
+                heading = f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}\n"
+                tables = [summary_table(summary), usage_table(summary)]
+                warnings, untaught = run_warnings(summary), untaught_text(summary)
+            except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+                raise UserError(
+                    f"{summary_path} is no summary of a run: delete it, and go on with: {resume_command(run.path)}"
+                ) from error
+            say(console, heading)
+            for table in filter(None, tables):
+                console.print(table)
                 console.print()
-            print_warnings(console, run_warnings(summary))
-            if untaught := untaught_text(summary):
+            print_warnings(console, warnings)
+            if untaught:
                 say(console, untaught)
                 console.print()
         else:

@@ -67,6 +67,11 @@ def _spaced(words: Sequence[str], overrides: Sequence[str], *, is_surplus: bool)
 
 def _surplus(word: str, *, behind: Sequence[str]) -> str:
     """What is said of a name too many, and of what stands behind it."""
+    if (behind or word)[-1].endswith(("}", "]")) or word.endswith(("}", "]")):
+        return (
+            f"{masked(word)!r} is one word too many: put quotes around a setting that holds spaces, such as "
+            "'teacher={kind: oracle}'"
+        )
     name, _, value = word.partition(":")
     value = value or "".join(behind) or "VALUE"
     found = [name] if name in setting_names(Recipe) else meant(name, Recipe)
@@ -80,6 +85,11 @@ def _check(override: str) -> None:
     """Refuse what is not written as an override; and a key, which is never repeated. One that is part of a setting is
     warned of."""
     name, _, value = override.partition("=")
+    if name[:1] in "+~":
+        raise UserError(
+            f"{masked_word(override)!r}: a setting has no sign before it: write "
+            f"{masked_word(override.lstrip('+~'))!r}"
+        )
     if value.startswith("=") or re.search(r",(\s*$|[\w.]+=)", value):
         raise UserError(
             f"{masked_word(override)!r}: write key=value, and a space, not a comma, between two of them"

@@ -13,11 +13,15 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
-from turnmix.policies.endpoint_sorting import Remedy
+from turnmix.policies.endpoint_sorting import Remedy, is_about_key
 
 _SAID_WAIT = re.compile(
     r"(?:retry.?delay\W+|try again in |retry (?:after|in) )(?:(\d+)h)?(?:(\d+)m(?!s))?"
     r"(?:(\d+(?:\.\d+)?) ?(ms|s\b|sec))?",
+    re.IGNORECASE,
+)
+_NO_TOOLS = re.compile(
+    r"support.{0,9}(\btools?\b|function.call|tool.(use|call))|\btools?\b.{0,30}(not|n't|un).{0,12}(support|enabled)",
     re.IGNORECASE,
 )
 
@@ -109,11 +113,18 @@ def describe_mistake(
         mistake = (
             f"the proxy on the way to {endpoint} wants a user and a password; put them into its variable"
         )
-    elif fault.cause in ("401", "403"):
+    elif fault.cause in ("401", "403") or is_about_key(fault.detail):
         state = "holds a key that is refused" if key_is_set else "is not set"
         mistake = f"{variable} {state}; set it to a key for {endpoint}"
     elif fault.remedy == "user":
         mistake = f"{variable} holds a key whose account at {endpoint} has no credit left; add some"
+    elif _NO_TOOLS.search(fault.detail):
+        mistake = (
+            f"{endpoint} takes no tools for {model}; choose a model that calls tools, or set "
+            "scaffold.tool_calls to text"
+        )
+    elif fault.cause in ("400", "422") and re.search(r"max_\w*tokens", fault.detail):
+        mistake = f"{endpoint} refuses {name}.max_new_tokens {settings.max_new_tokens} for {model}; lower it"
     elif fault.cause in ("400", "413", "422", "451"):
         mistake = (
             f"{endpoint} refuses the request for {model}; change the field it names, or remove one (null in "

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_serializer, field_validator
 
+from turnmix.credentials import masked
 from turnmix.settings import Settings
 
 _OWN_FIELDS = frozenset({"model", "messages", "tools", "stream", "n"})
@@ -52,7 +53,8 @@ def checked_url(url: str) -> str:
         valid = False
     if not valid:
         raise ValueError(
-            "not an http:// or https:// URL with a host; give one such as http://localhost:8000/v1"
+            f"{masked(url.partition('?')[0])!r}: not an http:// or https:// URL with a host and, if "
+            "any, a port from 1 to 65535; give one such as http://localhost:8000/v1"
         )
     if parts.path.endswith("/chat/completions"):
         base = redacted_url(url).removesuffix("/chat/completions")

@@ -23,12 +23,14 @@ state    this one request was refused, and asking the same again does not help
 _SETTING = r"(?:(?!max_\w*tokens|temperature|top_p|per.minute|quota).)"
 """Any character of a text that does not come to speak of a setting or of a rate."""
 _CONTEXT = re.compile(
-    r"context.?(length|window|size|limit)|max(imum)?.?context|max(imum)?.?model.?len|exceed_context"
+    r"context.?(length|window|size|limit|shift)|max(imum)?.?context|max(imum)?.?model.?len|exceed_context"
     rf"|\b(prompt|inputs?|request|messages?|conversation)\b{_SETTING}{{0,60}}\btoo.(long|large)"
     r"|\btoo many (input |prompt |total |text )*(tokens|bytes)|request_too_large|tokens_limit_reached"
     r"|\b(prompt|inputs?|messages|token count|requested tokens?)\b(?!.{0,40}per.minute).{0,60}?\bexceed(s|ed)?\b"
     r"|\bexceed(s|ed)?\b.{0,60}?\b(prompt|input|token).(length|limit|tokens)|\bexceed.{0,20}max_num_tokens"
     r"|(max|maximum|max allowed|allowed maximum).?(prompt|input).?(length|tokens|size)|range of input length"
+    r"|max(imum)?.?seq(uence)?.?len|sequence length.{0,40}exceed|more than (the )?max(imum)?.?tokens.allowed"
+    r"|\btoken.?limit.?exceeded(?!.{0,60}per.(minute|day|hour))|exceed.{0,20}message tokens|body.{0,9}length limit"
     r"|longer than the (model|max)|larger than the max|`inputs`.{0,60}must (be|have)"
     r"|reduce (the|your) (length|prompt|input|size|number of)|tokens must be reduced"
     r"|must be at least 1, got -\d|prompt ?超长|输入.{0,12}超",
@@ -37,6 +39,12 @@ _CONTEXT = re.compile(
 _NEVER_PASSES = re.compile(r"request too large|tokens must be reduced", re.IGNORECASE)
 """A rate limit that the one request exceeds by itself."""
 _ACCOUNT = re.compile(r"insufficient.?(quota|balance|funds|credit)|credit balance|billing_hard|arrear", re.I)
+_KEY = (
+    r"(api.?key|access.?token|credentials?|authentication token).{0,6}(is |was |are )?(not |in)"
+    r"(valid|correct|found|active|authori[sz]ed)|(api.?key|access.?token).{0,4}(has |is )?(missing|expired|revoked)"
+    r"|(invalid|incorrect|no|missing|expired|unknown).{0,8}(api.?key|access.?token)"
+)
+_BAD_KEY = re.compile(_KEY, re.IGNORECASE)
 _OVERLOADED = re.compile(r"overloaded|capacity", re.IGNORECASE)
 
 _WAITED = frozenset({429, 498, 529})
@@ -47,14 +55,17 @@ _USERS = frozenset({401, 402, 407})
 
 _SAID: tuple[tuple[str, int], ...] = (
     (r"insufficient.?(quota|balance|funds|credit)|payment|billing|arrear", 402),
-    (r"rate.?limit|too.?many.?requests|resource.?exhausted|throttl|quota", 429),
-    (r"unauthenticated|unauthorized|authentication|(api.?key|token) (is )?(invalid|incorrect|missing)"
-     r"|(invalid|incorrect|no|missing).{0,8}(api.?key|access.?token)", 401),
+    (r"rate.?limit|too.?many.?requests|resource.?exhausted|throttl|quota|速率|限流|频率", 429),
+    (rf"unauthenticated|not.?authenticated|unauthorized|authentication|{_KEY}", 401),
     (r"overloaded|unavailable|capacity|no available|try again|internal|server.?error|time.?out|cancel", 503),
     (r"not.?found|does.not.exist|no such|unknown model|unexpected endpoint|not supported by any provider", 404),
     (r"permission|forbidden|moderation|flagged|content.?policy", 403),
     (r"invalid.?(request|argument|param)|bad.?request|unprocessable|validation|unsupported", 400),
 )  # fmt: skip
+
+
+_TOLD = ("message", "msg", "detail", "title", "fault", "Output", "errorMessage", "error_msg")
+"""Where a body without any choice says why there is none."""
 
 
 def remedy_for(status: int, text: str) -> Remedy:
@@ -76,8 +87,17 @@ def remedy_for(status: int, text: str) -> Remedy:
     if status in _USERS:
         return "user"
     if status in _REFUSED:
-        return "user" if _ACCOUNT.search(text) else "state"
+        return "user" if _ACCOUNT.search(text) or is_about_key(text) else "state"
     return "address"
+
+
+def is_about_key(text: str) -> bool:
+    """Does a refusal say that the key will not do? Some providers say so with HTTP 400.
+
+    >>> is_about_key("API key not valid. Please pass a valid API key."), is_about_key("no such field: key")
+    (True, False)
+    """
+    return _BAD_KEY.search(text) is not None
 
 
 def said_status(body: bytes) -> int | None:
@@ -90,12 +110,15 @@ def said_status(body: bytes) -> int | None:
     >>> said_status(b'{"choices": [{"message": {"content": "an \\\\"error\\\\""}}]}') is None
     True
     """
-    if not any(word in body for word in (b'"error', b"base_resp", b'"err')):
+    if b'"choices"' in body and not any(word in body for word in (b'"error', b"base_resp", b'"err')):
         return None
     try:
-        error = _error_in(read_json(body))
+        data = read_json(body)
     except ValueError:
         return None
+    error = _error_in(data)
+    if error is None and isinstance(data, dict) and "choices" not in data and any(map(data.get, _TOLD)):
+        error = data
     if error is None:
         return None
     for code in _codes(error):
@@ -130,5 +153,5 @@ def _codes(error: Any) -> list[int]:
         return [code for one in error for code in _codes(one)]
     if not isinstance(error, dict):
         return []
-    values = [error.get(name) for name in ("code", "status", "status_code", "http_status")]
+    values = [error.get(name) for name in ("code", "status", "status_code", "statusCode", "http_status")]
     return [int(value) for value in values if isinstance(value, (int, str)) and str(value).isdigit()]
