@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bracket_template import BRACKETS, READ_BRACKETS
 from chat_models import CODER_TEMPLATE, EDIT, HERMES_TEMPLATE, TOOLS, conversation, make_tokenizer
 from published_templates import ROWS, tokenizer_of
 from qwen3_templates import CODER, HYBRID, INSTRUCT
@@ -108,35 +109,6 @@ actions = st.builds(
     calls,
     st.sampled_from([*[None] * 9, "it could not be read"]),
 )
-
-BRACKETS = """
-{%- for tool in tools or [] %}{{- (tool | tojson) + '\n' }}{%- endfor %}
-{%- for message in messages %}
-  {{- '<|im_start|>' + message.role + '\n' }}
-  {%- if message.reasoning %}{{- '((' + message.reasoning + '))\n' }}{%- endif %}
-  {{- message.content }}
-  {%- for call in message.tool_calls or [] %}
-    {{- '\n[' + call.function.name + ']\n' + (call.function.arguments | tojson) + '\n[/]' }}
-  {%- endfor %}
-  {{- '<|im_end|>\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}
-"""
-READ_BRACKETS = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": "<|im_start|>assistant\n",
-    "fields": {
-        "reasoning": {"open": "((", "close": "))\n", "content": "text"},
-        "tool_calls": {
-            "open_pattern": r"\s*\[(?P<name>\w+)\]",
-            "close": "[/]",
-            "repeats": True,
-            "content": "json",
-            "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
-        },
-        "content": {"content": "text"},
-    },
-}
 
 
 def bracketed():

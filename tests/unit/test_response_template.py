@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from bracket_template import BRACKETS, READ_BRACKETS
 from chat_models import TOOLS, answer, assistant, conversation, make_tokenizer
 from sampled_turns import sampled
 from turnmix.core.errors import UserError
@@ -16,36 +17,6 @@ from turnmix.rendering.renderer import Renderer
 if not hasattr(make_tokenizer(), "get_response_parser"):
     pytest.skip("needs transformers 5.13 or newer", allow_module_level=True)
 
-# Calls as `[name] {json} [/]`; thinking in marks of its own, kept in history.
-BRACKETS = """
-{%- for tool in tools or [] %}{{- (tool | tojson) + '\n' }}{%- endfor %}
-{%- for message in messages %}
-  {{- '<|im_start|>' + message.role + '\n' }}
-  {%- if message.musing %}{{- '((' + message.musing + '))\n' }}{%- endif %}
-  {%- if message.reasoning %}{{- '((' + message.reasoning + '))\n' }}{%- endif %}
-  {{- message.content }}
-  {%- for call in message.tool_calls or [] %}
-    {{- '\n[' + call.function.name + ']\n' + (call.function.arguments | tojson) + '\n[/]' }}
-  {%- endfor %}
-  {{- '<|im_end|>\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}
-"""
-READ_BRACKETS = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": "<|im_start|>assistant\n",
-    "fields": {
-        "reasoning": {"open": "((", "close": "))\n", "content": "text"},
-        "tool_calls": {
-            "open_pattern": r"\s*\[(?P<name>\w+)\]",
-            "close": "[/]",
-            "repeats": True,
-            "content": "json",
-            "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
-        },
-        "content": {"content": "text"},
-    },
-}
 # Calls whose values are plain text, as lines `key = value`.
 LINES = BRACKETS.replace("(call.function.arguments | tojson)", "ns.lines").replace(
     "    {{- '\n['",
