@@ -63,7 +63,7 @@ def test_a_trajectory_is_scored_by_one_request_for_each_path_that_no_other_begin
 
 
 @pytest.mark.parametrize(
-    "floor", ["null", "-9999.0", "-1e30", "-Infinity", "NaN", '"-Infinity"', '"NaN"', "1e999"]
+    "floor", ["null", "-9999.0", "-1e30", "-Infinity", "NaN", '"-Infinity"', '"NaN"', "1e999", "0.93", "[1]"]
 )
 def test_a_floor_for_log_0_is_a_missing_value_and_the_rest_is_kept(floor):
     def script(number, request):
@@ -87,6 +87,21 @@ def test_an_entry_that_is_null_as_a_whole_is_a_missing_value():
     request = ScoreRequest(trajectory_id="a", paths=[path([1, 2], [3, 4, 5])])
     with_endpoint(script, lambda scorer: scorer.score([request], found.__setitem__))
     assert found == {"a": [[pytest.approx(-3.002), None, pytest.approx(-5.004)]]}
+
+
+@pytest.mark.parametrize(
+    "listed", [None, [], "none", [None, {"3": -1.0}], [None, *[{"9": {"logprob": -1.0}}] * 4], [None] * 9]
+)
+def test_an_answer_that_speaks_of_other_tokens_costs_its_path_alone(listed):
+    def script(number, request):
+        if request.body["prompt"][0] == 2:
+            return scores(number, request)
+        return Reply(body=json.dumps({"choices": [{"text": "", "prompt_logprobs": listed}]}).encode())
+
+    found = {}
+    requests = [ScoreRequest(trajectory_id=f"{first}", paths=[path([first, 2], [3, 4])]) for first in (1, 2)]
+    with_endpoint(script, lambda scorer: scorer.score(requests, found.__setitem__))
+    assert found == {"1": [[None, None]], "2": [pytest.approx([-3.002, -4.003])]}
 
 
 def test_many_trajectories_are_scored_through_failures_and_never_more_at_once_than_allowed():

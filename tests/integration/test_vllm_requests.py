@@ -252,6 +252,7 @@ def test_an_answer_without_token_ids_is_asked_for_again():
         (b"[]", "malformed_answer"),
         (b'{"choices": []}', "empty_choices"),
         (completed([1, 2], [-0.1]).body, "no_logprobs"),
+        (completed([1, -1]).body, "malformed_answer"),
         (completed([1, 2], [None, -9999.0]).body, "no_logprobs"),
         (completed([1], finish_reason="abort").body, "aborted"),
     ],

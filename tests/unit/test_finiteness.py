@@ -15,6 +15,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 import turnmix
 from turnmix.core.errors import TrainingError
 from turnmix.core.json_text import json_text
+from turnmix.core.transition import compared
 from turnmix.store.append_log import AppendLog
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective, reverse_kl
@@ -112,3 +113,9 @@ def test_every_json_that_is_written_is_json():
     ]
     assert careless == []
     assert json_text({"a": float("inf")}, separators=(",", ":")) == '{"a":null}'
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), float("-inf")])
+def test_a_log_probability_of_an_older_record_that_is_no_number_is_missing(missing):
+    told = compared(transition(["open a"], "hi"), [-1.0, missing])
+    assert (told.weight, told.reference_logprobs) == ((1.0, 0.0), (-1.0, 0.0))

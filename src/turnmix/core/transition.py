@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -35,7 +36,7 @@ class Transition:
 
 def compared(transition: Transition, logprobs: Sequence[float | None]) -> Transition:
     """`transition` with log π of each target token under the policy that it is compared with. A token whose log π
-    is missing (None) is not taught: its weight is 0."""
+    is missing (None, or not finite in an older record) is not taught: its weight is 0."""
     taught, known = _taught_where_known(transition, logprobs)
     return replace(taught, reference_logprobs=known)
 
@@ -49,10 +50,11 @@ def weighed_by_ratio(transition: Transition, logprobs: Sequence[float | None]) -
 def _taught_where_known(
     transition: Transition, logprobs: Sequence[float | None]
 ) -> tuple[Transition, tuple[float, ...]]:
-    known = tuple(0.0 if each is None else each for each in logprobs)
-    if None not in logprobs:
+    found = [each if each is not None and math.isfinite(each) else None for each in logprobs]
+    known = tuple(0.0 if each is None else each for each in found)
+    if None not in found:
         return transition, known
     given = transition.weight
     weights = given if isinstance(given, tuple) else (given,) * len(logprobs)
-    kept = tuple(0.0 if each is None else weight for each, weight in zip(logprobs, weights, strict=True))
+    kept = tuple(0.0 if each is None else weight for each, weight in zip(found, weights, strict=True))
     return replace(transition, weight=kept), known

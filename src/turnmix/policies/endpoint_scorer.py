@@ -112,7 +112,10 @@ class EndpointScorer:
     async def _score(self, request: ScoreRequest, keep: Keep) -> None:
         found = {}
         for longest in longest_paths(request.paths):
-            entries = await self._ask(longest)
+            try:
+                entries = await self._ask(longest)
+            except _NoLogprobs:  # one answer ends no run; where most are so, their missing numbers do
+                entries = [{}] * len(longest)
             found[longest] = [known_logprob(entry.get("logprob")) for entry in entries]
         scores: list[list[float | None]] = []
         for path in request.paths:

@@ -77,7 +77,7 @@ def _calls_of(tools: frozenset[str]) -> re.Pattern[str]:
     other = r"""["']\w+["']\s*:\s*(?:"[^"]*"|\d+|null)"""
     return re.compile(
         rf"""
-          {name}(?:\s*,\s*{other})*\s*,\s*["'](?:{_KEYS})["']\s*:
+          {name}(?:\s*,\s*{other}){{0,8}}\s*,\s*["'](?:{_KEYS})["']\s*:
         | ["'](?:{_KEYS})["']\s*:\s*(?:\{{.{{0,{_LONGEST_ARGUMENTS}}}\}}|"[^"]*")\s*,\s*{name}
         | ^[ \t]*</?(?:{tags})(?:\s[^<>\n]*)?> | (?<![`'"])<(?P<tag>{tags})>.*?</(?P=tag)>
         | ^[ \t]*\[?(?:functions\.)?(?:{names})\((?:\w+\s*=.*)?\)\]?[ \t]*$

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, NonNegativeInt
 
 from turnmix.policies.endpoint_wire import MalformedAnswer, WireAnswer, WireEnd, read_first_choice
 from turnmix.policies.scoring import known_logprob
@@ -25,7 +25,7 @@ class WireTextChoice(WireEnd):
     """One completion of an answer."""
 
     text: str = ""
-    token_ids: list[int] | None = None
+    token_ids: list[NonNegativeInt] | None = None
     logprobs: WireLogprobs | None = None
 
 
