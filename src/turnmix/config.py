@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from turnmix.core.errors import RecipeError
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.swe.source import TaskFileSettings
@@ -22,7 +23,7 @@ from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.local_settings import LocalTeacherSettings, StudentSettings
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.recipe_file import SHIPPED, find_recipe, validated, with_overrides
-from turnmix.recipe_layers import implied_kind, merged, read_layers, without_other_kinds
+from turnmix.recipe_layers import EXTENDS, implied_kind, merged, read_layers, without_other_kinds
 from turnmix.recipe_mistakes import shown
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
@@ -284,6 +285,11 @@ def load_recipe(
     path = find_recipe(name)
     layers = read_layers(path)
     given = with_overrides({}, overrides)
+    if EXTENDS in given:
+        raise RecipeError(
+            f"{EXTENDS}: {given[EXTENDS]!r}: belongs in a recipe file: write it there, or name that recipe "
+            f"instead of {name}"
+        )
     data, left_out = merged(layers, method=given.get("method"))
     data, of_other_kinds = without_other_kinds(data, given)
     source = name if SHIPPED in path.parents else layers[-1].source

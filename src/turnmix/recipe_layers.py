@@ -137,10 +137,14 @@ def _located(wanted: Any, above: Path) -> Path:
             f"{above}: {EXTENDS}: {shown(wanted)}: must be the name or the path of one recipe, such as minirepo"
         )
     for suffix in ("", ".yaml", ".yml"):
-        if (path := above.parent / f"{wanted}{suffix}").is_file():
+        path = above.parent / f"{wanted}{suffix}"
+        if path.is_file() and not (suffix and path.samefile(above)):
             return path
     try:
-        return find_recipe(wanted)
+        found = find_recipe(wanted)
+        # A recipe of the name of one that comes with the package is laid over that one.
+        shipped = SHIPPED / f"{wanted}.yaml"
+        return shipped if found.samefile(above) and shipped.is_file() else found
     except RecipeError as error:
         raise RecipeError(f"{above}: {EXTENDS}: {wanted!r} is not beside this file; {error}") from None
 

@@ -213,6 +213,18 @@ def test_r2e_gym_has_a_runner_of_its_own_that_names_modules(place):
     assert count_tests(row, b"", before.replace("FAILED", "PASSED").encode()).resolved
 
 
+def test_a_test_that_did_not_run_passes_by_no_other_whose_parameter_is_a_time():
+    before = "=== short test summary info ===\nPASSED a.py::test_wait[1min]\nPASSED a.py::test_wait[5min]\n"
+    expected = {"test_wait[1min]": "PASSED", "test_wait[5min]": "PASSED"}
+    ran = {"old_commit_res_stdout": before.replace("PASSED a.py::test_wait[5min]", "")}
+    row = task(
+        "r2e-gym",
+        r2e_row(expected_output_json=json.dumps(expected), execution_result_content=json.dumps(ran)),
+    )
+    assert count_tests(row, b"", before.encode()).passed == 2
+    assert count_tests(row, b"", before.replace("PASSED a.py::test_wait[5min]\n", "").encode()).passed == 1
+
+
 def test_the_second_rebench_is_tested_as_it_was_measured():
     configuration = {"test_cmd": ["export A=$NONE", "npm test"], "log_parser": "r2e"}
     row = task("swe-rebench", rebench_v2_row(install_config=configuration))

@@ -221,6 +221,11 @@ def test_a_recipe_of_ones_own_may_extend_a_shipped_one_by_its_name(write):
     assert (load_recipe(path).student.max_new_tokens, load_recipe(path).learner.epochs) == (96, 1)
 
 
+def test_a_recipe_of_the_name_of_one_that_comes_with_the_package_extends_that_one(write):
+    mine = write("extends: minirepo_sft\nlearner: {epochs: 7}", "minirepo_sft.yaml")
+    assert (load_recipe(mine).method, load_recipe(mine).learner.epochs) == ("sft", 7)
+
+
 def test_a_file_of_another_method_extends_what_does_not_belong_to_the_first_ones(write):
     write("method: dagger\nmixture: {floor: 0.3}\nlearner: {epochs: 1}", "below.yaml")
     sft, lines = told(write("extends: below.yaml\nmethod: sft", "above.yaml"))
@@ -240,7 +245,13 @@ def test_a_section_of_another_kind_replaces_the_one_below(write):
 def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
     first, second = write("extends: two.yaml", "one.yaml"), write("extends: one.yaml", "two.yaml")
     assert f"{first} → {second} → {first}: a circle: take one of them out" in complaint(first)
+    itself = write("extends: mine.yaml", "mine.yaml")
+    assert f"{itself} → {itself}: a circle: take one of them out" in complaint(itself)
     assert "extends: 3: must be the name or the path of one recipe" in complaint(write("extends: 3"))
+    assert complaint("minirepo_sft", "method=[grpo]").startswith("method: ['grpo'] is not known: use one of")
+    assert complaint("minirepo", "extends=minirepo_sft") == (
+        "extends: 'minirepo_sft': belongs in a recipe file: write it there, or name that recipe instead of minirepo"
+    )
     assert "extends: 'minirep' is not beside this file; recipe 'minirep' not found" in complaint(
         write("extends: minirep")
     )
@@ -263,6 +274,10 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
                 "method: 'dager' is not known: use one of sft, grpo, opd, dagger, aggrevate, oec; did you mean "
                 "'dagger'?"
             ],
+        ),
+        (
+            "method: [sft]",
+            ["method: ['sft'] is not known: use one of sft, grpo, opd, dagger, aggrevate, oec"],
         ),
         ("seed: 1", ["method: not given: use one of sft, grpo, opd, dagger, aggrevate, oec"]),
         ("method: sft\nsed: 1", ["sed: unknown key; did you mean 'seed'?"]),

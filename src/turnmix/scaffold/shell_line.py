@@ -74,9 +74,9 @@ def typed_line(command: bytes, *, number: int, last_code: int) -> bytes:
     # and needs no process, for there may be no room for one. It is short, for shells read it byte by byte. Where
     # it cannot be redirected (`ulimit -n 3`, `set -r`), PS1 tells that much.
     after = (
-        f"{{ {_CODE}=$?; case ${{PS1-}} in *:a#*) ;; *) \\unset -f printf [ >/dev/null; "
+        f"{{ {_CODE}=$?; case ${{PS1-}} in *:a#*) ;; *) \\unset -f printf [ >&2; "
         f'\\printf %s "{ended}" >/dev/tty || \\:; PS2=; PROMPT_COMMAND=; PS1="{completed}"; '
-        f'\\[ ! -t 0 ] || \\[ -t 1 ] || \\[ -p /dev/fd/1 ] || PS1="${{PS1%c#*}}d{MARKER}";; esac; }} '
+        f'\\[ -t 1 ] || \\[ ! -t 0 ] || \\[ -p /dev/fd/1 ] || PS1="${{PS1%c#*}}d{MARKER}";; esac; }} '
         f'2>/dev/null || PS1="${{PS1%b#*}}d{MARKER}"'
     )
     code = b" (exit %d);" % last_code if last_code and _ASKS_FOR_CODE.search(command) else b""
@@ -111,7 +111,7 @@ def possible_report(data: bytes) -> int:
     """How many bytes at the end of `data` may be the beginning of a report.
 
     >>> possible_report(b"Password: "), possible_report(b"abc#turn"), possible_report(_START + b"1:0:/wor")
-    (0, 5, 33)
+    (0, 5, 22)
     """
     window = data[-_LONGEST_REPORT:]
     if started := _HALF_REPORT.search(window):

@@ -82,7 +82,11 @@ def count_tests(row: TaskRow, patch: bytes, log: bytes) -> TestCounts:
     tests = (*row.fail_to_pass, *row.pass_to_pass)
     try:
         if row.log_parser in READERS or _may_hold_timings(row):
-            passed = sum(map(TimedOutcomes(_read(row, log.decode(errors="replace"))).passes, tests))
+            outcomes = _read(row, log.decode(errors="replace"))
+            if _may_hold_timings(row):
+                passed = sum(map(TimedOutcomes(outcomes).passes, tests))
+            else:
+                passed = sum(outcomes.get(test) == "PASSED" for test in tests)
             return TestCounts(resolved=passed == len(tests), passed=passed, failed=len(tests) - passed)
         report = swebench_report(row, patch, log)
     except MissingDependencyError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_AMOUNT = r"\d+(?:[.,]\d+)*\s*(?:ns|us|µs|μs|ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?)"
-_TIME = rf"{_AMOUNT}(?:\s+{_AMOUNT})*"
+_AMOUNT = r"\d+(?:[.,]\d+)*\s*(?:ns|us|µs|μs|ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)"
+_TIME = rf"(?:[<~≈]\s*)?{_AMOUNT}(?:\s+{_AMOUNT})*"
 _TIMINGS = (
-    re.compile(rf"\s*[(\[<]\s*(?:in\s+|took\s+)?{_TIME}\s*[)\]>]\s*$", re.IGNORECASE),
+    re.compile(rf"\s+[(\[<]\s*(?:in\s+|took\s+)?{_TIME}\s*[)\]>]\s*$", re.IGNORECASE),
     re.compile(rf"\s+(?:in|took)\s+{_TIME}(?=\s|$)", re.IGNORECASE),
     re.compile(rf"\s+(?:[-–—:=]\s*)?{_TIME}\s*$", re.IGNORECASE),
 )
@@ -18,8 +18,8 @@ def without_timing(name: str) -> str:
     """
     >>> [without_timing(f"adds {time}") for time in ("(12 ms)", "[1.34 s]", "9ms", "in 29.08 msec", "(1m 2s)")]
     ['adds', 'adds', 'adds', 'adds', 'adds']
-    >>> without_timing("waits (12 ms) and adds 3 items")
-    'waits (12 ms) and adds 3 items'
+    >>> without_timing("waits (12 ms) and adds 3 items"), without_timing("test_waits[5s]")
+    ('waits (12 ms) and adds 3 items', 'test_waits[5s]')
     """
     for timing in _TIMINGS:
         name = timing.sub("", name)
