@@ -11,6 +11,7 @@ import pytest
 
 from turnmix.config import load_recipe
 from turnmix.doctor.checks import CHECKS, run_checks
+from turnmix.doctor.machine import check_disk
 from turnmix.doctor.memory import ModelSize, learning_bytes, size_of
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,21 @@ def doctor(folder, *words, **environment):
 
 def failing(lines):
     return {line.removeprefix("FAIL ").split(": ")[0] for line in lines if line.startswith("FAIL ")}
+
+
+def test_room_on_the_disk_is_needed_for_the_checkpoints_that_stay(tmp_path):
+    def found(*overrides, num_written=0):
+        recipe = load_recipe("minirepo_dagger", ["iterations=100000000", *overrides])
+        (finding,) = check_disk(recipe, runs=tmp_path / "run", num_written=num_written)
+        return finding
+
+    assert not found().passed
+    assert "make room" in found().detail
+    kept = found("checkpoints.keep=2")
+    assert kept.passed, kept.detail
+    assert "3 checkpoints take some " in kept.detail
+    assert kept.detail.endswith(" MB")
+    assert "; 1 checkpoint take" in found("checkpoints.keep=2", num_written=7).detail
 
 
 def test_the_papers_recipe_on_a_bare_machine_fails_line_by_line_within_ten_seconds(tmp_path):

@@ -49,22 +49,35 @@ def check_disk(recipe: Recipe, *, runs: Path = Path("runs"), num_written: int = 
         place = place.parent
     free = shutil.disk_usage(place).free
     if _is_for_evaluation(recipe):
-        detail = f"{free / GIGABYTE:,.0f} GB free in {place}; nothing is trained, so no checkpoint is written"
+        detail = f"{_room(free)} free in {place}; nothing is trained, so no checkpoint is written"
         yield Finding(subject="runs", passed=True, detail=detail)
         return
     if size is None:
-        detail = f"{free / GIGABYTE:,.0f} GB free in {place}; what student.model takes is not known"
+        detail = f"{_room(free)} free in {place}; what student.model takes is not known"
         yield Finding(subject="runs", passed=None, detail=detail)
         return
-    num_checkpoints = recipe.iterations - num_written
+    num_checkpoints, keep = recipe.iterations - num_written, recipe.checkpoints.keep
+    if keep is not None:
+        # One more than stays: the next is written before the oldest is deleted.
+        num_checkpoints = min(num_checkpoints, keep + 1 - min(num_written, keep))
     needed = CHECKPOINT_BYTES * size.parameters * num_checkpoints
     detail = (
-        f"{free / GIGABYTE:,.0f} GB free in {place}; {num_checkpoints} checkpoints take some "
-        f"{needed / GIGABYTE:,.1f} GB"
+        f"{_room(free)} free in {place}; {num_checkpoints} checkpoint{'' if num_checkpoints == 1 else 's'} "
+        f"{'takes' if num_checkpoints == 1 else 'take'} some {_room(needed)}"
     )
     is_enough = free > needed
     remedy = "" if is_enough else ": make room, or let runs be a link to another disk"
     yield Finding(subject="runs", passed=is_enough, detail=detail + remedy)
+
+
+def _room(num_bytes: float) -> str:
+    """
+    >>> _room(4_194_304), _room(17.8e9), _room(40_000e9)
+    ('4 MB', '17.8 GB', '40,000 GB')
+    """
+    if num_bytes < GIGABYTE:
+        return f"{num_bytes / 1e6:,.0f} MB"
+    return f"{num_bytes / GIGABYTE:,.{0 if num_bytes > 100 * GIGABYTE else 1}f} GB"
 
 
 def check_memory(recipe: Recipe) -> Iterator[Finding]:
