@@ -86,6 +86,8 @@ MALFORMED = {
         said("I edit.\n<edit>\n<path>a</path>\n</edit>"),
         said("```tool_code\nedit(path='a')\n```"),
         said("edit(path='a')"),
+        said('I edit.\n```python\n{"name": "edit", "arguments": {"path": "a"}}\n```'),
+        said("```python\nedit(path='a')\n```"),
         said('I edit.\n[edit(path="a"), finish()]'),
         said("{'name': 'edit', 'arguments': {'path': 'a'}}"),
         said('{"name": "edit", "id": "c1", "arguments": {"path": "a"}}'),

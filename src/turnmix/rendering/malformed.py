@@ -12,7 +12,7 @@ from turnmix.core.message import ToolCall, ToolSpecification, is_blank
 from turnmix.core.trajectory import Action
 from turnmix.core.untaught import Objection
 from turnmix.rendering.arguments import types_of
-from turnmix.rendering.markup import call_markup, without_code
+from turnmix.rendering.markup import call_markup, named_call, without_code
 from turnmix.rendering.mending import is_of_type
 from turnmix.rendering.thinking import holds_thinking, without_thinking
 
@@ -30,7 +30,11 @@ def malformed(action: Action, tools: Sequence[ToolSpecification]) -> Objection |
     prose = without_code(said)
     if holds_thinking(prose):
         return Objection(reason="thinking_in_text", detail="the text holds thinking, or the end of it")
-    if mark := call_markup(prose, [tool.name for tool in tools]):
+    names = [tool.name for tool in tools]
+    mark = call_markup(prose, names)
+    if mark is None and not message.tool_calls:
+        mark = named_call(said, names)  # beside no call, one that stands in a block of code may be meant
+    if mark is not None:
         return Objection(reason="call_markup_in_text", detail=f"the text holds {mark!r}")
     return next((found for call in message.tool_calls if (found := malformed_call(call, tools))), None)
 

@@ -41,6 +41,7 @@ _KEYS = "arguments|parameters|input|args"
 _NAME_KEYS = "name|tool|tool_name|function|recipient_name"
 _CACHED_TOOL_SETS = 16
 _LONGEST_ARGUMENTS = 2_000
+_SHOWN = 200
 
 
 def without_code(text: str) -> str:
@@ -63,8 +64,14 @@ def call_markup(text: str, tools: Iterable[str]) -> str | None:
     >>> call_markup("The parser splits at `[TOOL_CALLS]`, and `a <| b` is a pipe.", ["finish"])
     """
     text = _STRUCK_OUT.sub("", text)
-    found = _MARKUP.search(text) or _calls_of(frozenset(tools)).search(text)
-    return None if found is None else found[0][:200]
+    found = _MARKUP.search(text)
+    return named_call(text, tools) if found is None else found[0][:_SHOWN]
+
+
+def named_call(text: str, tools: Iterable[str]) -> str | None:
+    """The beginning of a call of one of `tools` that has no mark but its name; None: there is none."""
+    found = _calls_of(frozenset(tools)).search(text)
+    return None if found is None else found[0][:_SHOWN]
 
 
 @lru_cache(maxsize=_CACHED_TOOL_SETS)
