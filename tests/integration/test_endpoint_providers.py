@@ -299,6 +299,11 @@ def test_a_key_in_the_urls_query_is_sent_and_reaches_neither_disk_nor_screen(tmp
         ({"ALL_PROXY": "socks4://127.0.0.1:9"}, "ALL_PROXY=socks4://127.0.0.1:9"),
         ({"HTTP_PROXY": "http://me:hush@127.0.0.1:port"}, "HTTP_PROXY=127.0.0.1:port"),
         ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost,::1/128,[::1]"}, "cannot connect"),
+        (
+            {"HTTP_PROXY": "http://me:hush@127.0.0.1:9"},
+            "cannot connect through the proxy http://***@127.0.0.1:9",
+        ),
+        ({"SSL_CERT_FILE": "/"}, "name a file of them, or unset it"),
         ({"SSL_CERT_FILE": "/no/such/file"}, "SSL_CERT_FILE=/no/such/file"),
     ],
 )

@@ -73,6 +73,7 @@ class EndpointClient:
         proxy = proxy_for(url)
         # The proxy's password may stand in what a failed connection says.
         self._secrets += secrets_of(proxy or "")
+        self._through = f" through the proxy {redacted_url(proxy)}" if proxy else ""
         # Time is bounded as a whole, by `send`: httpx's own limits are per read, and a server that trickles
         # keep-alive bytes never meets them. What the environment says is read here: httpx stumbles over forms of it.
         self._http = httpx.AsyncClient(
@@ -99,7 +100,8 @@ class EndpointClient:
         except asyncio.TimeoutError:
             return Fault(remedy="retry", cause="timeout", detail=f"no whole answer within {timeout:g} s")
         except httpx.ConnectError as error:
-            return Fault(remedy="retry", cause="connect", detail=self._redact(f"cannot connect: {error}"))
+            detail = self._redact(f"cannot connect{self._through}: {error}")
+            return Fault(remedy="retry", cause="connect", detail=detail)
         except httpx.RequestError as error:
             detail = self._redact(f"connection lost: {error or type(error).__name__}")
             return Fault(remedy="retry", cause="connection_lost", detail=detail)

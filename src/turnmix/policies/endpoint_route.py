@@ -115,5 +115,6 @@ def certificates() -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         path = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
         raise UserError(
-            f"environment variable SSL_CERT_FILE={path}: no certificates can be read from it ({error})"
+            f"environment variable SSL_CERT_FILE={path}: no certificates can be read from it ({error}); "
+            "name a file of them, or unset it"
         ) from None
