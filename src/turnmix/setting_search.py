@@ -137,8 +137,6 @@ _ELSEWHERE = {
     "optimizer": "the optimiser is AdamW, set by learner.learning_rate, learner.betas and learner.weight_decay",
     "output_dir": "where the run goes is no setting: add --run DIR",
     "resume": "a run is gone on with by `turnmix train --resume RUN`",
-    "extends": "a recipe file names the recipe that it builds on at its top, as extends: NAME; on the command line "
-    "name that recipe itself: `turnmix train NAME`",
     "defaults": "a recipe file names the one recipe that it builds on at its top: extends: minirepo_dagger",
     "help": "each setting is explained by `turnmix train RECIPE --explain`",
 }

@@ -114,7 +114,7 @@ def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path)
         (("train", "one.yaml", "--set", "iterations=2"), "a setting needs none: write 'iterations=2' alone"),
         (("train", "--config-name=one"), "the recipe needs none: `turnmix train RECIPE`"),
         (("train", "one.yaml", "+iterations=2"), "no sign before it: write 'iterations=2'"),
-        (("train", "one.yaml", "extends=minirepo_sft"), "name that recipe itself: `turnmix train NAME`"),
+        (("train", "one.yaml", "extends=minirepo_sft"), "name that recipe instead of one.yaml"),
         (("train", "one.yaml", "teacher={kind:", "oracle}"), "put quotes around a setting that holds spaces"),
         (("train", "one.yaml", "iterations", "=", "2"), "key=value without spaces: write 'iterations=2'"),
         (("train", "one.yaml", "iterations=", "2"), "key=value without spaces: write 'iterations=2'"),
