@@ -28,7 +28,6 @@ UnwritableReason = Literal[
 Reason = MalformedReason | UnwritableReason
 
 MALFORMED: tuple[str, ...] = get_args(MalformedReason)
-UNWRITABLE: tuple[str, ...] = get_args(UnwritableReason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
