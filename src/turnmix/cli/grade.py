@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from turnmix.cli.console import make_console
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import EvaluationSettings, Recipe, load_recipe
 from turnmix.core.errors import InfrastructureError, UserError
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 from turnmix.core.trajectory import Unfinished, Verdict
 from turnmix.environments.swe.grading import verdict as unjudged
 from turnmix.environments.swe.predictions import Prediction, read_predictions
@@ -189,7 +188,7 @@ def _read_book(book: Path) -> dict[str, Verdict]:
     if book.is_file():
         for line in book.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                data = json.loads(line)
+                data = json_value(line)
                 fields = ("resolved", "submitted", "passed", "failed", "patch")
                 found[data["key"]] = Verdict(**{name: data[name] for name in fields})
             except (ValueError, KeyError, TypeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -152,9 +151,9 @@ def _show_chosen(path: str, choice: Choice, *, limit: int) -> None:
 
 
 def _show_evaluation(console: Console, path: Path) -> None:
-    subject = json.loads((path / EVALUATION).read_text(encoding="utf-8"))
+    subject = read_json_file(path / EVALUATION, fix="evaluate it again, in another directory")
     results = path / RESULTS
-    figures = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
+    figures = read_json_file(results, fix="delete it, and evaluate again") if results.is_file() else None
     state = "not complete" if figures is None else "complete"
     say(console, f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}\n")
     if figures is not None:

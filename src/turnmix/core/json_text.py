@@ -1,7 +1,10 @@
-"""Values enter, JSON leaves. Python's own writer says NaN and Infinity, which no JSON reader has to take.
+"""Values enter, JSON leaves, and back. Python's own writer says NaN and Infinity, which no JSON reader has to take; its
+own reader takes nesting so deep that whoever walks over the value fails.
 
 >>> json_text({"loss": float("nan"), "counts": [1, float("-inf")]})
 '{"loss": null, "counts": [1, null]}'
+>>> json_value('{"loss": null}')
+{'loss': None}
 """
 
 from __future__ import annotations
@@ -12,7 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.bounded_file import MEBIBYTE, read_bounded
 from turnmix.core.errors import UserError
+
+MOST_LEVELS = 100
+"""Of lists and mappings in each other. What a model writes may have 32, and a record a dozen around it."""
+MOST_BYTES = 16 * MEBIBYTE
+"""Of a file that is read whole: a value takes some twenty times the memory of the shortest text that spells it."""
 
 
 def json_text(value: Any, **options: Any) -> str:
@@ -23,15 +32,54 @@ def json_text(value: Any, **options: Any) -> str:
         return json.dumps(_without_non_finite(value), allow_nan=False, **options)
 
 
+def json_value(text: str | bytes, *, levels: int = MOST_LEVELS) -> Any:
+    """The value that a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON, or lists and mappings nest more than `levels` deep, or a number is endless.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested more than {levels} levels deep") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:  # of Python's own, which names a function of Python's
+        raise ValueError("a number has thousands of digits") from None
+    opened = (
+        text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    )
+    if opened > levels and _nests_over(levels, value):
+        raise ValueError(f"nested more than {levels} levels deep")
+    return value
+
+
 def read_json_file(path: Path, *, fix: str) -> dict[str, Any]:
     """The object in a file of TurnMix's own. Raises UserError, with the `fix`: it is damaged."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        data = json_value(read_bounded(path, most=MOST_BYTES))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {fix}") from error
+    except ValueError as error:
         raise UserError(f"{path} cannot be read ({error}): {fix}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path} holds no JSON object: {fix}")
     return data
+
+
+def _nests_over(levels: int, value: Any) -> bool:
+    # Level by level: a function that calls itself is what deep nesting breaks.
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            member
+            for each in level
+            for member in (each.values() if isinstance(each, dict) else each)
+            if isinstance(member, dict | list)
+        ]
+    return bool(level)
 
 
 def _without_non_finite(value: Any) -> Any:

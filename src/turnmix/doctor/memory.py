@@ -11,11 +11,13 @@ checkpointing one hidden state a layer and token, else some thirty.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from turnmix.core.bounded_file import read_bounded
+from turnmix.core.json_text import MOST_BYTES, json_value
 
 FULL_BYTES, FROZEN_BYTES = 16, 4
 LORA_SHARE = 0.01
@@ -40,8 +42,8 @@ def size_of(name: str, configuration: Path | None) -> ModelSize | None:
     """
     if configuration is not None:
         try:
-            return _configured(json.loads(configuration.read_text()))
-        except (OSError, ValueError, KeyError, TypeError):
+            return _configured(json_value(read_bounded(configuration, most=MOST_BYTES)))
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, AttributeError, OverflowError):
             pass
     if not (match := re.search(r"(\d+(?:\.\d+)?)[Bb](?![a-z])", name.rpartition("/")[2])):
         return None

@@ -5,12 +5,13 @@ What is not on this machine yet is asked of the hub once, briefly; weights are n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from turnmix.config import Recipe
+from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import MOST_BYTES, json_value
 from turnmix.hub import fetch_elsewhere, hub_problem
 from turnmix.model_location import model_location
 from turnmix.policies.endpoint_check import Finding
@@ -46,7 +47,11 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
 
 def _context_findings(recipe: Recipe, location: str) -> Iterator[Finding]:
     path = cached_file(location, "config.json")
-    context = None if path is None else json.loads(path.read_text()).get("max_position_embeddings")
+    context = (
+        None
+        if path is None
+        else json_value(read_bounded(path, most=MOST_BYTES)).get("max_position_embeddings")
+    )
     needed = recipe.scaffold.max_tokens
     if context is None:
         yield Finding(subject="context", passed=None, detail="student.model does not tell its context")

@@ -10,7 +10,6 @@ and so the format. Which action is a good one it sees only as often as the wande
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 from turnmix.core.trajectory import Trajectory
 from turnmix.nano.experience import collect_experience, experience_source
 from turnmix.nano.lessons import (
@@ -43,7 +42,7 @@ WARMUP_STEPS = 40
 def read_experience(path: Path) -> list[Trajectory]:
     """The trajectories of a file in the order of their ids, which does not depend on which ended first."""
     with path.open() as file:
-        trajectories = [Trajectory.from_json(json.loads(line)) for line in file]
+        trajectories = [Trajectory.from_json(json_value(line)) for line in file]
     return sorted(trajectories, key=lambda trajectory: trajectory.id)
 
 

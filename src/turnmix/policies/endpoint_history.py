@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 from turnmix.core.message import Message, ProviderFields
 from turnmix.policies.endpoint_wire import read_json
 
 _READ = frozenset({"role", "content", "tool_calls", "function_call"})
 _OUTPUT_ONLY = frozenset({"refusal", "annotations", "audio"})
 """Fields of OpenAI's that say something of an answer, and that a request may not hold."""
+_LEVELS = 64
+"""Of nesting in what a provider keeps with a turn: it is stored in the trajectory, and read back."""
 _READ_OF_CALL = frozenset({"id", "type", "function", "index"})
 
 
@@ -67,7 +69,12 @@ def provider_fields(body: bytes, *, provider: str) -> ProviderFields | None:
     of_calls = tuple(_own(call, _READ_OF_CALL) for call in message.get("tool_calls") or ())
     if not of_message and not any(of_calls):
         return None
-    return ProviderFields(provider=provider, message=of_message, calls=of_calls)
+    fields = ProviderFields(provider=provider, message=of_message, calls=of_calls)
+    try:
+        json_value(json_text(fields.to_json()), levels=_LEVELS)
+    except ValueError:
+        return None
+    return fields
 
 
 def _own(data: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 from turnmix.core.message import Message, ToolCall, is_blank
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering.arguments import UnreadableJsonError, read_whole_json, require_usable
 from turnmix.rendering.thinking import without_thinking
 
+_LEVELS = 700
+"""Of nesting in an answer: a call that nests too deeply for a student is still kept as text."""
 CONTEXT_EXCEEDED = "the conversation no longer fits the model's context window"
 GAVE_UP = (
     "error",
@@ -97,11 +98,12 @@ class WireChoice(WireEnd):
     message: WireMessage
 
 
+_MOST_COUNTED = 1e15
+
+
 def _count(given: Any) -> int | None:
     """A count of tokens; None: it is none. No answer is lost for it."""
-    is_count = (
-        isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= 0
-    )
+    is_count = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < _MOST_COUNTED
     return int(given) if is_count else None
 
 
@@ -169,8 +171,8 @@ def read_json(text: str | bytes) -> Any:
         ValueError: not such JSON.
     """
     try:
-        strict = json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False)
-        return json.loads(strict.encode("utf-8", "replace"))
+        strict = json.dumps(json_value(text, levels=_LEVELS), ensure_ascii=False, allow_nan=False)
+        return json_value(strict.encode("utf-8", "replace"), levels=_LEVELS)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -178,7 +180,7 @@ def read_json(text: str | bytes) -> Any:
 def read_body(body: bytes) -> Any:
     """As `read_json`, but a number that is not finite becomes null: some servers write log 0 as -Infinity."""
     try:
-        return read_json(json_text(json.loads(body), ensure_ascii=False))
+        return read_json(json_text(json_value(body, levels=_LEVELS), ensure_ascii=False))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -10,13 +10,12 @@ own with a space (Metaspace: Llama 2): what stands behind other text is tokenise
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 from turnmix.rendering.control_text import RenderedText
 
 _CACHED_SEGMENTS = 16_384
@@ -59,7 +58,7 @@ class SegmentTokenizer:
         self.is_segmented = all(
             not (token.lstrip or token.rstrip or token.single_word or token.normalized)
             for token in tokenizer.added_tokens_decoder.values()
-        ) and _treats_pieces_alone(json.loads(self._backend.to_str()))
+        ) and _treats_pieces_alone(json_value(self._backend.to_str()))
 
     def ids(self, text: str | RenderedText) -> list[int]:
         """The token ids of a text from its beginning on; special tokens are read where they stand, none is added."""
@@ -148,7 +147,7 @@ class SegmentTokenizer:
     @cached_property
     def _plain(self) -> Any:
         """The tokenizer without its added tokens."""
-        description = json.loads(self._backend.to_str())
+        description = json_value(self._backend.to_str())
         return type(self._backend).from_str(json_text({**description, "added_tokens": []}))
 
     def _decode(self, token_ids: Sequence[int]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import PurePath
 from typing import Any
 
 from turnmix.core.errors import SandboxError
+from turnmix.core.json_text import json_value
 from turnmix.sandboxes.python_environment import PythonEnvironment
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.sandboxes.seccomp import seccomp_filter
@@ -198,7 +198,7 @@ async def _read_child_pid(descriptor: int) -> int:
         if not part:
             raise OSError("bwrap ended before it made the sandbox")
         text += part
-    return int(json.loads(text)["child-pid"])
+    return int(json_value(text)["child-pid"])
 
 
 def _spare_users() -> range:

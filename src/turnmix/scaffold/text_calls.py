@@ -13,11 +13,10 @@ The conversation then holds nothing but text, which every template and every end
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action
 from turnmix.rendering.formats import HermesFormat, example_call
@@ -49,7 +48,7 @@ def tools_in(messages: Sequence[Message]) -> tuple[ToolSpecification, ...]:
         if introduction:
             described = told.partition("\n\n")[0].split("\n")
             with contextlib.suppress(ValueError, TypeError):  # a problem's text may hold the same words
-                return tuple(ToolSpecification(**json.loads(line)) for line in described)
+                return tuple(ToolSpecification(**json_value(line)) for line in described)
     return ()
 
 

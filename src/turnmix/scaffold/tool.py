@@ -5,11 +5,11 @@ In: the arguments of a call, any JSON at all. Out: always an observation the age
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from turnmix.core.json_text import json_value
 from turnmix.core.message import ToolSpecification
 from turnmix.scaffold.observation import error, quoted
 
@@ -139,8 +139,8 @@ def _integer(value: Any) -> int | None:
 def _array(value: Any) -> list[Any] | None:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = json_value(value)
+        except ValueError:
             return None
     return value if isinstance(value, list) else None
 

@@ -6,7 +6,6 @@ one that a crash cut short is dropped when the file is opened again; an id alrea
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from turnmix.core.atomic_file import force_to_disk
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 from turnmix.core.trajectory import Trajectory
 
 
@@ -54,7 +53,7 @@ class AppendLog:
         with self.path.open("rb") as file:
             for start, length in spans:
                 file.seek(start)
-                yield json.loads(file.read(length))
+                yield json_value(file.read(length))
 
     def append_record(self, record: Mapping[str, Any]) -> bool:
         """Write one line and wait until it is on the disk. False: its id is held already, nothing is done."""
@@ -91,7 +90,7 @@ class AppendLog:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    record_id = json.loads(line)["id"]
+                    record_id = json_value(line)["id"]
                 except (ValueError, TypeError, KeyError) as error:
                     raise UserError(
                         f"{self.path}, line {number}: not a record of a run ({error!r}): delete that line, "

@@ -6,13 +6,14 @@ frees a disk deletes the oldest.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 from turnmix.core.atomic_file import force_to_disk
+from turnmix.core.bounded_file import read_bounded
+from turnmix.core.json_text import MOST_BYTES, json_value
 
 LEARNER_FILE = "learner.pt"
 """The optimiser's state, by far the largest file of a checkpoint; a resumed run needs the last one alone."""
@@ -52,7 +53,7 @@ def _is_whole(path: Path) -> bool:
     if not (path / "config.json").is_file():
         return False
     try:
-        parts = set(json.loads((path / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        parts = set(json_value(read_bounded(path / _INDEX, most=MOST_BYTES))["weight_map"].values())
     except FileNotFoundError:
         return any(path.glob("*.safetensors"))
     except (OSError, ValueError, KeyError, AttributeError):

@@ -7,7 +7,6 @@ Whatever the patched code does is data. Only a failing sandbox, or a task whose 
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shlex
@@ -15,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 
+from turnmix.core.json_text import json_value
 from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
 from turnmix.environments.swe.laying import encoded, lay_repository, must_run, must_write
 from turnmix.environments.swe.task_file import TaskRow
@@ -151,8 +151,8 @@ def read_report(log: bytes, nonce: str, *, is_complete: bool = True) -> Executio
 
 def _reported(line: bytes) -> tuple[str, str, str] | None:
     try:
-        entry = json.loads(line)
+        entry = json_value(line)
         fields = (entry["id"], entry["outcome"], entry["message"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
     return fields if all(isinstance(field, str) for field in fields) else None

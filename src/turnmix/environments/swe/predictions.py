@@ -6,17 +6,19 @@ A byte of a patch that is no UTF-8 is half a surrogate pair in JSON, such as \\u
 
 from __future__ import annotations
 
+import errno
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.bounded_file import bounded_lines, read_bounded
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import MOST_BYTES, json_text, json_value
 from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.environments.swe.laying import decoded, encoded
 
@@ -49,11 +51,15 @@ def read_predictions(path: Path) -> list[Prediction]:
         UserError: it is no such file, or names a task twice; the message names the line.
     """
     try:
-        text = decoded(path.read_bytes().removeprefix(BOM_UTF8))
+        return _read(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+        remedy = ": write it as JSON Lines (.jsonl)" if error.errno == errno.EFBIG else ""
+        raise UserError(f"{path}: {error.strerror}{remedy}") from error
+
+
+def _read(path: Path) -> list[Prediction]:
     predictions: dict[str, Prediction] = {}
-    for place, data in _entries(path, text):
+    for place, data in _entries(path):
         try:
             prediction = Prediction.model_validate(data)
         except ValidationError as error:
@@ -69,22 +75,25 @@ def read_predictions(path: Path) -> list[Prediction]:
     return list(predictions.values())
 
 
-def _entries(path: Path, text: str) -> Iterable[tuple[str, Any]]:
-    try:
-        if path.suffix == ".json":
-            data = json.loads(text)
-            entries = data.values() if isinstance(data, dict) else data
-            return [(f"entry {number}", entry) for number, entry in enumerate(entries, start=1)]
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is not in SWE-bench's format: {error}") from error
-    lines = {f"line {number}": line for number, line in enumerate(text.split("\n"), start=1) if line.strip()}
-    return [(place, _parsed(path, place, line)) for place, line in lines.items()]
+def _entries(path: Path) -> Iterator[tuple[str, Any]]:
+    if path.suffix == ".json":
+        content = read_bounded(path, most=MOST_BYTES)
+        try:
+            data = json_value(decoded(content.removeprefix(BOM_UTF8)))
+            entries = list(data.values() if isinstance(data, dict) else data)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is not in SWE-bench's format: {error}") from error
+        yield from ((f"entry {number}", entry) for number, entry in enumerate(entries, start=1))
+        return
+    for number, line in enumerate(bounded_lines(path, longest=MOST_BYTES), start=1):
+        if line.strip():
+            yield f"line {number}", _parsed(path, f"line {number}", line.removeprefix(BOM_UTF8))
 
 
-def _parsed(path: Path, place: str, line: str) -> Any:
+def _parsed(path: Path, place: str, line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
+        return json_value(decoded(line))
+    except ValueError as error:
         fault = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         raise UserError(f"{path}, {place}: not in SWE-bench's format: no JSON: {fault}") from error
 

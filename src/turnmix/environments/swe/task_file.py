@@ -7,8 +7,7 @@ A row's repository is an image, or a tar archive beside the task file for code t
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,13 +15,16 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.bounded_file import bounded_lines
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import MOST_BYTES, json_text, json_value
 from turnmix.environments.environment import Split
 from turnmix.settings import Settings
 
 IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 MOST_ERRORS_SHOWN = 20
+MOST_REJECTIONS = 10_000
+"""A file of so many rows that are none is no task file, and is read no further."""
 
 
 class TaskRow(Settings):
@@ -108,8 +110,16 @@ def read_rows(path: Path) -> tuple[list[TaskRow], list[Rejection]]:
     Raises:
         UserError: the file cannot be read.
     """
+    rows: list[TaskRow] = []
+    rejections: list[Rejection] = []
     try:
-        lines = path.read_bytes().split(b"\n")
+        for found in _found_rows(path):
+            if isinstance(found, TaskRow):
+                rows.append(found)
+            else:
+                rejections.append(found)
+            if len(rejections) == MOST_REJECTIONS:
+                break
     except FileNotFoundError as error:
         raise UserError(
             f"tasks.path: {path} is not there: write it with `turnmix tasks prepare RECIPE`, where the recipe names a "
@@ -117,10 +127,12 @@ def read_rows(path: Path) -> tuple[list[TaskRow], list[Rejection]]:
         ) from error
     except OSError as error:
         raise UserError(f"tasks.path: {path}: {error.strerror}: name a task file") from error
-    rows: list[TaskRow] = []
-    rejections: list[Rejection] = []
+    return rows, rejections
+
+
+def _found_rows(path: Path) -> Iterator[TaskRow | Rejection]:
     seen: set[str] = set()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(bounded_lines(path, longest=MOST_BYTES), start=1):
         if not line.strip():
             continue
         row, name, reason = _read_row(line)
@@ -129,21 +141,20 @@ def read_rows(path: Path) -> tuple[list[TaskRow], list[Rejection]]:
         elif row is not None and row.archive is not None and not (path.parent / row.archive).is_file():
             reason = f"archive: {path.parent / row.archive} is not there"
         if row is None or reason:
-            rejections.append(Rejection(line=number, instance_id=name, reason=reason))
+            yield Rejection(line=number, instance_id=name, reason=reason)
         else:
             seen.add(row.instance_id)
-            rows.append(row)
-    return rows, rejections
+            yield row
 
 
 def _read_row(line: bytes) -> tuple[TaskRow | None, str, str]:
     name = "no instance_id"
     try:
-        data = json.loads(line)
+        data = json_value(line)
         if isinstance(data, dict):
             name = str(data.get("instance_id", name))[:200]
         row = TaskRow.model_validate(data)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         if not isinstance(error, ValidationError):
             return None, name, f"not JSON ({error})"
         faults = error.errors(include_url=False)

@@ -7,13 +7,12 @@ another pid namespace) they are left alone: a living run never loses one.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import uuid
 from pathlib import Path
 from typing import Any
 
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_text, json_value
 
 OWNER_LABEL = "turnmix.owner"
 RUN_LABEL = "turnmix.run"
@@ -32,7 +31,7 @@ def labels() -> dict[str, str]:
 def is_orphan(container: dict[str, Any]) -> bool:
     """Whether the process that made a listed container has ended."""
     try:
-        owner = json.loads(container["Labels"][OWNER_LABEL])
+        owner = json_value(container["Labels"][OWNER_LABEL])
         machine, boot, namespace, pid, started = (
             owner[name] for name in ("machine", "boot", "namespace", "pid", "started")
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from turnmix.core.json_text import json_value
 
 CONDA = "source /opt/miniconda3/bin/activate && conda activate testbed"
 """Makes the environment of the images of SWE-bench and its kin the current one."""
@@ -20,8 +21,8 @@ def read_names(value: Any) -> list[str]:
     """
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = json_value(value)
+        except ValueError:
             raise ValueError("neither a list nor a JSON string of one") from None
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
         raise ValueError("not a list of test names")
@@ -33,8 +34,8 @@ def read_object(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return json_value(value)
+    except ValueError:
         raise ValueError("neither an object nor a JSON string of one") from None
 
 

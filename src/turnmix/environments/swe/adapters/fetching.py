@@ -6,13 +6,15 @@ needs a network.
 
 from __future__ import annotations
 
-import json
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.bounded_file import bounded_lines, read_bounded
 from turnmix.core.errors import InfrastructureError, MissingDependencyError, UserError
+from turnmix.core.json_text import MOST_BYTES, json_value
 from turnmix.environments.swe.adapters.registry import HUB_IDS, DatasetSettings
 from turnmix.hub import hub_problem
 
@@ -35,19 +37,27 @@ def fetch_rows(settings: DatasetSettings) -> Iterator[Mapping[str, Any]]:
 
 
 def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    if path.suffix == ".json":
-        try:
-            rows = json.loads(text)
-        except ValueError as error:
-            raise UserError(f"tasks.dataset.rows: {path} is not JSON: {error}") from error
-        yield from rows if isinstance(rows, list) else [rows]
-        return
-    for line in filter(str.strip, text.split("\n")):
-        try:
-            yield json.loads(line)
-        except (ValueError, RecursionError):
-            yield {"instance_id": f"a line that is no JSON: {line[:40]}"}
+    try:
+        if path.suffix == ".json":
+            rows = json_value(_decoded(read_bounded(path, most=MOST_BYTES)))
+            yield from rows if isinstance(rows, list) else [rows]
+            return
+        for line in map(_decoded, bounded_lines(path, longest=MOST_BYTES)):
+            if not line.strip():
+                continue
+            try:
+                yield json_value(line)
+            except ValueError:
+                yield {"instance_id": f"a line that is no JSON: {line[:40]}"}
+    except OSError as error:
+        remedy = ": give it as JSON Lines (.jsonl)" if error.errno == errno.EFBIG else ""
+        raise UserError(f"tasks.dataset.rows: {path}: {error.strerror}{remedy}") from error
+    except ValueError as error:
+        raise UserError(f"tasks.dataset.rows: {path} is not JSON: {error}") from error
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
