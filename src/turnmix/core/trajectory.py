@@ -29,9 +29,7 @@ class StopReason(str, Enum):
     max_tokens = "max_tokens"
     stuck = "stuck"
     wall_time = "wall_time"
-    limit_exceeded = (
-        "limit_exceeded"  # the agent's processes used more than the sandbox allows, which ended it
-    )
+    limit_exceeded = "limit_exceeded"  # the agent's processes ended its sandbox, as by more than it allows
     infra_error = "infra_error"
 
 

@@ -17,7 +17,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.environments.environment import Step
 from turnmix.environments.preparation import lay_files
-from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded, SandboxLimitExceeded
 from turnmix.scaffold.scaffold import Answer, Scaffold, ScaffoldSettings, refused
 from turnmix.scaffold.stuck import HISTORY_NEEDED, Exchange, stuck_pattern
 
@@ -76,10 +76,10 @@ class ScaffoldedEnvironment:
         except asyncio.TimeoutError:
             told = refused(action, "[The time for this task is over.]")
             return Step(observation=told, stop_reason=StopReason.wall_time)
-        except SandboxLimitExceeded as exceeded:
+        except SandboxEnded as ended:
             self._is_destroyed = True
-            is_time = exceeded.limit == "wall_seconds"
-            told = refused(action, f"[The machine was stopped: {exceeded}]")
+            is_time = isinstance(ended, SandboxLimitExceeded) and ended.limit == "wall_seconds"
+            told = refused(action, f"[The machine was stopped: {ended}]")
             return Step(
                 observation=told, stop_reason=StopReason.wall_time if is_time else StopReason.limit_exceeded
             )

@@ -21,7 +21,7 @@ from turnmix.environments.workspace import WORKSPACE_LIMIT, read_workspace
 from turnmix.policies.policy import Episode, PolicySession
 from turnmix.policies.repair import Hunk, merge_hunks, plan_repair
 from turnmix.policies.scripted import call_action
-from turnmix.sandboxes.sandbox import SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import SandboxEnded
 
 RUNNING = "is still running"
 DIRECTORY = re.compile(r"\[Current working directory: (.*?)\]")
@@ -89,7 +89,7 @@ class OracleSession:
                 limit=self._limit,
                 first=sorted({*self._solution.files, *self._solution.removed}),
             )
-        except SandboxLimitExceeded:  # by what the agent left running: its next step ends the trajectory
+        except SandboxEnded:  # by what the agent left running: its next step ends the trajectory
             files = {}
         self._files = {path: content.decode(errors="surrogateescape") for path, content in files.items()}
 

@@ -126,6 +126,10 @@ class BubblewrapSandbox(SupervisedSandbox):
             for descriptor in {information, mapped, mapped_end, *inherited}:
                 os.close(descriptor)
 
+    def _is_ended_from_outside(self, ending: os.waitid_result) -> bool:
+        """Nothing inside can send bwrap's own process, which is outside, a signal."""
+        return ending.si_code != os.CLD_EXITED
+
     def _command(self, *, becomes_user: bool) -> list[str]:
         limits = self.limits
         arguments = [

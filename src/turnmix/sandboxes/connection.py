@@ -10,12 +10,12 @@ import asyncio
 import marshal
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.inside.job import CHUNK, TERMINAL_WINDOW
-from turnmix.sandboxes.sandbox import Limits, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Limits, SandboxEnded, SandboxLimitExceeded
 
 NOTES = 64 << 10
 """Bytes by which a channel may exceed its limit with what the supervisor itself has to say."""
@@ -51,8 +51,10 @@ class Channel:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, describe_end: Callable[[], str]) -> None:
-        self._describe_end = describe_end
+    def __init__(self, explain_end: Callable[[], Awaitable[SandboxError]]) -> None:
+        """`explain_end`: awaited where the other side ends the connection."""
+        self._explain_end = explain_end
+        self._ending: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._inbox = bytearray()
         self._channels: dict[int, Channel] = {0: Channel(0, 0)}
@@ -70,7 +72,7 @@ class Connection(asyncio.Protocol):
         failure = self.failure or SandboxError("the connection to the sandbox is closed")
         if isinstance(failure, SandboxLimitExceeded):
             return SandboxLimitExceeded(failure.limit)
-        return SandboxError(str(failure))
+        return type(failure)(str(failure))
 
     def open(self, limit: int, operation: str, *arguments: Any) -> Channel:
         """Send a request whose output will be at most `limit` bytes."""
@@ -124,7 +126,11 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.fail(SandboxError(f"the sandbox ended unexpectedly: {self._describe_end()}"))
+        if self.failure is None:
+            self._ending = asyncio.ensure_future(self._end())
+
+    async def _end(self) -> None:
+        self.fail(await self._explain_end())
 
     def data_received(self, data: bytes) -> None:
         self._inbox += data
@@ -132,7 +138,7 @@ class Connection(asyncio.Protocol):
         while self.failure is None and len(self._inbox) - position >= 9:
             number, kind, length = struct.unpack_from(">IcI", self._inbox, position)
             if length > CHUNK:
-                self.fail(SandboxError(f"the sandbox broke the protocol: a frame of {length} bytes"))
+                self.fail(SandboxEnded(f"the sandbox broke the protocol: a frame of {length} bytes"))
                 return
             if len(self._inbox) - position < 9 + length:
                 break
@@ -147,7 +153,7 @@ class Connection(asyncio.Protocol):
         elif number == 0 and kind == b"l" and payload.decode("ascii", "replace") in Limits.__slots__:
             self.fail(SandboxLimitExceeded(payload.decode("ascii")))
         elif channel is None or number == 0:
-            self.fail(SandboxError(f"the sandbox broke the protocol: frame {kind!r} on channel {number}"))
+            self.fail(SandboxEnded(f"the sandbox broke the protocol: frame {kind!r} on channel {number}"))
         elif kind == b"o" and len(channel.buffer) + len(payload) <= channel.limit + NOTES:
             channel.buffer += payload
             channel.notify()
@@ -160,7 +166,7 @@ class Connection(asyncio.Protocol):
             del self._channels[number]
             channel.notify()
         else:
-            self.fail(SandboxError(f"the sandbox broke the protocol: frame {kind!r} of {len(payload)} bytes"))
+            self.fail(SandboxEnded(f"the sandbox broke the protocol: frame {kind!r} of {len(payload)} bytes"))
 
 
 class SupervisedTerminal:

@@ -24,8 +24,16 @@ class Limits:
     """From start; then the sandbox is killed."""
 
 
-class SandboxLimitExceeded(SandboxError):
-    """The sandbox was killed for what its processes did: the agent's doing, not the infrastructure's.
+class SandboxEnded(SandboxError):
+    """The sandbox ended by what ran in it, as far as this process and the machine can tell.
+
+    While an agent works in it, or a patch under test runs in it, that is the agent's doing: a failure that
+    counts. Before that, as in the preparation of a task, it is a SandboxError like any other.
+    """
+
+
+class SandboxLimitExceeded(SandboxEnded):
+    """The sandbox was killed for what its processes did.
 
     Commands alone, not the sandbox, are killed where that restores the limit; their output says so.
     """
@@ -64,7 +72,8 @@ class Sandbox(Protocol):
     """One trajectory's isolated machine. All paths are absolute paths inside it.
 
     Every method raises SandboxError when the sandbox itself failed (did not start, died, exceeded its wall
-    time); what the agent's commands do, however wrong, raises nothing.
+    time), and SandboxEnded of these when it ended by what ran in it; what else the agent's commands do, however
+    wrong, raises nothing.
     """
 
     async def start(self) -> None: ...

@@ -19,10 +19,11 @@ from typing import Any
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.connection import TERMINAL_LIMIT, Connection, SupervisedTerminal
 from turnmix.sandboxes.inside.supervisor import TIMED_OUT
-from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxEnded, SandboxLimitExceeded
 from turnmix.sandboxes.supervisor_code import Interpreter, find_interpreter, opening_message
 
 START_SECONDS = 60.0
+END_SECONDS = 10.0
 
 
 class SupervisedSandbox(ABC):
@@ -53,7 +54,7 @@ class SupervisedSandbox(ABC):
         ours, theirs = socket.socketpair()
         self._diagnostics, diagnostics = os.pipe()
         os.set_blocking(self._diagnostics, False)
-        connection = self._connection = Connection(self._describe_end)
+        connection = self._connection = Connection(self._explain_end)
         try:
             with theirs:
                 await loop.create_connection(lambda: connection, sock=ours)
@@ -153,6 +154,34 @@ class SupervisedSandbox(ABC):
     def _end_supervisor(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
+
+    def _is_ended_from_outside(self, ending: os.waitid_result) -> bool:
+        """Whether something outside the sandbox ended the launched process, as far as its end tells."""
+        return False
+
+    async def _explain_end(self) -> SandboxError:
+        """Why the supervisor hung up."""
+        ending = await self._ending()
+        told = f"the sandbox ended unexpectedly: {self._describe_end()}"
+        is_outside = self._process is None or (ending is not None and self._is_ended_from_outside(ending))
+        return SandboxError(told) if is_outside else SandboxEnded(told)
+
+    async def _ending(self) -> os.waitid_result | None:
+        """How the launched process ended, which `stop` then still waits for; None: it did not."""
+        if self._process is None:
+            return None
+        try:
+            descriptor = os.pidfd_open(self._process.pid)
+        except ProcessLookupError:  # `stop` was faster
+            return None
+        try:
+            await asyncio.wait_for(wait_readable(descriptor), END_SECONDS)
+            how = os.WEXITED | os.WNOWAIT | os.WNOHANG
+            return os.waitid(os.P_PIDFD, descriptor, how)  # noqa: ASYNC222 (it does not wait)
+        except (asyncio.TimeoutError, ChildProcessError):
+            return None
+        finally:
+            os.close(descriptor)
 
     def _describe_end(self) -> str:
         """What was written where errors go, at most its last lines."""

@@ -16,7 +16,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.minirepo.repository import Case, same_value
 from turnmix.environments.workspace import read_workspace
-from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 CALLER = """\
 import importlib, json, os, sys
@@ -53,7 +53,7 @@ class MinirepoVerifier:
         unresolved = Verdict(resolved=False, submitted=False, passed=0, failed=len(cases))
         try:
             files = await read_workspace(sandbox, task.working_directory)
-        except SandboxLimitExceeded:
+        except SandboxEnded:
             return unresolved
         patch = await asyncio.to_thread(unified_patch, task.files, files)
         submitted = stop_reason is StopReason.finished and bool(patch)
@@ -83,7 +83,7 @@ class MinirepoVerifier:
                 timeout=TIMEOUT_SECONDS,
                 output_limit=1 << 20,
             )
-        except (SandboxLimitExceeded, OSError):  # OSError: the agent left paths that nothing can write
+        except (SandboxEnded, OSError):  # OSError: the agent left paths that nothing can write
             return 0
         finally:
             await sandbox.stop()

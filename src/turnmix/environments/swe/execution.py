@@ -18,7 +18,7 @@ from turnmix.core.json_text import json_value
 from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
 from turnmix.environments.swe.laying import encoded, lay_repository, must_run, must_write
 from turnmix.environments.swe.task_file import TaskRow
-from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 TEST_REPORT = f"{GRADING}/pytest_report.py"
 LOG_BYTES = 32 << 20
@@ -76,8 +76,8 @@ async def execute_tests(row: TaskRow, archive: bytes, patch: bytes, sandbox: San
         await _set_tests_aside(row, sandbox)
         try:
             return await _run_on(row, patch, sandbox)
-        except SandboxLimitExceeded as exceeded:
-            return Execution(is_complete=False, log=str(exceeded))
+        except SandboxEnded as ended:
+            return Execution(is_complete=False, log=str(ended))
     finally:
         await sandbox.stop()
 

@@ -16,7 +16,7 @@ from turnmix.environments.swe.laying import encoded, must_write
 from turnmix.environments.swe.protection import keep_protected
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.environments.swe.test_log import TestCounts, count_tests
-from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 SCRIPT, LOG = f"{GRADING}/evaluate.sh", f"{GRADING}/log"
 LOG_BYTES = 128 << 20
@@ -42,8 +42,8 @@ async def execute_in_image(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Imag
         await set_up_image(row, sandbox)
         try:
             return await _run_on(row, patch, sandbox)
-        except SandboxLimitExceeded as exceeded:
-            return ImageExecution(counts=None, log=str(exceeded))
+        except SandboxEnded as ended:
+            return ImageExecution(counts=None, log=str(ended))
     finally:
         await sandbox.stop()
 

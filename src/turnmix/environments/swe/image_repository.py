@@ -15,7 +15,7 @@ from turnmix.core.errors import SandboxError
 from turnmix.environments.swe.laying import DATES, encoded
 from turnmix.environments.swe.patch import text_sections
 from turnmix.environments.swe.task_file import TaskRow
-from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 SCRIPT_SECONDS = 900.0
 TAKE_SECONDS = 300.0
@@ -98,7 +98,7 @@ async def take_image_patch(
             timeout=timeout,
             output_limit=PATCH_LIMIT,
         )
-    except SandboxLimitExceeded:
+    except SandboxEnded:
         return None
     is_whole = result.exit_code == 0 and len(result.output) < PATCH_LIMIT
     return text_sections(_from_first_section(result.output)) if is_whole else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from turnmix.environments.swe.laying import COMMAND_SECONDS, OUTPUT_BYTES
-from turnmix.sandboxes.sandbox import Sandbox, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 WORKSPACE_LIMIT = 256 << 20
 DIFF = "git diff --cached --no-color --no-ext-diff --no-textconv --no-renames --full-index HEAD"
@@ -35,7 +35,7 @@ async def read_tree(sandbox: Sandbox, directory: str, *, timeout: float = COMMAN
             timeout=timeout,
             output_limit=WORKSPACE_LIMIT,
         )
-    except SandboxLimitExceeded:
+    except SandboxEnded:
         return None
     is_whole = result.exit_code is not None and len(result.output) < WORKSPACE_LIMIT
     return result.output if is_whole else None
@@ -55,7 +55,7 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
         compared = await fresh.run(
             DIFF, working_directory=directory, timeout=COMMAND_SECONDS, output_limit=OUTPUT_BYTES
         )
-    except SandboxLimitExceeded:
+    except SandboxEnded:
         return None
     # The sandbox was in order before the tree came: what fails here fails by it, such as a file that git cannot hold.
     is_whole = compared.exit_code == 0 and len(compared.output) < OUTPUT_BYTES
