@@ -2,6 +2,7 @@
 # make test     lint, types and all tests; with TURNMIX_LONG_TESTS=1 also those that take minutes
 # make student  make the embedded student's base checkpoint again, from nothing
 # make teacher  make the embedded local teacher, nano-teacher, again: a student that DAgger has trained
+# make gpu-record  measure on this machine's GPU, in ten minutes; the table lies in runs/gpu-record
 # make venv     the environment alone
 # make newest   try the newest release of every dependency; if all tests pass, `constraints.txt` holds them from then on
 # make oldest   try the oldest releases that `pyproject.toml` allows
@@ -13,7 +14,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint student teacher venv newest oldest oldest-tests bubblewrap
+.PHONY: demo test lint student teacher gpu-record venv newest oldest oldest-tests bubblewrap
 .DEFAULT_GOAL := demo
 
 demo: venv bubblewrap
@@ -35,6 +36,9 @@ teacher: venv bubblewrap
 	@mkdir -p src/turnmix/nano/teacher
 	@checkpoint=$$(ls -d runs/teacher/checkpoints/iteration-* | tail -n 1); \
 	for file in src/turnmix/nano/checkpoint/*; do cp $$checkpoint/$${file##*/} src/turnmix/nano/teacher/; done
+
+gpu-record: venv
+	$(BIN)/python benchmarks/gpu_record.py --out $(or $(OUT),runs/gpu-record)
 
 newest oldest:
 	@$(PYTHON) scripts/try_versions.py $@ $(if $(TORCH),--torch "$(TORCH)") --python "$(PYTHON)"

@@ -82,3 +82,41 @@ def test_the_picture_of_methods_is_drawn_from_finished_runs(tmp_path):
     drawn = (tmp_path / "methods.svg").read_text()
     assert drawn.count('class="dot"') == 2
     assert ">70 %<" in drawn
+
+
+def recorded(tmp_path, *options):
+    """The figures that the record on a GPU writes of tiny shapes on the CPU, by step and part."""
+    table = printed("gpu_record", "--small", "--out", str(tmp_path), *options)
+    lines = [json.loads(line) for line in (tmp_path / "record.jsonl").read_text().splitlines()]
+    assert not [line for line in lines if "error" in line]
+    assert table.endswith((tmp_path / "table.md").read_text() + "\n")
+    return {(line["step"], line["part"]): line for line in lines}
+
+
+@needs("peft", "lora")
+def test_the_record_on_a_gpu_writes_each_figure_and_its_table(tmp_path):
+    found = recorded(tmp_path, "--steps", "exact,lora,full")
+    assert found["exact", "model, float32"]["gradient_difference"] < 2e-6
+    assert found["lora", "architecture probe"]["passed"]
+    assert found["lora", "LoRA, 1,200 rows"]["step_seconds"] > 0
+    assert found["full", "a loss that is not finite"]["passed"]
+    assert "| lora | LoRA, 900 rows |" in (tmp_path / "table.md").read_text()
+
+
+@takes_minutes
+def test_the_record_on_a_gpu_takes_its_other_steps(tmp_path):
+    found = recorded(tmp_path, "--steps", "machine,speed,tree,ranks,head")
+    assert {step for step, _ in found} == {"machine", "speed", "tree", "ranks", "head"}
+
+
+def test_a_step_of_the_record_that_fails_or_has_no_time_left_is_told_and_the_next_one_begins(tmp_path):
+    program = (sys.executable, str(BENCHMARKS / "gpu_record.py"), "--out", str(tmp_path))
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    options = {"env": env, "capture_output": True, "text": True, "timeout": 120}
+    subprocess.run([*program, "--steps", "lora,head"], check=True, **options)
+    subprocess.run([*program, "--steps", "full", "--seconds", "1"], check=True, **options)
+    lines = [json.loads(line) for line in (tmp_path / "record.jsonl").read_text().splitlines()]
+    errors = {line["step"]: line["error"] for line in lines if "error" in line}
+    assert list(errors) == ["lora", "head", "full"]
+    assert errors["full"] == "left out: the time was over"
+    assert "What falls short" in (tmp_path / "table.md").read_text()
