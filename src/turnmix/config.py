@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from turnmix.core.errors import RecipeError
+from turnmix.core.printable import spelled_out
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.swe.source import TaskFileSettings
@@ -305,7 +306,11 @@ def recipe_yaml(recipe: Recipe) -> str:
     for section, value in data.items():
         if isinstance(value, dict):
             data[section] = dict(sorted(value.items(), key=lambda item: item[0] not in ("kind", "source")))
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=80)
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=80)
+    if text == spelled_out(text, kept="\n"):
+        return text
+    # YAML's own way of spelling out what cannot be shown is read back as it was.
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=80)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -14,6 +14,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from turnmix.config import Recipe, recipe_yaml
+from turnmix.core.printable import spelled_out
 from turnmix.field_docstrings import field_docstrings
 from turnmix.recipe_mistakes import literals
 from turnmix.setting_search import settings_in
@@ -95,6 +96,8 @@ def _defaults(settings: type[Settings]) -> dict[str, Any]:
 
 def _value(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=math.inf)
+    if text != spelled_out(text, kept="\n"):
+        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
     return text.removesuffix("...\n").strip()
 
 

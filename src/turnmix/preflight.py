@@ -55,4 +55,4 @@ def _told(name: str, findings: Iterable[Finding]) -> Iterator[str]:
         elif finding.passed is False:
             failed.append(f"{name}, {finding.subject}: {finding.detail}")
     if failed:
-        raise UserError("\n".join(failed))
+        raise UserError(*failed)

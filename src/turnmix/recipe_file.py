@@ -132,7 +132,7 @@ def validated(
             mistake if _is_of(mistake, overridden) else f"{mistake} (in {source})"
             for mistake in mistakes(settings, error, data)
         ]
-        raise RecipeError("\n".join(lines)) from error
+        raise RecipeError(*lines) from error
 
 
 def _is_of(mistake: str, overridden: Sequence[str]) -> bool:

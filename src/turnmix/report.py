@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from turnmix.core.printable import printable_line
 from turnmix.run_warnings import num_left_out, reasons_text
 
 DASH = "–"
@@ -111,7 +112,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_row("base", *[""] * len(titles), evaluation_text(summary["base"]))
     for row in summary["iterations"]:
         table.add_row(
-            str(row["iteration"]),
+            printable_line(str(row["iteration"])),
             _number(row["beta"]),
             _number(row["realised_beta"]),
             f"{row['resolved']}/{row['rollouts'] - row['infra_errors']}",
@@ -129,7 +130,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 def usage_table(summary: Mapping[str, Any]) -> Table | None:
     """What was asked of servers in each iteration's rollouts, scores and evaluation; None: nothing was."""
     rows = [
-        (str(row["iteration"]), f"{who}{told}", used)
+        (printable_line(str(row["iteration"])), printable_line(f"{who}{told}"), used)
         for row in summary["iterations"]
         for usage, told in (
             (row.get("usage"), ""),

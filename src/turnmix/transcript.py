@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from turnmix.core.message import Message
+from turnmix.core.printable import printable, printable_line
 from turnmix.core.trajectory import Action, Trajectory, Turn, Verdict
 
 Part = Literal["head", "student", "teacher", "action", "label", "observation", "problem", "text"]
@@ -50,20 +51,6 @@ def outcome(verdict: Verdict | None) -> str:
     return "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "no patch"
 
 
-def printable(text: str) -> str:
-    r"""Text that cannot command a terminal: control characters are spelled out.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return "".join(
-        character
-        if character.isprintable() or character == "\n"
-        else character.encode("unicode_escape").decode()
-        for character in text.expandtabs(4)
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Writer:
     width: int
@@ -72,7 +59,7 @@ class _Writer:
 
     def header(self, trajectory: Trajectory) -> Iterator[Line]:
         beta = "" if trajectory.beta is None else f", β {trajectory.beta:.2f}"
-        yield from self._wrapped("head", f"{trajectory.id}  {trajectory.task_id}", "")
+        yield from self._wrapped("head", printable_line(f"{trajectory.id}  {trajectory.task_id}"), "")
         teacher = sum(turn.actor == "teacher" for turn in trajectory.turns)
         student = len(trajectory.turns) - teacher
         yield from self._wrapped(
@@ -84,7 +71,7 @@ class _Writer:
 
     def prompt(self, message: Message) -> Iterator[Line]:
         yield Line(part="text", text="")
-        yield Line(part="head", text=message.role)
+        yield from self._wrapped("head", printable_line(message.role), "")
         yield from self._folded("text", message.content, "  ")
 
     def turn(self, number: int, turn: Turn) -> Iterator[Line]:
@@ -92,7 +79,7 @@ class _Writer:
         agrees = "" if turn.actor == "teacher" or turn.label is None else "  = teacher"
         if differs(turn.label, turn.action):
             agrees = "  ≠ teacher"
-        yield Line(part=turn.actor, text=f"turn {number}  {turn.actor}{agrees}")
+        yield Line(part=turn.actor, text=printable_line(f"turn {number}  {turn.actor}{agrees}"))
         yield from self._action("action", turn.action, "  ")
         if turn.label is not None and differs(turn.label, turn.action):
             yield Line(part="label", text="  the teacher would have done")
@@ -103,7 +90,7 @@ class _Writer:
     def ending(self, trajectory: Trajectory) -> Iterator[Line]:
         yield Line(part="text", text="")
         if trajectory.error is not None:
-            yield from self._wrapped("problem", f"infra_error: {trajectory.error}", "")
+            yield from self._wrapped("problem", printable_line(f"infra_error: {trajectory.error}"), "")
         if trajectory.verdict is not None:
             verdict = trajectory.verdict
             tests = f"{verdict.passed} tests passed, {verdict.failed} failed"
@@ -114,16 +101,17 @@ class _Writer:
         if action.message.content or not action.message.tool_calls:
             yield from self._folded(part, action.message.content or "(says nothing)", indent)
         for call in action.message.tool_calls:
-            yield from self._wrapped(part, call.name, indent)
+            yield from self._wrapped(part, printable_line(call.name), indent)
             for name, value in call.arguments.items():
                 text = value if isinstance(value, str) else repr(value)
+                name = printable_line(name)
                 if "\n" in text:
                     yield from self._wrapped(part, f"{name}:", f"{indent}  ")
                     yield from self._folded(part, text, f"{indent}    ")
                 else:
                     yield from self._wrapped(part, f"{name}: {text}", f"{indent}  ")
         if action.parse_error is not None:
-            yield from self._wrapped("problem", f"malformed: {action.parse_error}", indent)
+            yield from self._wrapped("problem", printable_line(f"malformed: {action.parse_error}"), indent)
 
     def _folded(self, part: Part, text: str, indent: str) -> Iterator[Line]:
         text = text.replace("\r\n", "\n").strip("\n")

@@ -14,6 +14,7 @@ from typing import NoReturn
 import turnmix
 from turnmix.cli.making_arguments import add_making_arguments
 from turnmix.core.errors import TurnMixError, UserError
+from turnmix.core.terminal import show_printable, tell
 
 DONE, FAILED, MISTAKEN = 0, 1, 2
 
@@ -23,7 +24,8 @@ class _Parser(argparse.ArgumentParser):
         self.mistaken(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
     def mistaken(self, message: str) -> NoReturn:
-        self.exit(MISTAKEN, f"turnmix: {message}\n")
+        tell(f"turnmix: {message}")
+        self.exit(MISTAKEN)
 
 
 def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
@@ -157,19 +159,28 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    restore = show_printable()
+    try:
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        # Of a program the last words, such as an error that nobody caught, come after this.
+        if arguments is not None:
+            restore()
+
+
+def _main(given: list[str]) -> int:
     options = _parsed(given)
     try:
         with _terminated_as_interrupted():
             return _run(options)
     except UserError as error:
-        print(f"turnmix: {error}", file=sys.stderr)
+        _tell(error)
         return MISTAKEN
     except TurnMixError as error:
-        print(f"turnmix: {error}", file=sys.stderr)
+        _tell(error)
         return FAILED
     except KeyboardInterrupt:
-        print("turnmix: stopped", file=sys.stderr)
+        tell("turnmix: stopped")
         return FAILED
     except BrokenPipeError:
         # The reader (head, less) has seen enough; what is still buffered must not raise again at exit.
@@ -178,8 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         from turnmix.cli.going_on import failure_text
 
-        print(f"turnmix: {failure_text(error)}", file=sys.stderr)
+        tell(f"turnmix: {failure_text(error)}")
         return FAILED
+
+
+def _tell(error: TurnMixError) -> None:
+    first, *further = error.lines
+    tell(f"turnmix: {first}")
+    for line in further:
+        tell(line)
 
 
 def _parsed(given: list[str]) -> argparse.Namespace:

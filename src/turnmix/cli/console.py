@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 
 from turnmix.assembly import is_follower
+from turnmix.core.printable import printable_line, spelled_out
+from turnmix.core.terminal import tell
 from turnmix.report import stage_name, stage_text
 from turnmix.run_warnings import stage_warnings
 from turnmix.store.run_directory import stage_id
@@ -28,6 +31,14 @@ Seconds = Callable[[str], float | None]
 
 
 class _Console(Console):
+    """Of all that is printed, styles alone are rich's own: no text commands the terminal, nor is any read as markup."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield (
+                segment if segment.control else Segment(spelled_out(segment.text, kept="\n\t"), segment.style)
+            )
+
     def on_broken_pipe(self) -> None:
         """Leave it to `main`: rich itself would end the process with exit code 1."""
         raise
@@ -35,7 +46,8 @@ class _Console(Console):
 
 def make_console() -> Console:
     """Standard output: at most 80 columns where it is no terminal; rich itself obeys NO_COLOR."""
-    return _Console(width=None if sys.stdout.isatty() else 80, highlight=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else 80
+    return _Console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
 
 
 def say(console: Console, text: str, *, indent: int = 0, style: str | None = None) -> None:
@@ -63,13 +75,13 @@ def say(console: Console, text: str, *, indent: int = 0, style: str | None = Non
 def say_note(line: str) -> None:
     """One line on standard error, so that standard output stays what was asked for; one rank alone says it."""
     if not is_follower():
-        print(f"note: {line}", file=sys.stderr, flush=True)
+        tell(f"note: {line}")
 
 
 def print_warnings(console: Console, warnings: Iterable[str]) -> None:
     """What a person must not miss."""
     for warning in warnings:
-        say(console, f"WARNING: {warning}", indent=2, style="bold yellow")
+        say(console, printable_line(f"WARNING: {warning}"), indent=2, style="bold yellow")
 
 
 class _Lines:
@@ -94,11 +106,12 @@ class _Lines:
             self._tell(f"{done}/{self._total}, {note}")
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
-        self._print(stage_text(stage, iteration, figures, self._seconds(stage_id(stage, iteration))))
+        told = stage_text(stage, iteration, figures, self._seconds(stage_id(stage, iteration)))
+        self._print(printable_line(told))
         print_warnings(self._console, stage_warnings(stage, iteration, figures))
 
     def _tell(self, text: str) -> None:
-        self._print(f"{self._stage} {text}")
+        self._print(printable_line(f"{self._stage} {text}"))
 
     def _print(self, text: str) -> None:
         say(self._console, text, indent=STAGE_INDENT)
@@ -118,7 +131,7 @@ class _Bars(_Lines):
 
     def advance(self, done: int, note: str) -> None:
         for task in self._bars.task_ids:
-            self._bars.update(task, completed=done, note=note)
+            self._bars.update(task, completed=done, note=printable_line(note))
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
         self._clear()
@@ -136,11 +149,11 @@ def make_progress(console: Console, *, seconds: Seconds) -> Iterator[_Lines]:
         yield _Lines(console, seconds)
         return
     columns = (
-        TextColumn("{task.description:<11}"),
+        TextColumn("{task.description:<11}", markup=False),
         BarColumn(bar_width=20, style="default", complete_style="blue", finished_style="blue"),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bars:
         yield _Bars(console, seconds, bars)

@@ -10,8 +10,8 @@ from turnmix.cli.console import make_console, say_note
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import load_recipe
 from turnmix.core.errors import UserError
+from turnmix.core.printable import printable_line
 from turnmix.doctor.checks import run_checks
-from turnmix.transcript import printable
 
 STATES = {True: ("ok", "green"), False: ("FAIL", "bold red"), None: ("note", "yellow")}
 
@@ -32,8 +32,10 @@ def examine(words: Sequence[str]) -> bool:
         word, style = STATES[finding.passed]
         failed += finding.passed is False
         line = Text(f"{word:<5}", style=style)
-        line.append(f"{name}, {finding.subject}: " if finding.subject != name else f"{name}: ", style="bold")
-        line.append(printable(" ".join(finding.detail.replace("RECIPE", names[0]).split())), style="default")
+        subject = f"{name}, {finding.subject}: " if finding.subject != name else f"{name}: "
+        line.append(printable_line(subject), style="bold")
+        detail = " ".join(finding.detail.replace("RECIPE", names[0]).split())
+        line.append(printable_line(detail), style="default")
         # A terminal folds between words; elsewhere a line is found and copied whole.
         console.print(line, soft_wrap=not console.is_terminal)
     told = f"{failed} to mend" if failed else "nothing stands in the way"

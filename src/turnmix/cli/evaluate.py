@@ -15,13 +15,14 @@ from typing import Any
 from rich.console import Console
 
 from turnmix.assembly import acting_student, check_machine, make_source, student_location
-from turnmix.cli.console import make_console, make_progress, say_note
+from turnmix.cli.console import make_console, make_progress, say, say_note
 from turnmix.cli.evaluation_target import FOLDER, TEACHER, acting_teacher, located
 from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
 from turnmix.completion import Keep, complete
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import UserError
+from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Actor
 from turnmix.environments.environment import TaskSource
 from turnmix.environments.minirepo.source import MinirepoSource
@@ -127,7 +128,7 @@ def _evaluate(
     """`policy` opens who acts, at the moment that templates show as now; `model` is its name in predictions."""
     is_begun = has_begun(path, evaluated)
     console = make_console()
-    console.print(f"{actor}: {evaluated.student}", markup=False, soft_wrap=True)
+    say(console, printable_line(f"{actor}: {evaluated.student}"))
     with told_how_to_go_on("the same command goes on where this one stopped"):
         source, plans = _planned(recipe)
         moment = (when_begun(path) if is_begun else begun) or datetime.now()
@@ -186,9 +187,8 @@ def _complete(
 
     def collecting(missing: list[RolloutPlan], keep: Keep) -> Coroutine[Any, Any, None]:
         for change in directory.changed_versions():
-            console.print(
-                f"note: {change}: results may differ from an uninterrupted evaluation", markup=False
-            )
+            note = f"note: {change}: results may differ from an uninterrupted evaluation"
+            console.print(printable_line(note))
         return evaluating(missing, keep, acting())
 
     async def evaluating(missing: list[RolloutPlan], keep: Keep, opened: Policy) -> None:
@@ -230,11 +230,11 @@ def _conclude(
     trajectories = list(directory.trajectories.read(plan.trajectory_id for plan in plans))
     figures = summarise(trajectories, unfinished=recipe.evaluation.unfinished).to_json()
     for line in evaluation_lines(figures):
-        console.print(line, markup=False)
+        console.print(printable_line(line))
     if isinstance(recipe.tasks, TaskFileSettings):
         path = directory.path / PREDICTIONS
         written = write_predictions(path, trajectories, model=model)
         grading = f"turnmix grade {path} {directory.path / RECIPE}"
-        console.print(f"{written} patches in {path}: {grading}", markup=False, soft_wrap=True)
+        say(console, printable_line(f"{written} patches in {path}: {grading}"))
     directory.write_results({"student": evaluated.student, "recipe": evaluated.recipe, **figures})
-    console.print(f"Look at trajectories: turnmix show {directory.path}", markup=False, soft_wrap=True)
+    say(console, printable_line(f"Look at trajectories: turnmix show {directory.path}"))

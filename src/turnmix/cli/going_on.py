@@ -19,9 +19,10 @@ def told_how_to_go_on(again: str) -> Iterator[None]:
     except UserError:
         raise
     except (TurnMixError, OSError) as error:
-        told = failure_text(error) if isinstance(error, OSError) else str(error)
-        join = "\nturnmix: " if "\n" in told else "; "
-        raise TurnMixError(f"{told}{join}{again}") from error
+        told = (failure_text(error),) if isinstance(error, OSError) else error.lines
+        if len(told) == 1:
+            raise TurnMixError(f"{told[0]}; {again}") from error
+        raise TurnMixError(*told, f"turnmix: {again}") from error
     finally:
         sys.stdout.flush()
 

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from turnmix.assembly import check_machine, make_source
-from turnmix.cli.console import make_console
+from turnmix.cli.console import make_console, say
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import EvaluationSettings, Recipe, load_recipe
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.json_text import json_text, json_value
+from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Unfinished, Verdict
 from turnmix.environments.swe.grading import verdict as unjudged
 from turnmix.environments.swe.predictions import Prediction, read_predictions
@@ -26,7 +27,6 @@ from turnmix.evaluation.interval import wilson
 from turnmix.recipe_file import validated
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
-from turnmix.transcript import printable
 
 SOCKET, UNFINISHED = "sandbox.container.socket", "evaluation.unfinished"
 
@@ -51,7 +51,7 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
     console = make_console()
     if unknown:
         told = f"{len(unknown)} predictions are for other tasks, such as {unknown[0]}"
-        console.print(printable(told), markup=False, soft_wrap=True)
+        say(console, printable_line(told))
     known = [(rows[p.instance_id.lower()], p) for p in predictions if p.instance_id.lower() in rows]
     book = Path(f"{file}.verdicts.jsonl")
     verdicts, failures = asyncio.run(_grade_all(known, opened=opened, book=book))
@@ -60,11 +60,9 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
     for name, verdict in sorted(verdicts.items()):
         untried = "unfinished" if name in left and is_counted_only else "empty patch"
         state = "resolved" if verdict.resolved else "unresolved" if verdict.submitted else untried
-        console.print(
-            f"{name}: {state}, {verdict.passed} of {verdict.passed + verdict.failed} tests", markup=False
-        )
+        say(console, f"{name}: {state}, {verdict.passed} of {verdict.passed + verdict.failed} tests")
     for name, reason in sorted(failures.items()):
-        console.print(printable(f"{name}: not graded: {reason}"), markup=False, soft_wrap=True)
+        say(console, printable_line(f"{name}: not graded: {reason}"))
     resolved, number = sum(v.resolved for v in verdicts.values()), len(verdicts)
     low, high = wilson(resolved, number)
     if number:
@@ -78,10 +76,8 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
             if is_counted_only
             else "were graded (evaluation.unfinished)"
         )
-        console.print(f"{len(left)} unfinished, which {became}", markup=False, soft_wrap=True)
-    console.print(
-        f"of {len(rows)} tasks, {len(known)} were predicted; verdicts: {book}", markup=False, soft_wrap=True
-    )
+        say(console, f"{len(left)} unfinished, which {became}")
+    say(console, printable_line(f"of {len(rows)} tasks, {len(known)} were predicted; verdicts: {book}"))
     if failures:
         raise InfrastructureError(f"{len(failures)} of {len(known)} predictions could not be graded")
 

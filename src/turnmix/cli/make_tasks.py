@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from turnmix.cli.console import make_console
 from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.core.printable import printable_line
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.task_file import TaskRow, write_rows
 from turnmix.making.make_settings import MakeSettings
@@ -22,7 +23,6 @@ from turnmix.policies.endpoint_check import must_answer
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.sandboxes.python_environment import find_python_environment
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
-from turnmix.transcript import printable
 
 
 def make_tasks(options: argparse.Namespace) -> None:
@@ -50,7 +50,7 @@ def make_tasks(options: argparse.Namespace) -> None:
     policy = _endpoint(options)
 
     def progress(line: str) -> None:
-        console.print(printable(line), markup=False, highlight=False)
+        console.print(printable_line(line))
 
     writer = TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy)
     making = Making(
@@ -80,9 +80,9 @@ def make_tasks(options: argparse.Namespace) -> None:
         _write_unfinished(settings.output, making.made, progress)
         raise
     write_rows(settings.output, rows)
-    console.print(f"{len(rows)} tasks in {settings.output}", style="bold", markup=False)
+    console.print(printable_line(f"{len(rows)} tasks in {settings.output}"), style="bold")
     if advice := training_advice(settings.output, len(rows)):
-        console.print(advice, markup=False, soft_wrap=True)
+        console.print(printable_line(advice), soft_wrap=True)
 
 
 def training_advice(path: Path, number: int) -> str:

@@ -13,11 +13,11 @@ from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe
 from turnmix.core.errors import InfrastructureError, MissingDependencyError, TurnMixError, UserError
 from turnmix.core.json_text import json_text
+from turnmix.core.printable import printable_line
 from turnmix.environments.swe.adapters.fetching import fetch_rows
 from turnmix.environments.swe.adapters.registry import Adapted, adapt_rows
 from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.environments.swe.task_file import MOST_ERRORS_SHOWN, TaskRow, write_rows
-from turnmix.transcript import printable
 
 
 def prepare_tasks(words: Sequence[str], *, is_pulling: bool) -> None:
@@ -39,23 +39,22 @@ def prepare_tasks(words: Sequence[str], *, is_pulling: bool) -> None:
         )
     console = make_console()
     path = tasks.path.expanduser()
-    console.print(f"rows of {tasks.dataset.rows} …", markup=False)
+    console.print(printable_line(f"rows of {tasks.dataset.rows} …"))
     adapted = adapt_rows(tasks.dataset, _counted(fetch_rows(tasks.dataset), console))
     _tell_rejections(console, path, adapted)
     if not adapted.rows:
         raise UserError(f"tasks.dataset.rows: {tasks.dataset.rows} holds no task")
     write_rows(path, adapted.rows)
     left_out = f", {adapted.left_out} of repositories not wanted" if adapted.left_out else ""
-    console.print(
-        f"{len(adapted.rows)} tasks in {path}{left_out}", style="bold", markup=False, soft_wrap=True
-    )
+    told = printable_line(f"{len(adapted.rows)} tasks in {path}{left_out}")
+    console.print(told, style="bold", soft_wrap=True)
     _see_to_images(console, recipe, adapted.rows, is_pulling=is_pulling)
 
 
 def _counted(rows: Iterator[Mapping[str, Any]], console: Console) -> Iterator[Mapping[str, Any]]:
     for number, row in enumerate(rows, start=1):
         if number % 500 == 0:
-            console.print(f"{number} rows read", markup=False)
+            console.print(f"{number} rows read")
         yield row
 
 
@@ -63,7 +62,7 @@ def _tell_rejections(console: Console, path: Path, adapted: Adapted) -> None:
     rejections = adapted.rejections
     for rejection in rejections[:MOST_ERRORS_SHOWN]:
         told = f"rejected: row {rejection.line} ({rejection.instance_id}): {rejection.reason}"
-        console.print(printable(told), markup=False, soft_wrap=True)
+        console.print(printable_line(told), soft_wrap=True)
     if len(rejections) > MOST_ERRORS_SHOWN:
         listing = path.with_name(f"{path.stem}.rejected.jsonl")
         listing.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +73,7 @@ def _tell_rejections(console: Console, path: Path, adapted: Adapted) -> None:
             )
         )
         more = len(rejections) - MOST_ERRORS_SHOWN
-        console.print(f"… and {more} more: {listing}", markup=False, soft_wrap=True)
+        console.print(printable_line(f"… and {more} more: {listing}"), soft_wrap=True)
 
 
 def _see_to_images(console: Console, recipe: Recipe, rows: Sequence[TaskRow], *, is_pulling: bool) -> None:
@@ -89,24 +88,23 @@ def _see_to_images(console: Console, recipe: Recipe, rows: Sequence[TaskRow], *,
     except MissingDependencyError as error:
         if is_pulling:
             raise
-        console.print(f"images were not looked for: {error}", markup=False, soft_wrap=True)
+        console.print(f"images were not looked for: {error}", soft_wrap=True)
         return
     missing = [image for image in images if not has_image(engine.api, image)]
-    console.print(f"images: {len(images) - len(missing)} of {len(images)} are here", markup=False)
+    console.print(f"images: {len(images) - len(missing)} of {len(images)} are here")
     if missing and not is_pulling:
-        console.print(
-            f"the others, such as {missing[0]}, are fetched when a task needs them; --pull fetches them now",
-            markup=False,
-            soft_wrap=True,
+        others = (
+            f"the others, such as {missing[0]}, are fetched when a task needs them; --pull fetches them now"
         )
+        console.print(printable_line(others), soft_wrap=True)
         return
     failures = []
     for number, image in enumerate(missing, start=1):
-        console.print(f"image {number} of {len(missing)}: {image}", markup=False, soft_wrap=True)
+        console.print(printable_line(f"image {number} of {len(missing)}: {image}"), soft_wrap=True)
         try:
             ensure_image(engine.api, image, settings)
         except TurnMixError as error:
             failures.append(str(error))
-            console.print(f"  {error}", markup=False, soft_wrap=True)
+            console.print(f"  {error}", soft_wrap=True)
     if failures:
         raise InfrastructureError(f"{len(failures)} images could not be fetched; the first: {failures[0]}")

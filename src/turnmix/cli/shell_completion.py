@@ -16,6 +16,8 @@ from typing import Any
 import argcomplete
 from argcomplete.completers import DirectoriesCompleter, FilesCompleter
 
+from turnmix.core.printable import printable_line
+
 LARGEST_LOG_BYTES = 20_000_000
 """Of a run whose trajectories are offered: nobody waits for a shell."""
 _MODELS = ["nano-student", "nano-teacher"]
@@ -46,7 +48,12 @@ def offer_completions(
             escaped = name.replace(" ", "\\ ")
             os.environ["COMP_LINE"] = line.replace(f" {name} ", f" {escaped} ", 1)
             os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) + 1)
-    argcomplete.autocomplete(parser, exclude=in_two_words)
+    # What cannot be shown as it is, such as a directory's name from elsewhere, is not offered.
+    argcomplete.autocomplete(parser, exclude=in_two_words, validator=_is_offered)
+
+
+def _is_offered(word: str, prefix: str) -> bool:
+    return word.startswith(prefix) and word == printable_line(word)
 
 
 def _words(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -14,6 +14,7 @@ from rich.text import Text
 from turnmix.cli.console import make_console, print_warnings, say
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import read_json_file
+from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import StopReason
 from turnmix.recipe_mistakes import nearest
 from turnmix.report import (
@@ -29,7 +30,7 @@ from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
 from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory, resume_command
 from turnmix.trajectory_choice import Choice, Row, fair_sample, shortened
-from turnmix.transcript import Part, printable, transcript
+from turnmix.transcript import Part, transcript
 
 SHOWN = 8
 """Trajectories listed of each kind."""
@@ -80,23 +81,23 @@ def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None
             try:
                 state = "complete" if summary["is_complete"] else state
                 took = duration_text(summary["wall_seconds"])
-                heading = f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}\n"
+                heading = f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}"
                 tables = [summary_table(summary), usage_table(summary)]
                 warnings, untaught = run_warnings(summary), untaught_text(summary)
             except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
                 raise UserError(
                     f"{summary_path} is no summary of a run: delete it, and go on with: {resume_command(run.path)}"
                 ) from error
-            say(console, heading)
+            say(console, f"{printable_line(heading)}\n")
             for table in filter(None, tables):
                 console.print(table)
                 console.print()
             print_warnings(console, warnings)
             if untaught:
-                say(console, untaught)
+                say(console, printable_line(untaught))
                 console.print()
         else:
-            say(console, f"{path}: no stage has finished yet, {state}\n")
+            say(console, f"{printable_line(path)}: no stage has finished yet, {state}\n")
         for title, log in (("rollouts", run.trajectories), ("evaluations", run.evaluations)):
             if not len(log):
                 continue
@@ -113,9 +114,9 @@ def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None
             console.print(_listing(sample, width=console.width))
             console.print()
         if state == "not complete":
-            say(console, f"Go on with it: {resume_command(run.path)}")
-        say(console, f"Read one: turnmix show {path} TRAJECTORY")
-        say(console, f"List others: turnmix show {path} --unresolved (and --help for more)")
+            say(console, printable_line(f"Go on with it: {resume_command(run.path)}"))
+        say(console, printable_line(f"Read one: turnmix show {path} TRAJECTORY"))
+        say(console, printable_line(f"List others: turnmix show {path} --unresolved (and --help for more)"))
 
 
 def _show_chosen(path: str, choice: Choice, *, limit: int) -> None:
@@ -142,12 +143,10 @@ def _show_chosen(path: str, choice: Choice, *, limit: int) -> None:
             console.print(_listing(sample, width=console.width))
             console.print()
         if found:
-            say(console, f"Read one: turnmix show {path} TRAJECTORY")
+            say(console, printable_line(f"Read one: turnmix show {path} TRAJECTORY"))
         else:
-            say(
-                console,
-                f"None of the {len(run.trajectories) + len(run.evaluations):,} trajectories in {path}.",
-            )
+            number = len(run.trajectories) + len(run.evaluations)
+            say(console, printable_line(f"None of the {number:,} trajectories in {path}."))
 
 
 def _show_evaluation(console: Console, path: Path) -> None:
@@ -155,10 +154,11 @@ def _show_evaluation(console: Console, path: Path) -> None:
     results = path / RESULTS
     figures = read_json_file(results, fix="delete it, and evaluate again") if results.is_file() else None
     state = "not complete" if figures is None else "complete"
-    say(console, f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}\n")
+    heading = f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}"
+    say(console, f"{printable_line(heading)}\n")
     if figures is not None:
         for line in evaluation_lines(figures):
-            say(console, line)
+            say(console, printable_line(line))
         console.print()
 
 
@@ -182,8 +182,8 @@ def _listing(rows: Iterable[Row], *, width: int) -> Table:
     titles = ("trajectory", "task", "turns", "teacher", "stopped by", "verdict")
     cells = [
         (
-            row.id,
-            printable(row.task_id),
+            printable_line(row.id),
+            printable_line(row.task_id),
             str(row.num_turns),
             str(row.num_teacher_turns),
             row.stop_reason,

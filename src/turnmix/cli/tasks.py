@@ -12,9 +12,9 @@ from turnmix.cli.console import make_console
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import load_recipe
 from turnmix.core.errors import UserError
+from turnmix.core.printable import printable, printable_line
 from turnmix.core.task import Task
 from turnmix.environments.environment import Split, TaskSource
-from turnmix.transcript import printable
 
 SPLITS: tuple[Split, ...] = ("train", "holdout")
 
@@ -39,11 +39,12 @@ def show_tasks(words: Sequence[str], *, limit: int) -> None:
         tasks = source.tasks(split)
         console.print(f"{split}: {len(tasks):,} tasks", style="bold")
         for task in itertools.islice(tasks, limit):
-            first_line = printable(task.problem_statement.strip().split("\n")[0])
-            console.print(Text(f"  {task.id}  {first_line}"), no_wrap=True, overflow="ellipsis")
+            first_line = task.problem_statement.strip().split("\n")[0]
+            listed = Text(printable_line(f"  {task.id}  {first_line}"))
+            console.print(listed, no_wrap=True, overflow="ellipsis")
         if len(tasks) > limit:
             console.print(f"  … {len(tasks) - limit:,} more: --limit {len(tasks)}")
-    console.print(f"Print one: turnmix tasks {names[0]} ID", markup=False)
+    console.print(printable_line(f"Print one: turnmix tasks {names[0]} ID"))
 
 
 def _find(source: TaskSource, task_id: str, *, recipe: str) -> Task:
@@ -57,9 +58,9 @@ def _find(source: TaskSource, task_id: str, *, recipe: str) -> Task:
 
 def _print_task(task: Task) -> None:
     console = make_console()
-    console.print(Text(task.id, style="bold"))
+    console.print(Text(printable_line(task.id), style="bold"))
     console.print(Text(printable(task.problem_statement.rstrip())), soft_wrap=True)
     for path, content in task.files.items():
         console.print()
-        console.print(Text(f"{task.working_directory}/{path}", style="bold"))
+        console.print(Text(printable_line(f"{task.working_directory}/{path}"), style="bold"))
         console.print(Text(printable(content.rstrip())), soft_wrap=True)

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import read_json_file
+from turnmix.core.printable import printable_line
+from turnmix.core.terminal import write_output
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.policies.endpoint_dialect import Dialect
@@ -53,7 +54,7 @@ def train(
     else:
         raise UserError("name a recipe, such as recipes/minirepo_dagger.yaml, or a run with --resume")
     if printed is not None:
-        print(printed(recipe), end="")
+        write_output(printed(recipe))
         return
     if isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.holdout == "all":
         raise UserError(
@@ -170,11 +171,12 @@ def _train(
 
     console = make_console()
     for change in run.changed_versions():
-        console.print(f"note: {change}: results may differ from an uninterrupted run", highlight=False)
+        note = f"note: {change}: results may differ from an uninterrupted run"
+        console.print(printable_line(note))
     with (
         told_how_to_go_on(f"go on with: {resume_command(run.path)}"),
         closing(Trackers(recipe.trackers, run=run.path)) as trackers,
-        student.serving(log=run.path / SERVER_LOG, say=partial(console.print, markup=False)),
+        student.serving(log=run.path / SERVER_LOG, say=console.print),
         make_progress(console, seconds=run.clock.stage_seconds) as progress,
     ):
         loop = Loop(
@@ -195,10 +197,10 @@ def _train(
 def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
     """How a run came out, and where it lies."""
     console.print()
-    console.print(summary_table(summary), highlight=False)
+    console.print(summary_table(summary))
     console.print()
     if (asked := usage_table(summary)) is not None:
-        console.print(asked, highlight=False)
+        console.print(asked)
         console.print()
     print_warnings(console, run_warnings(summary))
     for told in (
@@ -207,6 +209,6 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
         control_text(summary.get("control_texts", {})),
     ):
         if told:
-            console.print(told, highlight=False)
-    console.print(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}", highlight=False)
-    console.print(f"Look at trajectories: turnmix show {shlex.quote(str(run))}", highlight=False)
+            console.print(printable_line(told))
+    console.print(printable_line(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}"))
+    console.print(printable_line(f"Look at trajectories: turnmix show {shlex.quote(str(run))}"))

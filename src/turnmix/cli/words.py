@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from turnmix.config import Recipe
 from turnmix.core.errors import UserError
+from turnmix.core.terminal import tell
 from turnmix.credentials import KEY_REMEDY, holds_key, masked, masked_word, names_key
 from turnmix.setting_search import meant, setting_names, told_elsewhere
 
@@ -102,7 +102,7 @@ def _check(override: str) -> None:
             f"looks like the key itself; {IN_HISTORY}"
         )
     if holds_key(value) or _holds_password(value):
-        print(f"turnmix: warning: {name} holds what looks like a key; {IN_HISTORY}", file=sys.stderr)
+        tell(f"turnmix: warning: {name} holds what looks like a key; {IN_HISTORY}")
 
 
 def _holds_password(value: str) -> bool:

@@ -13,9 +13,17 @@
 A wrong patch, a malformed tool call or an exhausted budget is no error: it is a trajectory with a stop reason.
 """
 
+from __future__ import annotations
+
+from turnmix.core.printable import printable_line
+
 
 class TurnMixError(Exception):
-    """Everything TurnMix raises on purpose."""
+    """Everything TurnMix raises on purpose. Each argument is one line of what it says, whatever stands in it."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = tuple(printable_line(line) for line in lines)
+        super().__init__("\n".join(self.lines))
 
 
 class UserError(TurnMixError):

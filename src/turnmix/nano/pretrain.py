@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnmix.core.json_text import json_text, json_value
+from turnmix.core.terminal import tell
 from turnmix.core.trajectory import Trajectory
 from turnmix.nano.experience import collect_experience, experience_source
 from turnmix.nano.lessons import (
@@ -92,7 +93,7 @@ def train(
         if step % 50 == 0 or seen >= num_tokens:
             loss = float(losses[targets == 1].mean().detach())
             speed = seen / (time.perf_counter() - started)
-            print(f"{name}, step {step}: {seen} tokens, {speed:.0f} a second, loss {loss:.3f}", flush=True)
+            tell(f"{name}, step {step}: {seen} tokens, {speed:.0f} a second, loss {loss:.3f}")
         if seen >= num_tokens:
             return
 

@@ -175,7 +175,7 @@ def load_rows(path: Path) -> list[TaskRow]:
     if rejections:
         told = [f"tasks.path: {path}: {rejection}" for rejection in rejections[:MOST_ERRORS_SHOWN]]
         more = len(rejections) - len(told)
-        raise UserError("\n".join([*told, *([f"… and {more} more"] if more else [])]))
+        raise UserError(*told, *([f"… and {more} more"] if more else []))
     if not rows:
         raise UserError(f"tasks.path: {path} holds no task")
     return rows

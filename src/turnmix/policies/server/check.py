@@ -80,7 +80,7 @@ _OTHER_ENGINE = "set student.server.engine to vllm, or leave student.server out"
 def refuse(findings: Sequence[Finding]) -> None:
     """Raise UserError with a line for each finding that failed."""
     if failed := [finding.detail for finding in findings if finding.passed is False]:
-        raise UserError("\n".join(failed))
+        raise UserError(*failed)
 
 
 def _context_finding(context: int | None, needed: int) -> Finding:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.printable import printable_line
 from turnmix.policies.server import watchdog
 
 _TAIL_LINES = 15
@@ -44,10 +45,10 @@ class ServerProcess:
         return self._process.poll() is None
 
     @property
-    def end(self) -> str:
+    def end(self) -> tuple[str, ...]:
         """How it ended, and the last lines of its log."""
         status = self._process.poll()
-        return f"exit status {status}; the end of {self._log}:\n{log_tail(self._log)}"
+        return (f"exit status {status}; the end of {self._log}:", *log_tail(self._log))
 
     def wait_until(self, answers: Callable[[], bool], *, timeout: float) -> None:
         """Return once the server answers.
@@ -58,12 +59,14 @@ class ServerProcess:
         deadline = time.monotonic() + timeout
         while not answers():
             if not self.is_alive:
-                raise InfrastructureError(f"the student's server did not come up: {self.end}")
+                status, *log = self.end
+                raise InfrastructureError(f"the student's server did not come up: {status}", *log)
             if time.monotonic() > deadline:
                 raise InfrastructureError(
                     f"the student's server did not answer within {timeout:g} s "
                     "(student.server.start_timeout_seconds); the end of "
-                    f"{self._log}:\n{log_tail(self._log)}"
+                    f"{self._log}:",
+                    *log_tail(self._log),
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -80,13 +83,12 @@ class ServerProcess:
             self._process.wait()
 
 
-def log_tail(log: Path) -> str:
-    """The last lines of a log, as far as they can be printed."""
+def log_tail(log: Path) -> list[str]:
+    """The last lines of a log, indented."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
-    printable = ("".join(c if c.isprintable() else " " for c in line) for line in lines[-_TAIL_LINES:])
-    return "\n".join(f"  {line}" for line in printable)
+    return [f"  {printable_line(line)}" for line in lines[-_TAIL_LINES:]]
 
 
 def free_port(wanted: int | None) -> int:

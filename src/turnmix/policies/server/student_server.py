@@ -226,7 +226,7 @@ class StudentServer:
         if not self._is_down or self.num_restarts >= MOST_RESTARTS:
             return
         self.num_restarts += 1
-        end = "" if self._process is None else f"; {self._process.end}"
+        end = "" if self._process is None else "; " + "\n".join(self._process.end)
         self._say(
             "student's server died: starting it again with the same weights "
             f"({self.num_restarts} of at most {MOST_RESTARTS}){end}"
@@ -235,4 +235,4 @@ class StudentServer:
             self._start_again()
         except TurnMixError as error:
             self._say(f"student's server: {error}")
-            raise InfrastructureError(str(error)) from error
+            raise InfrastructureError(*error.lines) from error

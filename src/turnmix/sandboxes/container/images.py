@@ -6,13 +6,13 @@ in a thread of which there are few.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from turnmix.core.errors import SandboxError, TurnMixError, UserError
+from turnmix.core.terminal import tell
 from turnmix.sandboxes.container.settings import ContainerSettings
 
 FIRST_PAUSE = 2.0
@@ -42,7 +42,7 @@ class PrintedProgress:
         self._due = time.monotonic() + REPORT_SECONDS
         amount = f"{progress.done_bytes / 1e6:.0f} of {progress.total_bytes / 1e6:.0f} MB"
         state = "pulled" if progress.is_complete else f"pulling ({amount})"
-        print(f"image {progress.image}: {state}", file=sys.stderr, flush=True)
+        tell(f"image {progress.image}: {state}")
 
 
 def ensure_image(
