@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import shlex
-import tarfile
 from collections.abc import Sequence
 
+from turnmix.environments.tar_members import MalformedArchive, TreeLimits, inside, read_members
 from turnmix.sandboxes.sandbox import Sandbox
 
 WORKSPACE_LIMIT = 8 << 20
+ANY_TREE = TreeLimits(members=1 << 20, name_bytes=4096, depth=2048)
+"""What a file system can hold; how many bytes are read is limited before."""
 
 
 async def read_workspace(
@@ -30,14 +32,19 @@ async def read_workspace(
         working_directory=directory,
         output_limit=limit,
     )
+    return regular_files(result.output)
+
+
+def regular_files(archive: bytes) -> dict[str, bytes]:
+    """The regular files of a tar archive that came out of a sandbox, by relative path.
+
+    An archive that is cut, or none at all, is what the agent left: a sandbox that fails has raised before. It may
+    come from a program of the agent's own: what it names outside the tree, or as git's, is left out.
+    """
     files: dict[str, bytes] = {}
-    # An archive that is cut, or none at all, is what the agent left: a sandbox that fails has raised above.
-    with (
-        contextlib.suppress(tarfile.TarError, EOFError),
-        tarfile.open(fileobj=io.BytesIO(result.output), errors="surrogateescape") as archive,
-    ):
-        for member in archive:
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is not None:
-                files[member.name.removeprefix("./")] = content.read()
+    with contextlib.suppress(MalformedArchive):
+        for member in read_members(io.BytesIO(archive), ANY_TREE):
+            with contextlib.suppress(MalformedArchive):
+                if member.kind == "file" and (path := inside(member.path, ANY_TREE)):
+                    files[path] = member.content
     return files

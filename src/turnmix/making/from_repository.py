@@ -19,16 +19,16 @@ from pathlib import Path
 import libcst as cst
 
 from turnmix.core.errors import UserError
-from turnmix.environments.swe.archive import pack_tree, store_archive
+from turnmix.environments.swe.archive import store_archive, text_files
 from turnmix.environments.swe.execution import execute_tests, is_test_path
-from turnmix.environments.swe.solution import read_text_files
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.tar_members import pack_members
 from turnmix.making.hidden_tests import place, without_tests
 from turnmix.making.injectors import InjectedBug, find_bugs
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row
 from turnmix.making.measurement import Measured, Unmeasured, compare, confirmed, measure, why_none_pass
-from turnmix.making.version_control import Differ, exported, is_repository, resolve
+from turnmix.making.version_control import Differ, is_repository, resolve, tree_members
 
 ATTEMPTS_PER_TASK = 20
 PROGRESS_EVERY = 10
@@ -61,8 +61,8 @@ async def make_from_repository(path: Path, making: Making) -> list[TaskRow]:
     """
     settings = making.settings
     revision = resolve(path, "HEAD") if is_repository(path) else None
-    with exported(path, revision) as tree:
-        archive, files = pack_tree(tree), read_text_files(tree)
+    members = tree_members(path, revision)
+    archive, files = pack_members(members), text_files(members)
     with tempfile.TemporaryDirectory(prefix="turnmix-") as scratch:
         name = store_archive(settings.output, archive)
         draft = draft_row(settings, path=path, archive=name, tree=list(files))

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from turnmix.core.errors import UserError
-from turnmix.environments.swe.archive import pack_tree, store_archive
+from turnmix.environments.swe.archive import store_archive, text_files
 from turnmix.environments.swe.execution import is_test_path
 from turnmix.environments.swe.patch import text_sections
-from turnmix.environments.swe.solution import read_text_files
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.tar_members import pack_members
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row
 from turnmix.making.measurement import Unmeasured, compare, confirmed, measure, why_none_pass
@@ -24,8 +24,8 @@ from turnmix.making.version_control import (
     changed_files,
     commits_between,
     diff_revisions,
-    exported,
     resolve,
+    tree_members,
 )
 
 DOCUMENTATION = (".md", ".rst", ".txt", ".html", ".css", ".png", ".svg", ".ipynb")
@@ -73,8 +73,8 @@ async def _try(path: Path, old: str, new: str, making: Making) -> TaskRow | None
     if not any(name.endswith(".py") for name in tests) or not any(name.endswith(".py") for name in code):
         making.progress(f"dropped: {told}: it does not change both code and tests")
         return None
-    with exported(path, old) as before, exported(path, new) as after:
-        archive, new_files = pack_tree(before), read_text_files(after)
+    archive = pack_members(tree_members(path, resolve(path, old)))
+    new_files = text_files(tree_members(path, resolve(path, new)))
     name = store_archive(settings.output, archive)
     row = draft_row(settings, path=path, archive=name, tree=list(new_files))
     gold = text_sections(diff_revisions(path, old, new, code).encode(errors="surrogateescape"))

@@ -1,39 +1,89 @@
-"""Trees and differences of a user's repository, by git, without touching that repository.
+"""Trees and differences of a repository, by git, without touching that repository or running what it names.
 
-Enters: a directory, and a revision where it is a git repository. Leaves: its tree in a directory of ours, and
-diffs that `git apply` takes.
+Enters: a directory, and a revision where it is a git repository. Leaves: the members of its tree, and diffs that
+`git apply` takes. A repository that came as an archive brings settings along, by which git runs programs: filters,
+monitors, hooks, converters for diffs, and transports that fetch what is missing. Only commands that read objects are
+run, with all of these off; so a file of Git LFS is the pointer that the repository holds.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.environments.swe.archive import checked, directory_members, stays_inside
+from turnmix.environments.tar_members import TREE_LIMITS, MalformedArchive, Member, TreeLimits
 
-DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--full-index", "--binary",
-        "--src-prefix=a/", "--dst-prefix=b/")  # fmt: skip
+DIFF = ("-r", "-p", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--full-index", "--binary",
+        "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/")  # fmt: skip
 IGNORED = (".git", ".hg", ".tox", ".nox", ".venv", "venv", "__pycache__", "*.pyc", ".mypy_cache", ".pytest_cache",
            "node_modules")  # fmt: skip
+SAFE = ("-c", "core.quotePath=true", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
+        "-c", "protocol.allow=never")  # fmt: skip
+SAFE_ENVIRONMENT = {
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+}
+GIT_SECONDS = 600.0
+MOST_SAID = 64 << 20
 
 
-def git(directory: Path, *words: str, environment: Mapping[str, str] | None = None) -> bytes:
-    """The output of a git command. Raises UserError with what git says, MissingDependencyError without git."""
-    command = ["git", "-c", "core.quotePath=true", *words]
-    settings = {**os.environ, "GIT_LITERAL_PATHSPECS": "1", **(environment or {})}
-    try:
-        result = subprocess.run(command, cwd=directory, env=settings, capture_output=True)
-    except FileNotFoundError as error:
-        raise MissingDependencyError("git is not installed: sudo apt-get install git") from error
-    if result.returncode != 0:
-        told = result.stderr.decode(errors="replace").strip()
-        raise UserError(f"{directory}: git {' '.join(words[:2])}: {told}")
-    return result.stdout
+def git(
+    directory: Path,
+    *words: str,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    limit: int = MOST_SAID,
+) -> bytes:
+    """The output of a git command.
+
+    Raises:
+        UserError: with what git says, or because it says more than `limit` bytes, or takes too long.
+        MissingDependencyError: git is not installed.
+    """
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            process = subprocess.Popen(
+                ["git", *SAFE, *words],
+                cwd=directory,
+                env={**own, **SAFE_ENVIRONMENT, **(environment or {})},
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        except FileNotFoundError as error:
+            raise MissingDependencyError("git is not installed: sudo apt-get install git") from error
+        except OSError as error:
+            raise UserError(f"{directory}: {error.strerror}") from error
+        patience = threading.Timer(GIT_SECONDS, process.kill)
+        patience.start()
+        with process:
+            assert process.stdout is not None
+            output = process.stdout.read(limit + 1)
+            if len(output) > limit:
+                process.kill()
+        patience.cancel()
+        errors.seek(0)
+        told = errors.read(2000).decode(errors="replace").strip()
+    if len(output) > limit:
+        raise UserError(
+            f"{directory}: git {words[0]} says more than {limit >> 20} MiB: name a smaller repository"
+        )
+    if process.returncode != 0:
+        raise UserError(f"{directory}: git {' '.join(words[:2])}: {told or f'ended by {process.returncode}'}")
+    return output
 
 
 def is_repository(path: Path) -> bool:
@@ -51,27 +101,77 @@ def resolve(path: Path, revision: str) -> str:
     return found.decode().strip()
 
 
-@contextlib.contextmanager
-def exported(path: Path, revision: str | None) -> Iterator[Path]:
-    """The tree of `revision`, or without one the directory as it is, in a directory of ours."""
-    with tempfile.TemporaryDirectory(prefix="turnmix-") as scratch:
-        tree = Path(scratch, "tree")
-        if revision is None:
-            if not path.is_dir():
-                raise UserError(f"{path} is no directory: name a repository")
-            shutil.copytree(path, tree, symlinks=True, ignore=shutil.ignore_patterns(*IGNORED))
-        else:
-            tree.mkdir()
-            # An index of our own: the user's stays as it is, and no export-ignore leaves the tests out.
-            environment = {"GIT_INDEX_FILE": f"{scratch}/index"}
-            git(path, "read-tree", revision, environment=environment)
-            git(path, "checkout-index", "--all", f"--prefix={tree}/", environment=environment)
-        yield tree
+def tree_members(path: Path, revision: str | None, limits: TreeLimits = TREE_LIMITS) -> list[Member]:
+    """The tree of `revision`, as it was committed, or without one the directory as it is. Links that lead out of it,
+    and what lies in a submodule, are left out.
+
+    Raises:
+        UserError: there is none, or it holds too much or what no tree may hold.
+    """
+    if revision is not None:
+        try:
+            return list(checked(_committed(path, revision, limits), limits))
+        except MalformedArchive as error:
+            raise UserError(f"{path}, {revision[:10]}: {error}: name another revision") from error
+    if not path.is_dir():
+        raise UserError(f"{path} is no directory: name a repository")
+    return list(directory_members(path, left_out=IGNORED, limits=limits))
+
+
+def _committed(path: Path, revision: str, limits: TreeLimits) -> Iterator[Member]:
+    entries = sorted(_entries(path, revision), key=lambda entry: entry.path.split("/"))
+    total = sum(entry.size for entry in entries)
+    if total > limits.total_bytes or len(entries) > limits.members:
+        raise MalformedArchive(f"holds {len(entries)} files of {total >> 20} MiB, more than are read")
+    blobs = [entry for entry in entries if entry.kind == b"blob"]
+    wanted = b"".join(entry.name + b"\n" for entry in blobs)
+    found = git(path, "cat-file", "--batch", stdin=wanted, limit=total + 100 * len(blobs) + 1)
+    position = 0
+    for entry in entries:
+        if entry.kind != b"blob":  # a submodule is an empty directory
+            yield Member(path=entry.path, kind="directory")
+            continue
+        start = found.index(b"\n", position) + 1
+        if found[position : start - 1] != b"%s blob %d" % (entry.name, entry.size):
+            raise UserError(f"{path}: git has no {entry.path!r} of {revision[:10]}: fetch it whole")
+        content = found[start : start + entry.size]
+        position = start + entry.size + 1
+        if entry.mode != b"120000":
+            is_executable = entry.mode == b"100755"
+            yield Member(path=entry.path, kind="file", is_executable=is_executable, content=content)
+        elif stays_inside(entry.path, target := content.decode(errors="surrogateescape")):
+            yield Member(path=entry.path, kind="symbolic link", target=target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """A line of `git ls-tree`."""
+
+    path: str
+    mode: bytes
+    kind: bytes
+    name: bytes
+    """Of its object."""
+    size: int
+
+
+def _entries(path: Path, revision: str) -> Iterator[_Entry]:
+    listed = git(path, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", revision)
+    for line in filter(None, listed.split(b"\0")):
+        told, _, place = line.partition(b"\t")
+        mode, kind, name, size = told.split()
+        yield _Entry(
+            path=place.decode(errors="surrogateescape"),
+            mode=mode,
+            kind=kind,
+            name=name,
+            size=0 if size == b"-" else int(size),
+        )
 
 
 def changed_files(path: Path, old: str, new: str) -> list[str]:
     """The files that differ between two revisions."""
-    listed = git(path, "diff", "--name-only", "--no-renames", "-z", old, new)
+    listed = git(path, "diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new)
     return [name.decode(errors="surrogateescape") for name in listed.split(b"\0") if name]
 
 
@@ -79,7 +179,7 @@ def diff_revisions(path: Path, old: str, new: str, files: Sequence[str]) -> str:
     """What changes from `old` to `new` in `files`."""
     if not files:
         return ""
-    return git(path, *DIFF, old, new, "--", *files).decode(errors="surrogateescape")
+    return git(path, "diff-tree", *DIFF, old, new, "--", *files).decode(errors="surrogateescape")
 
 
 def commits_between(path: Path, old: str, new: str) -> list[tuple[str, str]]:
@@ -95,25 +195,25 @@ def commits_between(path: Path, old: str, new: str) -> list[tuple[str, str]]:
 
 
 class Differ:
-    """Diffs between texts, made in a scratch repository."""
+    """Diffs between texts, made of objects in a scratch repository. None of them becomes a file."""
 
     def __init__(self, scratch: Path) -> None:
         self._directory = scratch
-        git(scratch, "init", "-q", str(scratch))
+        git(scratch, "init", "-q", "--bare", "--template=", str(scratch))
 
     def diff(self, before: Mapping[str, str], after: Mapping[str, str]) -> str:
         """What changes from the files `before` to the files `after`, by relative path."""
         old, new = self._tree(before), self._tree(after)
-        return git(self._directory, *DIFF, old, new).decode(errors="surrogateescape")
+        return git(self._directory, "diff-tree", *DIFF, old, new).decode(errors="surrogateescape")
 
     def _tree(self, files: Mapping[str, str]) -> str:
-        for path in self._directory.iterdir():
-            if path.name != ".git":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for name, text in files.items():
-            path = self._directory / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode(errors="surrogateescape"))
-        settings = ("-c", "core.autocrlf=false", "-c", "core.safecrlf=false")
-        git(self._directory, *settings, "add", "-A", "-f")
-        return git(self._directory, "write-tree").decode().strip()
+        entries = []
+        for path, text in files.items():
+            content = text.encode(errors="surrogateescape")
+            name = git(self._directory, "hash-object", "-w", "--stdin", "--no-filters", stdin=content)
+            entries.append(b"100644 %s\t%s\0" % (name.strip(), path.encode(errors="surrogateescape")))
+        environment = {"GIT_INDEX_FILE": str(self._directory / "turnmix-index")}
+        git(self._directory, "read-tree", "--empty", environment=environment)
+        listed = b"".join(entries)
+        git(self._directory, "update-index", "-z", "--index-info", environment=environment, stdin=listed)
+        return git(self._directory, "write-tree", environment=environment).decode().strip()

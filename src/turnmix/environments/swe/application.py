@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 
+from turnmix.environments.swe.laying import encoded
 from turnmix.sandboxes.sandbox import CommandResult, Sandbox
 
 GRADING = "/tmp/turnmix"
 """Where the grader's own files lie in the sandbox."""
 APPLY_SECONDS = 300.0
+LONGEST_LIST = 16 << 20
+"""Bytes of the names of what a patch changes."""
 _PATCH = f"{GRADING}/agent.patch"
 _PACKAGES = "*site-packages/*"
 _APPLY = f"""\
@@ -26,6 +29,7 @@ changed=$(find . \\( -path './.git/*' -o -path '{_PACKAGES}' \\) -cnewer {GRADIN
 """`git apply` leaves a file alone where a part does not fit, so `patch` finds what git found. `patch` writes
 wherever it is told: a change time tells what it wrote, and a file's own time would not."""
 
+_LIST_CHANGED = "git apply --numstat -z --whitespace=nowarn - 2>/dev/null"
 _LIST = f"git apply --numstat -z --whitespace=nowarn --exclude='{_PACKAGES}' - 2>/dev/null"
 _CLEAR = "GIT_LITERAL_PATHSPECS=1 xargs -0 git ls-files -z --others -- | xargs -0 rm -f --"
 _SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
@@ -46,13 +50,29 @@ async def apply_patch(patch: bytes, directory: str, sandbox: Sandbox) -> Command
     return await sandbox.run(_APPLY, working_directory=directory, timeout=APPLY_SECONDS)
 
 
+async def changed_paths(patch: str, directory: str, sandbox: Sandbox) -> tuple[bytes, ...] | None:
+    """The files that a patch of the row changes, adds, removes and moves; None where git cannot read it.
+
+    Raises:
+        SandboxError: the sandbox failed.
+    """
+    result = await sandbox.run(
+        _LIST_CHANGED, working_directory=directory, stdin=encoded(patch), output_limit=LONGEST_LIST
+    )
+    if result.exit_code != 0:
+        return None
+    paths = [entry.split(b"\t", 2)[2] for entry in result.output.split(b"\0") if entry.count(b"\t") >= 2]
+    moved = re.findall(r"^rename from ([^\"\n].*)$", patch, flags=re.MULTILINE)
+    return (*paths, *map(encoded, moved))
+
+
 async def _clear_untracked(patch: bytes, directory: str, sandbox: Sandbox) -> None:
     """Remove files that git does not track where the patch adds others."""
     added = b"".join(s for s in _SECTION.split(patch) if _ADDS.search(s.partition(b"\n@@ ")[0]))
     if not added:
         return
     listed = await sandbox.run(
-        _LIST, working_directory=directory, stdin=added, timeout=APPLY_SECONDS, output_limit=64 << 20
+        _LIST, working_directory=directory, stdin=added, timeout=APPLY_SECONDS, output_limit=LONGEST_LIST
     )
     paths = [entry.split(b"\t", 2)[2] for entry in listed.output.split(b"\0") if entry.count(b"\t") >= 2]
     if paths:

@@ -1,6 +1,8 @@
 """A repository's tree as a tar archive that is named by its content. Equal trees give equal archives.
 
-Enters: a directory. Leaves: `archives/<digest of the tar>.tar.gz` beside a task file, and its content again.
+Enters: a tree's members, or a task file that a stranger may have written, with its `archives/<digest of the
+tar>.tar.gz`. Leaves: an archive of regular files, directories, and links that stay inside the tree; it is unpacked
+in sandboxes alone.
 """
 
 from __future__ import annotations
@@ -9,32 +11,31 @@ import gzip
 import hashlib
 import io
 import os
-import tarfile
+import posixpath
+import stat
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from turnmix.core.atomic_file import force_to_disk
 from turnmix.core.errors import UserError
+from turnmix.environments.tar_members import (
+    TREE_LIMITS,
+    Kind,
+    MalformedArchive,
+    Member,
+    TreeLimits,
+    inside,
+    is_gits,
+    pack_members,
+    read_members,
+)
 
-
-def pack_tree(directory: Path) -> bytes:
-    """A tar archive of everything in `directory` but `.git`: sorted, without times and owners."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path in sorted(directory.rglob("*")):
-            if path.relative_to(directory).parts[0] == ".git":
-                continue
-            member = archive.gettarinfo(path, arcname=str(path.relative_to(directory)))
-            if not (member.isreg() or member.isdir() or member.issym()):
-                continue
-            member.mtime = member.uid = member.gid = 0
-            member.uname = member.gname = ""
-            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-            if member.isreg():
-                with path.open("rb") as file:
-                    archive.addfile(member, file)
-            else:
-                archive.addfile(member)
-    return buffer.getvalue()
+PIECE = 1 << 16
 
 
 def store_archive(task_file: Path, content: bytes) -> str:
@@ -51,17 +52,177 @@ def store_archive(task_file: Path, content: bytes) -> str:
     return name
 
 
-def load_archive(task_file: Path, name: str) -> bytes:
-    """The tar archive that `store_archive` stored.
+def load_archive(task_file: Path, name: str, limits: TreeLimits = TREE_LIMITS) -> bytes:
+    """The tree that `store_archive` stored, as a tar archive of our own making.
 
     Raises:
-        UserError: it is gone, or is not what its name says.
+        UserError: it is gone, is not what its name says, or holds what no tree may hold.
     """
     path = task_file.parent / name
     try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+        with _opened(path, limits.total_bytes) as file:
+            tree = _Gunzipped(file)
+            members = read_members(io.BufferedReader(tree, PIECE), limits)
+            content = pack_members(checked(members, limits))
+    except OSError as error:
         raise UserError(f"tasks.path: {path} cannot be read ({error}): copy it with the task file") from error
-    if hashlib.sha256(content).hexdigest() != Path(name).name.partition(".")[0]:
+    except zlib.error as error:
+        raise UserError(
+            f"tasks.path: {path} is damaged ({error}): copy it with the task file again"
+        ) from error
+    except MalformedArchive as error:
+        raise UserError(
+            f"tasks.path: {path}: {error}: copy it with the task file again, or make it anew"
+        ) from error
+    if tree.digest.hexdigest() != Path(name).name.partition(".")[0]:
         raise UserError(f"tasks.path: {path} is not what its name says: copy it with the task file again")
     return content
+
+
+def checked(members: Iterable[Member], limits: TreeLimits = TREE_LIMITS) -> Iterator[Member]:
+    """Members that can be laid one after the other, each in its place.
+
+    Raises:
+        MalformedArchive: one is neither a regular file nor a directory nor a link that stays inside the tree, leads
+            out of the tree, belongs to git, comes twice, or lies below one that is no directory.
+    """
+    kinds: dict[str, Kind] = {}
+    for member in members:
+        path = inside(member.path, limits)
+        if not path:
+            continue
+        if member.kind not in ("file", "directory", "symbolic link"):
+            raise MalformedArchive(f"member {path!r} is a {member.kind}: a tree holds files and directories")
+        if member.kind == "symbolic link" and not stays_inside(path, member.target):
+            raise MalformedArchive(f"member {path!r} is a link that leads out of the tree")
+        if kinds.get(path, member.kind) != member.kind or (path in kinds and member.kind != "directory"):
+            raise MalformedArchive(f"member {path!r} comes twice")
+        kinds[path] = member.kind
+        above = posixpath.dirname(path)
+        while above and kinds.get(above) != "directory":
+            if above in kinds:
+                raise MalformedArchive(f"member {path!r} lies below {above!r}, which is a {kinds[above]}")
+            kinds[above] = "directory"
+            above = posixpath.dirname(above)
+        if len(kinds) > limits.members:
+            raise MalformedArchive(f"holds more than {limits.members} files and directories")
+        yield replace(member, path=path)
+
+
+def stays_inside(path: str, target: str) -> bool:
+    """Whether a link at `path` leads to a place in the tree, also where it leads by way of others that do.
+
+    >>> [stays_inside("a/b", target) for target in ("c", "../c", "../../c", "/c", "c/../../..")]
+    [True, True, False, False, False]
+    """
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    levels = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    is_plain = bool(target) and not target.startswith("/") and "\0" not in target
+    return is_plain and ".." not in parts[levels:] and levels <= path.count("/") and len(target) < 1024
+
+
+def text_files(members: Iterable[Member]) -> dict[str, str]:
+    """All regular files but byte code, by path. Bytes that are no UTF-8 are kept as half surrogate pairs."""
+    return {
+        member.path: member.content.decode(errors="surrogateescape")
+        for member in members
+        if member.kind == "file" and "__pycache__" not in member.path.split("/")
+    }
+
+
+def pack_tree(directory: Path) -> bytes:
+    """A tar archive of everything in `directory` but `.git`: sorted, without times and owners.
+
+    Raises:
+        UserError: it holds too much.
+    """
+    return pack_members(directory_members(directory))
+
+
+def directory_members(
+    directory: Path, *, left_out: Sequence[str] = (), limits: TreeLimits = TREE_LIMITS
+) -> Iterator[Member]:
+    """Everything in `directory`, in order, but what belongs to git, names that fit a pattern of `left_out`, links
+    that lead out, pipes and devices.
+
+    Raises:
+        UserError: it holds too much, or cannot be read.
+    """
+    try:
+        yield from checked(_found(directory, "", left_out, limits), limits)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}: make it readable") from error
+    except MalformedArchive as error:
+        raise UserError(f"{directory} {error}: name a smaller one") from error
+
+
+def _found(directory: Path, above: str, left_out: Sequence[str], limits: TreeLimits) -> Iterator[Member]:
+    total = 0
+    waiting = [*sorted(os.listdir(directory), reverse=True)]
+    while waiting:
+        path = waiting.pop()
+        if is_gits(posixpath.basename(path)) or any(fnmatch(posixpath.basename(path), p) for p in left_out):
+            continue
+        place = directory / path
+        mode = place.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            yield Member(path=path, kind="directory")
+            waiting += [f"{path}/{name}" for name in sorted(os.listdir(place), reverse=True)]
+        elif stat.S_ISLNK(mode):
+            target = os.readlink(place)
+            if stays_inside(path, target):
+                yield Member(path=path, kind="symbolic link", target=target)
+        elif stat.S_ISREG(mode):
+            content = _read_regular(place, limits.file_bytes)
+            total += len(content)
+            if total > limits.total_bytes:
+                raise MalformedArchive(f"holds more than {limits.total_bytes >> 20} MiB")
+            yield Member(path=path, kind="file", is_executable=bool(mode & 0o100), content=content)
+
+
+def _read_regular(path: Path, limit: int) -> bytes:
+    try:
+        with _opened(path, limit) as file:
+            return file.read(limit + 1)
+    except MalformedArchive as error:
+        raise MalformedArchive(f"holds {path}, which {error}") from error
+
+
+class _Gunzipped(io.RawIOBase):
+    """The content of one gzip member: never more of it in memory than is asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._gunzip = zlib.decompressobj(wbits=31)
+        self.digest = hashlib.sha256()
+        """Of what was read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Raises zlib.error, and MalformedArchive where the file ends early or goes on too long."""
+        while not self._gunzip.eof:
+            compressed = self._gunzip.unconsumed_tail or self._file.read(PIECE)
+            if content := self._gunzip.decompress(compressed, len(buffer)):
+                self.digest.update(content)
+                buffer[: len(content)] = content
+                return len(content)
+            if not compressed:
+                raise MalformedArchive("is cut short")
+        if self._gunzip.unused_data or self._file.read(1):
+            raise MalformedArchive("goes on behind its end")
+        return 0
+
+
+@contextmanager
+def _opened(path: Path, limit: int) -> Iterator[BinaryIO]:
+    """A regular file of at most `limit` bytes; a pipe is not waited for. Raises OSError, MalformedArchive."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise MalformedArchive("is no regular file")
+        if status.st_size > limit:
+            raise MalformedArchive(f"takes {status.st_size >> 20} MiB, and {limit >> 20} are read at most")
+        yield file

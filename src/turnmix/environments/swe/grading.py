@@ -6,6 +6,7 @@ the same task is judged once.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
@@ -42,7 +43,7 @@ class Grader:
         """Make a started sandbox ready for an agent. Raises InfrastructureError."""
         row = self._row(task.id)
         if row.image is None:
-            await lay_repository(row, self._archive(row), sandbox)
+            await lay_repository(row, await self._content(row), sandbox)
         else:
             self._bases[sandbox] = await prepare_image(row, sandbox)
 
@@ -65,7 +66,7 @@ class Grader:
 
     async def _run_tests(self, row: TaskRow, patch: bytes) -> Verdict:
         if row.image is None:
-            execution = await execute_tests(row, self._archive(row), patch, self._make_sandbox(row))
+            execution = await execute_tests(row, await self._content(row), patch, self._make_sandbox(row))
             return verdict(row, execution, patch, submitted=True)
         counts = (await execute_in_image(row, patch, self._make_sandbox(row))).counts
         if counts is None:
@@ -78,6 +79,9 @@ class Grader:
             patch=decoded(patch),
         )
 
+    async def _content(self, row: TaskRow) -> bytes:
+        return await asyncio.to_thread(self._archive, row)
+
     async def _patch(self, row: TaskRow, sandbox: Sandbox) -> bytes | None:
         if row.image is not None:
             return await take_image_patch(row, self._bases[sandbox], sandbox)
@@ -87,7 +91,7 @@ class Grader:
         fresh = self._make_sandbox(row)
         try:
             await fresh.start()
-            await lay_repository(row, self._archive(row), fresh)
+            await lay_repository(row, await self._content(row), fresh)
             return await take_patch(tree, fresh, row.working_directory)
         finally:
             await fresh.stop()

@@ -1,61 +1,66 @@
-"""The files of an image's repository: what the oracle needs of a task that has an image.
+"""The files of a repository that lies in a sandbox, its image's or one that was laid there, for the oracle.
 
-Enters: a row and a fresh sandbox. Leaves: a tar archive of the tracked files as the agent finds them; of those
-that the fix touches alone, where the repository is large. And the names of all files that are there, also of
-those that the image's maker built and git ignores.
+Enters: a started sandbox whose repository is as the agent finds it. Leaves: the tracked files, or those that the fix
+touches alone where the repository is large; and the names of all files that are there, also of those that the
+image's maker built and git ignores.
 """
 
 from __future__ import annotations
 
-import asyncio
-import shlex
-import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from turnmix.environments.swe.adapters.evaluation_script import changed_files
-from turnmix.environments.swe.image_repository import prepare_image
-from turnmix.environments.swe.laying import must_run
-from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.swe.laying import COMMAND_SECONDS, OUTPUT_BYTES, must_run
+from turnmix.environments.workspace import regular_files
 from turnmix.sandboxes.sandbox import Sandbox
 
 LARGEST_TREE = 32 << 20
-EMPTY = bytes(tarfile.RECORDSIZE)
-"""An archive without a member."""
-LIST = "find . -path ./.git -prune -o -type f -print0"
+LONGEST_LIST = 16 << 20
+LIST = f"find . -path ./.git -prune -o -type f -print0 | head -c {LONGEST_LIST}"
+PACK = "tar -c --null --verbatim-files-from --no-recursion -T - 2>/dev/null; :"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageTree:
-    """An image's repository as an agent finds it."""
-
-    archive: bytes
-    paths: frozenset[str]
-    """Of all regular files, whether they are in the archive or not."""
+async def list_files(sandbox: Sandbox, directory: str) -> frozenset[str]:
+    """The paths of all regular files. Raises SandboxError."""
+    found = await must_run(sandbox, LIST, directory)
+    paths = (path.removeprefix(b"./").decode(errors="surrogateescape") for path in found.split(b"\0"))
+    return frozenset(filter(None, paths))
 
 
-def read_image_tree(row: TaskRow, make_sandbox: Callable[[TaskRow], Sandbox]) -> ImageTree:
-    """Blocks, with an event loop of its own. Raises SandboxError."""
-    return asyncio.run(_read(row, make_sandbox(row)))
+async def read_tracked(sandbox: Sandbox, directory: str, *, touched: Sequence[bytes]) -> dict[str, str]:
+    """The tracked files and those of `touched` that are there; those alone where all are more than LARGEST_TREE.
+
+    Raises:
+        SandboxError: the sandbox failed.
+    """
+    archive = await _packed(
+        sandbox, f"{{ git ls-files -z; cat; }} | {PACK}", directory, touched, LARGEST_TREE
+    )
+    if len(archive) > LARGEST_TREE:
+        return await read_files(sandbox, directory, touched)
+    return _texts(archive)
 
 
-async def _read(row: TaskRow, sandbox: Sandbox) -> ImageTree:
-    try:
-        await sandbox.start()
-        await prepare_image(row, sandbox)
-        found = await must_run(sandbox, LIST, row.working_directory)
-        paths = (path.removeprefix(b"./").decode(errors="surrogateescape") for path in found.split(b"\0"))
-        return ImageTree(archive=await _archive(row, sandbox), paths=frozenset(paths))
-    finally:
-        await sandbox.stop()
+async def read_files(sandbox: Sandbox, directory: str, paths: Sequence[bytes]) -> dict[str, str]:
+    """Those of `paths` that are regular files. Raises SandboxError."""
+    return _texts(await _packed(sandbox, PACK, directory, paths, OUTPUT_BYTES))
 
 
-async def _archive(row: TaskRow, sandbox: Sandbox) -> bytes:
-    size = await must_run(sandbox, "git archive HEAD | wc -c", row.working_directory)
-    chosen = ""
-    if int(size) > LARGEST_TREE:
-        changed = changed_files(row.gold_patch)
-        if not changed:
-            return EMPTY
-        chosen = " -- " + " ".join(map(shlex.quote, changed))
-    return await must_run(sandbox, f"git archive HEAD{chosen}", row.working_directory)
+async def _packed(
+    sandbox: Sandbox, command: str, directory: str, paths: Sequence[bytes], limit: int
+) -> bytes:
+    result = await sandbox.run(
+        command,
+        working_directory=directory,
+        stdin=b"".join(path + b"\0" for path in paths),
+        timeout=COMMAND_SECONDS,
+        output_limit=limit + 1,
+    )
+    return result.output
+
+
+def _texts(archive: bytes) -> dict[str, str]:
+    return {
+        path: content.decode(errors="surrogateescape")
+        for path, content in regular_files(archive).items()
+        if "__pycache__" not in path.split("/")
+    }

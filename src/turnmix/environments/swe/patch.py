@@ -8,9 +8,16 @@ agent, an agent could keep its worst rollouts out of every count.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 from turnmix.environments.swe.laying import COMMAND_SECONDS, OUTPUT_BYTES
+from turnmix.environments.tar_members import MalformedArchive, Member, inside, pack_members, read_members
+from turnmix.environments.workspace import ANY_TREE
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 WORKSPACE_LIMIT = 256 << 20
@@ -30,7 +37,7 @@ async def read_tree(sandbox: Sandbox, directory: str, *, timeout: float = COMMAN
     """
     try:
         result = await sandbox.run(
-            "tar -c --exclude=.git --exclude=__pycache__ . 2>/dev/null",
+            "tar -c --hard-dereference --exclude=.git --exclude=__pycache__ . 2>/dev/null",
             working_directory=directory,
             timeout=timeout,
             output_limit=WORKSPACE_LIMIT,
@@ -49,7 +56,8 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
         SandboxError: the sandbox failed.
     """
     try:
-        replaced = await fresh.run(REPLACE, working_directory=directory, stdin=tree, timeout=COMMAND_SECONDS)
+        laid = await asyncio.to_thread(lambda: pack_members(_members(tree)))
+        replaced = await fresh.run(REPLACE, working_directory=directory, stdin=laid, timeout=COMMAND_SECONDS)
         if replaced.exit_code is None:
             return None
         compared = await fresh.run(
@@ -60,6 +68,16 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
     # The sandbox was in order before the tree came: what fails here fails by it, such as a file that git cannot hold.
     is_whole = compared.exit_code == 0 and len(compared.output) < OUTPUT_BYTES
     return text_sections(compared.output) if is_whole else None
+
+
+def _members(tree: bytes) -> Iterator[Member]:
+    """What of an agent's archive may lie in the repository: files, directories and links, none of them git's own."""
+    with contextlib.suppress(MalformedArchive):
+        for member in read_members(io.BytesIO(tree), ANY_TREE):
+            with contextlib.suppress(MalformedArchive):
+                path = inside(member.path, ANY_TREE)
+                if path and member.kind in ("file", "directory", "symbolic link"):
+                    yield replace(member, path=path)
 
 
 def text_sections(patch: bytes) -> bytes:

@@ -14,7 +14,7 @@ import shlex
 
 from turnmix.core.errors import SandboxError
 from turnmix.environments.swe.adapters.evaluation_script import END, START
-from turnmix.environments.swe.application import GRADING
+from turnmix.environments.swe.application import GRADING, changed_paths
 from turnmix.environments.swe.execution import CONFIGURATION, is_test_path
 from turnmix.environments.swe.image_repository import TRUST
 from turnmix.environments.swe.laying import encoded, must_run
@@ -25,7 +25,6 @@ INTERPRETER = ("sitecustomize", "sitecustomize.*", "usercustomize", "usercustomi
 """Patterns of names that the interpreter imports by itself."""
 _LISTED, _KEPT, _COPY = f"{GRADING}/listed", f"{GRADING}/kept", f"{GRADING}/kept.tar"
 _THERE = 'for path; do if [ -e "$path" ] || [ -L "$path" ]; then printf "%s\\0" "$path"; fi; done'
-_LIST_CHANGED = "git apply --numstat -z --whitespace=nowarn - 2>/dev/null"
 _ASSIGNMENT = re.compile(r"\w+=.*", re.DOTALL)
 _OPERATOR = re.compile(r"[();|&]+")
 
@@ -38,10 +37,10 @@ async def keep_protected(row: TaskRow, sandbox: Sandbox) -> str:
     """
     directory = row.working_directory
     await must_run(sandbox, f"mkdir -p {GRADING}; {TRUST}", directory)
-    tests = await _changed(row.test_patch, directory, sandbox) if row.test_patch else ()
+    tests = await changed_paths(row.test_patch, directory, sandbox) if row.test_patch else ()
     if tests is None:
         raise SandboxError(f"{row.instance_id}: test_patch: git cannot read it")
-    fixed = await _changed(row.gold_patch, directory, sandbox) or ()
+    fixed = await changed_paths(row.gold_patch, directory, sandbox) or ()
     root = directory.rstrip("/") + "/"
     hidden = (path.removeprefix(root).encode() for path in row.hidden_paths if path.startswith(root))
     others = (encoded(path) for path in (*_test_files(row), *_test_runners(row.evaluation_script)))
@@ -55,18 +54,6 @@ async def keep_protected(row: TaskRow, sandbox: Sandbox) -> str:
     )
     await must_run(sandbox, keep, directory, stdin=b"".join(path + b"\0" for path in listed))
     return f"{steering} -exec rm -rf -- {{}} + ; xargs -0 rm -rf -- < {_LISTED}; tar -xf {_COPY}"
-
-
-async def _changed(patch: str, directory: str, sandbox: Sandbox) -> tuple[bytes, ...] | None:
-    """The files that a patch of the row changes, adds, removes and moves; None where git cannot read it."""
-    result = await sandbox.run(
-        _LIST_CHANGED, working_directory=directory, stdin=encoded(patch), output_limit=64 << 20
-    )
-    if result.exit_code != 0:
-        return None
-    paths = [entry.split(b"\t", 2)[2] for entry in result.output.split(b"\0") if entry]
-    moved = re.findall(r"^rename from ([^\"\n].*)$", patch, flags=re.MULTILINE)
-    return (*paths, *map(encoded, moved))
 
 
 def _test_files(row: TaskRow) -> list[str]:

@@ -1,69 +1,70 @@
-"""What a row says to the oracle: its base and gold files, found by applying its patches as git does.
+"""What a row says to the oracle: its base and gold files, found by applying its gold patch as grading does.
 
-Enters: a row and the content of its archive. Leaves: a `Solution`.
+Enters: a row, the content of its archive, and a sandbox to be made. Leaves: a `Solution`. Neither the tree nor git
+comes near this machine's own files: a tree brings settings, filters and links along.
 """
 
 from __future__ import annotations
 
-import io
-import subprocess
-import tarfile
-import tempfile
-from collections.abc import Iterable
-from pathlib import Path
+import asyncio
+from collections.abc import Callable
+from functools import partial
 
 from turnmix.core.errors import UserError
 from turnmix.core.task import Solution
-from turnmix.environments.swe.laying import encoded
+from turnmix.environments.swe.application import changed_paths
+from turnmix.environments.swe.image_repository import prepare_image
+from turnmix.environments.swe.image_tree import list_files, read_files, read_tracked
+from turnmix.environments.swe.laying import COMMAND_SECONDS, encoded, lay_repository
+from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.sandboxes.selection import SandboxSettings
+
+APPLY = "git apply --whitespace=nowarn -"
+IN_BUBBLEWRAP = partial(make_row_sandbox, SandboxSettings())
 
 
-def solve(row: TaskRow, archive: bytes) -> Solution:
-    """The row's solution.
+def solve(
+    row: TaskRow,
+    archive: bytes,
+    make_sandbox: Callable[[TaskRow], Sandbox] = IN_BUBBLEWRAP,
+) -> Solution:
+    """The row's solution. Blocks, with an event loop of its own. `archive`: not looked at where the row has an image.
 
     Raises:
-        UserError: a patch does not fit the archive.
+        SandboxError: the sandbox failed.
+        UserError: the gold patch does not fit.
     """
-    with tempfile.TemporaryDirectory(prefix="turnmix-") as name:
-        directory = Path(name)
-        unpack(archive, directory)
-        _apply(row, "base_patch", directory)
-        base = read_text_files(directory)
-        _apply(row, "gold_patch", directory)
-        gold = read_text_files(directory)
+    return asyncio.run(_solve(row, archive, make_sandbox(row)))
+
+
+async def _solve(row: TaskRow, archive: bytes, sandbox: Sandbox) -> Solution:
+    directory = row.working_directory
+    try:
+        await sandbox.start()
+        if row.image is None:
+            await lay_repository(row, archive, sandbox)
+        else:
+            await prepare_image(row, sandbox)
+        present = await list_files(sandbox, directory)
+        touched = await changed_paths(row.gold_patch, directory, sandbox) or ()
+        base = await read_tracked(sandbox, directory, touched=touched)
+        applied = await sandbox.run(
+            APPLY, working_directory=directory, stdin=encoded(row.gold_patch), timeout=COMMAND_SECONDS
+        )
+        if applied.exit_code != 0:
+            told = applied.output[-500:].decode(errors="replace").strip()
+            raise UserError(f"{row.instance_id}: gold_patch does not apply to its repository: {told}")
+        gold = await read_files(sandbox, directory, touched)
+    finally:
+        await sandbox.stop()
+    names = sorted(path.decode(errors="surrogateescape") for path in touched)
     return Solution(
-        files={path: text for path, text in gold.items() if base.get(path) != text},
-        removed=tuple(sorted(set(base) - set(gold))),
+        files={path: gold[path] for path in names if path in gold and base.get(path) != gold[path]},
+        removed=tuple(path for path in names if path in base and path not in gold),
         base=base,
+        present=present,
         test_command=row.test_command,
         test_timeout=row.timeout_seconds,
     )
-
-
-def unpack(archive: bytes, directory: Path) -> None:
-    """Lay a trusted archive's tree into `directory`."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        if hasattr(tarfile, "tar_filter"):  # not in every Python 3.10
-            tar.extraction_filter = tarfile.tar_filter
-        tar.extractall(directory)
-
-
-def read_text_files(directory: Path, paths: Iterable[Path] | None = None) -> dict[str, str]:
-    """All regular files, by relative path. Bytes that are no UTF-8 are kept as half surrogate pairs."""
-    found = sorted(directory.rglob("*")) if paths is None else paths
-    return {
-        str(path.relative_to(directory)): path.read_bytes().decode(errors="surrogateescape")
-        for path in found
-        if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
-    }
-
-
-def _apply(row: TaskRow, field: str, directory: Path) -> None:
-    if not (patch := getattr(row, field)):
-        return
-    result = subprocess.run(
-        ["git", "apply", "--whitespace=nowarn", "-"], cwd=directory, input=encoded(patch), capture_output=True
-    )
-    if result.returncode != 0:
-        told = result.stderr.decode(errors="replace").strip()
-        raise UserError(f"{row.instance_id}: {field} does not apply to its archive: {told}")

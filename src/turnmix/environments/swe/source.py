@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from turnmix.core.bounded_cache import BoundedCache
 from turnmix.core.errors import UserError
 from turnmix.core.task import Solution, Task
 from turnmix.environments.environment import Split
@@ -19,13 +19,15 @@ from turnmix.environments.swe.activated import ActivatedSandbox
 from turnmix.environments.swe.adapters.registry import DatasetSettings
 from turnmix.environments.swe.archive import load_archive
 from turnmix.environments.swe.grading import Grader
-from turnmix.environments.swe.image_tree import read_image_tree
 from turnmix.environments.swe.solution import solve
 from turnmix.environments.swe.task_file import TaskRow, load_rows, split_rows
 from turnmix.environments.swe.test_log import check_swebench
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.settings import Settings
+
+MOST_KEPT = 512 << 20
+"""Bytes of archives, and of solutions, that are kept for the next trajectory."""
 
 
 class TaskFileSettings(Settings):
@@ -71,8 +73,9 @@ class TaskFileSource:
         self._rows = {row.instance_id: row for row in rows}
         self._make_sandbox = make_sandbox
         self._scaffold = scaffold
-        self._archive = lru_cache(maxsize=64)(lambda name: load_archive(self._path, name))
-        self._solution = lru_cache(maxsize=256)(self._solve)
+        self._archives = BoundedCache[bytes](max_bytes=MOST_KEPT)
+        self._solutions = BoundedCache[Solution](max_bytes=MOST_KEPT)
+        self._loading = threading.Lock()
         self._solving: dict[str, threading.Lock] = {}
         self.grader = Grader(
             row=self._rows.__getitem__, archive=self._content, make_sandbox=self._make_sandbox
@@ -114,22 +117,31 @@ class TaskFileSource:
         return self._rows[task.id]
 
     def solution(self, task: Task) -> Solution:
-        """For the verifier and the oracle alone. Not to be called in an event loop's thread: where the task has
-        an image, this blocks until a container has told.
+        """For the verifier and the oracle alone. Not to be called in an event loop's thread: this blocks until a
+        sandbox has told.
 
         Raises:
             SandboxError: it did not.
             UserError: the archive is gone, or the gold patch does not fit.
         """
         with self._solving.setdefault(task.id, threading.Lock()):
-            return self._solution(task.id)
-
-    def _solve(self, task_id: str) -> Solution:
-        row = self._rows[task_id]
-        if row.image is None:
-            return solve(row, self._content(row))
-        tree = read_image_tree(row, self._make_sandbox)
-        return replace(solve(row, tree.archive), present=tree.paths)
+            if (found := self._solutions.get(task.id)) is None:
+                row = self._rows[task.id]
+                found = solve(row, self._content(row), self._make_sandbox)
+                self._solutions.put(task.id, found, size=_size(found))
+            return found
 
     def _content(self, row: TaskRow) -> bytes:
-        return self._archive(row.archive or "")
+        """Of the row's archive; nothing where it has an image."""
+        if row.archive is None:
+            return b""
+        with self._loading:
+            if (found := self._archives.get(row.archive)) is None:
+                found = load_archive(self._path, row.archive)
+                self._archives.put(row.archive, found, size=len(found))
+            return found
+
+
+def _size(solution: Solution) -> int:
+    """Bytes that a solution takes, roughly."""
+    return sum(map(sys.getsizeof, (*solution.base.values(), *solution.files.values(), *solution.present)))
