@@ -28,6 +28,7 @@ from turnmix.making.injectors import InjectedBug, find_bugs
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row
 from turnmix.making.measurement import Measured, Unmeasured, compare, confirmed, measure, why_none_pass
+from turnmix.making.python_source import UNREADABLE
 from turnmix.making.version_control import Differ, is_repository, resolve, tree_members
 
 ATTEMPTS_PER_TASK = 20
@@ -123,7 +124,7 @@ def _candidates(files: Mapping[str, str], generator: random.Random) -> Iterator[
         try:
             for bug in find_bugs(source):
                 by_kind.setdefault(bug.kind, []).append((file, bug))
-        except (cst.ParserSyntaxError, UnicodeError):
+        except UNREADABLE:
             continue
     if not by_kind:
         raise UserError("there is no function in this repository's package that could be broken")
@@ -152,7 +153,7 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Makin
     try:
         wrong = bug.apply()
         compile(wrong, file, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, cst.CSTValidationError):
+    except (*UNREADABLE, cst.CSTValidationError):
         return None
     source = workplace.files[file]
     if wrong == source:
@@ -204,6 +205,6 @@ def _hide(files: Mapping[str, str], tests: tuple[str, ...]) -> dict[str, str]:
         if path in files and is_test_path(path):
             try:
                 hidden[path] = without_tests(files[path], places)
-            except cst.ParserSyntaxError:
+            except UNREADABLE:
                 continue
     return hidden

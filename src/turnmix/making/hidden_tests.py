@@ -11,6 +11,8 @@ from collections.abc import Collection
 
 import libcst as cst
 
+from turnmix.making.python_source import parse_source
+
 Place = tuple[str, ...]
 """A test's class names and function name."""
 
@@ -31,7 +33,7 @@ def without_tests(source: str, places: Collection[Place]) -> str:
     A test that its class inherits is hidden with its class, where nothing else in the file names that. A test
     that is in no class and no function of the file stays.
     """
-    module = cst.parse_module(source)
+    module = parse_source(source)
     hider = _Hider(places)
     changed = module.visit(hider)
     classes = {
@@ -43,7 +45,7 @@ def without_tests(source: str, places: Collection[Place]) -> str:
 
 def test_source(source: str, wanted: Place) -> str | None:
     """The text of one test function, without its indentation; None when it is not in the file."""
-    module = cst.parse_module(source)
+    module = parse_source(source)
     finder = _Finder(wanted)
     module.visit(finder)
     if finder.found is None:

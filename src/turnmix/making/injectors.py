@@ -19,6 +19,7 @@ import libcst as cst
 from libcst.metadata import ExpressionContext, ExpressionContextProvider, MetadataWrapper
 
 from turnmix.environments.minirepo.injectors import BOUNDARIES, CALLS, COMPARISONS, OPERATORS
+from turnmix.making.python_source import parse_source
 
 _NAMES = {"Lt": "LessThan", "Gt": "GreaterThan", "LtE": "LessThanEqual", "GtE": "GreaterThanEqual", "Eq": "Equal",
           "NotEq": "NotEqual", "In": "In", "NotIn": "NotIn", "Add": "Add", "Sub": "Subtract", "Mult": "Multiply",
@@ -62,8 +63,8 @@ class InjectedBug:
 
 
 def find_bugs(source: str) -> list[InjectedBug]:
-    """Every bug in the functions of a module. Raises libcst.ParserSyntaxError for what is no Python."""
-    wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
+    """Every bug in the functions of a module. Raises one of UNREADABLE for what is no Python."""
+    wrapper = MetadataWrapper(parse_source(source), unsafe_skip_copy=True)
     finder = _Finder(wrapper.module)
     wrapper.visit(finder)
     return finder.bugs

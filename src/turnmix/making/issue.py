@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import libcst as cst
-
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import State
 from turnmix.making.hidden_tests import place, test_source
+from turnmix.making.python_source import UNREADABLE
 from turnmix.policies.policy import Episode, Policy
 
 MOST_SHOWN = 3
@@ -77,7 +76,7 @@ def collect_failures(
             continue
         try:
             source = test_source(files.get(path, ""), names) or ""
-        except cst.ParserSyntaxError:
+        except UNREADABLE:
             source = ""
         failures[key] = Failure(
             name=names[-1] if names else path,

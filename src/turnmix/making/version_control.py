@@ -165,7 +165,7 @@ def _entries(path: Path, revision: str) -> Iterator[_Entry]:
             mode=mode,
             kind=kind,
             name=name,
-            size=0 if size == b"-" else int(size),
+            size=int(size) if size.isdigit() else 0,
         )
 
 
