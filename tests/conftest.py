@@ -3,6 +3,12 @@
 Models in tests are tiny, and tests run side by side: a second thread of torch would mostly wait, and hinder the others.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="turnmix-state-")
+"""Which runs were made here is noted apart from the user's own."""
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)

@@ -6,7 +6,8 @@ those that its method sets. Two equal recipes give equal runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -17,20 +18,22 @@ from turnmix.core.printable import spelled_out
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.found_recipe import unsaid
 from turnmix.methods.agreement import Choices, check_agreement, doubts
 from turnmix.methods.filters import FilterName
 from turnmix.methods.registry import METHODS
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.local_settings import LocalTeacherSettings, StudentSettings
 from turnmix.policies.server.settings import GIVES_TOKENS
-from turnmix.recipe_file import SHIPPED, find_recipe, validated, with_overrides
-from turnmix.recipe_layers import EXTENDS, implied_kind, merged, read_layers, without_other_kinds
+from turnmix.recipe_file import SHIPPED, find_recipe, hides_shipped, validated, with_overrides
+from turnmix.recipe_layers import EXTENDS, Layer, implied_kind, merged, read_layers, without_other_kinds
 from turnmix.recipe_mistakes import shown
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.setting_search import meant_value
 from turnmix.settings import NAMES, Settings
+from turnmix.store.made_here import is_made_here
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective_settings import ObjectiveSettings
 
@@ -273,31 +276,67 @@ class Recipe(Settings):
 
 
 def load_recipe(
-    name: str, overrides: Sequence[str] = (), *, say: Callable[[str], None] = lambda line: None
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    unused: Sequence[str] = (),
+    is_of_run: bool = False,
 ) -> Recipe:
     """The recipe found by path or bare name, with overrides such as `learner.epochs=1` laid over it.
 
     `say` is told, a line each, what an override of the method leaves out, and what the recipe does that one
-    better knows of.
+    better knows of. `unused`: beginnings of names, such as `teacher`, of settings that will not be used.
+    `is_of_run`: a run was named, not its recipe.
 
     Raises:
-        RecipeError: one line for each mistake.
+        RecipeError: one line for each mistake; or for each powerful setting that only a recipe says which came with
+            somebody's run (`found_recipe`).
     """
     path = find_recipe(name)
-    layers = read_layers(path)
+    layers = read_layers(path, is_found=hides_shipped(name, path) or (is_of_run and not is_made_here(path)))
+    recipe, data = _loaded(name, layers, overrides, say=say)
+    if any(layer.is_found for layer in layers):
+        own, _ = _assembled([layer.without_powerful() for layer in layers], with_overrides({}, overrides))
+        if lines := unsaid(recipe, data, with_overrides(own, overrides), unused=unused):
+            told = f"{path}: not made by you on this machine, so these settings count only if you repeat them"
+            raise RecipeError("\n".join([f"{told}:", *(f"  {line}" for line in lines)]))
+    return recipe
+
+
+def stored_recipe(path: Path) -> Recipe:
+    """A run's recipe, to be compared with or read, not to be acted by. Raises RecipeError: it is none."""
+    return _loaded(str(path), read_layers(path), ())[0]
+
+
+def _loaded(
+    name: str,
+    layers: Sequence[Layer],
+    overrides: Sequence[str],
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe, and the mapping that became it."""
     given = with_overrides({}, overrides)
     if EXTENDS in given:
         raise RecipeError(
             f"{EXTENDS}: {given[EXTENDS]!r}: belongs in a recipe file: write it there, or name that recipe "
             f"instead of {name}"
         )
+    data, left_out = _assembled(layers, given)
+    source = name if SHIPPED in layers[-1].path.parents else layers[-1].source
+    data = with_overrides(data, overrides)
+    recipe = validated(Recipe, data, source=source, overrides=overrides)
+    for line in [*left_out, *recipe.doubts]:
+        say(line)
+    return recipe, data
+
+
+def _assembled(layers: Sequence[Layer], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The layers as what is `given` over them needs them; and a line for each thing left out of them."""
     data, left_out = merged(layers, method=given.get("method"))
     data, of_other_kinds = without_other_kinds(data, given)
-    source = name if SHIPPED in path.parents else layers[-1].source
-    recipe = validated(Recipe, with_overrides(data, overrides), source=source, overrides=overrides)
-    for line in [*left_out, *of_other_kinds, *recipe.doubts]:
-        say(line)
-    return recipe
+    return data, [*left_out, *of_other_kinds]
 
 
 def recipe_yaml(recipe: Recipe) -> str:

@@ -58,6 +58,12 @@ def find_recipe(name: str) -> Path:
     raise RecipeError(f"recipe {name!r} not found, neither as a file nor as {RECIPES}/{path.stem}.yaml{hint}")
 
 
+def hides_shipped(name: str, path: Path) -> bool:
+    """Was `path` found by the bare name of another recipe, which comes with the package?"""
+    shipped = SHIPPED / f"{name}.yaml"
+    return len(Path(name).parts) == 1 and shipped.is_file() and not path.samefile(shipped)
+
+
 def is_recipe(name: str) -> bool:
     """Does `find_recipe` find a file of this name?"""
     try:

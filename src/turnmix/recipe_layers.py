@@ -10,11 +10,12 @@ says: where another method is asked for, it is left out, and said.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from turnmix.core.errors import RecipeError
+from turnmix.found_recipe import came_with_run, without_powerful
 from turnmix.methods.registry import METHODS
 from turnmix.recipe_file import SHIPPED, find_recipe, read_recipe
 from turnmix.recipe_mistakes import shown
@@ -39,6 +40,8 @@ class Layer:
     data: Mapping[str, Any]
     """Without `extends`."""
     below: Layer | None
+    is_found: bool = False
+    """It came with somebody's run, or one that did chose it: it speaks for somebody else."""
 
     @property
     def source(self) -> str:
@@ -46,9 +49,14 @@ class Layer:
         name = self.path.stem if self.path.parent == SHIPPED else str(self.path)
         return name if self.below is None else f"{name}, on {self.below.source}"
 
+    def without_powerful(self) -> Layer:
+        """What of it counts though the user does not say it: all of it, where it speaks for the user."""
+        return replace(self, data=without_powerful(self.data)) if self.is_found else self
 
-def read_layers(path: Path) -> list[Layer]:
-    """The file at `path` last, before it the one that it extends, and so on down.
+
+def read_layers(path: Path, *, is_found: bool = False) -> list[Layer]:
+    """The file at `path` last, before it the one that it extends, and so on down. `is_found`: it speaks for somebody
+    else, wherever it lies.
 
     Raises:
         RecipeError: one of them cannot be read, or they extend each other without end.
@@ -64,8 +72,10 @@ def read_layers(path: Path) -> list[Layer]:
         paths.append(below)
         found.append(read_recipe(below))
     layers: list[Layer] = []
-    for each, data in zip(reversed(paths), reversed(found), strict=True):
-        layers.append(Layer(path=each, data=data, below=layers[-1] if layers else None))
+    for place, (each, data) in reversed(list(enumerate(zip(paths, found, strict=True)))):
+        is_shipped = SHIPPED.resolve() in each.resolve().parents
+        others = not is_shipped and (is_found or any(map(came_with_run, paths[: place + 1])))
+        layers.append(Layer(path=each, data=data, below=layers[-1] if layers else None, is_found=others))
     return layers
 
 

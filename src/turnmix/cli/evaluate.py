@@ -20,7 +20,7 @@ from turnmix.cli.evaluation_target import FOLDER, TEACHER, acting_teacher, locat
 from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
 from turnmix.completion import Keep, complete
-from turnmix.config import Recipe, load_recipe, recipe_yaml
+from turnmix.config import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Actor
@@ -39,6 +39,9 @@ from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, Evaluatio
 from turnmix.store.run_directory import RECIPE
 from turnmix.store.versions import when_begun
 from turnmix.teacher import Teacher, dialect_of, teacher_name
+
+UNUSED = ("teacher", "trackers", "tasks.dataset")
+"""Settings that an evaluation of a student makes no use of."""
 
 
 def evaluate_target(target: str, *, words: Sequence[str], output: str | None) -> None:
@@ -63,10 +66,10 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
             f"{target!r} is no run: name a recipe too, whose tasks it is evaluated on, such as "
             "recipes/minirepo_dagger.yaml"
         )
-    recipe = load_recipe(recipe_name, overrides)
+    recipe = load_recipe(recipe_name, overrides, unused=UNUSED, is_of_run=not names)
     model = found.model
     if model is None and names:
-        model = load_recipe(str(found.recipe)).student.model
+        model = stored_recipe(Path(str(found.recipe))).student.model
     settings = recipe.student.model_copy(update={} if model is None else {"model": model})
     recipe = recipe.model_copy(update={"student": settings})
     location = student_location(settings)

@@ -96,7 +96,9 @@ class _Opened:
 def _open(name: str, overrides: Sequence[str]) -> _Opened:
     """Of a task file alone: in containers where its tasks have images."""
     if not name.endswith(".jsonl"):
-        recipe: Recipe = load_recipe(name, overrides)
+        recipe: Recipe = load_recipe(
+            name, overrides, unused=("student", "teacher", "trackers", "tasks.dataset")
+        )
         check_machine(recipe)
         source = make_source(recipe)
         if not isinstance(source, TaskFileSource):

@@ -30,7 +30,7 @@ def prepare_tasks(words: Sequence[str], *, is_pulling: bool) -> None:
     names, overrides = names_and_overrides(words, at_most=1)
     if not names:
         raise UserError("name a recipe, such as recipes/swe_gym_qwen3_4b_dagger.yaml")
-    recipe = load_recipe(names[0], overrides)
+    recipe = load_recipe(names[0], overrides, unused=("student", "teacher", "trackers", "scaffold"))
     tasks = recipe.tasks
     if not isinstance(tasks, TaskFileSettings) or tasks.dataset is None:
         raise UserError(

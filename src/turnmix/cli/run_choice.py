@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from turnmix.config import Recipe, load_recipe, recipe_yaml
+from turnmix.config import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.store.differences import differences
 from turnmix.store.run_directory import RECIPE, RunDirectory, check_is_free, resume_command
@@ -39,7 +39,7 @@ def resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) ->
     """
     with closing(RunDirectory.read(run)) as directory:
         stored = str(directory.recipe_path)
-    recipe = load_recipe(names[0] if names else stored, overrides)
+    recipe = load_recipe(names[0] if names else stored, overrides, is_of_run=not names)
     for field, was, now in _differences(run, recipe):
         raise RecipeError(
             f"{field}: {now!r}, but the run in {run} was begun with {was!r}: a run goes on with its own "
@@ -111,5 +111,5 @@ def _difference(path: Path, recipe: Recipe) -> str | None:
 
 def _differences(path: Path, recipe: Recipe) -> list[tuple[str, Any, Any]]:
     # Both with every default: a setting that is newer than the run is no difference.
-    stored = load_recipe(str(path / RECIPE))
+    stored = stored_recipe(path / RECIPE)
     return list(differences(*(yaml.safe_load(recipe_yaml(each)) for each in (stored, recipe))))

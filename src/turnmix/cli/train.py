@@ -109,6 +109,7 @@ def _begin(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) 
 
 def _go_on(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) -> None:
     with closing(RunDirectory.resume(path)) as directory:
+        directory.adopt()
         iteration, trained = directory.last_checkpoint(), directory.last_trained()
         if trained > iteration:
             first = f"{iteration + 1} to " if trained > iteration + 1 else ""

@@ -26,6 +26,7 @@ from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.differences import differences
 from turnmix.store.lock import LOCK, locked
+from turnmix.store.made_here import SEAL, seal
 from turnmix.store.run_directory import EVALUATION, EVALUATIONS, RECIPE
 from turnmix.store.versions import VERSIONS, changed_versions, write_versions
 
@@ -93,6 +94,7 @@ class EvaluationDirectory:
             subject = asdict(evaluated)
             recipe_yaml = subject.pop("recipe_yaml")
             write_atomically(path / EVALUATION, json_text(subject, indent=2) + "\n")
+            seal(path, recipe_yaml)
             write_atomically(path / RECIPE, recipe_yaml)
         return cls(path, lock=lock)
 
@@ -134,7 +136,9 @@ def has_begun(path: Path, evaluated: Evaluated) -> bool:
             raise UserError(f"{others[0]}{more}: {_ANOTHER}")
         return True
     # One killed before its recipe was written has no more than this, and is begun anew.
-    taken = sorted(name for name in names - {LOCK, VERSIONS, EVALUATION} if not name.endswith(".partial"))
+    taken = sorted(
+        name for name in names - {LOCK, SEAL, VERSIONS, EVALUATION} if not name.endswith(".partial")
+    )
     if taken:
         raise UserError(f"evaluation directory {path} is not empty ({taken[0]} is in it): {_ANOTHER}")
     return False

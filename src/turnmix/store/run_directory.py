@@ -1,5 +1,6 @@
 """One run's directory. All that a resumed run needs, and all that a reader of its results looks at.
 
+.made-here          the seal by which this machine knows the recipe for the user's own
 recipe.yaml         the resolved recipe, every default in it
 versions.json       with what the run was begun, and when: what its templates show as today
 trajectories.jsonl  one line a trajectory, as it ended
@@ -34,6 +35,7 @@ from turnmix.rendering.arguments import without_surrogates
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import LOCK, locked
+from turnmix.store.made_here import SEAL, seal
 from turnmix.store.versions import VERSIONS, changed_versions, when_begun, write_versions
 from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints
 
@@ -77,6 +79,7 @@ class RunDirectory:
             lock = _locked(path)
             check_is_free(path)
             write_versions(path, begun=begun or datetime.now())
+            seal(path, recipe_yaml)
             write_atomically(path / RECIPE, recipe_yaml)
             return cls(path, lock=lock)
         except OSError as error:
@@ -116,6 +119,10 @@ class RunDirectory:
         """
         _check_holds_run(path)
         return cls(path, lock=None)
+
+    def adopt(self) -> None:
+        """Its recipe is the user's from now on: all of it that has power was said by the user. Raises OSError."""
+        seal(self.path, self.recipe_path.read_text(encoding="utf-8"))
 
     @property
     def recipe_path(self) -> Path:
@@ -239,7 +246,7 @@ def check_is_free(path: Path) -> None:
     if not path.is_dir():
         return
     # A run killed before its recipe was written has no more than this, and is begun anew.
-    taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, VERSIONS})
+    taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, SEAL, VERSIONS})
     taken = [name for name in taken if not name.endswith(".partial")]
     if RECIPE in taken:
         raise UserError(
