@@ -21,11 +21,8 @@ from turnmix.credentials import masked
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.store.made_here import is_made_here
+from turnmix.store.place import RECIPE, holds_run
 
-RECIPE = "recipe.yaml"
-_MARKS = ("versions.json", "evaluation.json", "trajectories.jsonl", "evaluations.jsonl", "metrics.jsonl",
-          "summary.json", "results.json", "clock.json", "checkpoints")  # fmt: skip
-"""What lies beside the recipe in a directory of a run or an evaluation."""
 _MOST_SHOWN = 2000
 
 
@@ -96,7 +93,7 @@ def came_with_run(path: Path) -> bool:
     """Does this recipe lie in a run, or an evaluation, that the user did not make on this machine?"""
     for name in (Path(os.path.abspath(path)), path.resolve()):
         for folder in name.parents:
-            if (folder / RECIPE).exists() and any((folder / mark).exists() for mark in _MARKS):
+            if holds_run(folder):
                 if not is_made_here(folder / RECIPE):
                     return True
                 break

@@ -211,7 +211,7 @@ class Loop:
         }
         # Before the checkpoint: a checkpoint in place says that the stage is over.
         self._run.record_stage("train", iteration, figures)
-        self._student.save(self._run.checkpoint(iteration))
+        self._student.save(self._run.new_checkpoint(iteration))
         if self._recipe.checkpoints.keep is not None:
             self._run.prune_checkpoints(self._recipe.checkpoints.keep)
         return figures

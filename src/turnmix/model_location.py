@@ -8,7 +8,8 @@ from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.nano import CHECKPOINT, TEACHER
-from turnmix.store.run_directory import RECIPE, RunDirectory
+from turnmix.store.place import RECIPE
+from turnmix.store.run_directory import RunDirectory
 
 EMBEDDED = {"nano-student": (CHECKPOINT, "make student"), "nano-teacher": (TEACHER, "make teacher")}
 

@@ -26,7 +26,6 @@ from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Actor
 from turnmix.environments.environment import TaskSource
 from turnmix.environments.minirepo.source import MinirepoSource
-from turnmix.environments.swe.predictions import write_predictions
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.model_digest import model_digest
@@ -36,7 +35,7 @@ from turnmix.recipe_file import find_recipe, is_recipe
 from turnmix.report import evaluation_lines
 from turnmix.rollout.plan import RolloutPlan, derive_seed
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
-from turnmix.store.run_directory import RECIPE
+from turnmix.store.place import RECIPE
 from turnmix.store.versions import when_begun
 from turnmix.teacher import Teacher, dialect_of, teacher_name
 
@@ -87,6 +86,7 @@ def evaluate_target(target: str, *, words: Sequence[str], output: str | None) ->
         begun=found.begun,
         policy=lambda begun: _student(recipe, location, begun),
         model=target,
+        run=found.run if output is None else None,
     )
 
 
@@ -127,8 +127,10 @@ def _evaluate(
     policy: Callable[[datetime], Policy],
     model: str,
     actor: Actor = "student",
+    run: Path | None = None,
 ) -> None:
-    """`policy` opens who acts, at the moment that templates show as now; `model` is its name in predictions."""
+    """`policy` opens who acts, at the moment that templates show as now; `model` is its name in predictions; `run`: the
+    one that `path` lies in, if any."""
     is_begun = has_begun(path, evaluated)
     console = make_console()
     say(console, printable_line(f"{actor}: {evaluated.student}"))
@@ -137,7 +139,7 @@ def _evaluate(
         moment = (when_begun(path) if is_begun else begun) or datetime.now()
         # Who cannot do what the recipe asks leaves no directory behind.
         opened = None if is_begun else policy(moment)
-        with closing(EvaluationDirectory.open(path, evaluated, begun=moment)) as directory:
+        with closing(EvaluationDirectory.open(path, evaluated, begun=moment, run=run)) as directory:
             directory.check_tasks(plans)
             _complete(
                 plans,
@@ -236,7 +238,7 @@ def _conclude(
         console.print(printable_line(line))
     if isinstance(recipe.tasks, TaskFileSettings):
         path = directory.path / PREDICTIONS
-        written = write_predictions(path, trajectories, model=model)
+        written = directory.write_predictions(trajectories, model=model)
         grading = f"turnmix grade {path} {directory.path / RECIPE}"
         say(console, printable_line(f"{written} patches in {path}: {grading}"))
     directory.write_results({"student": evaluated.student, "recipe": evaluated.recipe, **figures})

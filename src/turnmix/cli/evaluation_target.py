@@ -11,7 +11,8 @@ from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.recipe_file import find_recipe
-from turnmix.store.run_directory import EVALUATION, RECIPE, RunDirectory, resume_command
+from turnmix.store.place import RECIPE
+from turnmix.store.run_directory import EVALUATION, RunDirectory, resume_command
 from turnmix.store.versions import when_begun
 
 FOLDER = "evaluations"
@@ -32,6 +33,7 @@ class Target:
     folder: Path
     name: str
     """The checkpoint's, or the model's."""
+    run: Path | None = None
     begun: datetime | None = None
     """What templates showed as now when it was trained; None: not known."""
 
@@ -82,5 +84,5 @@ def located(target: str) -> Target:
 def _of_run(run: Path, *, model: str | None) -> Target:
     name = "base" if model is None else Path(model).resolve().name
     return Target(
-        model=model, recipe=str(run / RECIPE), folder=run / FOLDER, name=name, begun=when_begun(run)
+        model=model, recipe=str(run / RECIPE), folder=run / FOLDER, name=name, run=run, begun=when_begun(run)
     )

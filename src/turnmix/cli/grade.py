@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from turnmix.cli.words import names_and_overrides
 from turnmix.config import EvaluationSettings, Recipe, load_recipe
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.json_text import json_text, json_value
+from turnmix.core.own_file import open_own
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Unfinished, Verdict
 from turnmix.environments.swe.grading import verdict as unjudged
@@ -165,8 +167,7 @@ async def _grade_all(
         failures.pop(row.instance_id, None)
         verdicts[row.instance_id] = verdict
         line = {"instance_id": row.instance_id, "key": key, **verdict.to_json()}
-        with book.open("a", encoding="utf-8") as file:
-            file.write(json_text(line) + "\n")
+        _note(book, json_text(line))
 
     await asyncio.gather(*(grade(row, prediction) for row, prediction in known))
     return verdicts, failures
@@ -178,6 +179,11 @@ def _key(row: TaskRow, patch: bytes, sandbox: SandboxSettings) -> str:
     conditions = json_text({"sandbox": sandbox.conditions(), "reader": reader_version(row)}, sort_keys=True)
     parts = (row.model_dump_json().encode(), conditions.encode(), patch)
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _note(book: Path, line: str) -> None:
+    with open(open_own(book, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a", encoding="utf-8") as file:
+        file.write(line + "\n")
 
 
 def _read_book(book: Path) -> dict[str, Verdict]:

@@ -55,9 +55,9 @@ def json_value(text: str | bytes, *, levels: int = MOST_LEVELS) -> Any:
 
 
 def read_json_file(path: Path, *, fix: str) -> dict[str, Any]:
-    """The object in a file of TurnMix's own. Raises UserError, with the `fix`: it is damaged."""
+    """The object in a file of TurnMix's own, no link. Raises UserError, with the `fix`: it is damaged."""
     try:
-        data = json_value(read_bounded(path, most=MOST_BYTES))
+        data = json_value(read_bounded(path, most=MOST_BYTES, follows_link=False))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {fix}") from error
     except ValueError as error:

@@ -12,24 +12,35 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.atomic_file import force_to_disk
+from turnmix.core.bounded_file import MEBIBYTE, bounded_lines, open_regular
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, json_value
+from turnmix.core.own_file import open_own
 from turnmix.core.trajectory import Trajectory
+
+LONGEST_LINE = 64 * MEBIBYTE
+"""Many times a long trajectory with the log-probability of each of its tokens."""
 
 
 class AppendLog:
     """An append-only file of records, each with a string `id`. One process at a time may write it."""
 
-    def __init__(self, path: Path, *, is_writable: bool = True) -> None:
+    def __init__(self, path: Path, *, is_writable: bool = True, directory: int | None = None) -> None:
+        """`directory`: a descriptor of `path.parent`, opened before.
+
+        Raises:
+            UserError: it holds something else than records.
+            OSError: it cannot be opened, or a link, a pipe or the like stands in its place.
+        """
         self.path = path
         self._spans: dict[str, tuple[int, int]] = {}
         """Start and length of each record's line, in bytes."""
         self._descriptor: int | None = None
         if is_writable:
             is_new = not path.exists()
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, directory=directory)
             if is_new:  # a line is on the disk only when the file's name is
-                force_to_disk(path.parent)
+                force_to_disk(path.parent) if directory is None else os.fsync(directory)
         whole = self._index()
         if self._descriptor is not None and whole < os.fstat(self._descriptor).st_size:
             os.ftruncate(self._descriptor, whole)
@@ -50,7 +61,7 @@ class AppendLog:
         spans = [self._spans[record_id] for record_id in ids]
         if not spans:
             return
-        with self.path.open("rb") as file:
+        with open_regular(self.path, follows_link=False) as file:
             for start, length in spans:
                 file.seek(start)
                 yield json_value(file.read(length))
@@ -83,22 +94,31 @@ class AppendLog:
     def _index(self) -> int:
         """Find every whole line; the number of bytes they take."""
         position = 0
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return position
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+        try:
+            for number, line in enumerate(
+                bounded_lines(self.path, longest=LONGEST_LINE, follows_link=False), start=1
+            ):
                 if not line.endswith(b"\n"):
                     break
-                try:
-                    record_id = json_value(line)["id"]
-                except (ValueError, TypeError, KeyError) as error:
-                    raise UserError(
-                        f"{self.path}, line {number}: not a record of a run ({error!r}): delete that line, "
-                        "or start a new run"
-                    ) from error
-                self._spans.setdefault(record_id, (position, len(line)))
+                self._spans.setdefault(self._id_in(line, number), (position, len(line)))
                 position += len(line)
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}") from error
         return position
+
+    def _id_in(self, line: bytes, number: int) -> str:
+        try:
+            record_id = json_value(line)["id"]
+            if isinstance(record_id, str):
+                return record_id
+            reason = f"its id is a {type(record_id).__name__}, not a text"
+        except (ValueError, TypeError, KeyError) as error:
+            reason = repr(error)
+        raise UserError(
+            f"{self.path}, line {number}: not a record of a run ({reason}): delete that line, or start a new run"
+        )
 
 
 class TrajectoryLog(AppendLog):

@@ -11,7 +11,7 @@ results.json       the figures; once all is there
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +22,15 @@ import yaml
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, read_json_file
+from turnmix.core.trajectory import Trajectory
+from turnmix.environments.swe.predictions import write_predictions
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.differences import differences
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.made_here import SEAL, seal
-from turnmix.store.run_directory import EVALUATION, EVALUATIONS, RECIPE
+from turnmix.store.place import RECIPE, open_place
+from turnmix.store.run_directory import EVALUATION, EVALUATIONS
 from turnmix.store.versions import VERSIONS, changed_versions, write_versions
 
 RESULTS = "results.json"
@@ -70,33 +73,39 @@ class Evaluated:
 class EvaluationDirectory:
     """An open evaluation. Made by `open`, never directly."""
 
-    def __init__(self, path: Path, *, lock: int) -> None:
+    def __init__(self, path: Path, *, lock: int, directory: int) -> None:
         self.path = path
         self._lock: int | None = lock
-        self.trajectories = TrajectoryLog(path / EVALUATIONS)
+        self._directory = directory
+        """It stays the one that was opened, whatever its path comes to mean."""
+        self.trajectories = TrajectoryLog(path / EVALUATIONS, directory=directory)
 
     @classmethod
-    def open(cls, path: Path, evaluated: Evaluated, *, begun: datetime | None = None) -> EvaluationDirectory:
+    def open(
+        cls, path: Path, evaluated: Evaluated, *, begun: datetime | None = None, run: Path | None = None
+    ) -> EvaluationDirectory:
         """Begin an evaluation in a directory that is new or empty, or go on with it. `begun`: the moment that its
-        templates show as now; None: now.
+        templates show as now; None: now. `run`: the one that it lies in, if any is known.
 
         Raises:
             UserError: see `has_begun`; or another process is writing it, or it cannot be made.
         """
         has_begun(path, evaluated)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = locked(path, kind="evaluation", option="--output")
+            directory = open_place(path, run=run)
+            lock = locked(path, kind="evaluation", option="--output", descriptor=directory)
+            if not has_begun(path, evaluated):
+                write_versions(path, begun=begun or datetime.now(), descriptor=directory)
+                subject = asdict(evaluated)
+                recipe_yaml = subject.pop("recipe_yaml")
+                text = json_text(subject, indent=2) + "\n"
+                write_atomically(path / EVALUATION, text, directory=directory)
+                seal(path, recipe_yaml, descriptor=directory)
+                write_atomically(path / RECIPE, recipe_yaml, directory=directory)
+            return cls(path, lock=lock, directory=directory)
         except OSError as error:
-            raise UserError(f"evaluation directory {path}: {error.strerror}: {_ANOTHER}") from error
-        if not has_begun(path, evaluated):
-            write_versions(path, begun=begun or datetime.now())
-            subject = asdict(evaluated)
-            recipe_yaml = subject.pop("recipe_yaml")
-            write_atomically(path / EVALUATION, json_text(subject, indent=2) + "\n")
-            seal(path, recipe_yaml)
-            write_atomically(path / RECIPE, recipe_yaml)
-        return cls(path, lock=lock)
+            where = "" if error.filename in (None, str(path)) else f"{error.filename}: "
+            raise UserError(f"evaluation directory {path}: {where}{error.strerror}: {_ANOTHER}") from error
 
     def changed_versions(self) -> Iterator[str]:
         """What differs between the versions that it was begun with and those now running."""
@@ -113,13 +122,21 @@ class EvaluationDirectory:
                 )
 
     def write_results(self, results: Mapping[str, Any]) -> None:
-        write_atomically(self.path / RESULTS, json_text(results, indent=2) + "\n")
+        text = json_text(results, indent=2) + "\n"
+        write_atomically(self.path / RESULTS, text, directory=self._directory)
+
+    def write_predictions(self, trajectories: Iterable[Trajectory], *, model: str) -> int:
+        """Where they can be graded again. Returns how many there are."""
+        return write_predictions(
+            self.path / PREDICTIONS, trajectories, model=model, directory=self._directory
+        )
 
     def close(self) -> None:
         """Free the lock. Safe to call twice."""
         self.trajectories.close()
         if self._lock is not None:
             os.close(self._lock)
+            os.close(self._directory)
             self._lock = None
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from turnmix.core.errors import UserError
+from turnmix.core.own_file import open_own
 
 LOCK = ".lock"
 
@@ -14,7 +15,7 @@ LOCK = ".lock"
 def is_locked(directory: Path) -> bool:
     """Is a process writing it? Changes nothing."""
     try:
-        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_own(directory / LOCK, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -26,20 +27,21 @@ def is_locked(directory: Path) -> bool:
     return False
 
 
-def locked(directory: Path, *, kind: str, option: str) -> int:
-    """The descriptor that holds the lock. `kind` of directory and the `option` that names one are for the error.
+def locked(directory: Path, *, kind: str, option: str, descriptor: int | None = None) -> int:
+    """The descriptor that holds the lock. `kind` of directory and the `option` that names one are for the error;
+    `descriptor`: of the directory, opened before.
 
     Raises:
         UserError: another process holds it.
         OSError: the directory cannot be written.
     """
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    lock = open_own(directory / LOCK, os.O_RDWR | os.O_CREAT, directory=descriptor)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(descriptor)
+        os.close(lock)
         raise UserError(
             f"{kind} directory {directory} is being written by another process: wait for it, stop it, or name "
             f"another directory with {option}"
         ) from error
-    return descriptor
+    return lock

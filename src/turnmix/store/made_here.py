@@ -23,11 +23,12 @@ _SECRET_BYTES = 32
 _MOST_BYTES = 1 << 20
 
 
-def seal(directory: Path, recipe_yaml: str) -> None:
+def seal(directory: Path, recipe_yaml: str, *, descriptor: int | None = None) -> None:
     """Note that this user had `recipe_yaml` put into `directory`. Where the user's state cannot be kept, it is not
-    noted. Raises OSError: the directory cannot be written."""
+    noted. `descriptor`: of the directory, opened before. Raises OSError: the directory cannot be written."""
     if (secret := _secret(is_making=True)) is not None:
-        write_atomically(directory / SEAL, _seal_of(secret, directory, recipe_yaml.encode()))
+        text = _seal_of(secret, directory, recipe_yaml.encode())
+        write_atomically(directory / SEAL, text, directory=descriptor)
 
 
 def is_made_here(recipe: Path) -> bool:
@@ -35,8 +36,9 @@ def is_made_here(recipe: Path) -> bool:
     if (secret := _secret(is_making=False)) is None:
         return False
     try:
-        held = read_bounded(recipe.with_name(SEAL), most=_MOST_BYTES)
-        wanted = _seal_of(secret, recipe.parent, read_bounded(recipe, most=_MOST_BYTES))
+        held = read_bounded(recipe.with_name(SEAL), most=_MOST_BYTES, follows_link=False)
+        found = read_bounded(recipe, most=_MOST_BYTES, follows_link=False)
+        wanted = _seal_of(secret, recipe.parent, found)
     except OSError:
         return False
     return hmac.compare_digest(held, wanted.encode())

@@ -28,18 +28,20 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.bounded_file import LINK
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, read_json_file
+from turnmix.core.own_file import open_own_directory
 from turnmix.core.untaught import Untaught
 from turnmix.rendering.arguments import without_surrogates
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.made_here import SEAL, seal
+from turnmix.store.place import RECIPE, check_leads_nowhere, open_place
 from turnmix.store.versions import VERSIONS, changed_versions, when_begun, write_versions
 from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints
 
-RECIPE = "recipe.yaml"
 EVALUATION = "evaluation.json"
 """In a directory that holds an evaluation, not a run."""
 EVALUATIONS = "evaluations.jsonl"
@@ -75,7 +77,7 @@ class RunDirectory:
         was_there = path.is_dir()
         lock = None
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            os.close(open_place(path))
             lock = _locked(path)
             check_is_free(path)
             write_versions(path, begun=begun or datetime.now())
@@ -102,11 +104,17 @@ class RunDirectory:
             raise UserError(
                 f"{path} holds an evaluation, not a run: the `turnmix evaluate` that made it goes on with it"
             )
+        lock = None
         try:
-            return cls(path, lock=_locked(path))
+            check_leads_nowhere(path)
+            lock = _locked(path)
+            return cls(path, lock=lock)
         except OSError as error:
+            if lock is not None:
+                os.close(lock)
+            where = "" if error.filename in (None, str(path)) else f"{error.filename}: "
             raise UserError(
-                f"run directory {path} cannot be written: {error.strerror}: see to that, and go on with: "
+                f"run directory {path} cannot be written: {where}{error.strerror}: see to that, and go on with: "
                 f"{resume_command(path)}"
             ) from error
 
@@ -139,6 +147,11 @@ class RunDirectory:
     def checkpoint(self, iteration: int) -> Path:
         """Where the checkpoint after `iteration` is, or will be."""
         return self.path / CHECKPOINTS / checkpoint_name(iteration)
+
+    def new_checkpoint(self, iteration: int) -> Path:
+        """As `checkpoint`, once it can be written there. Raises OSError: a link leads elsewhere."""
+        os.close(open_own_directory(self.path / CHECKPOINTS, is_made=True))
+        return self.checkpoint(iteration)
 
     def last_checkpoint(self) -> int:
         """The last iteration with a whole checkpoint, whichever of those before are there; 0: none."""
@@ -260,6 +273,8 @@ def check_is_free(path: Path) -> None:
 
 
 def _check_holds_run(path: Path) -> None:
+    if (path / RECIPE).is_symlink():
+        raise UserError(f"{path / RECIPE}: {LINK}")
     if not (path / RECIPE).is_file():
         raise UserError(f"{path} holds no run (no {RECIPE} in it): {_run_meant(path)}")
 

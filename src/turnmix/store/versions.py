@@ -34,10 +34,10 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def write_versions(directory: Path, *, begun: datetime) -> None:
-    """Note those now running, and when that was."""
+def write_versions(directory: Path, *, begun: datetime, descriptor: int | None = None) -> None:
+    """Note those now running, and when that was. `descriptor`: of the directory, opened before."""
     noted = {**versions(), _BEGUN: begun.isoformat(timespec="seconds")}
-    write_atomically(directory / VERSIONS, json_text(noted, indent=2) + "\n")
+    write_atomically(directory / VERSIONS, json_text(noted, indent=2) + "\n", directory=descriptor)
 
 
 def when_begun(directory: Path) -> datetime | None:

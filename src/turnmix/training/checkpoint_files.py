@@ -41,6 +41,8 @@ def prune(directory: Path, *, keep: int, named: Collection[str]) -> None:
         shutil.rmtree(path, ignore_errors=True)
     for iteration in iterations[:-1]:
         path = directory / checkpoint_name(iteration)
+        if path.is_symlink():
+            continue  # what it leads to may not be ours
         if iteration in iterations[-keep:] or path.name in named:
             (path / LEARNER_FILE).unlink(missing_ok=True)
         else:

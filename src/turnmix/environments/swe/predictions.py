@@ -98,9 +98,11 @@ def _parsed(path: Path, place: str, line: bytes) -> Any:
         raise UserError(f"{path}, {place}: not in SWE-bench's format: no JSON: {fault}") from error
 
 
-def write_predictions(path: Path, trajectories: Iterable[Trajectory], *, model: str) -> int:
+def write_predictions(
+    path: Path, trajectories: Iterable[Trajectory], *, model: str, directory: int | None = None
+) -> int:
     """Write the patches of judged trajectories, whole or not at all; of unfinished ones too, which the line says.
-    Returns how many there are."""
+    `directory`: a descriptor of `path.parent`, opened before. Returns how many there are."""
     lines = [
         json_text(
             {
@@ -113,6 +115,7 @@ def write_predictions(path: Path, trajectories: Iterable[Trajectory], *, model: 
         for trajectory in trajectories
         if trajectory.verdict is not None
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(f"{line}\n" for line in lines))
+    if directory is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join(f"{line}\n" for line in lines), directory=directory)
     return len(lines)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.own_file import open_own
 from turnmix.core.printable import printable_line
 from turnmix.policies.server import watchdog
 
@@ -30,7 +31,7 @@ class ServerProcess:
         """Start it; what it prints is appended to `log`."""
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with open(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", watchdog.__file__, *command],
                 stdin=subprocess.PIPE,

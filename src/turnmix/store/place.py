@@ -1,0 +1,58 @@
+"""Where a run, or an evaluation, is written.
+
+In: the path of a directory, as the user named it, or one inside of a run. Out: a descriptor of that directory. Links on
+the way to a run are the user's; from a run on downwards they may be anybody's, and none is followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from turnmix.core.bounded_file import LINK
+from turnmix.core.own_file import NO_FILE, open_own_directory
+
+RECIPE = "recipe.yaml"
+MARKS = ("versions.json", "evaluation.json", "trajectories.jsonl", "evaluations.jsonl", "metrics.jsonl",
+         "summary.json", "results.json", "clock.json", "checkpoints")  # fmt: skip
+"""What lies beside the recipe in a directory of a run or an evaluation, some of it."""
+
+
+def holds_run(directory: Path) -> bool:
+    """Is this the directory of a run or an evaluation, and not one with a recipe that somebody wrote?"""
+    return os.path.lexists(directory / RECIPE) and any(os.path.lexists(directory / mark) for mark in MARKS)
+
+
+def open_place(path: Path, *, run: Path | None = None) -> int:
+    """Make the directory `path`, and those above it, where they are not there. `run`: a directory above it that holds
+    one, if that is known. Raises OSError: it cannot be made, or a link inside a run leads to it."""
+    path = Path(os.path.abspath(path))
+    above = next(filter(holds_run, path.parents), None) if run is None else Path(os.path.abspath(run))
+    if above is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in path.relative_to(above).parts:
+        above = above / part
+        try:
+            below = open_own_directory(above, directory=descriptor, is_made=True)
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
+
+
+def check_leads_nowhere(run: Path) -> None:
+    """Other programs' code writes into a run too, by paths: it holds files and directories only, and such links as lead
+    into itself. Raises OSError: it holds something else."""
+    root = run.resolve()
+    for folder, directories, files in os.walk(root):
+        for name in (*directories, *files):
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode) and not path.resolve().is_relative_to(root):
+                raise OSError(errno.ELOOP, LINK, str(run / path.relative_to(root)))
+            if not (stat.S_ISLNK(mode) or stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                raise OSError(errno.EINVAL, NO_FILE, str(run / path.relative_to(root)))
