@@ -72,6 +72,17 @@ def size_of(model):
     )
 
 
+def estimated(size, num_rows, *, is_lora=False, num_ranks=1):
+    return learning_bytes(
+        size,
+        is_lora=is_lora,
+        tokens=num_rows,
+        is_checkpointing=True,
+        dtype="bfloat16",
+        num_ranks=num_ranks,
+    )
+
+
 def settings_of(device, num_rows, **changes):
     return LearnerSettings(
         learning_rate=1e-5,
@@ -162,7 +173,7 @@ def lora(record, device):
     learner = Learner(model, None, settings_of(device, max(sizes), lora={"rank": 16}))
     for num_rows in sizes:
         part = f"LoRA, {num_rows:,} rows"
-        estimate = learning_bytes(size, is_lora=True, tokens=num_rows, is_checkpointing=True)
+        estimate = estimated(size, num_rows, is_lora=True)
         try:
             measure(
                 record,
@@ -186,7 +197,7 @@ def full(record, device):
     size = size_of(model)
     learner = Learner(model, None, settings_of(device, num_rows))
     part = f"all weights, {num_rows:,} rows"
-    estimate = learning_bytes(size, is_lora=False, tokens=num_rows, is_checkpointing=True)
+    estimate = estimated(size, num_rows)
     try:
         measure(record, learner, device, part, num_rows, estimate=estimate, work_factors=(3, 3, 3), rate=rate)
     except Exception:
@@ -262,7 +273,7 @@ def ranks(record, device):
         record(part="after the model is split", gigabytes=rounded(held), peak_gigabytes=rounded(allocated))
     for num_rows in sizes:
         part = f"rank 0 of 2, all weights, {num_rows:,} rows"
-        estimate = learning_bytes(size, is_lora=False, tokens=num_rows, is_checkpointing=True)
+        estimate = estimated(size, num_rows, num_ranks=2)
         try:
             measure(
                 record,

@@ -15,6 +15,7 @@ Steps stand in the order of their worth; where the time ends, the last ones are 
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -131,8 +132,15 @@ def run_one(options):
 
 def start(name, options, log):
     command = [sys.executable, __file__, "--one", name, "--out", str(options.out)]
+    # Sizes of passes differ: blocks that cannot grow would leave holes.
+    environment = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", **os.environ}
     return subprocess.Popen(
-        command + ["--small"] * options.small, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
+        command + ["--small"] * options.small,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        text=True,
+        env=environment,
     )
 
 

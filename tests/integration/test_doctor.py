@@ -131,7 +131,7 @@ def test_the_estimate_counts_sixteen_bytes_a_parameter_and_little_with_lora():
     size = size_of("Qwen/Qwen3-4B-Instruct-2507", None)
     assert size.parameters == 4e9
     small = ModelSize(parameters=1e9, hidden=0, layers=0)
-    options = {"tokens": 0, "is_checkpointing": True}
+    options = {"tokens": 0, "is_checkpointing": True, "dtype": "bfloat16"}
     assert learning_bytes(small, is_lora=False, **options) == 16e9
     assert learning_bytes(small, is_lora=True, **options) == pytest.approx(4.16e9)
     assert size_of("some-model", None) is None

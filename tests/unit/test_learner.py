@@ -180,6 +180,18 @@ def test_bfloat16_passes_learn_nearly_the_same_and_leave_float32_weights():
     assert report.first_epoch_loss == pytest.approx(fitted(batch(), epochs=1)[1].first_epoch_loss, rel=1e-2)
 
 
+def test_what_runs_from_layer_to_layer_is_as_short_as_the_passes_and_only_in_them():
+    model, entered = tiny_model(), []
+    learner = Learner(model, CharacterRenderer(), settings(dtype="bfloat16"))
+    for layer in model.model.layers:
+        layer.register_forward_pre_hook(lambda layer, arguments: entered.append(arguments[0].dtype))
+    learner.fit(batch(2), generator=random.Random(0))
+    assert set(entered) == {torch.bfloat16}
+    entered.clear()
+    model(input_ids=torch.tensor([[1, 2, 3]]))
+    assert set(entered) == {torch.float32}
+
+
 def test_generation_attends_as_before_after_a_fit():
     model = tiny_model()
     before = model.config._attn_implementation

@@ -125,6 +125,7 @@ def _estimate(recipe: Recipe) -> tuple[str, float | None]:
             is_lora=learner.lora is not None,
             tokens=max(learner.tokens_per_pass, learner.max_context or 0),
             is_checkpointing=learner.gradient_checkpointing,
+            dtype=learner.dtype,
         )
         if isinstance(teacher, LocalTeacherSettings) and (teacher_size := _size(teacher.model)):
             parts["for the teacher"] = serving_bytes(teacher_size, teacher.dtype)

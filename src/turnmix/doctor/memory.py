@@ -1,12 +1,16 @@
-"""How much memory learning takes, estimated from a model's size.
+"""How much memory learning takes on each rank's card, estimated from a model's size.
 
-Full training holds weights, gradients and AdamW's two moments in float32: 16 bytes a parameter. With LoRA it holds
-the weights, 4 bytes each, and 16 for each parameter of the small matrices. Beside that come activations: with
-checkpointing one hidden state a layer and token, else some thirty.
+Full training holds weights, gradients and AdamW's two moments in float32: 16 bytes a parameter, split over the ranks.
+With LoRA it holds the weights, 4 bytes each, and 16 for each parameter of the small matrices. Of several ranks the
+first one holds the whole student beside its part. A pass keeps, with recomputation, what enters each layer, and all
+that one layer computes and its gradients; without it, some thirty times as much of each layer.
 
 >>> size = ModelSize(parameters=4.0e9, hidden=2560, layers=36)
->>> round(learning_bytes(size, is_lora=False, tokens=8192, is_checkpointing=True) / 1e9)
-67
+>>> def gigabytes(is_lora, num_ranks):
+...     return round(learning_bytes(size, is_lora=is_lora, tokens=65_536, is_checkpointing=True, dtype="bfloat16",
+...                                 num_ranks=num_ranks) / 1e9)
+>>> gigabytes(False, 1), gigabytes(True, 1), gigabytes(False, 2)
+(86, 39, 70)
 """
 
 from __future__ import annotations
@@ -21,7 +25,10 @@ from turnmix.core.json_text import MOST_BYTES, json_value
 
 FULL_BYTES, FROZEN_BYTES = 16, 4
 LORA_SHARE = 0.01
-ACTIVATIONS, CHECKPOINTED = 34, 4
+ACTIVATIONS = 17
+"""Numbers that a layer keeps for its backward pass, for each of a token's hidden size."""
+TEMPORARIES = 31
+"""Numbers that one layer's computation and backward pass hold at once, in the same measure."""
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -66,11 +73,17 @@ def _configured(data: dict[str, Any]) -> ModelSize:
     return ModelSize(parameters=float(layers * layer + words), hidden=hidden, layers=layers)
 
 
-def learning_bytes(size: ModelSize, *, is_lora: bool, tokens: int, is_checkpointing: bool) -> float:
-    """Of one process that learns alone."""
+def learning_bytes(
+    size: ModelSize, *, is_lora: bool, tokens: int, is_checkpointing: bool, dtype: str, num_ranks: int = 1
+) -> float:
+    """Of the first of `num_ranks` processes, each on its own card. `tokens`: of the largest pass; `dtype`: what it
+    computes in."""
     bytes_each = FROZEN_BYTES + LORA_SHARE * FULL_BYTES if is_lora else FULL_BYTES
-    activations = tokens * size.hidden * size.layers * (CHECKPOINTED if is_checkpointing else ACTIVATIONS)
-    return size.parameters * bytes_each + activations
+    held = size.parameters * bytes_each / num_ranks
+    acting = size.parameters * FROZEN_BYTES if num_ranks > 1 else 0
+    a_layer = 1 if is_checkpointing else ACTIVATIONS
+    numbers = tokens * size.hidden * (size.layers * a_layer + TEMPORARIES)
+    return held + acting + numbers * BYTES[dtype]
 
 
 def serving_bytes(size: ModelSize, dtype: str) -> float:

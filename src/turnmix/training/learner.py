@@ -33,6 +33,7 @@ from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import CLIP_SHARE, Objective
 from turnmix.training.optimizer import adamw, clip, learning_rate
+from turnmix.training.precision import short_passes
 from turnmix.training.ranks import Ranks
 from turnmix.training.recomputation import enable_recomputation, recomputing
 from turnmix.training.sharding import (
@@ -299,7 +300,7 @@ class Learner:
         """The objective's terms of one pass, as their part in the means of the step."""
         batch = batch_trees(trees, self._ranks.device)
         is_bfloat16 = self.settings.dtype == "bfloat16" and self._ranks.number == 1
-        with torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=is_bfloat16):
+        with short_passes(self.model, self._ranks.device, is_enabled=is_bfloat16):
             hidden_ND = tree_hidden_states(self.model, batch)
             head = self.model.get_output_embeddings()
             return self._objective.terms(hidden_ND, head, batch) / total_share
