@@ -77,7 +77,10 @@ class BubblewrapSandbox(SupervisedSandbox):
         }
         return {
             "root": b"",
-            "user": USER if _spare_users() else None,
+            "user": USER,
+            "has_users": bool(_spare_users()),
+            "kept": -1,
+            "filter": seccomp_filter(),
             "owned": (WORKSPACE.encode(), HOME.encode()),
             "environment": {name.encode(): value.encode() for name, value in variables.items()},
             "file_systems": ("/", "/dev/shm"),
@@ -93,7 +96,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             if spare_users:
                 arguments += ["--userns-block-fd", str(mapped)]
                 inherited.append(mapped)
-            for option, content in (("--seccomp {}", seccomp_filter()), *_accounts()):
+            for option, content in _accounts():
                 descriptor = _pipe_holding(content)
                 inherited.append(descriptor)
                 arguments += option.format(descriptor).split()
@@ -140,12 +143,15 @@ class BubblewrapSandbox(SupervisedSandbox):
             "--new-session",
             "--as-pid-1",
         ]
-        arguments += ["--hostname", "sandbox", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_RESOURCE"]
+        arguments += ["--hostname", "sandbox", "--cap-drop", "ALL"]
+        capabilities = ["CAP_SYS_RESOURCE", "CAP_SYS_ADMIN", "CAP_NET_ADMIN"]  # given up in `confinement`
         if becomes_user:
-            for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN"):
-                arguments += ["--cap-add", capability]
+            capabilities += ["CAP_SETUID", "CAP_SETGID", "CAP_CHOWN"]
         else:
-            arguments += ["--uid", str(USER), "--gid", str(USER)]
+            capabilities += ["CAP_SETFCAP"]  # who lacks it cannot give this user another number
+            arguments += ["--uid", "0", "--gid", "0"]
+        for capability in capabilities:
+            arguments += ["--cap-add", capability]
         shared_memory = min(SHARED_MEMORY_BYTES, limits.disk_bytes // 4)
         arguments += [*_size(limits.disk_bytes - shared_memory), "--tmpfs", "/"]
         arguments += ["--ro-bind", "/usr", "/usr"]

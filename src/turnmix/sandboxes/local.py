@@ -34,7 +34,10 @@ class UnsandboxedSandbox(SupervisedSandbox):
         return {
             "root": os.fsencode(self.root),
             "user": None,
+            "has_users": False,
             "owned": (),
+            "kept": -1,
+            "filter": b"",
             "environment": {
                 **{name: value for name, value in os.environb.items() if name in (b"PATH", b"LANG")},
                 b"HOME": os.fsencode(self.root + HOME),

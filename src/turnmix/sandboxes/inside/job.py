@@ -76,9 +76,13 @@ class Job:
             os.set_blocking(descriptor, False)
         return others, actions
 
-    def spawn(self, directory: bytes, environment: dict[bytes, bytes], actions: list[Any]) -> None:
-        """Start the shell. Raises OSError, ValueError; BlockingIOError when there is no room for a
-        process."""
+    def spawn(
+        self, directory: bytes, environment: dict[bytes, bytes], actions: list[Any], score: int
+    ) -> None:
+        """Start the shell, which the kernel kills before this process when memory is short.
+
+        Raises OSError, ValueError; BlockingIOError when there is no room for a process.
+        """
         if self.command is not None:
             shell = [b"/bin/sh", b"-c", self.command]
         elif os.access("/bin/bash", os.X_OK):
@@ -86,9 +90,11 @@ class Job:
         else:
             shell = [b"/bin/sh", b"-i"]
         reset = [_signal.SIGPIPE, _signal.SIGXFSZ]  # Python ignores them, and what is ignored is inherited
+        own_score = os.pread(score, 16, 0)
         os.chdir(directory)
         name, _, value = self.mark.partition(b"=")
         try:
+            os.pwrite(score, b"1000", 0)
             self.pid = os.posix_spawn(
                 shell[0],
                 shell,
@@ -98,6 +104,7 @@ class Job:
                 setsigdef=reset,
             )
         finally:
+            os.pwrite(score, own_score, 0)
             os.chdir("/")
 
     def kill(self) -> None:

@@ -36,7 +36,9 @@ SPAWN_ATTEMPTS = 20
 
 
 class Supervisor:
-    def __init__(self, configuration: dict[str, Any]) -> None:
+    def __init__(self, configuration: dict[str, Any], score: int) -> None:
+        """`score`: as `Confinement.enter` returns it."""
+        self.score = score
         self.root: bytes = configuration["root"]
         self.environment: dict[bytes, bytes] = configuration["environment"]
         self.watchdog = Watchdog(configuration["limits"], configuration["file_systems"])
@@ -156,7 +158,7 @@ class Supervisor:
             others, actions = job.open(stdin)
             for attempt in range(SPAWN_ATTEMPTS):
                 try:
-                    job.spawn(self.root + directory, {**self.environment, **environment}, actions)
+                    job.spawn(self.root + directory, {**self.environment, **environment}, actions, self.score)
                     break
                 except BlockingIOError:
                     if attempt == SPAWN_ATTEMPTS - 1:
@@ -233,8 +235,8 @@ def error_number(error: Exception) -> int:
 
 def main(configuration: dict[str, Any]) -> None:
     confinement = Confinement(configuration)
-    confinement.enter()
+    score = confinement.enter()
     try:
-        Supervisor(configuration).serve()
+        Supervisor(configuration, score).serve()
     finally:
         confinement.leave()
