@@ -47,7 +47,7 @@ STEPS = {
         "install a C compiler (apt-get install gcc) and the triton that torch names",
     ),
     "exact": Step(
-        110,
+        130,
         "attention and whole gradients against a dense oracle in float64; three sizes on one kernel",
         "relative L2 below 1e-5 in float32 and 1e-2 in bfloat16; at most 2 compilations a dtype",
         "static buckets of rows in training/attention_flex.py if the dynamic kernel fails; a smaller block if the "
@@ -60,7 +60,7 @@ STEPS = {
         "the estimate's bytes a row; learner.tokens_per_pass",
     ),
     "speed": Step(
-        100,
+        120,
         "FlexAttention on a tree and on plain causal rows, one kernel for all sizes and one for each, beside SDPA",
         "the dynamic kernel takes at most 1.2 times the static one's time on a tree",
         "static buckets of rows; kernel_options of flex_attention",
@@ -133,7 +133,11 @@ def run_one(options):
 def start(name, options, log):
     command = [sys.executable, __file__, "--one", name, "--out", str(options.out)]
     # Sizes of passes differ: blocks that cannot grow would leave holes.
-    environment = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", **os.environ}
+    environment = {
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        "TORCH_LOGS": "recompiles",
+        **os.environ,
+    }
     return subprocess.Popen(
         command + ["--small"] * options.small,
         stdin=subprocess.PIPE,

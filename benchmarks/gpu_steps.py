@@ -192,6 +192,7 @@ def exact(record, device):
                 passed=bool(worst <= bound and made <= 2),
                 decides=f"at most {bound:.0e} from float64, at most 2 compilations",
             )
+    torch._dynamo.reset()
     for dtype in (torch.float32, torch.bfloat16):
         part = f"model, {str(dtype).removeprefix('torch.')}"
         try:
@@ -235,8 +236,7 @@ def speed(record, device):
 
     def timed(part, attend, of, pairs):
         direction = torch.randn_like(attend(*of))
-        with torch.no_grad():
-            forward = seconds(lambda: attend(*of), device)
+        forward = seconds(lambda: attend(*of), device)
         both = seconds(lambda: torch.autograd.grad(attend(*of), of, direction), device)
         work = 4 * pairs * num_heads * width
         record(
