@@ -7,20 +7,23 @@ Out: an instance of that class, or one RecipeError whose lines each name a field
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
+from turnmix.core.bounded_file import MEBIBYTE, read_bounded
 from turnmix.core.errors import RecipeError
+from turnmix.core.yaml_text import yaml_value
 from turnmix.credentials import masked, masked_word
 from turnmix.recipe_mistakes import mistakes, nearest, shown
 from turnmix.settings import Settings
 
 SettingsClass = TypeVar("SettingsClass", bound=Settings)
 
+MOST_BYTES = MEBIBYTE // 4
+"""Of a recipe file."""
 RECIPES = Path("recipes")
 """Where a bare recipe name is looked up first, below the current directory."""
 SHIPPED = Path(__file__).parent / "recipes"
@@ -79,14 +82,14 @@ def known_recipes() -> list[str]:
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """The mapping in a recipe file, not yet validated."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise RecipeError(f"the recipe cannot be read: {reason} (in {path})") from error
     if path.suffix.lower() in _OTHER_FILES:
         other = _OTHER_FILES[path.suffix.lower()]
         raise RecipeError(f"a recipe is a YAML file, not {other} such as {path}: {_A_RECIPE}")
+    try:
+        text = read_bounded(path, most=MOST_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise RecipeError(f"the recipe cannot be read: {reason} (in {path})") from error
     data = _parse(text, end=f" (in {path})")
     if data is None:
         return {}
@@ -147,36 +150,12 @@ def _is_of(mistake: str, overridden: Sequence[str]) -> bool:
     return any(f"{field}.".startswith(f"{key}.") or f"{key}.".startswith(f"{field}.") for key in overridden)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key given twice, which YAML would silently let the last one win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key is a plain word, not a list or a mapping", key_node.start_mark
-                )
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice: keep one", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
 def _parse(text: str, *, beginning: str = "", end: str = "") -> Any:
     """The value in a YAML text; `beginning` and `end` say in an error where it stands."""
     try:
-        return yaml.load(text, _UniqueKeyLoader)
-    except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f" at line {error.problem_mark.line + 1}"
-        raise RecipeError(
-            f"{beginning}not valid YAML{line}: {error.problem or error.context}{end}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{beginning}not valid YAML: {error}{end}") from error
+        return yaml_value(text)
+    except ValueError as error:
+        raise RecipeError(f"{beginning}{error}{end}") from error
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from turnmix.credentials import KEY_REMEDY, masked, names_key
 from turnmix.setting_search import is_called, meant, meant_value, settings_in, told_elsewhere
 from turnmix.settings import Settings
 
+MOST_TOLD = 20
+
 
 def mistakes(settings: type[Settings], error: ValidationError, given: Mapping[str, Any]) -> list[str]:
     """One line for each field at fault."""
@@ -35,7 +37,8 @@ def mistakes(settings: type[Settings], error: ValidationError, given: Mapping[st
             found[-1] = [(place, detail)]
         else:
             found.append([(place, detail)])
-    return [_explained(faults, settings, given) for faults in found]
+    told = [_explained(faults, settings, given) for faults in found[:MOST_TOLD]]
+    return [*told, *([f"… and {len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else [])]
 
 
 def literals(settings: type[Settings], field: str) -> list[str]:

@@ -129,13 +129,20 @@ class _Writer:
             yield from self._wrapped(part, line, indent)
 
     def _wrapped(self, part: Part, text: str, indent: str) -> Iterator[Line]:
-        width = self.width - len(indent)
+        # What stands at the very left is ours: the rest of a long line does not.
+        further = indent or "  "
         for piece in printable(text).split("\n"):
             wrapped = textwrap.wrap(
-                piece, width, drop_whitespace=False, replace_whitespace=False, expand_tabs=False
+                piece,
+                self.width,
+                initial_indent=indent,
+                subsequent_indent=further,
+                drop_whitespace=False,
+                replace_whitespace=False,
+                expand_tabs=False,
             )
             for line in wrapped or [""]:
-                yield Line(part=part, text=f"{indent}{line}".rstrip())
+                yield Line(part=part, text=line.rstrip())
 
 
 def _essence(action: Action) -> object:

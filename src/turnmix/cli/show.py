@@ -182,7 +182,7 @@ def _listing(rows: Iterable[Row], *, width: int) -> Table:
     titles = ("trajectory", "task", "turns", "teacher", "stopped by", "verdict")
     cells = [
         (
-            printable_line(row.id),
+            shortened(printable_line(row.id), width // 2),
             printable_line(row.task_id),
             str(row.num_turns),
             str(row.num_teacher_turns),

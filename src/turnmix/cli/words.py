@@ -21,7 +21,7 @@ def names_and_overrides(words: Sequence[str], *, at_most: int) -> tuple[list[str
     Raises:
         UserError: more than `at_most` names; or what was meant as an override is not written as one.
     """
-    overrides = [word for word in words if "=" in word and not Path(word).is_file()]
+    overrides = [word for word in words if "=" in word and not _is_file(word)]
     names = [word for word in words if word not in overrides]
     if spaced := _spaced(words, overrides, is_surplus=len(names) > at_most):
         name, value = spaced
@@ -51,6 +51,13 @@ def setting_of_option(option: str, value: str | None) -> str | None:
     return f"{option} is a setting, not an option: write {written}, without dashes"
 
 
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # longer than a name can be
+        return False
+
+
 def _spaced(words: Sequence[str], overrides: Sequence[str], *, is_surplus: bool) -> tuple[str, str] | None:
     """The key and the value of what was written `key = value`, `key= value`, `key =value`, `key: value`."""
     for place, word in enumerate(words):
@@ -75,7 +82,7 @@ def _surplus(word: str, *, behind: Sequence[str]) -> str:
     name, _, value = word.partition(":")
     value = value or "".join(behind) or "VALUE"
     found = [name] if name in setting_names(Recipe) else meant(name, Recipe)
-    if found and not Path(word).exists():
+    if found and not _is_file(word):
         pair = masked_word(f"{found[0]}={value}")
         return f"a setting is written with an equals sign: write {pair!r}"
     return f"{masked(word)!r} is one name too many: write a setting as key=value"

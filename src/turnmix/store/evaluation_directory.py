@@ -17,13 +17,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, read_json_file
 from turnmix.core.trajectory import Trajectory
+from turnmix.core.yaml_text import yaml_value
 from turnmix.environments.swe.predictions import write_predictions
+from turnmix.recipe_file import read_recipe
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.differences import differences
@@ -61,9 +61,7 @@ class Evaluated:
         elif self.weights != begun_with:
             was = "what lay there" if stored["student"] == self.student else stored["student"]
             yield f"student: {self.student}, but the evaluation in {path} is of {was}, whose files are others"
-        recipes = [
-            yaml.safe_load(text) for text in ((path / RECIPE).read_text(encoding="utf-8"), self.recipe_yaml)
-        ]
+        recipes = [read_recipe(path / RECIPE), yaml_value(self.recipe_yaml)]
         for recipe in recipes:
             recipe["student"].pop("model", None)
         for field, was, now in differences(*recipes):
