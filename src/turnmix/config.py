@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from turnmix.core.errors import RecipeError
 from turnmix.core.printable import spelled_out
+from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.swe.source import TaskFileSettings
@@ -26,6 +27,7 @@ from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.local_settings import LocalTeacherSettings, StudentSettings
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.recipe_file import SHIPPED, find_recipe, hides_shipped, validated, with_overrides
+from turnmix.recipe_keys import refuse_keys
 from turnmix.recipe_layers import EXTENDS, Layer, implied_kind, merged, read_layers, without_other_kinds
 from turnmix.recipe_mistakes import shown
 from turnmix.rollout.mixture import MixtureSettings
@@ -327,6 +329,7 @@ def _loaded(
     source = name if SHIPPED in layers[-1].path.parents else layers[-1].source
     data = with_overrides(data, overrides)
     recipe = validated(Recipe, data, source=source, overrides=overrides)
+    refuse_keys(data, source=source)
     for line in [*left_out, *recipe.doubts]:
         say(line)
     return recipe, data
@@ -345,11 +348,11 @@ def recipe_yaml(recipe: Recipe) -> str:
     for section, value in data.items():
         if isinstance(value, dict):
             data[section] = dict(sorted(value.items(), key=lambda item: item[0] not in ("kind", "source")))
-    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=80)
+    text = redacted(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=80))
     if text == spelled_out(text, kept="\n"):
         return text
     # YAML's own way of spelling out what cannot be shown is read back as it was.
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=80)
+    return redacted(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=80))
 
 
 class _Dumper(yaml.SafeDumper):

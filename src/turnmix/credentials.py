@@ -1,4 +1,8 @@
-"""Words that a user wrote enter; whether they are, or name, a key that must not be shown leaves."""
+"""Words that a user wrote enter; whether they are, or name, a key that must not be shown leaves.
+
+`core.redaction` hides the keys that are known. Here it is guessed: by the name of a setting or a variable, by how
+providers begin their keys, by where passwords stand in a URL. A guess never changes what is stored.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote
 
-HIDDEN = "***"
+from turnmix.core.redaction import HIDDEN, keep_secret, redacted
+
 KEY_REMEDY = (
     "a key is no setting: put it in an environment variable, such as OPENAI_API_KEY, and name another one in "
     "teacher.api_key_environment"
@@ -21,6 +27,16 @@ _NAME = re.compile(
 _BEGINNING = re.compile(
     r"(sk|pk|rk)-[\w-]{8,}|(hf|gsk|csk|r8|nvapi|pplx|xai|fw|ghp|gho|ghs|tgp_v1|glpat|xox[abp])[_-][\w-]{8,}"
     r"|github_pat_\w{8,}|AIza[\w-]{16,}|AKIA[A-Z0-9]{12,}|eyJ[\w-]{8,}\.[\w-]+|(?i:bearer) \S{8,}"
+)
+_BEGINS = re.compile(rf"(?<![\w-])({_BEGINNING.pattern})")
+_VARIABLE = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|_PAT|CREDENTIALS?|_AUTH)S?$", re.IGNORECASE
+)
+_PUBLIC_VARIABLES = frozenset({"GPG_KEY"})
+"""Of those that `_VARIABLE` names: what Python's images say of its releases."""
+_USER_PART = re.compile(r"(?<=://)([^\s/@'\"]+)(?=@)")
+_KEY_IN_QUERY = re.compile(
+    r"([?&#;][\w.\-%]*(?:key|token|secret|passw|sig|auth|credential)[\w.\-%]*=)[^&\s'\")]+", re.IGNORECASE
 )
 _RANDOM = re.compile(r"[A-Za-z0-9_\-+/=]{32,}")
 
@@ -40,7 +56,7 @@ def holds_key(text: str) -> bool:
     >>> holds_key("sk-proj-0123456789"), holds_key("Qwen/Qwen3-4B"), holds_key("0123456789abcdef" * 2)
     (True, False, False)
     """
-    if re.search(rf"(?<![\w-])({_BEGINNING.pattern})", text):
+    if _BEGINS.search(text):
         return True
     return any(_is_random(word) for word in _RANDOM.findall(text))
 
@@ -57,8 +73,62 @@ def masked(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if "@" in value:
-        return f"{HIDDEN}@{value.rpartition('@')[2]}"
-    return HIDDEN if holds_key(value) else value
+        behind = re.split(r"[?#]", value.rpartition("@")[2])[0]
+        return f"{HIDDEN}@{HIDDEN if holds_key(behind) else redacted(behind)}"
+    return HIDDEN if holds_key(value) else redacted(value)
+
+
+def masked_text(text: str) -> str:
+    """Words for a person, without what in them looks like a key or stands where a URL holds one.
+
+    >>> masked_text("no model sk-proj-0123456789 at https://me:hush@host/v1?api-key=hush")
+    'no model *** at https://***@host/v1?api-key=***'
+    >>> masked_text("runs/sk-learn-experiments holds no run")
+    'runs/sk-learn-experiments holds no run'
+    """
+    text = _USER_PART.sub(HIDDEN, text)
+    text = _KEY_IN_QUERY.sub(rf"\1{HIDDEN}", text)
+    return _BEGINS.sub(lambda found: HIDDEN if _is_odd(found[0]) else found[0], text)
+
+
+def is_key(value: str) -> bool:
+    """Is this surely a key, or a URL that holds one, and nothing else that a setting may be?
+
+    >>> [is_key(each) for each in ("sk-proj-0123456789", "models/sk-learn-forest", "https://me:hush@host/file")]
+    [True, False, True]
+    >>> [is_key(each) for each in ("0a1b2c3d4e5f60718293a4b5c6d7e8f9", "checkpoint-2024-11-26-3b-lr1e5")]
+    [True, False]
+    """
+    if any(_is_odd(found[0]) for found in _BEGINS.finditer(value)):
+        return True
+    if "://" in value and (_USER_PART.search(value) or _KEY_IN_QUERY.search(value)):
+        return True
+    return (
+        re.fullmatch(r"[A-Za-z0-9]{32,}", value) is not None and _is_odd(value) and _num_changes(value) >= 6
+    )
+
+
+def keep_secrets_of(environment: Mapping[str, str]) -> None:
+    """Hide from now on what the variables of an environment hold that are named as keys are, and passwords in URLs."""
+    for name, value in environment.items():
+        if is_secret_variable(name, value):
+            keep_secret(value)
+        for found in _USER_PART.finditer(value):
+            user, _, password = found[0].partition(":")
+            for secret in {password, unquote(password)} if password else {user, unquote(user)}:
+                keep_secret(secret)
+
+
+def is_secret_variable(name: str, value: str) -> bool:
+    """Does a variable of the environment hold a key, by its name and the look of its value?
+
+    >>> is_secret_variable("AZURE_OPENAI_KEY", "0a1b2c3d4e5f60718293"), is_secret_variable("DB_PASSWORD", "postgres")
+    (True, False)
+    """
+    if _VARIABLE.search(name) is None or name in _PUBLIC_VARIABLES:
+        return False
+    # A password such as `postgres` would be cut out of innocent text.
+    return len(value) >= 16 and _is_odd(value) and not re.search(r"\s|^[/~.]", value)
 
 
 def masked_word(word: str) -> str:
@@ -71,6 +141,18 @@ def masked_word(word: str) -> str:
 
 def _is_random(word: str) -> bool:
     """Paths, names and digests are long too; digits amid all letters, without a slash, are seldom words."""
-    changes = sum(one.isdigit() != other.isdigit() for one, other in pairwise(word))
     is_digest = re.fullmatch(r"[0-9a-f]+", word) is not None
-    return "/" not in word and not is_digest and any(map(str.isalpha, word)) and changes >= 6
+    return "/" not in word and not is_digest and any(map(str.isalpha, word)) and _num_changes(word) >= 6
+
+
+def _num_changes(word: str) -> int:
+    """From letters to digits, and back."""
+    return sum(one.isdigit() != other.isdigit() for one, other in pairwise(word))
+
+
+def _is_odd(word: str) -> bool:
+    """Letters and digits, or letters small and large behind the first: no words of a language."""
+    has_letters = any(map(str.isalpha, word))
+    return has_letters and (
+        any(map(str.isdigit, word)) or word[1:] not in (word[1:].lower(), word[1:].upper())
+    )

@@ -104,12 +104,14 @@ def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
     from turnmix.policies.server.check import check_serving
     from turnmix.policies.server.control import ServerControl
     from turnmix.policies.server.engine import ServerSampling
+    from turnmix.policies.server.port_owner import check_can_start
     from turnmix.policies.server.process import free_port
     from turnmix.policies.server.program import find_program
 
     if settings.endpoint is None:
         try:
             program = find_program(settings)[0]
+            check_can_start()
             free_port(settings.port)
         except UserError as error:
             return (Finding(subject="program", passed=False, detail=str(error)),)

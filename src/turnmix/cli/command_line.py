@@ -14,7 +14,9 @@ from typing import NoReturn
 import turnmix
 from turnmix.cli.making_arguments import add_making_arguments
 from turnmix.core.errors import TurnMixError, UserError
+from turnmix.core.redaction import own_secrets
 from turnmix.core.terminal import show_printable, tell
+from turnmix.credentials import keep_secrets_of, masked_text
 
 DONE, FAILED, MISTAKEN = 0, 1, 2
 
@@ -159,13 +161,17 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
-    restore = show_printable()
+    secrets = own_secrets()
+    secrets.__enter__()
+    keep_secrets_of(os.environ)
+    restore = show_printable(cleaned=masked_text)
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     finally:
         # Of a program the last words, such as an error that nobody caught, come after this.
         if arguments is not None:
             restore()
+            secrets.__exit__(None, None, None)
 
 
 def _main(given: list[str]) -> int:

@@ -18,6 +18,7 @@ from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.json_text import json_text, json_value
 from turnmix.core.own_file import open_own
 from turnmix.core.printable import printable_line
+from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished, Verdict
 from turnmix.environments.swe.grading import verdict as unjudged
 from turnmix.environments.swe.predictions import Prediction, read_predictions
@@ -167,7 +168,7 @@ async def _grade_all(
         failures.pop(row.instance_id, None)
         verdicts[row.instance_id] = verdict
         line = {"instance_id": row.instance_id, "key": key, **verdict.to_json()}
-        _note(book, json_text(line))
+        _note(book, redacted(json_text(line)))
 
     await asyncio.gather(*(grade(row, prediction) for row, prediction in known))
     return verdicts, failures

@@ -1,8 +1,8 @@
 """Files and directories that appear whole: a reader, or a crash, finds the old content or the new one.
 
-In: a path and its new content. Out: the content on the disk, and the entry that names it too. What cannot be
-written leaves the old content, and nothing half-made beside it. A link in the place of the file, or of its half-made
-one, is replaced, never followed.
+In: a path and its new content. Out: the content on the disk, less the secrets of this process, and the entry that
+names it too. What cannot be written leaves the old content, and nothing half-made beside it. A link in the place of
+the file, or of its half-made one, is replaced, never followed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import contextlib
 import errno
 import os
 from pathlib import Path
+
+from turnmix.core.redaction import redacted_bytes
 
 _MOST_TRIES = 8
 """To replace what a killed process left, while another one may leave more."""
@@ -24,7 +26,7 @@ def write_atomically(path: Path, content: str | bytes, *, directory: int | None 
     try:
         held = _opened(path.parent) if directory is None else os.dup(directory)
         with open(_new(partial, held), "wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.write(redacted_bytes(content.encode("utf-8") if isinstance(content, str) else content))
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path.name, src_dir_fd=held, dst_dir_fd=held)

@@ -7,7 +7,6 @@ error of the kind that the asker was given; wrong settings are a `UserError`.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,13 +25,13 @@ from turnmix.policies.endpoint_retry import (
     retry_after_seconds,
     said_wait_seconds,
 )
-from turnmix.policies.endpoint_settings import EndpointSettings, redacted_url
+from turnmix.policies.endpoint_settings import EndpointSettings, read_key, redacted_url
 from turnmix.policies.endpoint_sorting import remedy_for, said_status
 from turnmix.policies.endpoint_throttle import Sleep, Throttle
 from turnmix.policies.endpoint_wire import MalformedAnswer
 
 if TYPE_CHECKING:
-    from turnmix.policies.endpoint_client import EndpointClient, Reply
+    from turnmix.policies.endpoint_client import EndpointClient, Guard, Reply
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +104,8 @@ class EndpointAsker(Generic[Answer]):
         sleep: Sleep = asyncio.sleep,
         before_attempt: Callable[[], Awaitable[None]] | None = None,
         dialect: Dialect | None = None,
+        key: SecretStr | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """
         name: the recipe's section, named in messages
@@ -115,6 +116,8 @@ class EndpointAsker(Generic[Answer]):
         clock, sleep: seconds since 1970, and what waits between attempts
         before_attempt: awaited before each attempt
         dialect: what is known of the endpoint, which other askers of it may share
+        key: sent where the settings name no variable that holds one
+        guard: says before each request why nothing may be sent
 
         Raises:
             UserError: the environment variable holds what cannot be a key.
@@ -128,7 +131,8 @@ class EndpointAsker(Generic[Answer]):
         self._clock = clock
         self._sleep = sleep
         self._before_attempt = before_attempt
-        self._key = read_key(name, settings.api_key_environment)
+        self._key = read_key(name, settings.api_key_environment) or key
+        self._guard = guard
         self._counters = EndpointCounters()
         self._dialect = dialect or Dialect()
         self._throttle = Throttle(settings, generator=generator, clock=clock, sleep=sleep)
@@ -153,7 +157,9 @@ class EndpointAsker(Generic[Answer]):
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             settings = self.settings
-            self._client = EndpointClient(settings.endpoint, self._key, max_idle=settings.max_concurrency)
+            self._client = EndpointClient(
+                settings.endpoint, self._key, max_idle=settings.max_concurrency, guard=self._guard
+            )
             self._slots = asyncio.Semaphore(settings.max_concurrency)
             self._loop = loop
         return self._client
@@ -296,16 +302,3 @@ def _count(counting: Sequence[EndpointCounters], **numbers: int) -> None:
     for counters in counting:
         for name, number in numbers.items():
             setattr(counters, name, getattr(counters, name) + number)
-
-
-def read_key(name: str, variable: str) -> SecretStr | None:
-    """The key in an environment variable; None where there is none. Raises UserError for what is no key."""
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        return None
-    if not (key.isascii() and key.isprintable()):
-        raise UserError(
-            f"environment variable {variable} ({name}.api_key_environment) holds characters that no key has; "
-            "set it to the key alone"
-        )
-    return SecretStr(key)

@@ -97,6 +97,8 @@ def describe_mistake(
     endpoint = f"{name}.endpoint {redacted_url(settings.endpoint)}"
     model = f"{name}.model {settings.model!r}"
     variable = f"environment variable {settings.api_key_environment} ({name}.api_key_environment)"
+    if settings.api_key_environment is None:
+        variable = f"the variable that {name}.api_key_environment names"
     if fault.remedy == "context":
         mistake = (
             f"{name}.max_new_tokens {settings.max_new_tokens} leaves no room for a prompt in the context of "

@@ -5,42 +5,81 @@ In: a recipe's section. Out: `EndpointSettings`. Credentials in the URL are show
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
-from pydantic import ConfigDict, Field, JsonValue, field_serializer, field_validator
+from pydantic import ConfigDict, Field, JsonValue, SecretStr, field_serializer, field_validator
 
-from turnmix.credentials import masked
+from turnmix.core.errors import UserError
+from turnmix.core.redaction import HIDDEN, keep_secret, redacted
+from turnmix.credentials import holds_key, masked
 from turnmix.settings import Settings
 
 _OWN_FIELDS = frozenset({"model", "messages", "tools", "stream", "n"})
-_HIDDEN = "***"
 _HARMLESS = frozenset({"api-version", "version", "alt"})
 """Of a URL's query: what may be shown and stored."""
 
 
 def redacted_url(url: str) -> str:
-    """The URL without user, password, query and fragment.
+    """The URL without user, password, query and fragment, and without a part of its path that is a key.
 
     >>> redacted_url("https://me:secret@host:8000/v1?key=secret")
     'https://***@host:8000/v1'
+    >>> redacted_url("https://host/sk-proj-0123456789/v1#secret")
+    'https://host/***/v1'
     """
     parts = urlsplit(url)
     credentials, _, host = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, f"{_HIDDEN}@{host}" if credentials else host, parts.path, "", ""))
+    netloc = f"{HIDDEN}@{host}" if credentials else host
+    return redacted(urlunsplit((parts.scheme, netloc, _shown_path(parts.path), "", "")))
+
+
+def _shown_path(path: str) -> str:
+    return "/".join(HIDDEN if holds_key(unquote(part)) else part for part in path.split("/"))
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """What of a URL nobody may see: its password, and what a query holds, but for a version.
+    """What of a URL nobody may see: its password, or its user where there is none; what a query or a fragment holds,
+    but for a version; a key in its path.
 
     >>> secrets_of("https://me:hush@host/v1?key=secret&api-version=2024-10-21")
     ('hush', 'secret')
+    >>> secrets_of("https://ghp_0123456789@host/sk-proj-0123456789?flag#another")
+    ('ghp_0123456789', 'another', 'sk-proj-0123456789')
     """
     parts = urlsplit(url)
-    query = [value for name, value in parse_qsl(parts.query) if name.lower() not in _HARMLESS]
-    # A flag such as ?debug=1 would hide every 1 in what the server says.
-    secrets = [unquote(parts.password or ""), *(value for value in query if len(value) > 3)]
-    return tuple(dict.fromkeys(secret for secret in secrets if secret))
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    found = [user if not password or holds_key(user) else "", password]
+    found += [unquote_plus(piece.rpartition("=")[2]) for piece in parts.fragment.split("&")]
+    for piece in parts.query.split("&"):
+        name, equals, value = piece.partition("=")
+        # A flag such as ?debug=1 would hide every 1 in what the server says.
+        if len(held := unquote_plus(value if equals else name)) > 3 and not _is_shown(piece):
+            found.append(held)
+        if equals and holds_key(unquote_plus(name)):
+            found.append(unquote_plus(name))
+    found += [unquote(part) for part in parts.path.split("/") if holds_key(unquote(part))]
+    return tuple(dict.fromkeys(secret for secret in found if secret))
+
+
+def _is_shown(piece: str) -> bool:
+    """May this part of a query be shown and stored? A version, or a flag, which is a short word."""
+    name, equals, value = piece.partition("=")
+    if holds_key(unquote_plus(piece)):
+        return False
+    return (
+        name.lower() in _HARMLESS or not value
+        if equals
+        else re.fullmatch(r"[A-Za-z_-]{0,8}", name) is not None
+    )
+
+
+def _shown_query(piece: str) -> str:
+    name, equals, _ = piece.partition("=")
+    is_name_shown = equals and not holds_key(unquote_plus(name))
+    return piece if _is_shown(piece) else f"{name}={HIDDEN}" if is_name_shown else HIDDEN
 
 
 def checked_url(url: str) -> str:
@@ -52,15 +91,18 @@ def checked_url(url: str) -> str:
     except ValueError:
         valid = False
     if not valid:
+        shown = HIDDEN if re.fullmatch(r"[\w+=-]{20,}", url) else masked(url)
         raise ValueError(
-            f"{masked(url.partition('?')[0])!r}: not an http:// or https:// URL with a host and, if "
-            "any, a port from 1 to 65535; give one such as http://localhost:8000/v1"
+            f"{shown!r}: not an http:// or https:// URL with a host and, if any, a port from 1 to 65535; give one "
+            "such as http://localhost:8000/v1"
         )
     if parts.path.endswith("/chat/completions"):
         base = redacted_url(url).removesuffix("/chat/completions")
         raise ValueError(f"give the base URL {base}: /chat/completions is appended to it")
-    if parts.netloc.startswith(f"{_HIDDEN}@") or f"={_HIDDEN}" in parts.query:
+    if HIDDEN in url:
         raise ValueError("the URL's credentials were not stored; give the endpoint again, with them")
+    for secret in secrets_of(url):
+        keep_secret(secret)
     return url
 
 
@@ -70,12 +112,34 @@ def storable_url(url: str) -> str:
     >>> storable_url("https://host/v1?key=secret&api-version=2024-10-21")
     'https://host/v1?key=***&api-version=2024-10-21'
     """
-    parts = urlsplit(url)
-    query = "&".join(
-        f"{name}={value if name.lower() in _HARMLESS else _HIDDEN}" if value else name
-        for name, _, value in (part.partition("=") for part in parts.query.split("&"))
-    )
-    return urlunsplit(urlsplit(redacted_url(url))._replace(query=query))
+    query = "&".join(map(_shown_query, urlsplit(url).query.split("&")))
+    return urlunsplit(urlsplit(redacted_url(url))._replace(query=redacted(query)))
+
+
+def check_names_variable(name: str) -> None:
+    """Raise ValueError for what is no name of an environment variable, and may be a key."""
+    is_name = re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is not None
+    # Variables are named in capitals; keys, where letters and digits are all they have, are not.
+    is_like_key = holds_key(name) or (len(name) >= 16 and name != name.upper() and re.search(r"\d", name))
+    if not is_name or (is_like_key and name not in os.environ):
+        raise ValueError(
+            "must be the name of an environment variable, such as OPENAI_API_KEY, and not the key itself"
+        )
+
+
+def read_key(name: str, variable: str | None) -> SecretStr | None:
+    """The key in an environment variable, from now on shown nowhere; None: there is none. Raises UserError for what is
+    no key."""
+    key = "" if variable is None else os.environ.get(variable, "").strip()
+    keep_secret(key)
+    if not key:
+        return None
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"environment variable {variable} ({name}.api_key_environment) holds characters that no key has; "
+            "set it to the key alone"
+        )
+    return SecretStr(key)
 
 
 class AskingSettings(Settings):
@@ -84,10 +148,13 @@ class AskingSettings(Settings):
     # Also where pydantic itself writes an error down.
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    secret_fields: ClassVar[frozenset[str]] = frozenset({"endpoint", "extra_body", "environment"})
+    secret_fields: ClassVar[frozenset[str]] = frozenset(
+        {"endpoint", "extra_body", "environment", "api_key_environment"}
+    )
 
-    api_key_environment: str = Field(default="OPENAI_API_KEY", min_length=1)
-    """The environment variable that holds the key. It may be unset for a server that asks for none."""
+    api_key_environment: str | None = Field(default="OPENAI_API_KEY", min_length=1)
+    """The environment variable that holds the key. It may be unset for a server that asks for none; null: none is
+    sent."""
     max_concurrency: int = Field(default=32, ge=1)
     """Requests under way at one moment."""
     timeout_seconds: float = Field(default=300.0, gt=0)
@@ -103,6 +170,14 @@ class AskingSettings(Settings):
     max_throttled_seconds: float = Field(default=900.0, ge=0)
     """A rate limit (429) is waited out, by all conversations together, however many attempts that takes. A quota
     that lets nothing through for so long is used up: the run stops, and can be gone on with."""
+
+    @field_validator("api_key_environment")
+    @classmethod
+    def _check_variable(cls, name: str | None) -> str | None:
+        if name is not None:
+            check_names_variable(name)
+            keep_secret(os.environ.get(name, "").strip())
+        return name
 
     @field_validator("endpoint", check_fields=False)
     @classmethod

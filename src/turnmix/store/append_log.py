@@ -16,6 +16,7 @@ from turnmix.core.bounded_file import MEBIBYTE, bounded_lines, open_regular
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, json_value
 from turnmix.core.own_file import open_own
+from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Trajectory
 
 LONGEST_LINE = 64 * MEBIBYTE
@@ -72,7 +73,7 @@ class AppendLog:
             raise ValueError(f"{self.path} was opened for reading only")
         if record["id"] in self._spans:
             return False
-        line = json_text(record, separators=(",", ":")).encode("ascii") + b"\n"
+        line = redacted(json_text(record, separators=(",", ":"))).encode("ascii") + b"\n"
         start = os.fstat(self._descriptor).st_size
         try:
             written = 0

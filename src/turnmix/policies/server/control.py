@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from turnmix.policies.endpoint_asking import read_key
+from pydantic import SecretStr
+
 from turnmix.policies.endpoint_retry import Fault
-from turnmix.policies.endpoint_settings import redacted_url
+from turnmix.policies.endpoint_settings import read_key, redacted_url
 
 if TYPE_CHECKING:
-    from turnmix.policies.endpoint_client import Reply
+    from turnmix.policies.endpoint_client import Guard, Reply
 
 QUICK_SECONDS = 10.0
 """For what a server answers at once."""
@@ -23,10 +24,20 @@ QUICK_SECONDS = 10.0
 class ServerControl:
     """One server. Paths count from its root, one above the `/v1` of its endpoint."""
 
-    def __init__(self, endpoint: str, *, api_key_environment: str) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        api_key_environment: str | None = None,
+        key: SecretStr | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        """`api_key_environment`: the variable that holds its key; None: `key`, if any. `guard`: see
+        `EndpointClient`."""
         self.endpoint = endpoint
         self._root = endpoint.removesuffix("/v1")
-        self._key = read_key("student.server", api_key_environment)
+        self._key = read_key("student.server", api_key_environment) or key
+        self._guard = guard
 
     @property
     def where(self) -> str:
@@ -45,7 +56,7 @@ class ServerControl:
         from turnmix.policies.endpoint_client import EndpointClient
 
         async def sending() -> Reply | Fault:
-            client = EndpointClient(self._root, self._key, max_idle=1)
+            client = EndpointClient(self._root, self._key, max_idle=1, guard=self._guard)
             try:
                 return await client.send(method, path, body, timeout=timeout)
             finally:

@@ -68,6 +68,8 @@ class Engine(Protocol):
     """Must log π of sampled tokens be told at the temperature at which they were sampled?"""
     environment: Mapping[str, str]
     """Variables that a started server needs."""
+    key_variable: str | None
+    """The variable that tells a started server which key to ask for; None: it asks for none."""
 
     def command(self, weights: Weights, *, port: int) -> list[str]:
         """The arguments behind the program's name that serve the student on this machine."""

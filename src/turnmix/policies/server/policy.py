@@ -10,7 +10,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
 
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.trajectory import Action, State
@@ -22,6 +24,9 @@ from turnmix.policies.policy import Episode
 from turnmix.policies.server.engine import Completion, Engine, ServerSampling
 from turnmix.policies.unfinished import cut_off, no_room
 from turnmix.rendering.renderer import Renderer
+
+if TYPE_CHECKING:
+    from turnmix.policies.endpoint_client import Guard
 
 COMPLETIONS = "/completions"
 
@@ -52,12 +57,15 @@ class ServerPolicy:
         sampling: ServerSampling,
         generator: random.Random,
         before_attempt: Callable[[], Awaitable[None]] | None = None,
+        key: SecretStr | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """
         served_model: the model's name at the server, which a restart may change
         context: tokens that prompt and answer may have together
         generator: draws the jitter of waits, which changes no result
         before_attempt: awaited before each attempt
+        key, guard: see `EndpointAsker`
         """
         self._engine = engine
         self._served_model = served_model
@@ -73,6 +81,8 @@ class ServerPolicy:
             failure=InfrastructureError,
             generator=generator,
             before_attempt=before_attempt,
+            key=key,
+            guard=guard,
         )
 
     def begin(self, episode: Episode) -> ServerSession:

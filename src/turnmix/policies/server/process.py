@@ -1,6 +1,7 @@
 """A server process: started, awaited, ended with all that it started, also when this process is killed.
 
-In: a command, an environment, a log file. Out: a `ServerProcess`, or an error that shows the end of the log.
+In: a command, an environment, a log file. Out: a `ServerProcess`, or an error that shows the end of the log. The
+program gets a list of this process's variables, not all of them; what it prints is logged without keys.
 """
 
 from __future__ import annotations
@@ -10,36 +11,61 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
+from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.own_file import open_own
 from turnmix.core.printable import printable_line
+from turnmix.core.redaction import redacted_bytes
 from turnmix.policies.server import watchdog
 
 _TAIL_LINES = 15
 _TAIL_BYTES = 16384
 _POLL_SECONDS = 0.2
+_LOG_SECONDS = 5.0
+"""For the last of a log, once its server has ended."""
+_LONGEST_LINE = 1 << 20
 
 
 class ServerProcess:
     """One running server, under a watchdog process whose standard input this process holds open."""
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
-        """Start it; what it prints is appended to `log`."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        inherited: Sequence[str] = (),
+    ) -> None:
+        """Start it; what it prints is appended to `log`. `inherited`: names of variables of this process that it gets
+        beside those of `child_environment` and `environment`."""
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", watchdog.__file__, *command],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
+        output = open(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab", buffering=0)
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", watchdog.__file__, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**child_environment(inherited), **environment},
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._writing = threading.Thread(
+            target=_write_log, args=(self._process.stdout, output), name="server log", daemon=True
+        )
+        self._writing.start()
+
+    @property
+    def pid(self) -> int:
+        """The process above all that the server started."""
+        return self._process.pid
 
     @property
     def is_alive(self) -> bool:
@@ -49,6 +75,8 @@ class ServerProcess:
     def end(self) -> tuple[str, ...]:
         """How it ended, and the last lines of its log."""
         status = self._process.poll()
+        if status is not None:
+            self._writing.join(timeout=_LOG_SECONDS)
         return (f"exit status {status}; the end of {self._log}:", *log_tail(self._log))
 
     def wait_until(self, answers: Callable[[], bool], *, timeout: float) -> None:
@@ -82,6 +110,21 @@ class ServerProcess:
             # The server itself dies with its watchdog.
             self._process.kill()
             self._process.wait()
+        self._writing.join(timeout=_LOG_SECONDS)
+
+
+def _write_log(printed: IO[bytes], log: IO[bytes]) -> None:
+    """Append what is printed, a line at a time, so that no key is cut in two where it is looked for."""
+    with printed, log:
+        rest = b""
+        while part := printed.read1(_TAIL_BYTES):  # type: ignore[attr-defined]
+            whole = rest + part
+            end = (
+                max(whole.rfind(b"\n"), whole.rfind(b"\r")) + 1 if len(whole) < _LONGEST_LINE else len(whole)
+            )
+            log.write(redacted_bytes(whole[:end]))
+            rest = whole[end:]
+        log.write(redacted_bytes(rest))
 
 
 def log_tail(log: Path) -> list[str]:

@@ -8,18 +8,25 @@ a given one that dies cannot be: its trajectories are infra_errors.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from turnmix.core.errors import InfrastructureError, TurnMixError, UserError
+from turnmix.core.redaction import keep_secret
+from turnmix.credentials import keep_secrets_of
 from turnmix.policies.endpoint_settings import AskingSettings, EndpointSettings
 from turnmix.policies.local_settings import StudentSettings
 from turnmix.policies.server.check import check_serving, check_text_prompts, refuse
 from turnmix.policies.server.control import ServerControl
 from turnmix.policies.server.engine import Engine, RenewalError, ServerSampling, Weights
 from turnmix.policies.server.policy import ServerPolicy
+from turnmix.policies.server.port_owner import PortGuard, check_can_start
 from turnmix.policies.server.process import ServerProcess, free_port
 from turnmix.policies.server.program import find_program
 from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
@@ -70,6 +77,8 @@ class StudentServer:
         self._program = [] if settings.endpoint is not None else find_program(settings)
         self._port: int | None = None
         self._process: ServerProcess | None = None
+        self._guard: PortGuard | None = None
+        self._key = self._random_key()
         self._log: Path | None = None
         self._say: Say = lambda _: None
         self._weights: Weights | None = None
@@ -87,6 +96,7 @@ class StudentServer:
         """
         self._log, self._say, self._weights = log, say, weights
         if self._settings.endpoint is None:
+            check_can_start()
             self._port = free_port(self._settings.port)
             self._start()
         elif not self._control.is_healthy():
@@ -159,6 +169,8 @@ class StudentServer:
             sampling=self._sampling(greedy=greedy),
             generator=self._generator,
             before_attempt=revive,
+            key=self._key,
+            guard=self._refusal,
         )
 
     def close(self) -> None:
@@ -167,10 +179,23 @@ class StudentServer:
             self._process.stop()
             self._process = None
 
+    def _random_key(self) -> SecretStr | None:
+        """What a started server asks for, and nobody else knows; None: it is not started here, or asks for none."""
+        if self._settings.endpoint is not None or self._engine.key_variable is None:
+            return None
+        key = secrets.token_urlsafe(32)
+        keep_secret(key)
+        return SecretStr(key)
+
     @property
     def _control(self) -> ServerControl:
         endpoint = self._settings.endpoint or f"http://127.0.0.1:{self._port}/v1"
-        return ServerControl(endpoint, api_key_environment=self._settings.api_key_environment)
+        return ServerControl(
+            endpoint,
+            api_key_environment=self._settings.api_key_environment,
+            key=self._key,
+            guard=self._refusal,
+        )
 
     @property
     def _is_down(self) -> bool:
@@ -189,21 +214,45 @@ class StudentServer:
         assert self._weights is not None
         assert self._log is not None
         assert self._port is not None
+        settings = self._settings
         command = self._engine.command(self._weights, port=self._port)
+        key = {} if self._key is None else {str(self._engine.key_variable): self._key.get_secret_value()}
+        keep_secrets_of({name: os.environ.get(name, "") for name in settings.inherited_environment})
         self._process = ServerProcess(
-            [*self._program, *command, *self._settings.arguments],
-            environment={**self._engine.environment, **self._settings.environment},
+            [*self._program, *command, *settings.arguments],
+            environment={**self._engine.environment, **settings.environment, **key},
+            inherited=settings.inherited_environment,
             log=self._log,
         )
+        self._guard = PortGuard(self._port, root=self._process.pid)
         self._say(f"student's server: starting {self._engine.name}; it logs to {self._log}")
         try:
-            self._process.wait_until(self._control.is_healthy, timeout=self._settings.start_timeout_seconds)
+            self._process.wait_until(self._answers, timeout=settings.start_timeout_seconds)
         except BaseException:
             self.close()
             raise
 
+    def _answers(self) -> bool:
+        """Does the started server answer? It is asked only where it is certain that it is the one that listens."""
+        assert self._guard is not None
+        if not self._guard.is_listened_to():
+            return False
+        if (refusal := self._guard.refusal()) is not None:
+            raise UserError(
+                f"student.server.port: {refusal}: nothing was sent to it; name another port, or start the server "
+                "yourself and give student.server.endpoint"
+            )
+        return self._control.is_healthy()
+
+    def _refusal(self) -> str | None:
+        """Why nothing may be sent to a started server now."""
+        return None if self._guard is None else self._guard.refusal()
+
     def _start_again(self) -> None:
-        self._start()
+        try:
+            self._start()
+        except UserError as error:
+            raise InfrastructureError(str(error)) from error
         self._load_weights()
 
     def _load_weights(self) -> None:

@@ -26,6 +26,7 @@ class TransformersEngine:
     tells_tempered_logprobs = False
     most_requests: int | None = 1
     environment: Mapping[str, str] = {}
+    key_variable: str | None = None
 
     def __init__(self, *, device: str, dtype: str) -> None:
         self._device = device

@@ -37,6 +37,7 @@ class VllmEngine:
     name: EngineName = "vllm"
     most_requests: int | None = None
     environment: Mapping[str, str] = {_DEVELOPMENT: "1", _RUNTIME_LORA: "True", "VLLM_NO_USAGE_STATS": "1"}
+    key_variable: str | None = "VLLM_API_KEY"
 
     def __init__(
         self,
