@@ -13,6 +13,7 @@ from typing import Literal
 import httpx
 
 from turnmix.core.errors import UserError
+from turnmix.core.redaction import keep_secret
 
 HUB_SECONDS = 3.0
 HUB_ID = re.compile(r"([\w.-]+/)?[\w.-]+")
@@ -29,6 +30,7 @@ def hub_problem(name: str, *, kind: Literal["model", "dataset"] = "model") -> st
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     path = f"{name}/resolve/main/config.json" if kind == "model" else f"api/datasets/{name}"
     token = get_token()
+    keep_secret(token or "")
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
         answer = httpx.head(f"{hub}/{path}", headers=headers, timeout=HUB_SECONDS, follow_redirects=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from turnmix.config import Recipe
+from turnmix.core.child_environment import child_environment
 from turnmix.doctor.memory import ModelSize, learning_bytes, serving_bytes, size_of
 from turnmix.doctor.models import cached_file
 from turnmix.environments.swe.source import TaskFileSettings
@@ -150,7 +151,9 @@ def _size(model: str) -> ModelSize | None:
 def read_gpus() -> list[tuple[float, float]]:
     """Total and free bytes of each GPU that this process may use."""
     try:
-        told = subprocess.run(QUERY, capture_output=True, text=True, timeout=5, check=True).stdout
+        told = subprocess.run(
+            QUERY, capture_output=True, text=True, timeout=5, check=True, env=child_environment()
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     gpus = []

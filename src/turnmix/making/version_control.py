@@ -8,7 +8,6 @@ run, with all of these off; so a file of Git LFS is the pointer that the reposit
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.environments.swe.archive import checked, directory_members, stays_inside
 from turnmix.environments.tar_members import TREE_LIMITS, MalformedArchive, Member, TreeLimits
@@ -50,7 +50,6 @@ def git(
         UserError: with what git says, or because it says more than `limit` bytes, or takes too long.
         MissingDependencyError: git is not installed.
     """
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(stdin)
         given.seek(0)
@@ -58,7 +57,7 @@ def git(
             process = subprocess.Popen(
                 ["git", *SAFE, *words],
                 cwd=directory,
-                env={**own, **SAFE_ENVIRONMENT, **(environment or {})},
+                env={**child_environment(), **SAFE_ENVIRONMENT, **(environment or {})},
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import SandboxError
 from turnmix.core.json_text import json_value
 from turnmix.sandboxes.python_environment import PythonEnvironment
@@ -184,7 +185,9 @@ def _size(size: int) -> list[str]:
 @functools.lru_cache
 def _bubblewrap_sizes_file_systems() -> bool:
     """Before version 0.7 there is no --size: the supervisor's watchdog alone then limits the files."""
-    result = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, timeout=30)
+    result = subprocess.run(
+        ["bwrap", "--help"], capture_output=True, text=True, timeout=30, env=child_environment()
+    )
     return "--size" in result.stdout + result.stderr
 
 

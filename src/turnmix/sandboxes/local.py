@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from typing import Any
 
+from turnmix.core.child_environment import child_environment
 from turnmix.sandboxes.bubblewrap import HOME, WORKSPACE
 from turnmix.sandboxes.supervised import SupervisedSandbox
 from turnmix.sandboxes.supervisor_code import BOOTSTRAP
@@ -58,6 +59,7 @@ class UnsandboxedSandbox(SupervisedSandbox):
             stdin=socket_descriptor,
             stdout=diagnostics,
             stderr=diagnostics,
+            env=child_environment(),  # commands can read the environment of what started them
             start_new_session=True,
         )
         return process, process.pid

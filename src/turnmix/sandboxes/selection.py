@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
+from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.container.engine import engine_for
@@ -120,7 +121,9 @@ def check_sandbox(settings: SandboxSettings) -> None:
             "sandbox.kind = bubblewrap: the program `bwrap` is not installed. "
             "Install the package `bubblewrap`: sudo apt-get install bubblewrap"
         )
-    result = subprocess.run(["bwrap", *PROBE, "true"], capture_output=True, text=True, timeout=30)
+    result = subprocess.run(
+        ["bwrap", *PROBE, "true"], capture_output=True, text=True, timeout=30, env=child_environment()
+    )
     if result.returncode != 0:
         raise MissingDependencyError(
             "sandbox.kind = bubblewrap: `bwrap` cannot make a sandbox here "

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import SandboxError
 
 MODULES = ("process_tree", "watchdog", "files", "job", "confinement", "supervisor")
@@ -76,7 +77,9 @@ def _compiled(interpreter: Interpreter) -> bytes:
     folder = Path(__file__).parent / "inside"
     sources = [(f"turnmix.sandboxes.inside.{name}", (folder / f"{name}.py").read_text()) for name in MODULES]
     command = [interpreter.executable, "-I", "-S", "-c", _COMPILE]
-    result = subprocess.run(command, input=marshal.dumps(sources, 2), capture_output=True, timeout=30)
+    result = subprocess.run(
+        command, input=marshal.dumps(sources, 2), capture_output=True, timeout=30, env=child_environment()
+    )
     if result.returncode != 0:
         text = result.stderr.decode("utf-8", "replace")
         raise SandboxError(f"{interpreter.executable} could not compile the supervisor: {text}")

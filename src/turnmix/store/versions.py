@@ -11,6 +11,7 @@ from pathlib import Path
 
 import turnmix
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.child_environment import child_environment
 from turnmix.core.json_text import json_text, read_json_file
 
 VERSIONS = "versions.json"
@@ -73,5 +74,7 @@ def git_revision(package: Path) -> str | None:
 
 def _git(directory: Path, *arguments: str) -> str:
     command = ["git", "-C", str(directory), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=10, env=child_environment()
+    )
     return done.stdout.strip()

@@ -47,7 +47,7 @@ class ServerProcess:
         beside those of `child_environment` and `environment`."""
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        output = open(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab", buffering=0)
+        output = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", watchdog.__file__, *command],
             stdin=subprocess.PIPE,
@@ -113,9 +113,9 @@ class ServerProcess:
         self._writing.join(timeout=_LOG_SECONDS)
 
 
-def _write_log(printed: IO[bytes], log: IO[bytes]) -> None:
+def _write_log(printed: IO[bytes], descriptor: int) -> None:
     """Append what is printed, a line at a time, so that no key is cut in two where it is looked for."""
-    with printed, log:
+    with printed, open(descriptor, "ab", buffering=0) as log:
         rest = b""
         while part := printed.read1(_TAIL_BYTES):  # type: ignore[attr-defined]
             whole = rest + part
