@@ -41,10 +41,8 @@ def _no_more_than_the_usual(name: str) -> Power:
 
 
 _SENDS = Power(does="is sent what models read, and a key")
-_NAMES_KEY = Power(
-    does="names a variable whose value is sent as a key",
-    is_harmless=lambda value: value in (None, "OPENAI_API_KEY"),
-)
+_NAMES_KEY = Power(does="names a variable whose value is sent as a key")
+_NAMES_USUAL_KEY = Power(does=_NAMES_KEY.does, is_harmless=lambda value: value in (None, "OPENAI_API_KEY"))
 _READS = Power(does="names a file of this machine")
 
 POWERFUL: Mapping[str, Power] = {
@@ -64,10 +62,11 @@ POWERFUL: Mapping[str, Power] = {
     "student.server.program": Power(does="starts a program with your rights"),
     "student.server.arguments": Power(does="are arguments of a program that is started"),
     "student.server.environment": Power(does="are variables of a program that is started"),
+    "student.server.inherited_environment": Power(does="hands variables of yours to a program, as keys are"),
     "student.server.endpoint": _SENDS,
     "student.server.api_key_environment": _NAMES_KEY,
     "teacher.endpoint": _SENDS,
-    "teacher.api_key_environment": _NAMES_KEY,
+    "teacher.api_key_environment": _NAMES_USUAL_KEY,
     "teacher.extra_body": Power(does="is sent to the teacher in each request, with a key"),
 }
 """Dotted name -> what it can do. A setting that is a text, a path or a mapping is here or in `HARMLESS`."""
