@@ -189,6 +189,46 @@ def lora(record, device):
             record.error(part)
             learner._optimizer.zero_grad()
 
+    if device == "cuda":
+        try:
+            profile(record, learner, sizes[-1])
+        except Exception:
+            record.error("profile")
+
+
+KINDS = {
+    "attention": ("flex_attention", "triton_tem"),
+    "matrices": ("gemm", "nvjet", "cutlass", "xmma"),
+    "softmax": ("softmax", "SoftMax", "nll_loss"),
+    "norms, casts, sums": ("elementwise", "reduce", "copy", "Memcpy", "Memset", "cat", "index", "triton_"),
+    "optimiser": ("multi_tensor", "adam"),
+}
+"""By what a kernel's name holds; the first that fits."""
+
+
+def profile(record, learner, num_rows):
+    """Where the card's time goes in one step, by kind of kernel, and the kernels that take most."""
+    items = rendered(num_rows, learner.model, seed=num_rows)
+    learner._renderer = StoredRenderer(items)
+    learner.settings = learner.settings.model_copy(update={"epochs": 1})
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    began = time.monotonic()
+    with torch.profiler.profile(activities=activities) as profiled:
+        learner.fit(learner._renderer.transitions(), generator=random.Random(0))
+        torch.cuda.synchronize()
+    by_name = {event.key: event.self_device_time_total / 1e6 for event in profiled.key_averages()}
+    kinds = dict.fromkeys([*KINDS, "others"], 0.0)
+    for name, taken in by_name.items():
+        fitting = (kind for kind, marks in KINDS.items() if any(mark in name for mark in marks))
+        kinds[next(fitting, "others")] += taken
+    most = sorted(by_name, key=lambda name: -by_name[name])[:15]
+    record(
+        part=f"where {num_rows:,} rows spend their time, in seconds",
+        seconds=rounded(time.monotonic() - began),
+        **{kind: rounded(taken) for kind, taken in kinds.items()},
+        kernels={name[:90]: rounded(by_name[name]) for name in most},
+    )
+
 
 def full(record, device):
     num_rows = 8192 if device == "cuda" else 600
@@ -259,7 +299,7 @@ def ranks(record, device):
     distributed.reduce_scatter_tensor = scatter
     distributed.broadcast_object_list = lambda *_, **__: None
     is_gpu = device == "cuda"
-    sizes = (16_384, 65_536) if is_gpu else (600,)
+    sizes = (32_768,) if is_gpu else (600,)
     rate = matrix_product_rate(device)
     model = model_of(device)
     size = size_of(model)

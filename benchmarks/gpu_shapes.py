@@ -5,6 +5,7 @@ import time
 
 import torch
 from torch._dynamo.utils import counters
+from torch.nn.attention.flex_attention import flex_attention
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 from tree_training import Rollout
@@ -71,15 +72,12 @@ def rollout_of(num_rows, *, turns=None, label=None, beta=0.5):
     return Rollout(turns=turns, beta=beta, prompt=prompt, action=label, observation=observation)
 
 
-def compiled_kernel(*, dynamic=None):
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention, fullgraph=True, dynamic=dynamic)
-
-
-def use_kernel(kernel):
-    """FlexAttention as `kernel` computes it from now on."""
+def use_kernel(options, *, dynamic=None):
+    """FlexAttention with `options` from now on, compiled anew; `dynamic`: as in torch.compile."""
+    torch._dynamo.reset()
+    kernel = torch.compile(flex_attention, fullgraph=True, dynamic=dynamic)
     attention_flex._compiled_kernel = lambda: kernel
+    attention_flex.KERNEL_OPTIONS = options
 
 
 def compilations():

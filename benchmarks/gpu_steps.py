@@ -14,7 +14,6 @@ import torch
 import tree_training
 from gpu_shapes import (
     compilations,
-    compiled_kernel,
     matrix_product_rate,
     peak_gigabytes,
     qwen3_4b,
@@ -31,8 +30,9 @@ from loss_head import ours, plain
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from turnmix.training import attention_flex
 from turnmix.training.attention import batch_trees, tree_attention
-from turnmix.training.attention_flex import BLOCK, make_block_mask
+from turnmix.training.attention_flex import make_block_mask
 from turnmix.training.tree import build_tree
 
 
@@ -41,8 +41,8 @@ def run(name, record, *, is_small, earlier):
     device = "cpu" if is_small else "cuda"
     if is_small:
         torch.set_num_threads(1)
-    if any(line.get("kernel") == "static" for line in earlier):
-        use_kernel(compiled_kernel(dynamic=False))
+    if any(line.get("kernel") == "plain" for line in earlier):
+        use_kernel(None)
     step = globals().get(name) or getattr(gpu_learning, name)
     step(record, device)
 
@@ -167,6 +167,7 @@ def _exact_case(num_rows, dtype, device, heads):
 
 def exact(record, device):
     heads, sizes = ((32, 8, 128), (1500, 2900, 2200)) if device == "cuda" else ((4, 2, 16), (300, 600, 400))
+    are_right = True
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
         before = compilations()
@@ -176,12 +177,11 @@ def exact(record, device):
                 errors, dense, first_call, size = _exact_case(num_rows, dtype, device, heads)
             except Exception:
                 record.error(part)
-                if device == "cuda" and place:
-                    record(part="kernel", kernel="static", passed=False, decides="the dynamic kernel works")
-                    use_kernel(compiled_kernel(dynamic=False))
+                are_right = False
                 continue
             worst, made = max(errors.values()), compilations() - before
             bound = 1e-5 if dtype is torch.float32 else 1e-2
+            are_right &= worst <= bound
             record(
                 part=part,
                 rows=size,
@@ -193,6 +193,9 @@ def exact(record, device):
                 decides=f"at most {bound:.0e} from float64, at most 2 compilations",
             )
     torch._dynamo.reset()
+    if device == "cuda" and not are_right:
+        record(part="kernel", kernel="plain", passed=False, error="the steps behind go on without options")
+        use_kernel(None)
     for dtype in (torch.float32, torch.bfloat16):
         part = f"model, {str(dtype).removeprefix('torch.')}"
         try:
@@ -251,36 +254,37 @@ def speed(record, device):
         )
         return both
 
+    def attention_by(plan):
+        def attend(query, key, value):
+            return tree_attention(torch.nn.Identity(), query, key, value, None, tree_plan=plan)[0]
+
+        return attend
+
     taken = {}
-    for kernel in ("dynamic", "static") if is_gpu else ("pieces",):
-        if is_gpu:
-            torch._dynamo.reset()
-            use_kernel(compiled_kernel(dynamic=False if kernel == "static" else None))
+    ours = attention_flex.KERNEL_OPTIONS
+    kernels = {
+        "dynamic": (ours, None),
+        "static": (ours, False),
+        "dynamic, no options": (None, None),
+        "dynamic, TMA": ({**ours, "USE_TMA": True}, None),
+    }
+    for name, (options, dynamic) in kernels.items() if is_gpu else [("pieces", (None, None))]:
+        use_kernel(options, dynamic=dynamic)
         # The first size gets a kernel of its own; the second one the kernel of all that follow.
-        sizes = (2048, 16_384, 65_536) if kernel == "dynamic" else (16_384, 65_536)
+        sizes = (16_384, 65_536) if dynamic is False else (2048, 16_384, 65_536)
         for num_rows in sizes if is_gpu else (1024,):
             try:
                 tree = build_tree(rollout_of(num_rows).transitions(99))
                 batch = batch_trees([tree], device)
-
-                def attend(query, key, value, batch=batch):
-                    return tree_attention(torch.nn.Identity(), query, key, value, None, tree_plan=batch.plan)[
-                        0
-                    ]
-
                 pairs = int(tree.position_ids.sum()) + len(tree)
                 of = inputs(batch.token_ids.shape[1])
-                taken[num_rows, kernel] = timed(f"tree, {kernel}", attend, of, pairs)
-                if is_gpu and num_rows > 2048:
+                taken[num_rows, name] = timed(f"tree, {name}", attention_by(batch.plan), of, pairs)
+                if name == "dynamic" and num_rows > 2048:
                     plan = make_block_mask(np.full(num_rows, num_rows), device)
-                    assert num_rows % BLOCK == 0
-
-                    def causal(query, key, value, plan=plan):
-                        return tree_attention(torch.nn.Identity(), query, key, value, None, tree_plan=plan)[0]
-
-                    timed(f"causal, {kernel}", causal, inputs(num_rows), num_rows * (num_rows + 1) // 2)
+                    pairs = num_rows * (num_rows + 1) // 2
+                    timed("causal, dynamic", attention_by(plan), inputs(num_rows), pairs)
             except Exception:
-                record.error(f"{num_rows} rows, {kernel}")
+                record.error(f"{num_rows} rows, {name}")
     for num_rows in (16_384, 65_536) if is_gpu else (1024,):
 
         def flash(query, key, value):
@@ -298,8 +302,8 @@ def speed(record, device):
                 part="dynamic over static",
                 rows=num_rows,
                 ratio=rounded(ratio),
-                passed=ratio <= 1.2,
-                decides="at most 1.2",
+                passed=ratio <= 1.1,
+                decides="at most 1.1",
             )
 
 

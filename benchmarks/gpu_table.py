@@ -9,6 +9,7 @@ WORDS = {
     "error": None,
     "part": None,
     "step": None,
+    "kernels": None,
 }
 HEADS = ("card", "driver", "cuda", "torch", "triton", "transformers", "peft", "python")
 

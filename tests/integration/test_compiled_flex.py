@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from tree_oracle import dense_mask
 from turnmix.training.attention import batch_trees
+from turnmix.training.attention_flex import KERNEL_OPTIONS
 from turnmix.training.tree import RenderedTransition, build_tree
 
 
@@ -51,7 +52,9 @@ def test_the_compiled_kernel_gives_the_oracles_output_from_the_lists_of_blocks()
     inputs = heads(batch.token_ids.shape[1])
     with torch.no_grad():
         kernel = torch.compile(flex_attention, dynamic=False)
-        found = kernel(*inputs, block_mask=plan, scale=0.3, enable_gqa=True)[:, :, :size]
+        found = kernel(*inputs, block_mask=plan, scale=0.3, enable_gqa=True, kernel_options=KERNEL_OPTIONS)[
+            :, :, :size
+        ]
         of_trees = [tensor[:, :, :size] for tensor in inputs]
         expected = scaled_dot_product_attention(
             *of_trees, attn_mask=dense_mask(trees), scale=0.3, enable_gqa=True
@@ -66,5 +69,11 @@ def test_trees_of_other_sizes_and_shapes_compile_nothing_anew():
     for seed, num_turns in enumerate((4, 8, 12, 8, 16, 20)):
         batch = batch_trees([build_tree(rollout(seed, num_turns))], flex=True)
         with torch.no_grad():
-            kernel(*heads(batch.token_ids.shape[1]), block_mask=batch.plan, scale=0.3, enable_gqa=True)
+            kernel(
+                *heads(batch.token_ids.shape[1]),
+                block_mask=batch.plan,
+                scale=0.3,
+                enable_gqa=True,
+                kernel_options=KERNEL_OPTIONS,
+            )
     assert counter.frame_count <= 2

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from turnmix.config import Recipe
@@ -16,10 +17,13 @@ from turnmix.doctor.models import cached_file
 from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.policies.endpoint_check import Finding
 from turnmix.policies.local_settings import LocalTeacherSettings
+from turnmix.training.learner_settings import LearnerSettings
 
 GIGABYTE = 1e9
 CHECKPOINT_BYTES = 12
 """A parameter's share of a checkpoint: the weight, and AdamW's two moments."""
+USABLE = 0.97
+"""Of a card's memory: its driver and the context of each process take the rest."""
 QUERY = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
 
 
@@ -84,7 +88,8 @@ def _room(num_bytes: float) -> str:
 def check_memory(recipe: Recipe) -> Iterator[Finding]:
     """Printed also where there is no GPU: an estimate tells which machine to ask for."""
     student = recipe.student
-    estimate, needed = _estimate(recipe)
+    needs = _needs(recipe)
+    estimate = "what student.model takes is not known" if needs is None else needs.words(num_ranks=1)
     if "cuda" not in student.device and student.server is None:
         yield Finding(
             subject="gpu", passed=True, detail=f"student.device = {student.device}: no GPU needed; {estimate}"
@@ -95,49 +100,94 @@ def check_memory(recipe: Recipe) -> Iterator[Finding]:
         detail = f"no GPU answers nvidia-smi; {estimate}: run it on a machine that has that"
         yield Finding(subject="gpu", passed=False, detail=detail)
         return
-    total = sum(total for total, _ in gpus)
     sizes = ", ".join(f"{total / GIGABYTE:.0f}" for total, _ in gpus)
-    detail = f"{len(gpus)} GPUs of {sizes} GB; {estimate}"
-    if needed is None:
-        yield Finding(subject="gpu", passed=None, detail=detail)
-        return
-    busy = [number for number, (total, free) in enumerate(gpus) if free < 0.9 * total]
-    is_enough = total >= needed
-    remedy = (
-        ""
-        if is_enough
-        else ": take more GPUs (torchrun), or set learner.lora={}, learner.gradient_checkpointing=true"
-    )
-    yield Finding(subject="gpu", passed=is_enough, detail=detail + remedy)
-    if busy:
+    found = f"{len(gpus)} GPU{'s' * (len(gpus) > 1)} of {sizes} GB"
+    if needs is None:
+        yield Finding(subject="gpu", passed=None, detail=f"{found}; {estimate}")
+    else:
+        yield _fit(needs, [total for total, _ in _left_by_server(recipe, gpus)], found)
+    if busy := [number for number, (total, free) in enumerate(gpus) if free < 0.9 * total]:
         note = f"GPU {busy[0]} is in use by another program"
         yield Finding(subject="gpu", passed=None, detail=note)
 
 
-def _estimate(recipe: Recipe) -> tuple[str, float | None]:
-    size = _size(recipe.student.model)
-    if size is None:
-        return "what student.model takes is not known", None
-    learner, student, teacher = recipe.learner, recipe.student, recipe.teacher
-    parts: dict[str, float] = {}
-    if not _is_for_evaluation(recipe):
-        parts["to learn"] = learning_bytes(
-            size,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What lies on the card of the first process."""
+
+    size: ModelSize
+    learner: LearnerSettings | None
+    """None: nothing is trained."""
+    others: dict[str, float]
+    """Bytes, by what for."""
+
+    def parts(self, num_ranks: int) -> dict[str, float]:
+        if (learner := self.learner) is None:
+            return self.others
+        needed = learning_bytes(
+            self.size,
             is_lora=learner.lora is not None,
             tokens=max(learner.tokens_per_pass, learner.max_context or 0),
             is_checkpointing=learner.gradient_checkpointing,
             dtype=learner.dtype,
+            num_ranks=num_ranks,
         )
-        if isinstance(teacher, LocalTeacherSettings) and (teacher_size := _size(teacher.model)):
-            parts["for the teacher"] = serving_bytes(teacher_size, teacher.dtype)
-    elif student.server is None:
-        parts["for the student"] = serving_bytes(size, student.dtype)
+        return {"to learn": needed, **self.others}
+
+    def words(self, num_ranks: int) -> str:
+        parts = self.parts(num_ranks).items()
+        listed = ", ".join(f"{needed / GIGABYTE:,.1f} GB {purpose}" for purpose, needed in parts)
+        where = f" on each of {num_ranks} cards" if num_ranks > 1 else ""
+        return (
+            f"estimate for {self.size.parameters / 1e9:.2g} B parameters{where}: {listed or 'nothing here'}"
+        )
+
+
+def _fit(needs: _Needs, cards: list[float], found: str) -> Finding:
+    """Each process has one card, so the smallest decides, and never their sum."""
+    if not cards:
+        detail = f"{found}, all of them the student's server's: leave one out of its CUDA_VISIBLE_DEVICES"
+        return Finding(subject="gpu", passed=False, detail=f"{detail}; {needs.words(num_ranks=1)}")
+    launched = int(os.environ.get("WORLD_SIZE", "0"))
+    numbers = [launched] if launched else range(1, len(cards) + 1)
+    for num_ranks in numbers:
+        if sum(needs.parts(num_ranks).values()) <= USABLE * min(cards):
+            start = f": start it with torchrun --nproc-per-node {num_ranks}"
+            hint = start if num_ranks > 1 and not launched else ""
+            return Finding(subject="gpu", passed=True, detail=f"{found}; {needs.words(num_ranks)}{hint}")
+    remedy = "take larger cards or more of them (torchrun)"
+    if needs.learner is not None:
+        remedy += ", or set learner.lora={}, learner.gradient_checkpointing=true, learner.dtype=bfloat16, or a smaller "
+        remedy += "learner.tokens_per_pass"
+    return Finding(subject="gpu", passed=False, detail=f"{found}; {needs.words(numbers[-1])}: {remedy}")
+
+
+def _left_by_server(recipe: Recipe, gpus: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The cards that a server which the run starts does not have for itself."""
+    server = recipe.student.server
+    if server is None or server.endpoint is not None:
+        return gpus
+    words = server.environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    taken = {int(word) for word in words if word.strip().isdigit()}
+    return [gpu for number, gpu in enumerate(gpus) if number not in taken]
+
+
+def _needs(recipe: Recipe) -> _Needs | None:
+    size = _size(recipe.student.model)
+    if size is None:
+        return None
+    student, teacher = recipe.student, recipe.teacher
+    others: dict[str, float] = {}
+    is_trained = not _is_for_evaluation(recipe)
+    if is_trained and isinstance(teacher, LocalTeacherSettings) and (teacher_size := _size(teacher.model)):
+        others["for the teacher"] = serving_bytes(teacher_size, teacher.dtype)
+    elif not is_trained and student.server is None:
+        others["for the student"] = serving_bytes(size, student.dtype)
     if student.server is not None and student.server.endpoint is None:
-        parts["to serve the student"] = serving_bytes(size, student.dtype)
-    listed = ", ".join(f"{needed / GIGABYTE:,.1f} GB {purpose}" for purpose, needed in parts.items())
-    return f"estimate for {size.parameters / 1e9:.2g} B parameters: {listed or 'nothing here'}", sum(
-        parts.values()
-    )
+        has_own_card = "CUDA_VISIBLE_DEVICES" in student.server.environment
+        if not has_own_card or not is_trained:
+            others["to serve the student"] = serving_bytes(size, student.dtype)
+    return _Needs(size=size, learner=recipe.learner if is_trained else None, others=others)
 
 
 def _is_for_evaluation(recipe: Recipe) -> bool:
