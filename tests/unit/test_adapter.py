@@ -67,6 +67,16 @@ def test_the_adapter_begins_as_its_seed_says_and_leaves_other_draws_alone():
     assert digest(learner.model) == digest(learner_of().model) != digest(learner_of(seed=1).model)
 
 
+def test_what_enters_the_matrices_of_a_bfloat16_pass_is_not_copied_into_float32():
+    model, entered = tiny_model(), []
+    learner = Learner(model, CharacterRenderer(), settings(dtype="bfloat16", lora={"rank": 4}))
+    for name, module in model.named_modules():
+        if name.endswith("down_proj.lora_A.default"):
+            module.register_forward_pre_hook(lambda module, arguments: entered.append(arguments[0].dtype))
+    learner.fit(batch(2), generator=random.Random(0))
+    assert set(entered) == {torch.bfloat16}
+
+
 def test_the_saved_model_loads_with_plain_transformers_and_its_adapter_with_peft(tmp_path):
     learner = learned(tmp_path / "one")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "one", dtype=torch.float32)

@@ -56,6 +56,10 @@ def add_adapter(model: Any, settings: LoraSettings, *, seed: int) -> None:
                 f"Choose among {', '.join(linear)}, or 'all-linear'."
             ) from error
     _refuse_tied(model)
+    for module in model.modules():
+        # What enters is computed with as it is: peft would copy it into float32, from which autocast takes it back.
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
 
 
 def _refuse_tied(model: Any) -> None:
