@@ -19,11 +19,14 @@ from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import State
 from turnmix.rendering.control_text import ControlTexts, RenderedText
 from turnmix.rendering.response_template import split_thinking
+from turnmix.rendering.template_trial import complaint_of
+from turnmix.rendering.time_limit import limited_in_time
 
 _CLOCK = "strftime_now"
 _DIRECTIVES = tuple(f"%{letter}" for letter in "aAbBcdDeFGgHhIjklmMnpPrRsStTuUVwWxXyYzZ")
 _UNPADDED = tuple(f"%-{letter}" for letter in "deHIjklmMSUVWy")
 _ID_CHARACTERS = 9
+_MOST_CHARACTERS = 1 << 26
 
 
 class TemplateError(Exception):
@@ -73,6 +76,15 @@ class ChatTemplate:
         """Those with a name, such as the end of sequence, as a template is given them."""
         return [token for token in self._tokenizer.special_tokens_map.values() if isinstance(token, str)]
 
+    def complaint(self) -> str | None:
+        """Why it is not to be run in this process, as a trial in another one tells; None: nothing is wrong."""
+        named = {
+            name: token
+            for name, token in self._tokenizer.special_tokens_map.items()
+            if isinstance(token, str)
+        }
+        return complaint_of(self._text, tuple(sorted(named.items())))
+
     def choose_shape(self, plain: Sequence[Message], calling: State | None) -> None:
         """Choose the first shape in which the template takes both conversations: one that begins with a system
         message, and one with calls and their answers, if there are calls."""
@@ -118,16 +130,19 @@ class ChatTemplate:
         if shape.has_json_arguments:
             shown = [_with_json_arguments(message) for message in shown]
         try:
-            text: str = self._tokenizer.apply_chat_template(
-                shown,
-                tools=[tool.to_json() for tool in tools] or None,
-                chat_template=self._text,
-                tokenize=False,
-                add_generation_prompt=generate,
-                **self._options,
-            )
+            with limited_in_time():
+                text: str = self._tokenizer.apply_chat_template(
+                    shown,
+                    tools=[tool.to_json() for tool in tools] or None,
+                    chat_template=self._text,
+                    tokenize=False,
+                    add_generation_prompt=generate,
+                    **self._options,
+                )
         except Exception as error:  # a template is somebody else's program, and may raise anything
             raise TemplateError(str(error) or type(error).__name__) from error
+        if len(text) > _MOST_CHARACTERS:
+            raise TemplateError(f"it writes {len(text):,} characters")
         return self.control_texts.rendered(text, marked)
 
     def _shown(self, messages: Sequence[Message], shape: MessageShape) -> list[dict[str, Any]]:

@@ -30,6 +30,8 @@ def check_template(template: ChatTemplate, refusal: Refusal, *, with_tools: bool
     Raises:
         RefusedModelError: it fails on one of them, or shows too little of it.
     """
+    if complaint := template.complaint():
+        raise refusal(f"has a chat template that {complaint}", "choose a model whose template you can trust")
     called = probe.AFTER_ONE_ANSWER
     plain = probe.TEXT.after_an_answer.messages
     template.choose_shape(plain, called if with_tools else None)
