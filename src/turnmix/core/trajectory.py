@@ -143,13 +143,17 @@ class Verdict:
     failed: int
     patch: str = ""
     """The agent's change as a unified diff."""
+    set_aside: tuple[str, ...] = ()
+    """Files of the patch that were not used, because they decide what tests come to; the first of them."""
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("resolved", "submitted", "passed", "failed", "patch")}
+        names = ("resolved", "submitted", "passed", "failed", "patch")
+        set_aside = {"set_aside": list(self.set_aside)} if self.set_aside else {}
+        return {**{name: getattr(self, name) for name in names}, **set_aside}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        return cls(**data)
+        return cls(**{**data, "set_aside": tuple(data.get("set_aside", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

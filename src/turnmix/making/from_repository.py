@@ -20,8 +20,9 @@ import libcst as cst
 
 from turnmix.core.errors import UserError
 from turnmix.environments.swe.archive import store_archive, text_files
-from turnmix.environments.swe.execution import execute_tests, is_test_path
+from turnmix.environments.swe.execution import execute_tests
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.swe.test_paths import is_test_path
 from turnmix.environments.tar_members import pack_members
 from turnmix.making.hidden_tests import place, without_tests
 from turnmix.making.injectors import InjectedBug, find_bugs

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.environments.swe.archive import store_archive, text_files
-from turnmix.environments.swe.execution import is_test_path
 from turnmix.environments.swe.patch import text_sections
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.swe.test_paths import is_test_path
 from turnmix.environments.tar_members import pack_members
 from turnmix.making.issue import collect_failures
 from turnmix.making.making import Making, draft_row

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnmix.core.errors import InfrastructureError
-from turnmix.environments.swe.execution import TEST_REPORT, is_test_path
+from turnmix.environments.swe.execution import TEST_REPORT
 from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.swe.test_paths import is_test_path
 from turnmix.making.issue import IssueWriter
 from turnmix.making.make_settings import MakeSettings
 from turnmix.making.measurement import MakeSandbox

@@ -18,19 +18,32 @@ APPLY_SECONDS = 300.0
 LONGEST_LIST = 16 << 20
 """Bytes of the names of what a patch changes."""
 _PATCH = f"{GRADING}/agent.patch"
-_PACKAGES = "*site-packages/*"
+BEFORE = f"{GRADING}/before"
+"""A file: what changed after it is the patch's."""
+_PACKAGES = ("*site-packages/*", "*dist-packages/*", "node_modules/*", ".venv/*", ".tox/*", ".nox/*")
+"""What is installed in the repository, beside virtual environments of other names."""
+_ENVIRONMENTS = "find . -mindepth 2 -maxdepth 4 -path ./.git -prune -o -name pyvenv.cfg -print"
+_EXCLUDED = f"""\
+set -- {" ".join(f"--exclude='{pattern}'" for pattern in _PACKAGES)}
+for environment in $({_ENVIRONMENTS}); do
+    environment=${{environment#./}}; set -- "$@" --exclude="${{environment%pyvenv.cfg}}*"
+done
+"""
+"""Makes the arguments by which git leaves alone what is installed."""
 _APPLY = f"""\
-touch {GRADING}/before && sleep 0.05
-git apply --whitespace=nowarn --exclude='{_PACKAGES}' {_PATCH} ||
+{_EXCLUDED}
+touch {BEFORE} && sleep 0.05
+git apply --whitespace=nowarn "$@" {_PATCH} ||
     patch --batch --forward --fuzz=5 -u -p1 -i {_PATCH} || exit 1
-changed=$(find . \\( -path './.git/*' -o -path '{_PACKAGES}' \\) -cnewer {GRADING}/before -print -quit)
+for pattern; do shift; set -- "$@" -o -path "./${{pattern#--exclude=}}"; done
+changed=$(find . \\( -path './.git/*' "$@" \\) -cnewer {BEFORE} -print -quit)
 [ -z "$changed" ] || {{ echo "the patch changes $changed"; exit 1; }}
 """
 """`git apply` leaves a file alone where a part does not fit, so `patch` finds what git found. `patch` writes
 wherever it is told: a change time tells what it wrote, and a file's own time would not."""
 
 _LIST_CHANGED = "git apply --numstat -z --whitespace=nowarn - 2>/dev/null"
-_LIST = f"git apply --numstat -z --whitespace=nowarn --exclude='{_PACKAGES}' - 2>/dev/null"
+_LIST = f'{_EXCLUDED} git apply --numstat -z --whitespace=nowarn "$@" - 2>/dev/null'
 _CLEAR = "GIT_LITERAL_PATHSPECS=1 xargs -0 git ls-files -z --others -- | xargs -0 rm -f --"
 _SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 _ADDS = re.compile(rb"^(new file mode |--- /dev/null$)", re.MULTILINE)

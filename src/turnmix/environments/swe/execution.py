@@ -7,43 +7,21 @@ Whatever the patched code does is data. Only a failing sandbox, or a task whose 
 
 from __future__ import annotations
 
-import re
 import secrets
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 
 from turnmix.core.json_text import json_value
-from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
+from turnmix.environments.swe.application import BEFORE, GRADING, apply_patch
 from turnmix.environments.swe.laying import encoded, lay_repository, must_run, must_write
+from turnmix.environments.swe.protection import Protection, keep_protected
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 TEST_REPORT = f"{GRADING}/pytest_report.py"
 LOG_BYTES = 32 << 20
-TEST_DIRECTORY = "tests"
-TOP_TEST_DIRECTORIES = ("test", "testing")
-CONFIGURATION = ("conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini",
-                 "setup.cfg", "pyproject.toml")  # fmt: skip
-"""Files that steer pytest. They belong to the tests: a patch's own versions of them are not used."""
-_TEST_FILE = re.compile(r"test_.*\.py|.*_test\.py")
 PASSING = ("passed", "xfailed")
-
-
-def is_test_path(path: str) -> bool:
-    """Whether a repository's file belongs to its tests: to be put back before every verdict.
-
-    >>> [is_test_path(path) for path in ("src/a/tests/data.txt", "test/x.py", "a/test/x.py", "a/conftest.py")]
-    [True, True, False, True]
-    """
-    *directories, name = path.split("/")
-    return (
-        TEST_DIRECTORY in directories
-        or path.split("/")[0] in TOP_TEST_DIRECTORIES
-        or name in CONFIGURATION
-        or _TEST_FILE.fullmatch(name) is not None
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +36,8 @@ class Execution:
     """By test id: passed, xfailed, skipped, failed or error."""
     messages: Mapping[str, str] = field(default_factory=dict)
     """Why tests did not pass."""
+    set_aside: tuple[str, ...] = ()
+    """What of the patch the tests did not run on."""
     log: str = field(default="", repr=False)
 
     def passes(self, test: str) -> bool:
@@ -73,16 +53,16 @@ async def execute_tests(row: TaskRow, archive: bytes, patch: bytes, sandbox: San
     try:
         await sandbox.start()
         await lay_repository(row, archive, sandbox)
-        await _set_tests_aside(row, sandbox)
+        protection = await _set_tests_aside(row, sandbox)
         try:
-            return await _run_on(row, patch, sandbox)
+            return await _run_on(row, patch, sandbox, protection)
         except SandboxEnded as ended:
             return Execution(is_complete=False, log=str(ended))
     finally:
         await sandbox.stop()
 
 
-async def _set_tests_aside(row: TaskRow, sandbox: Sandbox) -> None:
+async def _set_tests_aside(row: TaskRow, sandbox: Sandbox) -> Protection:
     report = resources.files("turnmix.environments.swe.inside") / "pytest_report.py"
     await must_write(sandbox, TEST_REPORT, report.read_bytes())
     await must_write(sandbox, f"{GRADING}/evaluate.sh", encoded(row.evaluation_script))
@@ -90,31 +70,20 @@ async def _set_tests_aside(row: TaskRow, sandbox: Sandbox) -> None:
     if row.test_patch:
         patch = encoded(row.test_patch)
         await must_run(sandbox, "git apply --whitespace=nowarn -", directory, stdin=patch)
-    if row.test_files:
-        listed = "\0".join(row.test_files).encode()
-        keep = f"tar -cf {GRADING}/tests.tar --null --verbatim-files-from -T -"
-        await must_run(sandbox, keep, directory, stdin=listed)
-    await must_run(sandbox, "git checkout -q -f HEAD && git clean -fdxq", directory)
+    protection = await keep_protected(row, sandbox)
+    await must_run(sandbox, f"git checkout -q -f HEAD && git clean -fdxq && touch {BEFORE}", directory)
+    return protection
 
 
-async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Execution:
+async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox, protection: Protection) -> Execution:
     directory = row.working_directory
     if patch.strip():
         applied = await apply_patch(patch, directory, sandbox)
         if applied.exit_code != 0:
             return Execution(applied=False, log=applied.output[-2000:].decode(errors="replace"))
-    if row.test_files:
-        names = " -o ".join(f"-name {shlex.quote(name)}" for name in (*CONFIGURATION, TEST_DIRECTORY))
-        restore = (
-            f"find . -path ./.git -prune -o \\( {names} \\) -prune -exec rm -rf {{}} + ; "
-            f"xargs -0 rm -rf -- ; tar -xf {GRADING}/tests.tar"
-        )
-        listed = "\0".join((*TOP_TEST_DIRECTORIES, *row.test_files)).encode()
-        restored = await sandbox.run(
-            restore, working_directory=directory, stdin=listed, timeout=APPLY_SECONDS
-        )
-        if restored.exit_code != 0:  # the patch put something in the tests' place that cannot be replaced
-            return Execution(is_complete=False, log=restored.output[-2000:].decode(errors="replace"))
+    restored = await protection.put_back(sandbox)
+    if restored.misfit is not None:
+        return Execution(is_complete=False, log=restored.misfit)
     nonce = secrets.token_hex(16)
     result = await sandbox.run(
         f"sh {GRADING}/evaluate.sh > {GRADING}/log 2>&1",
@@ -126,7 +95,8 @@ async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Execution:
         log = await sandbox.read_file(f"{GRADING}/log", limit=LOG_BYTES)
     except OSError as error:  # the tested code removed it, or flooded it
         return Execution(is_complete=False, log=f"the log cannot be read: {error}")
-    return read_report(log, nonce, is_complete=result.exit_code is not None)
+    execution = read_report(log, nonce, is_complete=result.exit_code is not None)
+    return replace(execution, set_aside=restored.set_aside)
 
 
 def read_report(log: bytes, nonce: str, *, is_complete: bool = True) -> Execution:

@@ -68,7 +68,8 @@ class Grader:
         if row.image is None:
             execution = await execute_tests(row, await self._content(row), patch, self._make_sandbox(row))
             return verdict(row, execution, patch, submitted=True)
-        counts = (await execute_in_image(row, patch, self._make_sandbox(row))).counts
+        in_image = await execute_in_image(row, patch, self._make_sandbox(row))
+        counts = in_image.counts
         if counts is None:
             return verdict(row, None, patch, submitted=True)
         return Verdict(
@@ -77,6 +78,7 @@ class Grader:
             passed=counts.passed,
             failed=counts.failed,
             patch=decoded(patch),
+            set_aside=in_image.set_aside,
         )
 
     async def _content(self, row: TaskRow) -> bytes:
@@ -109,4 +111,5 @@ def verdict(row: TaskRow, execution: Execution | None, patch: bytes, *, submitte
         passed=passed,
         failed=len(tests) - passed,
         patch=decoded(patch),
+        set_aside=() if execution is None else execution.set_aside,
     )

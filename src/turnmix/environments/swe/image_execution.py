@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from turnmix.environments.swe.application import APPLY_SECONDS, GRADING, apply_patch
+from turnmix.environments.swe.application import GRADING, apply_patch
 from turnmix.environments.swe.image_repository import set_up_image
 from turnmix.environments.swe.laying import encoded, must_write
-from turnmix.environments.swe.protection import keep_protected
+from turnmix.environments.swe.protection import Restored, keep_protected
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.environments.swe.test_log import TestCounts, count_tests
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
@@ -29,6 +29,8 @@ class ImageExecution:
     counts: TestCounts | None
     """None: the patch did not apply, or the tests did not come to their end."""
     log: str
+    set_aside: tuple[str, ...] = ()
+    """What of the patch the tests did not run on."""
 
 
 async def execute_in_image(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecution:
@@ -51,8 +53,9 @@ async def execute_in_image(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Imag
 async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecution:
     directory = row.working_directory
     await must_write(sandbox, SCRIPT, encoded(row.evaluation_script))
-    if patch.strip() and (misfit := await _apply(row, patch, sandbox)) is not None:
-        return ImageExecution(counts=None, log=misfit.decode(errors="replace"))
+    restored = await _apply(row, patch, sandbox) if patch.strip() else Restored()
+    if restored.misfit is not None:
+        return ImageExecution(counts=None, log=restored.misfit)
     result = await sandbox.run(
         f"exec bash {SCRIPT} > {LOG} 2>&1", working_directory=directory, timeout=row.timeout_seconds
     )
@@ -63,15 +66,13 @@ async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecutio
     except OSError as error:  # the tested code removed it, or flooded it
         return ImageExecution(counts=None, log=f"the log cannot be read: {error}")
     counts = await asyncio.to_thread(count_tests, row, patch, log)
-    return ImageExecution(counts=counts, log=log.decode(errors="replace"))
+    return ImageExecution(counts=counts, log=log.decode(errors="replace"), set_aside=restored.set_aside)
 
 
-async def _apply(row: TaskRow, patch: bytes, sandbox: Sandbox) -> bytes | None:
-    """Apply the patch but for what it must not change. Returns why it cannot be, or None."""
-    restore = await keep_protected(row, sandbox)
+async def _apply(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Restored:
+    """Apply the patch but for what it must not change."""
+    protection = await keep_protected(row, sandbox)
     applied = await apply_patch(patch, row.working_directory, sandbox)
     if applied.exit_code != 0:
-        return applied.output[-2000:]
-    restored = await sandbox.run(restore, working_directory=row.working_directory, timeout=APPLY_SECONDS)
-    # The patch may have put something in a file's place that cannot be replaced.
-    return None if restored.exit_code == 0 else restored.output[-2000:]
+        return Restored(misfit=applied.output[-2000:].decode(errors="replace"))
+    return await protection.put_back(sandbox)

@@ -2,12 +2,15 @@
 
 Enters: a nonce on standard input; the source directories and pytest's arguments, divided by `--`. Leaves: one
 line a test on standard output, `@NONCE {"id": …, "outcome": …}`. The code under test is imported only after
-the nonce has been read and pytest loaded, so neither what it prints nor how it exits can pass for a result.
-Code written against this very program can: it runs in the same process, as under every test runner.
+the nonce has been read, and pytest and the plugins that are installed loaded, so neither what it prints nor how it
+exits can pass for a result. Code written against this very program can: it runs in the same process, as under every
+test runner.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import json
 import os
 import sys
@@ -45,6 +48,43 @@ class Reporter:
             self._write(report.nodeid, "error", _message(report))
 
 
+class Loading:
+    """Keeps the sources out of the path while pytest loads the plugins that are installed.
+
+    Where the sources hold such a plugin, they are what is tested, and stay.
+    """
+
+    def __init__(self, sources: list[str]) -> None:
+        self._sources = sources
+
+    def pytest_plugin_registered(self, plugin: object, manager: Any) -> None:
+        if plugin is self:
+            load = manager.load_setuptools_entrypoints
+            manager.load_setuptools_entrypoints = functools.partial(self._load, load)
+
+    def _load(self, load: Any, *arguments: Any, **further: Any) -> Any:
+        path = sys.path[:]
+        sys.path[:] = [entry for entry in path if entry not in self._sources]
+        if any(map(self._holds, _plugins())):
+            sys.path[:] = path
+        try:
+            return load(*arguments, **further)
+        finally:
+            sys.path[:0] = [entry for entry in self._sources if entry not in sys.path]
+
+    def _holds(self, module: str) -> bool:
+        places = [os.path.join(source, module) for source in self._sources]
+        return any(os.path.isdir(place) or os.path.isfile(place + ".py") for place in places)
+
+
+def _plugins() -> set[str]:
+    """The names by which plugins of pytest are imported."""
+    found = importlib.metadata.entry_points()
+    select = getattr(found, "select", None)  # not before Python 3.10
+    entries = found.get("pytest11", ()) if select is None else select(group="pytest11")
+    return {entry.value.partition(":")[0].partition(".")[0].strip() for entry in entries}
+
+
 def _message(report: Any) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     return str(report.longrepr or "")[-LONGEST_MESSAGE:] if crash is None else str(crash.message)
@@ -61,7 +101,7 @@ def main() -> int:
 
     sys.path[:0] = sources
     os.environ["PYTHONPATH"] = os.pathsep.join(sources)
-    return int(pytest.main(arguments, plugins=[Reporter(nonce, sink)]))
+    return int(pytest.main(arguments, plugins=[Loading(sources), Reporter(nonce, sink)]))
 
 
 if __name__ == "__main__":
