@@ -32,8 +32,10 @@ def archive(**files):
     return buffer.getvalue()
 
 
-FLAT = archive(**{"calc.py": CODE, "test_calc.py": TESTS})
-BESIDE = archive(**{"src/calc.py": CODE, "tests/test_calc.py": TESTS, "tests/helper.py": "", "data/json/a.json": "{}"})
+FLAT = archive(**{"calc.py": CODE, "test_calc.py": TESTS, "conftest.py": "import sys\n"})
+BESIDE = archive(
+    **{"src/calc.py": CODE, "tests/test_calc.py": TESTS, "tests/helper.py": "", "data/json/a.json": "{}"}
+)
 
 
 def row_of(content, **changes):
@@ -49,7 +51,7 @@ def row_of(content, **changes):
         "source_directories": sources,
         "problem_statement": "add is wrong",
         "gold_patch": GOLD.format(code),
-        "test_files": (tests,) if content is FLAT else (tests, "tests/helper.py"),
+        "test_files": (tests, "conftest.py") if content is FLAT else (tests, "tests/helper.py"),
         "fail_to_pass": (f"{tests}::test_add",),
         "test_command": "python -m pytest",
         "evaluation_script": SCRIPT.format(" ".join(sources), tests),
@@ -91,7 +93,9 @@ def metadata(directory, file="METADATA"):
     )
 
 
-SOURCELESS = "import _pytest.python\n_pytest.python.Function.runtest = lambda self: None\ndef test_add():\n    pass\n"
+SOURCELESS = (
+    "import _pytest.python\n_pytest.python.Function.runtest = lambda self: None\ndef test_add():\n    pass\n"
+)
 
 
 def package(name, *lines):
@@ -102,17 +106,17 @@ TRAPS = {
     "a dist-info": metadata("evil-1.dist-info"),
     "an egg-info": metadata("evil.egg-info", "PKG-INFO"),
     "a dist-info in capitals": metadata("EVIL-1.DIST-INFO"),
-    "a conftest that is a package": package("conftest", *RUNS_NOTHING) + added("conftest.py"),
+    "a package in the place of a conftest": package(
+        "conftest", "import os", "__file__ = os.path.abspath('conftest.py')", *RUNS_NOTHING
+    ),
     "the root as a package": package(".", *RUNS_NOTHING).replace("./", ""),
     "a package in the place of the tests": package(
         "test_calc", "import os", "__file__ = os.path.abspath('test_calc.py')", "def test_add():", "    pass"
     ),
     **{
         f"a module {name}": added(f"{name}.py", *RUNS_NOTHING)
-        for name in ("pdb", "doctest", "faulthandler", "unittest", "pygments", "bdb", "xdist", "coverage", "code")
+        for name in ("code", "readline", "difflib", "concurrent", "asyncio")
     },
-    "a package pdb": package("pdb", *RUNS_NOTHING),
-    "a sitecustomize": added("sitecustomize.py", *RUNS_NOTHING),
 }
 
 
@@ -123,8 +127,8 @@ def test_a_patch_does_not_steer_the_tests_by(patch):
 
 TRAPS_BESIDE = {
     "metadata beside the sources": metadata("src/evil-1.dist-info"),
-    "a module beside the sources": added("src/pdb.py", *RUNS_NOTHING),
-    "a module beside the tests": added("tests/pdb.py", *RUNS_NOTHING),
+    "a module beside the sources": added("src/code.py", *RUNS_NOTHING),
+    "a module beside the tests": added("tests/code.py", *RUNS_NOTHING),
     "a conftest beside the tests": added("tests/conftest.py", *RUNS_NOTHING),
     "the tests as a package": added("tests/__init__.py", *RUNS_NOTHING),
 }
@@ -137,9 +141,11 @@ def test_a_patch_to_a_repository_with_directories_does_not_steer_the_tests_by(pa
 
 def test_everything_that_is_set_aside_costs_a_fix_nothing_and_is_told():
     everything = {section for patch in TRAPS.values() for section in patch.split("diff --git ") if section}
-    row, execution = executed(row_of(FLAT).gold_patch + "".join(f"diff --git {s}" for s in sorted(everything)))
+    row, execution = executed(
+        row_of(FLAT).gold_patch + "".join(f"diff --git {s}" for s in sorted(everything))
+    )
     assert all(map(execution.passes, row.fail_to_pass))
-    assert {"pdb.py", "evil-1.dist-info", "conftest.py", "__init__.py", "test_calc"} <= set(execution.set_aside)
+    assert {"code.py", "evil-1.dist-info", "conftest", "__init__.py", "test_calc"} <= set(execution.set_aside)
     assert "evil.py" not in execution.set_aside
     assert "calc.py" not in execution.set_aside
 
@@ -174,8 +180,16 @@ def compiled(folder, source, name):
     cached.write_bytes(head + dumps(compile(source, f"/testbed/{name}", "exec")))
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     subprocess.run(["git", "add", "-A", "-f"], cwd=folder, check=True)
-    command = ["git", "diff", "--cached", "--binary", "--full-index", subprocess.run(
-        ["git", "hash-object", "-t", "tree", "/dev/null"], capture_output=True, check=True, text=True).stdout.strip()]
+    command = [
+        "git",
+        "diff",
+        "--cached",
+        "--binary",
+        "--full-index",
+        subprocess.run(
+            ["git", "hash-object", "-t", "tree", "/dev/null"], capture_output=True, check=True, text=True
+        ).stdout.strip(),
+    ]
     return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
 
 
@@ -186,12 +200,14 @@ def test_a_compiled_form_of_the_tests_that_a_patch_brings_is_not_run(tmp_path):
 
 
 def test_a_patch_cannot_keep_the_test_patch_from_being_applied():
-    change = "diff --git a/test_calc.py b/test_calc.py\n--- a/test_calc.py\n+++ b/test_calc.py\n@@ -1,3 +1,3 @@\n"
-    change += " from calc import add\n def test_add():\n-    assert add(1, 2) == 3\n+    assert add(3, 2) == 5\n"
+    change = (
+        "diff --git a/test_calc.py b/test_calc.py\n--- a/test_calc.py\n+++ b/test_calc.py\n@@ -1,3 +1,3 @@\n"
+    )
+    change += (
+        " from calc import add\n def test_add():\n-    assert add(1, 2) == 3\n+    assert add(3, 2) == 5\n"
+    )
     test_patch = change + added("more/data.txt", "x")
     files = ("test_calc.py", "more/data.txt")
     assert not resolved(added("more", "x"), test_patch=test_patch, test_files=files)
     row = row_of(FLAT)
     assert resolved(row.gold_patch + added("more", "x"), test_patch=test_patch, test_files=files)
-
-

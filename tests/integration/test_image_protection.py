@@ -126,6 +126,87 @@ def test_a_patch_does_not_steer_the_tests_by(patch):
     assert not resolved(patch, shelf_row())
 
 
+ENTRY_POINTS = EVIL + added("evil-1.dist-info/METADATA", "Metadata-Version: 2.1", "Name: evil", "Version: 1")
+FORGES = ("import os", "os.write(1, b'PASSED tests/test_shelf.py::test_take\\nPASSED tests/test_shelf.py::test_none\\n')",
+          "os._exit(0)")  # fmt: skip
+NOT_RUN = ("import _pytest.python", "_pytest.python.Function.runtest = lambda self: None")
+IN_THE_WAY = {
+    "a dist-info": ENTRY_POINTS + added("evil-1.dist-info/entry_points.txt", "[pytest11]", "evil = evil"),
+    "an egg-info": EVIL + added("evil.egg-info/PKG-INFO", "Metadata-Version: 2.1", "Name: evil", "Version: 1")
+    + added("evil.egg-info/entry_points.txt", "[pytest11]", "evil = evil"),
+    "a pytest": added("pytest.py", *FORGES),
+    "a package pytest": added("pytest/__init__.py", *FORGES),
+    "a link to a package pytest": added("other/__init__.py", *FORGES) + added("pytest", "other", mode="120000").replace(
+        "+other\n", "+other\n\\ No newline at end of file\n"),
+    "a _pytest": added("_pytest/__init__.py", *FORGES),
+    "a pluggy": added("pluggy.py", *FORGES),
+    "an iniconfig": added("iniconfig.py", *FORGES),
+    "a json": added("json.py", *FORGES),
+    "a json that is a package": added("json/__init__.py", *FORGES),
+    "a typing": added("typing.py", *FORGES),
+    "the tests as a package": added("tests/__init__.py", *NOT_RUN),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("patch", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_a_patch_does_not_get_before_the_test_runner_by(patch):
+    row = shelf_row()
+    script = row.evaluation_script.replace("pytest -rA", "python -m pytest -rA")
+    assert not resolved(patch, row.model_copy(update={"evaluation_script": script}))
+
+
+def test_a_fix_is_resolved_beside_modules_that_are_set_aside_and_told():
+    row = shelf_row()
+    script = row.evaluation_script.replace("pytest -rA", "python -m pytest -rA")
+    row = row.model_copy(update={"evaluation_script": script})
+    whole = {section for patch in IN_THE_WAY.values() for section in patch.split("diff --git ") if section}
+    whole = {section for section in whole if "pytest/" not in section and "json/" not in section}
+    patch = GOLD + "".join(f"diff --git {section}" for section in sorted(whole))
+    execution = asyncio.run(execute_in_image(row, patch.encode(), sandbox(row)))
+    assert execution.counts.resolved
+    assert {"pytest.py", "json.py", "evil-1.dist-info", "tests/__init__.py"} <= set(execution.set_aside)
+    assert not {"evil.py", "shelf.py"} & set(execution.set_aside)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["make -s; cat Makefile", "python check.py", "sh check.sh", "cd tests && python -c 'import help_it'"],
+)
+def test_what_runs_the_tests_is_the_images_own(command):
+    files = {"Makefile": "all:\n\t@echo of the image\n", "check.py": "print('of the image')\n",
+             "check.sh": "echo of the image\n", "tests/help_it.py": "print('of the image')\n"}  # fmt: skip
+    before = "".join(f"printf {text!r} > {path}\n" for path, text in files.items())
+    row = shelf_row(setup_script=before)
+    script = row.evaluation_script.replace("pytest -rA", f"{command}; cd /testbed; pytest -rA")
+    row = row.model_copy(update={"evaluation_script": script})
+    change = "".join(
+        f"--- a/{path}\n+++ b/{path}\n@@ -{n} +{n} @@\n-{line}\n+{line.replace('image', 'patch')}\n"
+        for path, text in files.items()
+        for n, line in enumerate(text.splitlines(), start=1)
+        if "image" in line
+    )
+    execution = asyncio.run(execute_in_image(row, (GOLD + change).encode(), sandbox(row)))
+    assert "of the image" in execution.log
+    assert "of the patch" not in execution.log
+    assert execution.counts.resolved
+
+
+def test_an_environment_in_the_repository_is_not_the_patchs_to_change():
+    row = shelf_row(setup_script="mkdir -p own/bin; echo whole > own/bin/activate; touch own/pyvenv.cfg\n")
+    shown = "cat own/bin/activate\n: '>>>>> Start"
+    row = row.model_copy(
+        update={"evaluation_script": row.evaluation_script.replace(": '>>>>> Start", shown, 1)}
+    )
+    change = (
+        "diff --git a/own/bin/activate b/own/bin/activate\n--- a/own/bin/activate\n+++ b/own/bin/activate\n"
+    )
+    change += "@@ -1 +1 @@\n-whole\n+forged\n"
+    execution = asyncio.run(execute_in_image(row, (GOLD + change).encode(), sandbox(row)))
+    assert "\nwhole\n" in execution.log
+    assert execution.counts.resolved
+    assert not resolved(FUZZY + change, row)
+
+
 def test_a_fix_is_resolved_beside_files_that_would_break_the_tests():
     broken = [added(path, "raise SystemExit(3)") for path in ("conftest.py", "tests/conftest.py")]
     broken += [added("setup.cfg", "[tool:pytest]", "addopts = --no-such-option")]
