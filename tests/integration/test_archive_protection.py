@@ -18,7 +18,8 @@ pytestmark = needs_sandbox
 
 CODE = "def add(a, b):\n    return a - b\n"
 TESTS = "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n"
-GOLD = "diff --git a/{0} b/{0}\n--- a/{0}\n+++ b/{0}\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n"
+GOLD = "diff --git a/{0} b/{0}\n--- a/{0}\n+++ b/{0}\n"
+GOLD += "@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n"
 SCRIPT = "unset PYTHONPATH\nexec python -s /tmp/turnmix/pytest_report.py {} -- -p no:cacheprovider --rootdir=. {}\n"
 
 
@@ -169,12 +170,13 @@ def test_a_module_that_the_fix_itself_adds_is_kept_whatever_its_name():
 
 def compiled(folder, source, name):
     """A patch that adds the compiled form of `source` for the test file as pytest would read it."""
-    from _pytest.assertion.rewrite import PYC_TAIL
-    from importlib.util import MAGIC_NUMBER
+    from importlib.util import MAGIC_NUMBER, source_hash
     from marshal import dumps
 
+    from _pytest.assertion.rewrite import PYC_TAIL
+
     tests = folder / name
-    head = MAGIC_NUMBER + b"\0\0\0\0" + (0).to_bytes(4, "little") + len(TESTS).to_bytes(4, "little")
+    head = MAGIC_NUMBER + b"\3\0\0\0" + source_hash(TESTS.encode())
     cached = folder / "__pycache__" / (tests.stem + PYC_TAIL)
     cached.parent.mkdir()
     cached.write_bytes(head + dumps(compile(source, f"/testbed/{name}", "exec")))

@@ -127,7 +127,8 @@ def test_a_patch_does_not_steer_the_tests_by(patch):
 
 
 ENTRY_POINTS = EVIL + added("evil-1.dist-info/METADATA", "Metadata-Version: 2.1", "Name: evil", "Version: 1")
-FORGES = ("import os", "os.write(1, b'PASSED tests/test_shelf.py::test_take\\nPASSED tests/test_shelf.py::test_none\\n')",
+FORGES = ("import os", "names = [b'take', b'none']",
+          "os.write(1, b''.join(b'PASSED tests/test_shelf.py::test_%s\\n' % name for name in names))",
           "os._exit(0)")  # fmt: skip
 NOT_RUN = ("import _pytest.python", "_pytest.python.Function.runtest = lambda self: None")
 IN_THE_WAY = {
