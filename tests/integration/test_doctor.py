@@ -11,7 +11,7 @@ import pytest
 
 from turnmix.config import load_recipe
 from turnmix.doctor.checks import CHECKS, run_checks
-from turnmix.doctor.machine import check_disk
+from turnmix.doctor.machine import check_disk, check_memory
 from turnmix.doctor.memory import ModelSize, learning_bytes, size_of
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +135,59 @@ def test_the_estimate_counts_sixteen_bytes_a_parameter_and_little_with_lora():
     assert learning_bytes(small, is_lora=False, **options) == 16e9
     assert learning_bytes(small, is_lora=True, **options) == pytest.approx(4.16e9)
     assert size_of("some-model", None) is None
+
+
+@pytest.fixture
+def cards(tmp_path, monkeypatch):
+    """Lets nvidia-smi tell of cards with so many GB, all free."""
+
+    def lay(*gigabytes):
+        lines = "\\n".join(f"{int(each * 1e9 / 2**20)}, {int(each * 1e9 / 2**20)}" for each in gigabytes)
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\nprintf '{lines}\\n'\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return lay
+
+
+def memory_of(*overrides):
+    shape = ["student.model=Qwen/Qwen3-4B", "student.device=cuda", "learner.gradient_checkpointing=true"]
+    options = [*shape, "learner.dtype=bfloat16", "learner.tokens_per_pass=16384", *overrides]
+    return next(check_memory(load_recipe("minirepo_dagger", options)))
+
+
+def test_a_card_is_held_to_what_lies_on_it_and_never_their_sum(cards):
+    cards(48, 48)
+    found = memory_of()
+    assert not found.passed  # 73 GB on one, 57 on the first of two: as if they were 96
+    assert "learner.lora" in found.detail
+    assert memory_of("learner.lora={}").passed
+    cards(80, 80)
+    assert memory_of().passed
+    assert "torchrun" not in memory_of().detail
+    cards(64, 64)
+    found = memory_of()
+    assert found.passed
+    assert "on each of 2 cards" in found.detail
+    assert found.detail.endswith("torchrun --nproc-per-node 2")
+    cards(64, 24)
+    assert not memory_of().passed
+
+
+def test_a_card_of_the_students_server_is_not_the_learners(cards):
+    cards(24, 80)
+    alone = "student.server={environment: {CUDA_VISIBLE_DEVICES: '0'}}"
+    assert memory_of(alone).passed
+    assert "to serve" not in memory_of(alone).detail
+    assert not memory_of("student.server={environment: {CUDA_VISIBLE_DEVICES: '1'}}").passed
+    assert (
+        "all of them the student's server's"
+        in memory_of("student.server={environment: {CUDA_VISIBLE_DEVICES: '0,1'}}").detail
+    )
+    cards(80)
+    assert "to serve the student" in memory_of("student.server={}").detail
 
 
 def test_the_size_of_a_model_is_that_of_its_weights(tmp_path):
