@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,36 @@ def test_a_checkpoint_of_one_process_is_resumed_by_two(of_two_ranks, directories
 def test_a_checkpoint_of_two_processes_is_resumed_by_one(directories, name):
     one, two = (go_on(resumed(ALONE, directory / name, name)) for directory in directories)
     assert difference(two, one) <= TOLERANCE
+
+
+DESERTED = """\
+import os
+from turnmix.training.ranks import Ranks
+ranks = Ranks.join("cpu")
+if ranks.is_first:
+    os._exit(0)
+ranks.hear()
+"""
+
+
+def test_a_rank_that_has_lost_the_first_one_ends_with_an_error(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", DESERTED],
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    told = [process.communicate(timeout=120)[1] for process in started]
+    assert started[0].returncode == 0, told[0]
+    assert started[1].returncode != 0
+    assert "rank 1 has lost rank 0" in told[1]
 
 
 RECIPE = """\

@@ -16,7 +16,13 @@ def check_device(name: str, *, field: str) -> torch.device:
         UserError: there is no such kind of device, or none here.
     """
     try:
-        torch.empty(0, device=name)
+        device = torch.device(name)
+        if device.type == "cuda" and torch.cuda.is_available():
+            # A tensor would open the first card, in every process that learns on another one.
+            if (device.index or 0) < torch.cuda.device_count():
+                return device
+            raise RuntimeError
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         remedy = _remedy(
             name,
@@ -25,7 +31,7 @@ def check_device(name: str, *, field: str) -> torch.device:
             num_gpus=torch.cuda.device_count(),
         )
         raise UserError(f"{field}: {name!r}: {remedy}") from None
-    return torch.device(name)
+    return device
 
 
 def _remedy(name: str, *, version: str, is_built_for_gpus: bool, num_gpus: int) -> str:

@@ -89,7 +89,9 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         f"trained again, or begin another run with student.model={directory}"
     )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, each rank reads its own part, and one host's ranks share what they read.
+        is_shared = learner.num_ranks > 1
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_shared)
         adapter = read_adapter(directory / ADAPTER) if is_adapted(learner.model) else None
         learner.load_state_dict(state, adapter=adapter)
     except _DAMAGE as error:

@@ -137,6 +137,11 @@ class Learner:
         self.steps = 0
         """Optimiser steps since the base student."""
 
+    @property
+    def num_ranks(self) -> int:
+        """The processes that learn together."""
+        return self._ranks.number
+
     def fit(
         self,
         transitions: Sequence[Transition],

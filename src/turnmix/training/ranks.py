@@ -8,13 +8,14 @@ same weights, so every rank must take part in whatever touches those.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
+
+from turnmix.core.errors import InfrastructureError
 
 LONGEST_WAIT = timedelta(days=30)
 """Followers wait while rank 0 rolls out."""
@@ -56,10 +57,19 @@ class Ranks:
             distributed.broadcast_object_list([word], src=0, group=self.words)
 
     def hear(self) -> Any:
-        """The next word of rank 0; None also when it has gone without one."""
+        """The next word of rank 0.
+
+        Raises:
+            InfrastructureError: it has gone without one.
+        """
         heard = [None]
-        with suppress(RuntimeError):
+        try:
             distributed.broadcast_object_list(heard, src=0, group=self.words)
+        except RuntimeError as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InfrastructureError(
+                f"rank {self.index} has lost rank 0, which leads: its own error is the one to look at ({reason})"
+            ) from error
         return heard[0]
 
     def agreed(self, value: Any) -> Any:
