@@ -91,7 +91,7 @@ def checked_url(url: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        shown = HIDDEN if re.fullmatch(r"[\w+=-]{20,}", url) else masked(url)
+        shown = HIDDEN if re.fullmatch(r"[\w+=%-]{20,}", url) else masked(url)
         raise ValueError(
             f"{shown!r}: not an http:// or https:// URL with a host and, if any, a port from 1 to 65535; give one "
             "such as http://localhost:8000/v1"
