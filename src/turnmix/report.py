@@ -42,7 +42,7 @@ def unfinished_text(figures: Mapping[str, Any]) -> str:
     """
     if not (number := figures.get("unfinished")):
         return ""
-    is_graded = figures["unfinished_are"] == "graded"
+    is_graded = figures.get("unfinished_are") == "graded"
     return f"; {number} unfinished, " + ("which were graded" if is_graded else "which count as unresolved")
 
 
@@ -189,7 +189,7 @@ def drift_text(drift: Mapping[str, int]) -> str | None:
     >>> drift_text({"turns": 640, "differing": 12})
     'Drift: 12 of 640 student turns (1.9 %) are in later prompts not as sampled, but rewritten by the template.'
     """
-    if not drift["differing"]:
+    if not drift.get("differing"):
         return None
     share = 100 * drift["differing"] / drift["turns"]
     return (

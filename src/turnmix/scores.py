@@ -8,12 +8,14 @@ records.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from turnmix.core.errors import TeacherError
 from turnmix.core.transition import Transition, compared
 from turnmix.core.usage import Usage, total_usage
 from turnmix.policies.scoring import Scorer, ScoreRequest, TokenPath
-from turnmix.store.append_log import AppendLog
+from turnmix.store.append_log import FIX, AppendLog
+from turnmix.store.records import ScoreRecord, checked
 
 LARGEST_MISSING_SHARE = 0.5
 """A trajectory is unusable where the teacher gives no number for more than this share of its tokens; more than
@@ -74,7 +76,7 @@ def with_teacher_logprobs(
     for record in unusable:
         log.append_record(record)
     scored: dict[str, Iterator[list[float | None] | None]] = {
-        record["id"]: iter(record["logprobs"]) for record in log.records(groups)
+        record["id"]: iter(_checked(log, record)["logprobs"]) for record in log.records(groups)
     }
     return [
         each if logprobs is None else compared(each, logprobs)
@@ -86,7 +88,12 @@ def with_teacher_logprobs(
 def scoring_usage(log: AppendLog, trajectory_ids: Iterable[str]) -> dict[str, dict[str, int]]:
     """What the scores of these trajectories cost, those of them that have any; empty: no server was asked."""
     records = log.records([each for each in trajectory_ids if each in log])
-    return total_usage({"teacher": Usage(**record.get("usage", {}))} for record in records)
+    return total_usage({"teacher": Usage(**_checked(log, record).get("usage", {}))} for record in records)
+
+
+def _checked(log: AppendLog, record: dict[str, Any]) -> dict[str, Any]:
+    checked(record, ScoreRecord, where=f"{log.path}: the record {record['id']}", fix=FIX)
+    return record
 
 
 def _missing_share(scores: Sequence[Sequence[float | None]]) -> float:

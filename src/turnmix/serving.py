@@ -147,7 +147,7 @@ def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = Non
     )
     # What is evaluated is all weights, merged: an adapter is a matter of training.
     merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
-    configuration = AutoConfig.from_pretrained(location)
+    configuration = AutoConfig.from_pretrained(location, trust_remote_code=False)
     server = make_student_server(
         merged, renderer=renderer, tokenizer=tokenizer, model_configuration=configuration
     )

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from turnmix.cli.console import make_console, print_warnings, say
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import read_json_file
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import StopReason
 from turnmix.recipe_mistakes import nearest
@@ -28,6 +27,7 @@ from turnmix.report import (
 from turnmix.run_warnings import run_warnings
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
+from turnmix.store.records import read_evaluation, read_results, read_summary
 from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory, resume_command
 from turnmix.trajectory_choice import Choice, Row, fair_sample, shortened
 from turnmix.transcript import Part, transcript
@@ -75,19 +75,12 @@ def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None
             state = "an evaluation"
             _show_evaluation(console, run.path)
         elif summary_path.is_file():
-            summary = read_json_file(
-                summary_path, fix=f"delete it, and go on with: {resume_command(run.path)}"
-            )
-            try:
-                state = "complete" if summary["is_complete"] else state
-                took = duration_text(summary["wall_seconds"])
-                heading = f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}"
-                tables = [summary_table(summary), usage_table(summary)]
-                warnings, untaught = run_warnings(summary), untaught_text(summary)
-            except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-                raise UserError(
-                    f"{summary_path} is no summary of a run: delete it, and go on with: {resume_command(run.path)}"
-                ) from error
+            summary = read_summary(summary_path, fix=f"delete it, and go on with: {resume_command(run.path)}")
+            state = "complete" if summary["is_complete"] else state
+            took = duration_text(summary["wall_seconds"])
+            heading = f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}"
+            tables = [summary_table(summary), usage_table(summary)]
+            warnings, untaught = run_warnings(summary), untaught_text(summary)
             say(console, f"{printable_line(heading)}\n")
             for table in filter(None, tables):
                 console.print(table)
@@ -150,9 +143,9 @@ def _show_chosen(path: str, choice: Choice, *, limit: int) -> None:
 
 
 def _show_evaluation(console: Console, path: Path) -> None:
-    subject = read_json_file(path / EVALUATION, fix="evaluate it again, in another directory")
+    subject = read_evaluation(path / EVALUATION, fix="evaluate it again, in another directory")
     results = path / RESULTS
-    figures = read_json_file(results, fix="delete it, and evaluate again") if results.is_file() else None
+    figures = read_results(results) if results.is_file() else None
     state = "not complete" if figures is None else "complete"
     heading = f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}"
     say(console, f"{printable_line(heading)}\n")

@@ -19,7 +19,6 @@ from turnmix.cli.run_choice import RunChoice, chosen_run, resumed_recipe
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import read_json_file
 from turnmix.core.printable import printable_line
 from turnmix.core.terminal import write_output
 from turnmix.environments.minirepo.source import MinirepoSource
@@ -30,6 +29,7 @@ from turnmix.preflight import check_training
 from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text, usage_table
 from turnmix.run_warnings import run_warnings
 from turnmix.serving import SERVER_LOG
+from turnmix.store.records import read_summary
 from turnmix.store.run_directory import SUMMARY, RunDirectory, resume_command
 from turnmix.teacher import dialect_of
 from turnmix.tracking import Trackers
@@ -157,8 +157,8 @@ def _finished(run: Path, *, needed_checkpoint: int) -> dict[str, Any] | None:
     with closing(RunDirectory.read(run)) as directory:
         if directory.last_checkpoint() < needed_checkpoint or not path.is_file():
             return None
-    summary = read_json_file(path, fix=f"delete it, and go on with: {resume_command(run)}")
-    return summary if summary.get("is_complete") else None
+    summary = read_summary(path, fix=f"delete it, and go on with: {resume_command(run)}")
+    return summary if summary["is_complete"] else None
 
 
 def _train(
@@ -206,7 +206,7 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
     print_warnings(console, run_warnings(summary))
     for told in (
         untaught_text(summary),
-        drift_text(summary["drift"]),
+        drift_text(summary.get("drift", {})),
         control_text(summary.get("control_texts", {})),
     ):
         if told:

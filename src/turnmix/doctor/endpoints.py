@@ -91,7 +91,7 @@ def _scores_finding(recipe: Recipe, teacher: EndpointTeacherSettings) -> Finding
 
     from turnmix.policies.endpoint_scorer import EndpointScorer
 
-    tokenizer = AutoTokenizer.from_pretrained(location)
+    tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
     scorer = EndpointScorer(teacher, generator=random.Random(0))
     try:
         scorer.check(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from turnmix.core.errors import UserError
@@ -36,9 +35,13 @@ def load_model(
     location = model_to_load(str(source), field=field)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            location, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+            location,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            trust_remote_code=False,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a damaged file, a library that is not here: each raises what it likes
         raise _not_loaded(source, error, field=field) from error
     if missing := sorted(found["missing_keys"]):
         raise UserError(f"{field}: {source} lacks {len(missing)} weights, such as {missing[0]}: {REMEDY}")
@@ -54,10 +57,11 @@ def load_tokenizer(source: str | Path, *, location: str | None = None, field: st
         UserError: there is none, or it cannot be read.
     """
     try:
-        return AutoTokenizer.from_pretrained(location or model_to_load(str(source), field=field))
+        where = location or model_to_load(str(source), field=field)
+        return AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     except UserError:
         raise
-    except Exception as error:  # a damaged file, a library that is not here: each raises what it likes
+    except Exception as error:  # as above
         raise _not_loaded(source, error, field=field) from error
 
 
@@ -69,7 +73,8 @@ def stop_ids_of(generation_config: Any) -> tuple[int, ...]:
     ((2, 5), ())
     """
     ends = getattr(generation_config, "eos_token_id", None)
-    return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (int(ends),)
+    found = ends if isinstance(ends, (list, tuple)) else [ends]
+    return tuple(each for each in found if isinstance(each, int))
 
 
 def load_student(
@@ -118,13 +123,13 @@ def load_renderer(
     location = model_to_load(str(source), field="student.model")
     tokenizer = load_tokenizer(source, location=location)
     try:
-        config = AutoConfig.from_pretrained(location)
-    except (OSError, ValueError, KeyError) as error:
+        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+    except Exception as error:  # as above
         raise _not_loaded(source, error, field="student.model") from error
     check_embedded(tokenizer, config.get_text_config().vocab_size, field="student.model")
     try:
         generation_config = GenerationConfig.from_pretrained(location)
-    except (OSError, ValueError):
+    except Exception:  # there is none, or it is damaged
         generation_config = GenerationConfig.from_model_config(config)
     renderer = Renderer(
         tokenizer,

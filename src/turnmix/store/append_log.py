@@ -16,9 +16,12 @@ from turnmix.core.bounded_file import MEBIBYTE, bounded_lines, open_regular
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, json_value
 from turnmix.core.own_file import open_own
+from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Trajectory
+from turnmix.store.records import TrajectoryRecord, checked
 
+FIX = "delete that line, or start a new run"
 LONGEST_LINE = 64 * MEBIBYTE
 """Many times a long trajectory with the log-probability of each of its tokens."""
 
@@ -117,9 +120,7 @@ class AppendLog:
             reason = f"its id is a {type(record_id).__name__}, not a text"
         except (ValueError, TypeError, KeyError) as error:
             reason = repr(error)
-        raise UserError(
-            f"{self.path}, line {number}: not a record of a run ({reason}): delete that line, or start a new run"
-        )
+        raise UserError(f"{self.path}, line {number}: not a record of a run ({reason}): {FIX}")
 
 
 class TrajectoryLog(AppendLog):
@@ -130,8 +131,20 @@ class TrajectoryLog(AppendLog):
         return self.append_record(trajectory.to_json())
 
     def read(self, ids: Iterable[str]) -> Iterator[Trajectory]:
-        """The trajectories of these ids, in this order. Raises KeyError for an id not held."""
-        return (Trajectory.from_json(record) for record in self.records(ids))
+        """The trajectories of these ids, in this order.
+
+        Raises:
+            KeyError: for an id not held.
+            UserError: a record is no trajectory.
+        """
+        for record in self.records(ids):
+            where = printable_line(f"{self.path}: the trajectory {record['id']}")
+            checked(record, TrajectoryRecord, where=where, fix=FIX)
+            try:
+                trajectory = Trajectory.from_json(record)
+            except TypeError as error:  # a key that is not ours
+                raise UserError(printable_line(f"{where} is damaged ({error}): {FIX}")) from None
+            yield trajectory
 
     def ids_of(self, batch: str) -> list[str]:
         """The ids of one batch, such as `i001`, in the order of its plans."""

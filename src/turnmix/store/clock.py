@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
-from turnmix.core.json_text import json_text, read_json_file
+from turnmix.core.json_text import json_text
+from turnmix.store.records import read_clock
 
 TICK_SECONDS = 1.0
 
@@ -27,7 +28,7 @@ class RunClock:
         self._clock = clock
         stored: dict[str, Any] = {}
         if path.exists():
-            stored = read_json_file(path, fix="delete it: nothing but durations is lost with it")
+            stored = read_clock(path)
         self._earlier: float = stored.get("wall_seconds", 0.0)
         self._stages: dict[str, float] = stored.get("stages", {})
         self._started = self._written = clock()

@@ -19,7 +19,7 @@ from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import json_text, read_json_file
+from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.yaml_text import yaml_value
 from turnmix.environments.swe.predictions import write_predictions
@@ -30,6 +30,7 @@ from turnmix.store.differences import differences
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.made_here import SEAL, seal
 from turnmix.store.place import RECIPE, open_place
+from turnmix.store.records import read_evaluation
 from turnmix.store.run_directory import EVALUATION, EVALUATIONS
 from turnmix.store.versions import VERSIONS, changed_versions, write_versions
 
@@ -53,7 +54,7 @@ class Evaluated:
 
     def differences(self, path: Path) -> Iterator[str]:
         """What is other in the evaluation in `path`. The student is known by its files, wherever they lie."""
-        stored = read_json_file(path / EVALUATION, fix=_ANOTHER)
+        stored = read_evaluation(path / EVALUATION, fix=_ANOTHER)
         begun_with = stored["weights"]
         if self.weights is None or begun_with is None:
             if self.student != stored["student"]:
@@ -63,7 +64,8 @@ class Evaluated:
             yield f"student: {self.student}, but the evaluation in {path} is of {was}, whose files are others"
         recipes = [read_recipe(path / RECIPE), yaml_value(self.recipe_yaml)]
         for recipe in recipes:
-            recipe["student"].pop("model", None)
+            if isinstance(student := recipe.get("student"), dict):
+                student.pop("model", None)
         for field, was, now in differences(*recipes):
             yield f"{field}: {now!r}, but the evaluation in {path} was begun with {was!r}"
 
@@ -113,10 +115,10 @@ class EvaluationDirectory:
         """Raises UserError: a trajectory that is here is of another task than its plan."""
         planned = {plan.trajectory_id: plan.task.id for plan in plans}
         for record in self.trajectories.records(self.trajectories.ids):
-            if (task := planned.get(record["id"])) != record["task_id"]:
+            if (task := planned.get(record["id"])) != (was := record.get("task_id")):
                 raise UserError(
                     f"tasks: {record['id']} is now {task}, but the evaluation in {self.path} was begun where it "
-                    f"was {record['task_id']}: {_ANOTHER}"
+                    f"was {was}: {_ANOTHER}"
                 )
 
     def write_results(self, results: Mapping[str, Any]) -> None:

@@ -20,12 +20,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import LINK
@@ -34,11 +35,12 @@ from turnmix.core.json_text import json_text, read_json_file
 from turnmix.core.own_file import open_own_directory
 from turnmix.core.untaught import Untaught
 from turnmix.rendering.arguments import without_surrogates
-from turnmix.store.append_log import AppendLog, TrajectoryLog
+from turnmix.store.append_log import FIX, AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.made_here import SEAL, seal
 from turnmix.store.place import RECIPE, check_leads_nowhere, open_place
+from turnmix.store.records import STAGES, checked, read_evaluation
 from turnmix.store.versions import VERSIONS, changed_versions, when_begun, write_versions
 from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints
 
@@ -159,14 +161,14 @@ class RunDirectory:
 
     def last_trained(self) -> int:
         """The last iteration whose training is recorded, also where its checkpoint is not there; 0: none yet."""
-        ids = (record_id.rpartition("-") for record_id in self.metrics.ids)
-        return max((int(number) for stage, _, number in ids if stage == "train"), default=0)
+        found = (re.fullmatch(r"train-(\d{3,9})", record_id, re.ASCII) for record_id in self.metrics.ids)
+        return max((int(match[1]) for match in found if match), default=0)
 
     def prune_checkpoints(self, keep: int) -> None:
         """Leave the last `keep` checkpoints, and those of which an evaluation lies here."""
         subjects = (self.path / EVALUATION_FOLDER).glob(f"*/{EVALUATION}")
         named = {
-            Path(read_json_file(subject, fix="delete that evaluation")["student"]).name
+            Path(read_evaluation(subject, fix="delete that evaluation")["student"]).name
             for subject in subjects
         }
         prune(self.path / CHECKPOINTS, keep=keep, named=named)
@@ -174,7 +176,11 @@ class RunDirectory:
     def stage_metrics(self, stage: str, iteration: int) -> dict[str, Any] | None:
         """What a finished stage of an iteration recorded; None while it is not finished."""
         record_id = stage_id(stage, iteration)
-        return next(self.metrics.records([record_id])) if record_id in self.metrics else None
+        if record_id not in self.metrics:
+            return None
+        (figures,) = self.metrics.records([record_id])
+        where = f"{self.metrics.path}: the record {record_id}"
+        return cast(dict[str, Any], checked(figures, STAGES[stage], where=where, fix=FIX))
 
     def record_stage(self, stage: str, iteration: int, figures: Mapping[str, Any]) -> None:
         """Note that a stage has finished, and with what figures."""
@@ -196,7 +202,7 @@ class RunDirectory:
     def num_steps(self, iteration: int) -> int:
         """Optimiser steps of all training up to `iteration`, as far as it is recorded."""
         trained = (self.stage_metrics("train", past) for past in range(1, iteration + 1))
-        return sum(len(figures["step_losses"]) for figures in trained if figures is not None)
+        return sum(len(figures.get("step_losses", ())) for figures in trained if figures is not None)
 
     def keep_untaught(self, iteration: int, untaught: Iterable[Untaught]) -> None:
         """Keep the first example of each reason why a target is not taught."""

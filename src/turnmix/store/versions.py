@@ -12,7 +12,9 @@ from pathlib import Path
 import turnmix
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.child_environment import child_environment
-from turnmix.core.json_text import json_text, read_json_file
+from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
+from turnmix.store.records import read_versions
 
 VERSIONS = "versions.json"
 _BEGUN = "begun"
@@ -44,17 +46,18 @@ def write_versions(directory: Path, *, begun: datetime, descriptor: int | None =
 def when_begun(directory: Path) -> datetime | None:
     """When what lies in `directory` was begun; None: that was not noted."""
     path = directory / VERSIONS
-    noted = (
-        read_json_file(path, fix="put it back, or delete the directory").get(_BEGUN)
-        if path.is_file()
-        else None
-    )
-    return None if noted is None else datetime.fromisoformat(noted)
+    noted = read_versions(path).get(_BEGUN) if path.is_file() else None
+    try:
+        return None if noted is None else datetime.fromisoformat(noted)
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({_BEGUN}: {error}): put it back, or delete the directory"
+        ) from None
 
 
 def changed_versions(directory: Path) -> Iterator[str]:
     """What differs between the versions noted in `directory` and those now running."""
-    begun = read_json_file(directory / VERSIONS, fix="put it back, or delete the directory")
+    begun = read_versions(directory / VERSIONS)
     for name, now in versions().items():
         if begun.get(name) != now:
             yield f"{name} was {begun.get(name)}, is {now}"

@@ -1,0 +1,285 @@
+"""What the files of a run hold, as whoever reads them relies on it: the run may be somebody else's.
+
+In: a JSON value. Out: the same value, once it has the types that it must have; or one line that says where it has not.
+Further keys are nobody's concern. Numbers that count are those that a float holds exactly, so that a share of them can
+be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from turnmix.core.errors import UserError
+from turnmix.core.json_text import read_json_file
+from turnmix.core.message import Role
+from turnmix.core.printable import printable_line
+from turnmix.core.trajectory import StopReason
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Figure = Annotated[float, Field(allow_inf_nan=False)]
+Counts = dict[str, Count]
+
+
+class Record(BaseModel):
+    """What is said to be a number is one, not a text that spells one."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
+
+
+class _Usage(Record):
+    requests: Count
+    retries: Count
+    input_tokens: Count
+    cached_tokens: Count
+    output_tokens: Count
+
+
+Usages = dict[str, _Usage]
+
+
+class _Function(Record):
+    name: str
+    arguments: dict[str, Any]
+
+
+class _Call(Record):
+    id: str
+    function: _Function
+
+
+class _Message(Record):
+    role: Role
+    content: str
+    tool_calls: list[_Call] = []
+    tool_call_id: str | None = None
+
+
+class _ProviderFields(Record):
+    provider: str
+    message: dict[str, Any]
+    calls: list[dict[str, Any]]
+
+
+class _Action(Record):
+    message: _Message
+    parse_error: str | None = None
+    token_ids: list[Count] | None = None
+    logprobs: list[float | None] | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    provider_fields: _ProviderFields | None = None
+
+
+class _Turn(Record):
+    actor: Literal["student", "teacher"]
+    action: _Action
+    observation: list[_Message]
+    label: Literal["executed"] | _Action | None = None
+    seconds: dict[str, Figure] = {}
+
+
+class _Verdict(Record):
+    resolved: bool
+    submitted: bool
+    passed: Count
+    failed: Count
+    patch: str = ""
+
+
+class _Tool(Record):
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class TrajectoryRecord(Record):
+    """A line of `trajectories.jsonl` and of `evaluations.jsonl`."""
+
+    id: str
+    task_id: str
+    iteration: Count
+    seed: int
+    beta: Figure | None
+    stop_reason: Literal[tuple(reason.value for reason in StopReason)]  # type: ignore[valid-type]
+    verdict: _Verdict | None
+    error: str | None
+    attempts: Count
+    usage: dict[str, Counts] = {}
+    tools: list[_Tool]
+    prompt: list[_Message]
+    turns: list[_Turn]
+
+
+class ScoreRecord(Record):
+    """A line of `scores.jsonl`."""
+
+    id: str
+    logprobs: list[list[float | None] | None]
+    usage: Counts = {}
+
+
+class _Drift(Record):
+    turns: Count
+    differing: Count
+
+
+class _ControlTexts(Record):
+    as_text: Count
+    as_tokens: Count
+
+
+class _Teacher(Record):
+    answers: Count
+    calls: Count | None
+    acted: Count
+    resolved: Count
+
+
+class _Objective(Record):
+    first_step_clip_share: Figure = 0.0
+    groups_without_spread: Count = 0
+
+
+class EvaluationFigures(Record):
+    """`results.json`, and what an `evaluate` stage recorded."""
+
+    resolved: Count
+    n: Count
+    low: Figure
+    high: Figure
+    mean_turns: Figure | None
+    stop_reasons: Counts
+    infra_errors: Count
+    unfinished: Count = 0
+    unfinished_are: str = ""
+    usage: Usages = {}
+
+
+class _RolloutFigures(Record):
+    beta: Figure | None = None
+    realised_beta: Figure | None = None
+    rollouts: Count = 0
+    resolved: Count = 0
+    infra_errors: Count = 0
+    drift: _Drift | None = None
+    teacher: _Teacher | None = None
+    control_texts: _ControlTexts | None = None
+    usage: Usages | None = None
+
+
+class _TrainFigures(Record):
+    kept: Count | None = None
+    labels: Count | None = None
+    dropped_too_long: Count | None = None
+    untaught: Counts | None = None
+    logprobs_missing: Counts | None = None
+    scoring_usage: Usages | None = None
+    loss: Figure | None = None
+    objective: _Objective | None = None
+    step_losses: list[Figure | None] = []
+
+
+STAGES: Mapping[str, type[Record]] = {
+    "rollout": _RolloutFigures,
+    "train": _TrainFigures,
+    "evaluate": EvaluationFigures,
+}
+"""What a line of `metrics.jsonl` holds of a stage of each kind."""
+
+
+class _Row(_RolloutFigures, _TrainFigures):
+    iteration: Count
+    beta: Figure | None
+    realised_beta: Figure | None
+    labels: Count | None
+    loss: Figure | None
+    rollouts: Count
+    resolved: Count
+    infra_errors: Count
+    eval: EvaluationFigures | None
+
+
+class SummaryRecord(Record):
+    """`summary.json`."""
+
+    method: str
+    seed: int
+    is_complete: bool
+    base: EvaluationFigures | None
+    iterations: list[_Row]
+    drift: _Drift = _Drift(turns=0, differing=0)
+    control_texts: _ControlTexts = _ControlTexts(as_text=0, as_tokens=0)
+    wall_seconds: Annotated[float, Field(ge=0, le=1e12)]
+
+
+class ClockRecord(Record):
+    """`clock.json`."""
+
+    wall_seconds: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+    stages: dict[str, Annotated[float, Field(ge=0, le=1e12)]] = {}
+
+
+class EvaluationRecord(Record):
+    """`evaluation.json`."""
+
+    student: str
+    weights: str | None
+    recipe: str
+
+
+class VersionsRecord(Record):
+    """`versions.json`."""
+
+    begun: str | None = None
+
+
+def checked(data: Any, schema: type[Record], *, where: str, fix: str) -> Any:
+    """`data`, once it is what `schema` says. Raises UserError, with the `fix`: it is not."""
+    try:
+        schema.model_validate(data)
+    except (ValidationError, RecursionError) as error:
+        raise UserError(f"{where} is damaged ({_first(error)}): {fix}") from None
+    return data
+
+
+def read_evaluation(path: Path, *, fix: str) -> dict[str, Any]:
+    """`evaluation.json`. Raises UserError, with the `fix`: it is damaged."""
+    return _read(path, EvaluationRecord, fix=fix)
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """`results.json`. Raises UserError: it is damaged."""
+    return _read(path, EvaluationFigures, fix="delete it, and evaluate again")
+
+
+def read_summary(path: Path, *, fix: str) -> dict[str, Any]:
+    """`summary.json`. Raises UserError, with the `fix`: it is damaged."""
+    return _read(path, SummaryRecord, fix=fix)
+
+
+def read_clock(path: Path) -> dict[str, Any]:
+    """`clock.json`. Raises UserError: it is damaged."""
+    return _read(path, ClockRecord, fix="delete it: nothing but durations is lost with it")
+
+
+def read_versions(path: Path) -> dict[str, Any]:
+    """`versions.json`. Raises UserError: it is damaged."""
+    return _read(path, VersionsRecord, fix="put it back, or delete the directory")
+
+
+def _read(path: Path, schema: type[Record], *, fix: str) -> dict[str, Any]:
+    data = read_json_file(path, fix=fix)
+    checked(data, schema, where=str(path), fix=fix)
+    return data
+
+
+def _first(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested without end"
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return printable_line(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
