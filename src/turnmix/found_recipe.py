@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from turnmix.core.yaml_text import yaml_value
 from turnmix.credentials import masked
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS
 from turnmix.sandboxes.sandbox import Limits
@@ -148,6 +147,6 @@ def _reads_back(text: str) -> bool:
     if not text.isascii() or not text.isprintable() or masked(text) != text:
         return False
     try:
-        return bool(yaml.safe_load(text) == text)
-    except yaml.YAMLError:
+        return bool(yaml_value(text) == text)
+    except ValueError:
         return False
