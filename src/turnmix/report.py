@@ -189,7 +189,7 @@ def drift_text(drift: Mapping[str, int]) -> str | None:
     >>> drift_text({"turns": 640, "differing": 12})
     'Drift: 12 of 640 student turns (1.9 %) are in later prompts not as sampled, but rewritten by the template.'
     """
-    if not drift.get("differing"):
+    if not drift.get("differing") or not drift.get("turns"):
         return None
     share = 100 * drift["differing"] / drift["turns"]
     return (
@@ -207,8 +207,8 @@ def control_text(counted: Mapping[str, int]) -> str | None:
     if not any(counted.values()):
         return None
     return (
-        f"Control tokens spelled in what agents read: {counted['as_text']:,} stay text, "
-        f"{counted['as_tokens']:,} are read as tokens (docs/use-my-student.md)."
+        f"Control tokens spelled in what agents read: {counted.get('as_text', 0):,} stay text, "
+        f"{counted.get('as_tokens', 0):,} are read as tokens (docs/use-my-student.md)."
     )
 
 

@@ -69,7 +69,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
 def _total(iterations: list[dict[str, Any]], figure: str, names: tuple[str, ...]) -> dict[str, int]:
     """What was counted in each iteration, of the whole run."""
     counted = [row[figure] for row in iterations if row[figure] is not None]
-    return {name: sum(counts[name] for counts in counted) for name in names}
+    return {name: sum(counts.get(name, 0) for counts in counted) for name in names}
 
 
 def _evaluation(run: RunDirectory, iteration: int) -> dict[str, Any] | None:

@@ -147,7 +147,7 @@ def _show_evaluation(console: Console, path: Path) -> None:
     results = path / RESULTS
     figures = read_results(results) if results.is_file() else None
     state = "not complete" if figures is None else "complete"
-    heading = f"{path}: {subject['student']}, evaluated by {subject['recipe']}, {state}"
+    heading = f"{path}: {subject['student']}, evaluated by {subject.get('recipe')}, {state}"
     say(console, f"{printable_line(heading)}\n")
     if figures is not None:
         for line in evaluation_lines(figures):

@@ -55,7 +55,7 @@ class Evaluated:
     def differences(self, path: Path) -> Iterator[str]:
         """What is other in the evaluation in `path`. The student is known by its files, wherever they lie."""
         stored = read_evaluation(path / EVALUATION, fix=_ANOTHER)
-        begun_with = stored["weights"]
+        begun_with = stored.get("weights")
         if self.weights is None or begun_with is None:
             if self.student != stored["student"]:
                 yield f"student: {self.student}, but the evaluation in {path} is of {stored['student']}"

@@ -124,13 +124,13 @@ class ScoreRecord(Record):
 
 
 class _Drift(Record):
-    turns: Count
-    differing: Count
+    turns: Count = 0
+    differing: Count = 0
 
 
 class _ControlTexts(Record):
-    as_text: Count
-    as_tokens: Count
+    as_text: Count = 0
+    as_tokens: Count = 0
 
 
 class _Teacher(Record):
@@ -146,18 +146,24 @@ class _Objective(Record):
 
 
 class EvaluationFigures(Record):
-    """`results.json`, and what an `evaluate` stage recorded."""
+    """What an `evaluate` stage recorded."""
 
     resolved: Count
     n: Count
     low: Figure
     high: Figure
+    unfinished: Count = 0
+    unfinished_are: str = ""
+    infra_errors: Count = 0
+    usage: Usages = {}
+
+
+class ResultsRecord(EvaluationFigures):
+    """`results.json`."""
+
     mean_turns: Figure | None
     stop_reasons: Counts
     infra_errors: Count
-    unfinished: Count = 0
-    unfinished_are: str = ""
-    usage: Usages = {}
 
 
 class _RolloutFigures(Record):
@@ -212,8 +218,8 @@ class SummaryRecord(Record):
     is_complete: bool
     base: EvaluationFigures | None
     iterations: list[_Row]
-    drift: _Drift = _Drift(turns=0, differing=0)
-    control_texts: _ControlTexts = _ControlTexts(as_text=0, as_tokens=0)
+    drift: _Drift = _Drift()
+    control_texts: _ControlTexts = _ControlTexts()
     wall_seconds: Annotated[float, Field(ge=0, le=1e12)]
 
 
@@ -228,8 +234,8 @@ class EvaluationRecord(Record):
     """`evaluation.json`."""
 
     student: str
-    weights: str | None
-    recipe: str
+    weights: str | None = None
+    recipe: str = ""
 
 
 class VersionsRecord(Record):
@@ -254,7 +260,7 @@ def read_evaluation(path: Path, *, fix: str) -> dict[str, Any]:
 
 def read_results(path: Path) -> dict[str, Any]:
     """`results.json`. Raises UserError: it is damaged."""
-    return _read(path, EvaluationFigures, fix="delete it, and evaluate again")
+    return _read(path, ResultsRecord, fix="delete it, and evaluate again")
 
 
 def read_summary(path: Path, *, fix: str) -> dict[str, Any]:
