@@ -167,7 +167,7 @@ def test_a_pickle_in_the_place_of_the_optimisers_state_is_not_run(whole_run, tmp
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "started"),)
 
-    (run / "checkpoints" / "iteration-001" / "learner.pt").write_bytes(pickle.dumps(Attack()))
+    (run / "checkpoints" / "iteration-001" / "learner.pt").write_bytes(pickle.dumps(Attack(), protocol=2))
     code, said = turnmix(capsys, "train", "--resume", run)
     assert (code, (tmp_path / "started").exists()) == (2, False)
     assert "cannot be loaded" in said
