@@ -9,16 +9,19 @@ compressed, and makes a sparse file as large as it says it is.
 from __future__ import annotations
 
 import io
+import posixpath
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 BLOCK = 512
 RECORD = tarfile.RECORDSIZE
 LONGEST_HEADER = 64 << 10
 """Bytes of a header that extends another one."""
+LONGEST_NAMES = 64 << 20
+"""Of all members and the directories above them, together."""
 LONGEST_PADDING = 1 << 20
 """Zero bytes behind the end."""
 
@@ -142,6 +145,43 @@ def inside(name: str, limits: TreeLimits = TREE_LIMITS) -> str:
     if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in parts):
         raise MalformedArchive(f"member {name[:80]!r}… has a name that no file can have")
     return path
+
+
+class Places:
+    """The places of a tree, each taken once, and below directories alone."""
+
+    def __init__(self, limits: TreeLimits = TREE_LIMITS) -> None:
+        self._limits = limits
+        self._kinds: dict[str, Kind] = {}
+        self._name_bytes = 0
+
+    def take(self, member: Member) -> Member | None:
+        """The member, named by its plain relative path; None for the tree itself.
+
+        Raises:
+            MalformedArchive: its name will not do, as `inside` says; it is neither a file nor a directory nor a
+                symbolic link; or its place is taken, or lies below what is no directory.
+        """
+        path, kinds = inside(member.path, self._limits), self._kinds
+        if not path:
+            return None
+        if member.kind not in ("file", "directory", "symbolic link"):
+            raise MalformedArchive(f"member {path!r} is a {member.kind}: a tree holds files and directories")
+        if kinds.get(path, member.kind) != member.kind or (path in kinds and member.kind != "directory"):
+            raise MalformedArchive(f"member {path!r} comes twice")
+        above = posixpath.dirname(path)
+        missing = []
+        while above and above not in kinds:
+            missing.append(above)
+            above = posixpath.dirname(above)
+        if above and kinds[above] != "directory":
+            raise MalformedArchive(f"member {path!r} lies below {above!r}, which is a {kinds[above]}")
+        self._name_bytes += len(path) + sum(map(len, missing))
+        if len(kinds) + len(missing) >= self._limits.members or self._name_bytes > LONGEST_NAMES:
+            raise MalformedArchive(f"holds more than {self._limits.members} files and directories")
+        kinds.update(dict.fromkeys(missing, "directory"))
+        kinds[path] = member.kind
+        return replace(member, path=path)
 
 
 def pack_members(members: Iterable[Member]) -> bytes:

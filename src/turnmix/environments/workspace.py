@@ -11,8 +11,8 @@ from turnmix.environments.tar_members import MalformedArchive, TreeLimits, insid
 from turnmix.sandboxes.sandbox import Sandbox
 
 WORKSPACE_LIMIT = 8 << 20
-ANY_TREE = TreeLimits(members=1 << 20, name_bytes=4096, depth=2048)
-"""What a file system can hold; how many bytes are read is limited before."""
+ANY_TREE = TreeLimits(members=1 << 20, name_bytes=4096, depth=256)
+"""What an agent may leave; how many bytes are read is limited before."""
 
 
 async def read_workspace(

@@ -16,7 +16,6 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,9 +24,9 @@ from turnmix.core.atomic_file import force_to_disk
 from turnmix.core.errors import UserError
 from turnmix.environments.tar_members import (
     TREE_LIMITS,
-    Kind,
     MalformedArchive,
     Member,
+    Places,
     TreeLimits,
     inside,
     is_gits,
@@ -68,7 +67,7 @@ def load_archive(task_file: Path, name: str, limits: TreeLimits = TREE_LIMITS) -
         raise UserError(f"tasks.path: {path} cannot be read ({error}): copy it with the task file") from error
     except zlib.error as error:
         raise UserError(
-            f"tasks.path: {path} is damaged ({error}): copy it with the task file again"
+            f"tasks.path: {path} is damaged ({str(error).rpartition(': ')[2]}): copy it with the task file again"
         ) from error
     except MalformedArchive as error:
         raise UserError(
@@ -83,30 +82,14 @@ def checked(members: Iterable[Member], limits: TreeLimits = TREE_LIMITS) -> Iter
     """Members that can be laid one after the other, each in its place.
 
     Raises:
-        MalformedArchive: one is neither a regular file nor a directory nor a link that stays inside the tree, leads
-            out of the tree, belongs to git, comes twice, or lies below one that is no directory.
+        MalformedArchive: one cannot, or is a link that leads out of the tree.
     """
-    kinds: dict[str, Kind] = {}
+    places = Places(limits)
     for member in members:
-        path = inside(member.path, limits)
-        if not path:
-            continue
-        if member.kind not in ("file", "directory", "symbolic link"):
-            raise MalformedArchive(f"member {path!r} is a {member.kind}: a tree holds files and directories")
-        if member.kind == "symbolic link" and not stays_inside(path, member.target):
-            raise MalformedArchive(f"member {path!r} is a link that leads out of the tree")
-        if kinds.get(path, member.kind) != member.kind or (path in kinds and member.kind != "directory"):
-            raise MalformedArchive(f"member {path!r} comes twice")
-        kinds[path] = member.kind
-        above = posixpath.dirname(path)
-        while above and kinds.get(above) != "directory":
-            if above in kinds:
-                raise MalformedArchive(f"member {path!r} lies below {above!r}, which is a {kinds[above]}")
-            kinds[above] = "directory"
-            above = posixpath.dirname(above)
-        if len(kinds) > limits.members:
-            raise MalformedArchive(f"holds more than {limits.members} files and directories")
-        yield replace(member, path=path)
+        if member.kind == "symbolic link" and not stays_inside(inside(member.path, limits), member.target):
+            raise MalformedArchive(f"member {member.path!r} is a link that leads out of the tree")
+        if placed := places.take(member):
+            yield placed
 
 
 def stays_inside(path: str, target: str) -> bool:

@@ -13,10 +13,9 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from turnmix.environments.swe.laying import COMMAND_SECONDS, OUTPUT_BYTES
-from turnmix.environments.tar_members import MalformedArchive, Member, inside, pack_members, read_members
+from turnmix.environments.tar_members import MalformedArchive, Member, Places, pack_members, read_members
 from turnmix.environments.workspace import ANY_TREE
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
@@ -72,12 +71,14 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
 
 def _members(tree: bytes) -> Iterator[Member]:
     """What of an agent's archive may lie in the repository: files, directories and links, none of them git's own."""
+    places = Places(ANY_TREE)
     with contextlib.suppress(MalformedArchive):
         for member in read_members(io.BytesIO(tree), ANY_TREE):
+            placed = None
             with contextlib.suppress(MalformedArchive):
-                path = inside(member.path, ANY_TREE)
-                if path and member.kind in ("file", "directory", "symbolic link"):
-                    yield replace(member, path=path)
+                placed = places.take(member)
+            if placed is not None:
+                yield placed
 
 
 def text_sections(patch: bytes) -> bytes:
