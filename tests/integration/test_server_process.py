@@ -32,6 +32,30 @@ time.sleep(600)
 """
 
 
+# Makes a process group of its own, as vLLM does.
+GROUPED = """
+import sys
+from datetime import timedelta
+from torch import distributed
+from turnmix.policies.server.process import free_port
+address = f"tcp://127.0.0.1:{free_port(None)}"
+distributed.init_process_group("gloo", init_method=address, rank=0, world_size=1, timeout=timedelta(seconds=20))
+print("has its group")
+"""
+LAUNCHED = """
+import os, sys, time
+from pathlib import Path
+from turnmix.policies.server.process import ServerProcess
+if os.environ["RANK"] == "0":
+    log = Path(sys.argv[1])
+    process = ServerProcess([sys.executable, "-c", sys.argv[2]], environment={}, log=log)
+    deadline = time.monotonic() + 60
+    while process.is_alive and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.stop()
+"""
+
+
 def written_pids(path, number=2):
     deadline = time.monotonic() + 30
     while not path.exists() or len(path.read_text().split()) < number:
@@ -104,6 +128,16 @@ def test_the_environment_reaches_the_server(tmp_path):
     with pytest.raises(InfrastructureError):
         process.wait_until(lambda: False, timeout=30)
     assert log_tail(log) == ["  on"]
+
+
+def test_a_server_started_under_torchrun_makes_a_process_group_of_its_own(tmp_path):
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    log = tmp_path / "server.log"
+    command = [*launcher, str(tmp_path / "launched.py"), str(log), GROUPED]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, capture_output=True, timeout=120, check=True)
+    assert "has its group" in log.read_text()
 
 
 def test_what_a_server_prints_cannot_reach_the_terminal_as_commands(tmp_path):
