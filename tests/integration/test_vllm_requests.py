@@ -363,11 +363,11 @@ def test_a_checkpoint_that_transformers_serve_would_misread_is_refused():
 PROMPT = [7, 8, 9]
 
 
-def held_to(own, *, dtype="float32", served_logprobs=(-1.0, -2.0)):
+def held_to(own, *, dtype="float32", served_logprobs=(-1.0, -2.0), before=None):
     entries = [None, *({str(t): {"logprob": v}} for t, v in zip(PROMPT[1:], served_logprobs, strict=True))]
     served(
         lambda control: check_holds_weights(
-            full(), control, model="student", prompt=PROMPT, own=lambda _: own, dtype=dtype
+            full(), control, model="student", prompt=PROMPT, own=lambda _: own, dtype=dtype, before=before
         ),
         completions=as_json({"choices": [{"text": "", "prompt_logprobs": entries}]}),
     )
@@ -382,6 +382,13 @@ def test_a_server_that_kept_a_part_of_the_old_weights_is_found_out():
     with pytest.raises(RenewalError, match=r"0\.025 off"):
         held_to([-1.05, -2.0])
     held_to([-1.05, -2.0], dtype="bfloat16")
+
+
+def test_a_server_that_kept_the_old_weights_is_found_out_where_roundings_would_explain_as_much():
+    with pytest.raises(RenewalError, match="nearer those of the weights before"):
+        held_to([-1.05, -1.96], dtype="bfloat16", before=[-1.001, -2.0])
+    held_to([-1.001, -2.0], dtype="bfloat16", before=[-1.05, -1.96])
+    held_to([-1.001, -2.0], dtype="bfloat16", before=[-1.001, -2.0])
 
 
 def test_log_probabilities_that_are_no_numbers_are_no_agreement():

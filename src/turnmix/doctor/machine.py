@@ -34,6 +34,23 @@ def check_packages(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(subject=package, passed=False, detail=detail)
         else:
             yield Finding(subject=package, passed=True, detail=f"{package} is installed, for {purpose}")
+    yield from _compilers(recipe)
+
+
+def _compilers(recipe: Recipe) -> Iterator[Finding]:
+    """A GPU's attention is compiled where it runs, by triton, which compiles what starts it in C."""
+    if "cuda" not in recipe.student.device or _is_for_evaluation(recipe):
+        return
+    if importlib.util.find_spec("triton") is None:
+        detail = (
+            "learning on a GPU compiles its attention with triton: install the triton that your torch names"
+        )
+        yield Finding(subject="triton", passed=False, detail=detail)
+    compilers = [os.environ.get("CC"), "cc", "gcc", "clang"]
+    found = next((name for name in compilers if name and shutil.which(name)), None)
+    remedy = "none is found: sudo apt-get install gcc, or set CC" if found is None else f"{found} is found"
+    detail = f"learning on a GPU compiles its attention, which needs a C compiler; {remedy}"
+    yield Finding(subject="compiler", passed=found is not None, detail=detail)
 
 
 def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

@@ -74,6 +74,7 @@ class StudentServer:
         self._needed_context = needed_context
         self._generator = generator
         self._own_logprobs = own_logprobs
+        self._told: list[float] | None = None  # of the weights that it holds
         self._program = [] if settings.endpoint is not None else find_program(settings)
         self._port: int | None = None
         self._process: ServerProcess | None = None
@@ -261,13 +262,14 @@ class StudentServer:
         timeout = self._settings.start_timeout_seconds
         self._served_model = self._engine.renew(self._control, self._weights, timeout=timeout)
         if self._own_logprobs is not None:
-            check_holds_weights(
+            self._told = check_holds_weights(
                 self._engine,
                 self._control,
                 model=self._served_model,
                 prompt=self._renderer.prompt_ids(probe.AFTER_TWO_ANSWERS),
                 own=self._own_logprobs,
                 dtype=self._student.dtype,
+                before=self._told,
             )
 
     def _revive(self) -> None:
