@@ -34,7 +34,8 @@ def check_holds_weights(
     before: Sequence[float] | None = None,
 ) -> list[float] | None:
     """Compare both on `prompt`, and give what the student's own weights say. An engine that returns no
-    log-probabilities of prompts is believed. `before`: what the weights before these said; what is served must be nearer the new ones.
+    log-probabilities of prompts is believed. `before`: what the weights before these said; what is
+    served must be nearer the new ones.
 
     What is found is a server that did not change, or changed in part, once the difference is larger than the type's
     roundings. A smaller change than that is not told from them.
