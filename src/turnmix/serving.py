@@ -137,9 +137,7 @@ def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = Non
         UserError: see `make_student_server` and `StudentServer.open`.
         InfrastructureError: it did not come up.
     """
-    from transformers import AutoConfig
-
-    from turnmix.policies.load import load_renderer
+    from turnmix.policies.load import load_configuration, load_renderer
     from turnmix.policies.server.engine import Weights
 
     tokenizer, renderer = load_renderer(
@@ -147,7 +145,7 @@ def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = Non
     )
     # What is evaluated is all weights, merged: an adapter is a matter of training.
     merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
-    configuration = AutoConfig.from_pretrained(location, trust_remote_code=False)
+    configuration = load_configuration(location, location=location)
     server = make_student_server(
         merged, renderer=renderer, tokenizer=tokenizer, model_configuration=configuration
     )

@@ -87,11 +87,10 @@ def _scores_finding(recipe: Recipe, teacher: EndpointTeacherSettings) -> Finding
     if cached_file(location, "tokenizer.json") is None:
         detail = "whether it returns prompt_logprobs cannot be told before student.model is here"
         return Finding(subject="logprobs", passed=None, detail=detail)
-    from transformers import AutoTokenizer
-
     from turnmix.policies.endpoint_scorer import EndpointScorer
+    from turnmix.policies.load import load_tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    tokenizer = load_tokenizer(location)
     scorer = EndpointScorer(teacher, generator=random.Random(0))
     try:
         scorer.check(

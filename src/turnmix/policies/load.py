@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from turnmix.core.errors import UserError
-from turnmix.hub import model_to_load
+from turnmix.hub import HUB_ID, model_to_load
 from turnmix.policies.device import check_device
 from turnmix.policies.local import refuse_unsupported
 from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.model_files import CONFIGURATION, check_model_files
 from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
 from turnmix.rendering.refusal import ToolCalls
 from turnmix.rendering.renderer import Renderer
@@ -32,16 +34,18 @@ def load_model(
     Raises:
         UserError: there is none, or it is damaged, or it is no causal language model.
     """
-    location = model_to_load(str(source), field=field)
+    location = _looked_at(model_to_load(str(source), field=field), field=field)
     try:
+        # Weights of another kind are pickles, which are programs.
         model, found = AutoModelForCausalLM.from_pretrained(
             location,
             dtype=dtype,
             attn_implementation="sdpa",
             output_loading_info=True,
+            use_safetensors=True,
             trust_remote_code=False,
         )
-    except Exception as error:  # a damaged file, a library that is not here: each raises what it likes
+    except Exception as error:  # of a damaged file each library raises what it likes
         raise _not_loaded(source, error, field=field) from error
     if missing := sorted(found["missing_keys"]):
         raise UserError(f"{field}: {source} lacks {len(missing)} weights, such as {missing[0]}: {REMEDY}")
@@ -57,11 +61,19 @@ def load_tokenizer(source: str | Path, *, location: str | None = None, field: st
         UserError: there is none, or it cannot be read.
     """
     try:
-        where = location or model_to_load(str(source), field=field)
-        return AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        location = location or _looked_at(model_to_load(str(source), field=field), field=field)
+        return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
     except UserError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:
+        raise _not_loaded(source, error, field=field) from error
+
+
+def load_configuration(source: str | Path, *, location: str, field: str = "student.model") -> Any:
+    """What a model's `config.json` says, at `location`. Raises UserError: it cannot be read."""
+    try:
+        return AutoConfig.from_pretrained(location, trust_remote_code=False)
+    except Exception as error:
         raise _not_loaded(source, error, field=field) from error
 
 
@@ -73,8 +85,7 @@ def stop_ids_of(generation_config: Any) -> tuple[int, ...]:
     ((2, 5), ())
     """
     ends = getattr(generation_config, "eos_token_id", None)
-    found = ends if isinstance(ends, (list, tuple)) else [ends]
-    return tuple(each for each in found if isinstance(each, int))
+    return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (int(ends),)
 
 
 def load_student(
@@ -120,16 +131,13 @@ def load_renderer(
     Raises:
         UserError: it cannot be loaded, or not be used as a student's.
     """
-    location = model_to_load(str(source), field="student.model")
+    location = _looked_at(model_to_load(str(source), field="student.model"), field="student.model")
     tokenizer = load_tokenizer(source, location=location)
-    try:
-        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
-    except Exception as error:  # as above
-        raise _not_loaded(source, error, field="student.model") from error
+    config = load_configuration(source, location=location)
     check_embedded(tokenizer, config.get_text_config().vocab_size, field="student.model")
     try:
         generation_config = GenerationConfig.from_pretrained(location)
-    except Exception:  # there is none, or it is damaged
+    except Exception:
         generation_config = GenerationConfig.from_model_config(config)
     renderer = Renderer(
         tokenizer,
@@ -153,6 +161,22 @@ def _num_embeddings(model: Any) -> int:
     return min(int(end.weight.shape[0]) for end in ends if end is not None)
 
 
+def _looked_at(location: str, *, field: str) -> str:
+    """The location, whose files may be read; those of a hub's model, once they are here."""
+    directory = Path(location)
+    if not directory.is_dir():
+        held = try_to_load_from_cache(location, CONFIGURATION) if HUB_ID.fullmatch(location) else None
+        if not isinstance(held, str):
+            return location
+        directory = Path(held).parent
+    check_model_files(directory, field=field)
+    return location
+
+
 def _not_loaded(source: str | Path, error: Exception, *, field: str) -> UserError:
+    if "trust_remote_code" in str(error):
+        return UserError(
+            f"{field}: {source} brings code of its own, which is not run: choose a model that transformers itself knows"
+        )
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UserError(f"{field}: {source} cannot be loaded ({first_line}): {REMEDY}")
