@@ -19,7 +19,7 @@ from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.swe.source import TaskFileSettings
-from turnmix.found_recipe import unsaid
+from turnmix.found_recipe import FOUND, unsaid
 from turnmix.methods.agreement import Choices, check_agreement, doubts
 from turnmix.methods.filters import FilterName
 from turnmix.methods.registry import METHODS
@@ -296,13 +296,16 @@ def load_recipe(
             somebody's run (`found_recipe`).
     """
     path = find_recipe(name)
-    layers = read_layers(path, is_found=hides_shipped(name, path) or (is_of_run and not is_made_here(path)))
+    is_hiding = hides_shipped(name, path)
+    layers = read_layers(path, is_found=is_hiding or (is_of_run and not is_made_here(path)))
     recipe, data = _loaded(name, layers, overrides, say=say)
     if any(layer.is_found for layer in layers):
         own, _ = _assembled([layer.without_powerful() for layer in layers], with_overrides({}, overrides))
         if lines := unsaid(recipe, data, with_overrides(own, overrides), unused=unused):
-            told = f"{path}: not made by you on this machine, so these settings count only if you repeat them"
-            raise RecipeError("\n".join([f"{told}:", *(f"  {line}" for line in lines)]))
+            why = f"hides the recipe {name} of TurnMix: name it by its path, or" if is_hiding else FOUND
+            raise RecipeError(
+                f"{path} {why} repeat what these settings say:", *(f"  {line}" for line in lines)
+            )
     return recipe
 
 

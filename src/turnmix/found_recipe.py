@@ -22,6 +22,7 @@ from turnmix.sandboxes.sandbox import Limits
 from turnmix.store.made_here import is_made_here
 from turnmix.store.place import RECIPE, holds_run
 
+FOUND = "came with a run that you did not make on this machine:"
 _MOST_SHOWN = 2000
 
 
@@ -124,7 +125,7 @@ def unsaid(
         value = _at(recipe, path)
         if value is None or power.is_harmless(value) or _at(own, path) == (held := _at(data, path)):
             continue
-        lines.append(f"{name}: {power.does}: to have it so, say it yourself: {_words(name, held)}")
+        lines.append(f"{name}: {power.does}; say it again, or otherwise: {_words(name, held)}")
     return lines
 
 

@@ -29,6 +29,8 @@ def model_location(name: str, *, field: str) -> str:
                 f"`{command}`, or name another model"
             )
         return str(directory)
+    if name.startswith("-"):  # a program would take it for one of its options
+        raise UserError(f"{field}: {name!r} is no model: give a directory as ./{name}, or a hub id")
     if not Path(name).is_dir() and (
         close := difflib.get_close_matches(name, list(EMBEDDED), n=1, cutoff=0.85)
     ):

@@ -6,6 +6,7 @@ Out: an instance of that class, or one RecipeError whose lines each name a field
 
 from __future__ import annotations
 
+import filecmp
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,7 +65,9 @@ def find_recipe(name: str) -> Path:
 def hides_shipped(name: str, path: Path) -> bool:
     """Was `path` found by the bare name of another recipe, which comes with the package?"""
     shipped = SHIPPED / f"{name}.yaml"
-    return len(Path(name).parts) == 1 and shipped.is_file() and not path.samefile(shipped)
+    if len(Path(name).parts) > 1 or not shipped.is_file() or path.samefile(shipped):
+        return False
+    return not filecmp.cmp(path, shipped, shallow=False)
 
 
 def is_recipe(name: str) -> bool:

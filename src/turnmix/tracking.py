@@ -7,6 +7,7 @@ point twice, at the same step with the same value.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.core.json_text import json_text, read_json_file
+from turnmix.core.json_text import json_text
+from turnmix.store.records import read_trackers
 
 TENSORBOARD = "tensorboard"
 PROJECT = "turnmix"
@@ -55,7 +57,7 @@ class Trackers:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         path = run / IDS
-        ids: dict[str, str] = read_json_file(path, fix="delete it") if path.exists() else {}
+        ids = read_trackers(path) if os.path.lexists(path) else {}
         self._trackers: dict[str, Any] = {}
         for name in dict.fromkeys((TENSORBOARD, *names)):
             try:

@@ -261,3 +261,18 @@ def _types(annotation):
         return {annotation}
     found = {each for argument in arguments for each in _types(argument)}
     return {each for each in found if isinstance(each, type)}
+
+
+def test_predictions_that_came_with_a_recipe_are_graded_unsandboxed_only_where_that_is_said(tmp_path, capsys):
+    run = strangers_run(tmp_path, sandbox={"kind": "none"})
+    recipe = {key: value for key, value in SMALL.items() if key != "tasks"}
+    recipe = laid_over(recipe, {"sandbox": {"kind": "none"}, "tasks": {"path": "tasks.jsonl"}})
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (run / "predictions.jsonl").write_text('{"instance_id": "a__b-1", "model_patch": ""}\n')
+    code, said = turnmix(capsys, "grade", run / "predictions.jsonl", run / "recipe.yaml")
+    assert code == 2
+    assert said.splitlines()[1:] == [
+        "  tasks.path: names a file of this machine that is read, or written by `tasks prepare`; say it again, or "
+        "otherwise: tasks.path=tasks.jsonl",
+        "  sandbox.kind: runs an agent's commands with your rights; say it again, or otherwise: sandbox.kind=none",
+    ]

@@ -171,3 +171,18 @@ def test_a_pickle_in_the_place_of_the_optimisers_state_is_not_run(whole_run, tmp
     code, said = turnmix(capsys, "train", "--resume", run)
     assert (code, (tmp_path / "started").exists()) == (2, False)
     assert "cannot be loaded" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "generation_config.json", "added.json"]
+)
+def test_a_pipe_in_a_found_checkpoint_is_named_and_nobody_waits_for_it(name, tmp_path, capsys):
+    run = strangers_run(tmp_path)
+    checkpoint = run / "checkpoints" / "iteration-001"
+    shutil.copytree(embedded_student(), checkpoint)
+    (checkpoint / "second.safetensors").write_bytes(b"")
+    (checkpoint / name).unlink(missing_ok=True)
+    os.mkfifo(checkpoint / name)
+    code, said = turnmix(capsys, "evaluate", run)
+    assert code == 2
+    assert f"{name} is no regular file" in said

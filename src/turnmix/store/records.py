@@ -244,6 +244,12 @@ class VersionsRecord(Record):
     begun: str | None = None
 
 
+class TrackersRecord(Record):
+    """`trackers.json`, as `ids`."""
+
+    ids: dict[str, str]
+
+
 def checked(data: Any, schema: type[Record], *, where: str, fix: str) -> Any:
     """`data`, once it is what `schema` says. Raises UserError, with the `fix`: it is not."""
     try:
@@ -276,6 +282,14 @@ def read_clock(path: Path) -> dict[str, Any]:
 def read_versions(path: Path) -> dict[str, Any]:
     """`versions.json`. Raises UserError: it is damaged."""
     return _read(path, VersionsRecord, fix="put it back, or delete the directory")
+
+
+def read_trackers(path: Path) -> dict[str, str]:
+    """`trackers.json`. Raises UserError: it is damaged."""
+    fix = "delete it"
+    data = read_json_file(path, fix=fix)
+    checked({"ids": data}, TrackersRecord, where=str(path), fix=fix)
+    return data
 
 
 def _read(path: Path, schema: type[Record], *, fix: str) -> dict[str, Any]:
