@@ -2,6 +2,8 @@
 
 import difflib
 import doctest
+import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +115,26 @@ def test_the_source_of_a_test_is_shown_without_its_indentation():
 def test_the_worked_examples_hold():
     for module in (injectors, hidden_tests):
         assert doctest.testmod(module).failed == 0
+
+
+NESTED = {
+    "brackets": "x = " + "(" * 200_000 + ")" * 200_000,
+    "signs": "x = " + "-" * 100_000 + "1",
+    "sums": "x = " + "1 + " * 100_000 + "1",
+    "attributes": "x = a" + ".b" * 100_000,
+    "conditions": "x = " + "1 and " * 100_000 + "1",
+}
+
+
+@pytest.mark.parametrize("source", NESTED.values(), ids=NESTED)
+def test_a_module_nested_without_end_is_refused_and_ends_nothing(source):
+    # In a process of its own: a parser that recurses without a limit would end this one.
+    script = (
+        "import sys\nfrom turnmix.making.injectors import find_bugs\n"
+        "from turnmix.making.python_source import UNREADABLE\n"
+        "try:\n    find_bugs(sys.stdin.read())\nexcept UNREADABLE:\n    print('refused')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], input=source, capture_output=True, text=True, timeout=30
+    )
+    assert ended.stdout == "refused\n", ended.stderr[-500:]

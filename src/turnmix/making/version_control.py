@@ -35,6 +35,8 @@ SAFE_ENVIRONMENT = {
 }
 GIT_SECONDS = 600.0
 MOST_SAID = 64 << 20
+LONGEST_LIST = 20 << 20
+"""Bytes of the names of a tree's files."""
 
 
 def git(
@@ -155,7 +157,8 @@ class _Entry:
 
 
 def _entries(path: Path, revision: str) -> Iterator[_Entry]:
-    listed = git(path, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", revision)
+    words = ("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", revision)
+    listed = git(path, *words, limit=LONGEST_LIST)
     for line in filter(None, listed.split(b"\0")):
         told, _, place = line.partition(b"\t")
         mode, kind, name, size = told.split()
