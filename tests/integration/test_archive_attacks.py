@@ -31,6 +31,7 @@ from hostile_archives import (
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import UserError
+from turnmix.environments.swe import source as task_files
 from turnmix.environments.swe.archive import load_archive
 from turnmix.policies.scripted import call_action
 
@@ -107,11 +108,22 @@ TREES = {
 @needs_sandbox
 @pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
 def test_an_archive_is_refused_in_one_line_that_holds(tree, prey, tmp_path):
-    source = source_of(write_tar(tmp_path, tar(*tree(prey))))
-    (task,) = source.tasks("holdout")
+    path = write_tar(tmp_path, tar(*tree(prey)))
     with pytest.raises(UserError, match=r"^tasks\.path: .*\.tar\.gz") as refused:
-        source.solution(task)
+        source_of(path)
     assert "\n" not in str(refused.value)
+    assert is_untouched(prey)
+
+
+@needs_sandbox
+def test_an_archive_that_was_changed_after_the_start_is_refused_where_it_is_needed(
+    prey, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(task_files, "READ_FIRST", 0)
+    source = source_of(write_tar(tmp_path, tar(*repository_at(".git", prey))))
+    (task,) = source.tasks("holdout")
+    with pytest.raises(UserError, match=r"^tasks\.path: "):
+        source.solution(task)
     with pytest.raises(UserError, match=r"^tasks\.path: "):
         asyncio.run(source.environment(task).reset())
     assert is_untouched(prey)

@@ -28,6 +28,8 @@ from turnmix.settings import Settings
 
 MOST_KEPT = 512 << 20
 """Bytes of archives, and of solutions, that are kept for the next trajectory."""
+READ_FIRST = 256 << 20
+"""Bytes of archives that are read at the start."""
 
 
 class TaskFileSettings(Settings):
@@ -55,7 +57,7 @@ class TaskFileSource:
         make_sandbox: Callable[[TaskRow], Sandbox],
         scaffold: ScaffoldSettings,
     ) -> None:
-        """Raises UserError: the file holds a row that is no task, or too few."""
+        """Raises UserError: the file holds a row that is no task, or too few, or an archive that is none."""
         self._path = settings.path.expanduser()
         rows = load_rows(self._path)
         holdout = len(rows) if settings.holdout == "all" else settings.holdout
@@ -80,6 +82,7 @@ class TaskFileSource:
         self.grader = Grader(
             row=self._rows.__getitem__, archive=self._content, make_sandbox=self._make_sandbox
         )
+        self._read_first_archives(rows)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return [
@@ -130,6 +133,13 @@ class TaskFileSource:
                 found = solve(row, self._content(row), self._make_sandbox)
                 self._solutions.put(task.id, found, size=_size(found))
             return found
+
+    def _read_first_archives(self, rows: Sequence[TaskRow]) -> None:
+        """A damaged archive is told before anything long begins; of very many, those that are read quickly."""
+        unread = READ_FIRST
+        for row in {row.archive: row for row in rows}.values():
+            if unread > 0:
+                unread -= len(self._content(row))
 
     def _content(self, row: TaskRow) -> bytes:
         """Of the row's archive; nothing where it has an image."""
