@@ -16,8 +16,8 @@ from turnmix.core.own_file import NO_FILE, open_own_directory
 
 RECIPE = "recipe.yaml"
 MARKS = ("versions.json", "evaluation.json", "trajectories.jsonl", "evaluations.jsonl", "metrics.jsonl",
-         "summary.json", "results.json", "clock.json", "checkpoints")  # fmt: skip
-"""What lies beside the recipe in a directory of a run or an evaluation, some of it."""
+         "scores.jsonl", "clock.json", "checkpoints/iteration-001")  # fmt: skip
+"""What lies beside the recipe in a directory of a run or an evaluation, some of it, and seldom elsewhere."""
 
 
 def holds_run(directory: Path) -> bool:

@@ -17,7 +17,7 @@ from turnmix.core.json_text import MOST_BYTES, json_value
 
 LEARNER_FILE = "learner.pt"
 """The optimiser's state, by far the largest file of a checkpoint; a resumed run needs the last one alone."""
-_NAME = re.compile(r"iteration-(\d{3,})")
+_NAME = re.compile(r"iteration-(\d{3,9})", re.ASCII)
 _INDEX = "model.safetensors.index.json"
 
 
@@ -30,7 +30,7 @@ def whole_checkpoints(directory: Path) -> list[int]:
     if not directory.is_dir():
         return []
     found = (_NAME.fullmatch(path.name) for path in directory.iterdir() if _is_whole(path))
-    return sorted(int(match[1]) for match in found if match)
+    return sorted(int(match[1]) for match in found if match and checkpoint_name(int(match[1])) == match[0])
 
 
 def prune(directory: Path, *, keep: int, named: Collection[str]) -> None:
