@@ -85,7 +85,8 @@ def stop_ids_of(generation_config: Any) -> tuple[int, ...]:
     ((2, 5), ())
     """
     ends = getattr(generation_config, "eos_token_id", None)
-    return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (int(ends),)
+    found = ends if isinstance(ends, (list, tuple)) else [ends]
+    return tuple(each for each in found if isinstance(each, int))
 
 
 def load_student(
