@@ -7,7 +7,7 @@ providers begin their keys, by where passwords stand in a URL. A guess never cha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote
@@ -36,7 +36,7 @@ _PUBLIC_VARIABLES = frozenset({"GPG_KEY"})
 """Of those that `_VARIABLE` names: what Python's images say of its releases."""
 _USER_PART = re.compile(r"(?<=://)([^\s/@'\"]+)(?=@)")
 _KEY_IN_QUERY = re.compile(
-    r"([?&#;][\w.\-%]*(?:key|token|secret|passw|sig|auth|credential)[\w.\-%]*=)[^&\s'\")]+", re.IGNORECASE
+    r"([?&#;][\w.\-%]*(?:key|token|secret|passw|sig|auth|credential)[\w.\-%]*=)[^&\s'\")]{4,}", re.IGNORECASE
 )
 _RANDOM = re.compile(r"[A-Za-z0-9_\-+/=]{32,}")
 
@@ -96,12 +96,14 @@ def is_key(value: str) -> bool:
 
     >>> [is_key(each) for each in ("sk-proj-0123456789", "models/sk-learn-forest", "https://me:hush@host/file")]
     [True, False, True]
+    >>> is_key("ssh://somebody@host")
+    False
     >>> [is_key(each) for each in ("0a1b2c3d4e5f60718293a4b5c6d7e8f9", "checkpoint-2024-11-26-3b-lr1e5")]
     [True, False]
     """
     if any(_is_odd(found[0]) for found in _BEGINS.finditer(value)):
         return True
-    if "://" in value and (_USER_PART.search(value) or _KEY_IN_QUERY.search(value)):
+    if "://" in value and (any(_secrets_in_urls(value)) or _KEY_IN_QUERY.search(value)):
         return True
     return (
         re.fullmatch(r"[A-Za-z0-9]{32,}", value) is not None and _is_odd(value) and _num_changes(value) >= 6
@@ -113,10 +115,19 @@ def keep_secrets_of(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         if is_secret_variable(name, value):
             keep_secret(value)
-        for found in _USER_PART.finditer(value):
-            user, _, password = found[0].partition(":")
-            for secret in {password, unquote(password)} if password else {user, unquote(user)}:
-                keep_secret(secret)
+        for secret in _secrets_in_urls(value):
+            keep_secret(secret)
+            keep_secret(unquote(secret))
+
+
+def _secrets_in_urls(text: str) -> Iterator[str]:
+    """The passwords in URLs, and users that are no names."""
+    for found in _USER_PART.finditer(text):
+        user, _, password = found[0].partition(":")
+        if password:
+            yield password
+        if len(user) >= 16 and _is_odd(user):
+            yield user
 
 
 def is_secret_variable(name: str, value: str) -> bool:

@@ -6,6 +6,7 @@ endpoint, which is stored without it, and nothing else.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def _is_key_variable(name: str, value: str) -> bool:
 def _holds_key(field: str, text: str) -> bool:
     if redacted(text) != text:
         return True
-    found = is_key(text) and not field.endswith(_DIGESTS)
+    found = is_key(text) and not field.endswith(_DIGESTS) and not os.path.exists(text)
     if found:
         keep_secret(text)
     return found

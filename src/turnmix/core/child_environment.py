@@ -26,7 +26,8 @@ _LISTED = re.compile(
     re.VERBOSE,
 )
 _KEY = re.compile(r"KEY|TOKEN(?!IZ)|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
-_USER_PART = re.compile(r"://[^\s/]*@")
+_MAY_HOLD_KEY = re.compile(r"://[^\s/]*@|://\S*[?#]")
+"""URLs with a user, a query or a fragment."""
 
 
 def child_environment(
@@ -47,4 +48,4 @@ def child_environment(
 
 def _is_listed(name: str, value: str) -> bool:
     is_listed = _LISTED.fullmatch(name) is not None and not _KEY.search(name)
-    return is_listed and not _USER_PART.search(value) and redacted(value) == value
+    return is_listed and not _MAY_HOLD_KEY.search(value) and redacted(value) == value

@@ -67,6 +67,7 @@ def create_container(
                 environment={**ENVIRONMENT, **variables},
                 labels=labels(),
                 stdin_open=True,
+                use_config_proxy=False,  # the proxies of ~/.docker/config.json, with their passwords
                 host_config=host,
             )
             return
