@@ -38,6 +38,7 @@ _USER_PART = re.compile(r"(?<=://)([^\s/@'\"]+)(?=@)")
 _KEY_IN_QUERY = re.compile(
     r"([?&#;][\w.\-%]*(?:key|token|secret|passw|sig|auth|credential)[\w.\-%]*=)[^&\s'\")]{4,}", re.IGNORECASE
 )
+_ENCODED = re.compile(r"[^\s=/?&#'\"]*%[0-9a-fA-F]{2}[^\s=/?&#'\"]*")
 _RANDOM = re.compile(r"[A-Za-z0-9_\-+/=]{32,}")
 
 
@@ -56,6 +57,8 @@ def holds_key(text: str) -> bool:
     >>> holds_key("sk-proj-0123456789"), holds_key("Qwen/Qwen3-4B"), holds_key("0123456789abcdef" * 2)
     (True, False, False)
     """
+    if "%" in text:
+        text = f"{text} {unquote(text)}"
     if _BEGINS.search(text):
         return True
     return any(_is_random(word) for word in _RANDOM.findall(text))
@@ -88,6 +91,7 @@ def masked_text(text: str) -> str:
     """
     text = _USER_PART.sub(HIDDEN, text)
     text = _KEY_IN_QUERY.sub(rf"\1{HIDDEN}", text)
+    text = _ENCODED.sub(lambda found: HIDDEN if holds_key(found[0]) else found[0], text)
     return _BEGINS.sub(lambda found: HIDDEN if _is_odd(found[0]) else found[0], text)
 
 

@@ -14,7 +14,7 @@ from turnmix.core.redaction import keep_secret, own_secrets, redacted, redacted_
 from turnmix.credentials import keep_secrets_of
 from turnmix.store.append_log import AppendLog
 
-KEY = 'sk-test"/é+0123456789'
+KEY = "sk-test/é+0123456789"
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="*"), max_size=40)
 
 

@@ -18,43 +18,18 @@ from urllib.parse import quote
 HIDDEN = "***"
 SHORTEST = 8
 """Characters of a secret that is hidden everywhere: a shorter one is part of innocent words and numbers."""
-_PLACEHOLDERS = frozenset(
-    {
-        "anything",
-        "api-key",
-        "api_key",
-        "change-me",
-        "changeme",
-        "disabled",
-        "lm-studio",
-        "localhost",
-        "no-api-key",
-    }
-    | {
-        "no-key-needed",
-        "no-key-required",
-        "not-needed",
-        "not-provided",
-        "not-required",
-        "not-used",
-        "nothing",
-    }
-    | {
-        "optional",
-        "password",
-        "placeholder",
-        "postgres",
-        "required",
-        "sk-no-key-required",
-        "undefined",
-        "unlimited",
-    }
-    | {"username", "whatever", "your-api-key", "your-key"}
+_PLACEHOLDERS = re.compile(
+    r"""
+    anything | disabled | localhost | lm-studio | nothing | optional | password | placeholder | postgres | required
+    | undefined | unlimited | username | whatever | (your-|no-)?api[-_]?key | your-key | (sk-)?no-key-(needed|required)
+    | change-?me | not-(needed|provided|required|used|set)
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
 """What stands where software insists on a key and none is needed: words that any text may hold."""
 _NUMBER = re.compile(r"[0-9eE.,:+\-_]+")
 _ESCAPE = re.compile(
-    r"\\+u00([2-7][0-9a-fA-F])|\\+x([2-7][0-9a-fA-F])|%(?:25)*([2-7][0-9a-fA-F])|&#[xX]0*([2-7][0-9a-fA-F]);?"
+    r"\\+u([0-9a-fA-F]{4})|\\+x([2-7][0-9a-fA-F])|%(?:25)*([2-7][0-9a-fA-F])|&#[xX]0*([2-7][0-9a-fA-F]);?"
     r"|&#0*(\d{2,3});?|\\+(/)"
 )
 
@@ -75,7 +50,7 @@ def is_secret(value: str) -> bool:
     >>> [is_secret(each) for each in ("sk-0123456789", "EMPTY", "not-needed", "1234567890")]
     [True, False, False, False]
     """
-    is_placeholder = value.lower() in _PLACEHOLDERS
+    is_placeholder = _PLACEHOLDERS.fullmatch(value) is not None
     return len(value) >= SHORTEST and not is_placeholder and _NUMBER.fullmatch(value) is None
 
 
@@ -142,13 +117,7 @@ def _base64_core(plain: bytes, offset: int) -> str:
 
 def _without_escaped(text: str) -> str:
     """Without secrets of which characters are written as `\\u0073`, `%73`, `&#115;` or `\\/`."""
-    if (
-        "\\u00" not in text
-        and "%" not in text
-        and "&#" not in text
-        and "\\/" not in text
-        and "\\x" not in text
-    ):
+    if not any(sign in text for sign in ("\\u", "\\x", "\\/", "%", "&#")):
         return text
     plain = _ESCAPE.sub(_unescaped, text)
     for forms in _secrets.values():
@@ -159,11 +128,11 @@ def _without_escaped(text: str) -> str:
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    *hexadecimal, decimal, slash = match.groups()
-    if slash:
-        return slash
+    *hexadecimal, decimal, itself = match.groups()
+    if itself:
+        return itself
     code = int(decimal) if decimal else int(next(filter(None, hexadecimal)), 16)
-    return chr(code) if 0x20 <= code < 0x7F else match[0]
+    return chr(code) if code >= 0x20 and code != 0x7F else match[0]
 
 
 @functools.lru_cache(maxsize=64)
@@ -174,7 +143,12 @@ def _escaped_form(form: str) -> re.Pattern[str]:
 
 def _character(character: str) -> str:
     code = f"{ord(character):02x}"
-    digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
-    plain = re.escape(character)
-    slash = r"|\\+/" if character == "/" else ""
-    return rf"(?:{plain}|\\+u00{digits}|\\+x{digits}|%(?:25)*{digits}|&#[xX]0*{digits};?|&#0*{ord(character)};?{slash})"
+    digits, long_digits = (
+        "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in written)
+        for written in (code, code.zfill(4))
+    )
+    itself = r"\\*" if character == "/" else ""
+    return (
+        rf"(?:{itself}{re.escape(character)}|\\+u{long_digits}|\\+x{digits}|%(?:25)*{digits}|&#[xX]0*{digits};?"
+        rf"|&#0*{ord(character)};?)"
+    )
