@@ -287,12 +287,12 @@ def ranks(record, device):
         def wait(self):
             return True
 
-    def gather(output, part, group=None, async_op=False):
-        output.view(2, -1).copy_(part.reshape(1, -1).expand(2, -1))
+    def gather(output_tensor, input_tensor, group=None, async_op=False):
+        output_tensor.view(2, -1).copy_(input_tensor.reshape(1, -1).expand(2, -1))
         return Done() if async_op else None
 
-    def scatter(output, whole, op=None, group=None, async_op=False):
-        output.copy_(whole.view(2, *output.shape)[0])
+    def scatter(output, input, op=None, group=None, async_op=False):
+        output.copy_(input.view(2, *output.shape)[0])
         return Done() if async_op else None
 
     distributed.all_gather_into_tensor = gather

@@ -265,8 +265,8 @@ def speed(record, device):
     kernels = {
         "dynamic": (ours, None),
         "static": (ours, False),
-        "dynamic, no options": (None, None),
-        "dynamic, TMA": ({**ours, "USE_TMA": True}, None),
+        "dynamic, no options": ({}, None),
+        "dynamic, TMA": ({**(ours or {}), "USE_TMA": True}, None),
     }
     for name, (options, dynamic) in kernels.items() if is_gpu else [("pieces", (None, None))]:
         use_kernel(options, dynamic=dynamic)
