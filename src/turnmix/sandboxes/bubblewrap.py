@@ -8,6 +8,7 @@ namespace's mapping itself, which also works where the kernel denies user namesp
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -29,6 +30,7 @@ USER = 1000
 WORKSPACE = "/testbed"
 HOME = "/home/agent"
 SHARED_MEMORY_BYTES = 64 << 20
+DEFAULT_SOCKET_BYTES = 208 << 10
 SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 SYSTEM_FILES = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types")
 ACCOUNTS = {
@@ -80,8 +82,8 @@ class BubblewrapSandbox(SupervisedSandbox):
             "root": b"",
             "user": USER,
             "has_users": bool(_spare_users()),
-            "kept": -1,
             "filter": seccomp_filter(),
+            "socket_bytes": _socket_bytes(),
             "owned": (WORKSPACE.encode(), HOME.encode()),
             "environment": {name.encode(): value.encode() for name, value in variables.items()},
             "file_systems": ("/", "/dev/shm"),
@@ -176,6 +178,16 @@ class BubblewrapSandbox(SupervisedSandbox):
         for directory in (WORKSPACE, HOME):
             arguments += ["--perms", "0755", "--dir", directory]
         return [*arguments, "--chmod", "0555", "/etc", "--chmod", "0555", "/"]
+
+
+@functools.lru_cache
+def _socket_bytes() -> int:
+    """What one socket may hold that nobody has read yet."""
+    sizes = [DEFAULT_SOCKET_BYTES]
+    for name in ("rmem_default", "wmem_default"):
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/sys/net/core/{name}") as file:
+            sizes.append(int(file.read()))
+    return max(sizes)
 
 
 def _size(size: int) -> list[str]:

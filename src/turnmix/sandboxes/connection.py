@@ -51,8 +51,12 @@ class Channel:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, explain_end: Callable[[], Awaitable[SandboxError]]) -> None:
-        """`explain_end`: awaited where the other side ends the connection."""
+    def __init__(
+        self, explain_end: Callable[[], Awaitable[SandboxError]], kernel_note: Callable[[], bytes]
+    ) -> None:
+        """`explain_end`: awaited where the other side ends the connection. `kernel_note`: asked before anything
+        that arrives for what all commands are told first."""
+        self._kernel_note = kernel_note
         self._explain_end = explain_end
         self._ending: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -147,6 +151,7 @@ class Connection(asyncio.Protocol):
         del self._inbox[:position]
 
     def _dispatch(self, number: int, kind: bytes, payload: bytes) -> None:
+        self._pass_on(self._kernel_note())
         channel = self._channels.get(number)
         if number == 0 and kind == b"r" and not self._ready.done():
             self._ready.set_result(None)
@@ -167,6 +172,12 @@ class Connection(asyncio.Protocol):
             channel.notify()
         else:
             self.fail(SandboxEnded(f"the sandbox broke the protocol: frame {kind!r} of {len(payload)} bytes"))
+
+    def _pass_on(self, note: bytes) -> None:
+        for channel in self._channels.values() if note else ():
+            if note not in channel.buffer[-NOTES // 2 :]:
+                channel.buffer += note
+                channel.notify()
 
 
 class SupervisedTerminal:

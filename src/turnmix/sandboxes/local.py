@@ -37,8 +37,8 @@ class UnsandboxedSandbox(SupervisedSandbox):
             "user": None,
             "has_users": False,
             "owned": (),
-            "kept": -1,
             "filter": b"",
+            "socket_bytes": 0,
             "environment": {
                 **{name: value for name, value in os.environb.items() if name in (b"PATH", b"LANG")},
                 b"HOME": os.fsencode(self.root + HOME),

@@ -98,6 +98,9 @@ class ArgumentRule:
     """equal: is one of `values`; other: is none of them; bits: has a bit of them."""
     values: tuple[int, ...]
     error: int
+    """0: the call does nothing, and says that all is well."""
+    where: tuple[int, int] | None = None
+    """… in calls alone whose argument of this number has this value."""
 
 
 NAMESPACES = 0x7E020000
@@ -106,6 +109,8 @@ ADDRESS_FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16
 TYPING = {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "TIOCSETD": 0x5423}
 """Typing into a terminal, or having a driver read along."""
 F_SETPIPE_SZ = 1031
+SOL_SOCKET = 1
+BUFFER_SIZES = {"SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_SNDBUFFORCE": 32, "SO_RCVBUFFORCE": 33}
 MAP_HUGETLB = 0x40000
 
 
@@ -139,6 +144,15 @@ ARGUMENTS = (
     ),
     ArgumentRule(
         call="fcntl", numbers=(72, 25), index=1, fails="equal", values=(F_SETPIPE_SZ,), error=errno.EPERM
+    ),
+    ArgumentRule(  # what a socket may hold is then known; a program asks for more to be faster, not to work
+        call="setsockopt",
+        numbers=(54, 208),
+        where=(1, SOL_SOCKET),
+        index=2,
+        fails="equal",
+        values=tuple(BUFFER_SIZES.values()),
+        error=0,
     ),
     ArgumentRule(
         call="mmap", numbers=(9, 222), index=3, fails="bits", values=(MAP_HUGETLB,), error=errno.ENOMEM
@@ -189,10 +203,19 @@ def _block(rule: ArgumentRule) -> list[bytes]:
     if rule.fails == "other":
         met, unmet = unmet, met
     jump = JUMP_IF_BITS if rule.fails == "bits" else JUMP_EQUAL
-    block = [_instruction(LOAD, 16 + 8 * rule.index)]
+    block = []
+    if rule.where is not None:
+        index, value = rule.where
+        block = [_load(index), _instruction(JUMP_EQUAL, value, 1, 0), _instruction(RETURN, ALLOW)]
+    block.append(_load(rule.index))
     for value in rule.values:
         block += [_instruction(jump, value, 0, 1), _instruction(RETURN, met)]
     return [*block, _instruction(RETURN, unmet)]
+
+
+def _load(index: int) -> bytes:
+    """The lower half of an argument."""
+    return _instruction(LOAD, 16 + 8 * index)
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from typing import Any
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.connection import TERMINAL_LIMIT, Connection, SupervisedTerminal
 from turnmix.sandboxes.inside.supervisor import TIMED_OUT
+from turnmix.sandboxes.memory_group import MemoryGroup, group_threads, make_memory_group, spare
 from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxEnded, SandboxLimitExceeded
 from turnmix.sandboxes.supervisor_code import Interpreter, find_interpreter, opening_message
 
@@ -38,6 +40,8 @@ class SupervisedSandbox(ABC):
         self._supervisor = -1
         """A descriptor of the supervisor's process, which no other process can take the place of."""
         self._diagnostics = -1
+        self._group: MemoryGroup | None = None
+        """What holds the supervisor and all that it starts; None where the machine has none."""
         self._expiry: asyncio.TimerHandle | None = None
 
     @abstractmethod
@@ -54,7 +58,9 @@ class SupervisedSandbox(ABC):
         ours, theirs = socket.socketpair()
         self._diagnostics, diagnostics = os.pipe()
         os.set_blocking(self._diagnostics, False)
-        connection = self._connection = Connection(self._explain_end)
+        connection = self._connection = Connection(self._explain_end, self._kernel_note)
+        launched: asyncio.Future[int] = loop.create_future()
+        grouped = asyncio.ensure_future(self._group_supervisor(launched))
         try:
             with theirs:
                 await loop.create_connection(lambda: connection, sock=ours)
@@ -63,12 +69,15 @@ class SupervisedSandbox(ABC):
                 finally:
                     os.close(diagnostics)
             self._supervisor = os.pidfd_open(supervisor)
+            launched.set_result(supervisor)
             limits = {name: getattr(self.limits, name) for name in Limits.__slots__ if name != "wall_seconds"}
             configuration = {**self._configuration(), "limits": limits}
             connection.send_raw(opening_message(self._interpreter, configuration))
-            await asyncio.wait_for(connection.ready(), START_SECONDS)
+            await asyncio.wait_for(asyncio.gather(connection.ready(), grouped), START_SECONDS)
         except BaseException as error:
             reason = self._describe_end()
+            launched.cancel()
+            await asyncio.gather(grouped, return_exceptions=True)
             await self.stop()
             if isinstance(error, (OSError, SandboxError, asyncio.TimeoutError)):
                 raise SandboxError(f"a sandbox did not start: {error!r} {reason}") from error
@@ -129,6 +138,27 @@ class SupervisedSandbox(ABC):
             if descriptor >= 0:
                 os.close(descriptor)
         self._supervisor = self._diagnostics = -1
+        group, self._group = self._group, None
+        if group is not None:
+            group.close()
+            group_threads().submit(group.remove)
+
+    async def _group_supervisor(self, launched: asyncio.Future[int]) -> None:
+        """Put the supervisor into a memory cgroup, where there are any. What its interpreter takes meanwhile counts
+        elsewhere; nothing else runs before `start` returns."""
+        loop = asyncio.get_running_loop()
+        make = functools.partial(make_memory_group, self.limits.memory_bytes, self.limits.processes)
+        self._group = await loop.run_in_executor(group_threads(), make)
+        supervisor = await launched
+        spare(supervisor)
+        if self._group is not None:
+            await loop.run_in_executor(group_threads(), self._group.add, supervisor)
+
+    def _kernel_note(self) -> bytes:
+        """What a command is told when the kernel has killed a process for the memory of all; else nothing."""
+        if self._group is None or not self._group.has_killed():
+            return b""
+        return b"\n[killed: more than the sandbox allows (memory_bytes = %d)]\n" % self.limits.memory_bytes
 
     def _require_connection(self) -> Connection:
         if self._connection is None:

@@ -51,22 +51,21 @@ class Confinement:
         self.owned: tuple[bytes, ...] = configuration["owned"]
         """Directories that become that user's."""
         self.filter: bytes = configuration["filter"]
-        self.kept: int = configuration["kept"]
-        """A descriptor that stays open beside the line to the host; -1: none."""
+        self.score = -1
+        """A descriptor: how soon the kernel kills this process when memory is short."""
+        self.sockets = -1
+        """A descriptor: how many sockets there are; -1: those of the machine."""
         self._libc = ctypes.CDLL(None, use_errno=True)
 
-    def enter(self) -> int:
-        """Returns a descriptor that sets how soon the kernel kills this process when memory is short."""
-        os.closerange(3, self.kept if self.kept >= 0 else 256)
-        if self.kept >= 0:
-            os.closerange(self.kept + 1, 256)
-            os.set_inheritable(self.kept, False)
+    def enter(self) -> None:
+        os.closerange(3, 256)
         os.chdir("/")
         os.umask(0o022)
         prctl = self._libc.prctl
         process_files = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
-        score = os.open("self/oom_score_adj", os.O_RDWR, dir_fd=process_files)
+        self.score = os.open("self/oom_score_adj", os.O_RDWR, dir_fd=process_files)
         if not self.root:
+            self.sockets = os.open("self/net/sockstat", os.O_RDONLY, dir_fd=process_files)
             self._settle_mounts()
             for name in ("tcp_rmem", "tcp_wmem"):
                 _write(process_files, f"sys/net/ipv4/{name}", f"4096 {SOCKET_BUFFER} {SOCKET_BUFFER}")
@@ -90,7 +89,6 @@ class Confinement:
         if self.filter:
             self._install_filter()
         _check(prctl(SET_DUMPABLE, 0, 0, 0, 0))
-        return score
 
     def leave(self) -> None:
         """Where no namespace does it: kill all descendants, remove the files."""

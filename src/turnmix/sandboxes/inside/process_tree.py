@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+FREE_DESCRIPTORS = 256
+DESCRIPTOR_BYTES = 4 << 10
+"""Half of the pipe that a user gets who has many."""
 
 
 class Process:
@@ -97,6 +100,35 @@ def send_signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except OSError:  # it ended meanwhile
         pass
+
+
+class UnseenMemory:
+    """What a process makes the kernel hold beside its resident pages."""
+
+    __slots__ = ("descriptors", "held_bytes")
+
+    def __init__(self, held_bytes: int, descriptors: int) -> None:
+        self.held_bytes = held_bytes
+        self.descriptors = descriptors
+        """Places in its table of open files."""
+
+
+def unseen_memory(pid: int) -> UnseenMemory:
+    """Page tables, what lies in the swap space, and buffers of pipes, which count as full."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            status = file.read(8192)
+    except OSError:
+        return UnseenMemory(0, 0)
+    descriptors = _number(status, b"\nFDSize:")
+    kilobytes = _number(status, b"\nVmPTE:") + _number(status, b"\nVmSwap:")
+    pipe_bytes = max(0, descriptors - FREE_DESCRIPTORS) * DESCRIPTOR_BYTES
+    return UnseenMemory((kilobytes << 10) + pipe_bytes, descriptors)
+
+
+def _number(status: bytes, name: bytes) -> int:
+    start = status.find(name)
+    return int(status[start + len(name) :].split(None, 1)[0]) if start >= 0 else 0
 
 
 def proportional_bytes(pid: int, resident_bytes: int) -> int:

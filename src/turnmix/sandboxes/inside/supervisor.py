@@ -36,12 +36,17 @@ SPAWN_ATTEMPTS = 20
 
 
 class Supervisor:
-    def __init__(self, configuration: dict[str, Any], score: int) -> None:
-        """`score`: as `Confinement.enter` returns it."""
-        self.score = score
+    def __init__(self, configuration: dict[str, Any], confinement: Confinement) -> None:
+        self.score = confinement.score
         self.root: bytes = configuration["root"]
         self.environment: dict[bytes, bytes] = configuration["environment"]
-        self.watchdog = Watchdog(configuration["limits"], configuration["file_systems"])
+        file_systems = configuration["file_systems"]
+        self.watchdog = Watchdog(
+            configuration["limits"],
+            file_systems,
+            sockets=confinement.sockets,
+            socket_bytes=configuration["socket_bytes"],
+        )
         self.jobs: dict[int, Job] = {}
         self.inbox = bytearray()
         self.outbox = bytearray()
@@ -211,7 +216,8 @@ class Supervisor:
                 job.kill()
         try:
             if killed := self.watchdog.look(now, *self.leaders()):
-                self.note(*killed)
+                for leader in killed[0]:
+                    self.note(leader, killed[1])
         except LimitExceeded as error:
             self.send(0, b"l", str(error).encode())
             self.flush()
@@ -235,8 +241,8 @@ def error_number(error: Exception) -> int:
 
 def main(configuration: dict[str, Any]) -> None:
     confinement = Confinement(configuration)
-    score = confinement.enter()
+    confinement.enter()
     try:
-        Supervisor(configuration, score).serve()
+        Supervisor(configuration, confinement).serve()
     finally:
         confinement.leave()

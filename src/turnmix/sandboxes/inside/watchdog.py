@@ -12,11 +12,13 @@ import os
 
 from turnmix.sandboxes.inside.process_tree import (
     Process,
+    UnseenMemory,
     kill_family,
     leader_of,
     proportional_bytes,
     send_signal,
     snapshot,
+    unseen_memory,
 )
 
 TYPE_CHECKING = False  # `typing` is slow to import
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 INODE_BYTES = 1024
 """Kernel memory behind one file, however empty."""
+FREE_SOCKETS = 64
+"""So many count nothing."""
 SATURATED_SECONDS = 0.4
 """How long all process slots may be taken before the largest family loses them."""
 SHORTEST, LONGEST = 0.05, 0.5
@@ -37,9 +41,15 @@ class LimitExceeded(Exception):
 class Watchdog:
     """Times are seconds of the monotonic clock."""
 
-    def __init__(self, limits: dict[str, int], file_systems: tuple[str, ...]) -> None:
+    def __init__(
+        self, limits: dict[str, int], file_systems: tuple[str, ...], *, sockets: int, socket_bytes: int
+    ) -> None:
+        """`sockets`: a descriptor, as of `Confinement`; `socket_bytes`: what one of them may hold. The kernel does
+        not tell how much it is."""
         self.limits = limits
         self.file_systems = file_systems
+        self._sockets = sockets
+        self._socket_bytes = socket_bytes
         self.due = float("inf")
         self._interval = SHORTEST
         self._saturated_since = float("inf")
@@ -51,34 +61,36 @@ class Watchdog:
             self._interval = SHORTEST
             self.due = min(self.due, now + SHORTEST)
 
-    def look(self, now: float, leaders: Container[int], spared: Container[int]) -> tuple[int, bytes] | None:
-        """Kill what exceeds a limit. Returns (its leader, which limit); the leaders in `spared` themselves
-        live on when their children are what is too much.
+    def look(
+        self, now: float, leaders: Container[int], spared: Container[int]
+    ) -> tuple[set[int], bytes] | None:
+        """Kill what exceeds a limit. Returns (whose it was: leaders, which limit); the leaders in `spared`
+        themselves live on when their children are what is too much.
 
         Raises LimitExceeded.
         """
         if now < self.due:
             return None
         processes = snapshot()
-        file_bytes = self.used_file_bytes()
-        seen = (
-            len(processes),
-            sum(process.resident_bytes for process in processes.values()) >> 20,
-            file_bytes,
-        )
+        unseen = {pid: unseen_memory(pid) for pid in processes}
+        shared_bytes = self.used_file_bytes() + self.socket_bytes()
+        resident_bytes = sum(process.resident_bytes for process in processes.values())
+        unseen_bytes = sum(memory.held_bytes for memory in unseen.values())
+        seen = (len(processes), (resident_bytes + unseen_bytes) >> 20, shared_bytes)
         self._interval = SHORTEST if seen != self._last_seen else min(LONGEST, self._interval * 1.5)
         self._last_seen = seen
         self.due = now + self._interval if processes else float("inf")
-        killed = self._memory(processes, file_bytes, leaders)
-        if killed is not None:
-            return killed, b"memory_bytes"
+        if resident_bytes + unseen_bytes + shared_bytes > self.limits["memory_bytes"]:
+            losing = self._free_memory(processes, unseen, shared_bytes, leaders)
+            if losing:
+                return losing, b"memory_bytes"
         if sum(process.threads for process in processes.values()) < self.limits["processes"]:
             self._saturated_since = float("inf")
             return None
         self._saturated_since = min(self._saturated_since, now)
         if now - self._saturated_since < SATURATED_SECONDS:
             return None
-        return self.free_processes(leaders, spared), b"processes"
+        return {self.free_processes(leaders, spared)}, b"processes"
 
     def free_processes(self, leaders: Container[int], spared: Container[int]) -> int:
         """Kill the family with the most threads; its leader, or 0 for strays."""
@@ -107,17 +119,40 @@ class Watchdog:
             raise LimitExceeded("disk_bytes")
         return total
 
-    def _memory(self, processes: dict[int, Process], file_bytes: int, leaders: Container[int]) -> int | None:
-        allowed = self.limits["memory_bytes"] - file_bytes
-        if sum(process.resident_bytes for process in processes.values()) <= allowed:
-            return None
-        exact = {pid: proportional_bytes(pid, process.resident_bytes) for pid, process in processes.items()}
-        if sum(exact.values()) <= allowed:
-            return None
-        if allowed <= 0 or not exact:
+    def socket_bytes(self) -> int:
+        """What all sockets may hold at most, roughly."""
+        if self._sockets < 0:
+            return 0
+        number = int(os.pread(self._sockets, 64, 0).split(None, 3)[2])
+        return max(0, number - FREE_SOCKETS) * self._socket_bytes
+
+    def _free_memory(
+        self,
+        processes: dict[int, Process],
+        unseen: dict[int, UnseenMemory],
+        shared_bytes: int,
+        leaders: Container[int],
+    ) -> set[int]:
+        """Kill the largest processes where together they hold too much; their leaders."""
+        exact = {
+            pid: proportional_bytes(pid, process.resident_bytes) + unseen[pid].held_bytes
+            for pid, process in processes.items()
+        }
+        excess = sum(exact.values()) + shared_bytes - self.limits["memory_bytes"]
+        if excess <= 0:
+            return set()
+        socket_bytes = self.socket_bytes()
+        if shared_bytes - socket_bytes >= self.limits["memory_bytes"] or not exact:
             raise LimitExceeded("memory_bytes")
-        biggest = max(exact, key=lambda pid: exact[pid])
-        leader = leader_of(biggest, processes, leaders)
-        send_signal(biggest, _signal.SIGKILL)
-        self.due = 0.0  # one death may not be enough
-        return leader
+        # Whose the sockets are is not told: they count for those with the most descriptors.
+        descriptors = sum(memory.descriptors for memory in unseen.values()) or 1
+        for pid, memory in unseen.items():
+            exact[pid] += socket_bytes * memory.descriptors // descriptors
+        losing = set()
+        for pid in sorted(exact, key=lambda pid: exact[pid], reverse=True):
+            if excess > 0:
+                send_signal(pid, _signal.SIGKILL)
+                losing.add(leader_of(pid, processes, leaders))
+                excess -= exact[pid]
+        self.due = 0.0  # memory that is shared is not free yet
+        return losing
