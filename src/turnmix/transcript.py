@@ -51,6 +51,14 @@ def outcome(verdict: Verdict | None) -> str:
     return "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "no patch"
 
 
+def set_aside_text(verdict: Verdict) -> str:
+    """
+    >>> set_aside_text(Verdict(resolved=False, submitted=True, passed=0, failed=1, set_aside=("conftest.py", "x.pth")))
+    '; not used: conftest.py, x.pth'
+    """
+    return f"; not used: {printable_line(', '.join(verdict.set_aside))}" if verdict.set_aside else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Writer:
     width: int
@@ -94,7 +102,7 @@ class _Writer:
         if trajectory.verdict is not None:
             verdict = trajectory.verdict
             tests = f"{verdict.passed} tests passed, {verdict.failed} failed"
-            yield from self._wrapped("head", f"{outcome(verdict)}: {tests}", "")
+            yield from self._wrapped("head", f"{outcome(verdict)}: {tests}{set_aside_text(verdict)}", "")
             yield from self._folded("text", verdict.patch, "  ")
 
     def _action(self, part: Part, action: Action, indent: str) -> Iterator[Line]:

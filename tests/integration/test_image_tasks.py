@@ -136,7 +136,11 @@ def test_any_file_of_predictions_is_graded_also_one_made_elsewhere(tmp_path):
     assert "1 predictions are for other tasks, such as Other__b-4" in said
     book = tmp_path / "predictions.jsonl.verdicts.jsonl"
     before = book.read_text()
-    assert turnmix(tmp_path, *words) == said
+    again = turnmix(tmp_path, *words)
+    # A prediction without a patch has a verdict that is as quickly made as found.
+    assert "3 of 3 verdicts found in" in again
+    assert "resolved: 1 of 3 = 33.3%" in again
+    assert "--again" not in turnmix(tmp_path, *words, "--again")
     assert book.read_text() == before
     file.write_text('{"instance_id": "x"}\n')
     assert "model_patch: Field required" in turnmix(tmp_path, *words, code=2)
@@ -228,16 +232,16 @@ def test_a_missing_image_is_an_infra_error_of_its_task_and_the_run_goes_on(recip
     assert (figures["rollouts"], figures["infra_errors"], figures["resolved"]) == (3, 1, 2)
 
 
-def test_verdicts_made_in_other_sandboxes_are_not_taken_over(tmp_path, capsys):
+def test_verdicts_made_in_other_sandboxes_are_not_taken_over(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     file, words = to_grade(tmp_path, [shelf_row("Shelf__a-1")], [GOLD])
-    book = tmp_path / "predictions.jsonl.verdicts.jsonl"
 
-    def lines_after(*overrides):
+    def made_after(*overrides):
         grade_predictions(file, words=(*words, *overrides))
-        return len(book.read_text().splitlines())
+        return len(list((tmp_path / "state" / "turnmix" / "verdicts").glob("*/*.json")))
 
-    assert lines_after() == 1
-    assert lines_after("sandbox.container.starts=2", "sandbox.container.start_timeout=200") == 1
-    assert lines_after("sandbox.processes=600") == 2
-    assert lines_after("sandbox.container.cpus=2.0") == 3
-    assert lines_after("sandbox.processes=600") == 3
+    assert made_after() == 1
+    assert made_after("sandbox.container.starts=2", "sandbox.container.start_timeout=200") == 1
+    assert made_after("sandbox.processes=600") == 2
+    assert made_after("sandbox.container.cpus=2.0") == 3
+    assert made_after("sandbox.processes=600") == 3

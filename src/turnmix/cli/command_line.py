@@ -137,13 +137,22 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
     grade = commands.add_parser(
         "grade",
         help="grade patches in SWE-bench's format",
-        usage="turnmix grade FILE RECIPE_OR_TASK_FILE [key=value ...]",
+        usage="turnmix grade FILE RECIPE_OR_TASK_FILE [key=value ...] [--again] [--verdicts DIRECTORY]",
         description="Grade a file of predictions, whoever made it: one JSON line a task, with instance_id, "
-        "model_name_or_path and model_patch.",
+        "model_name_or_path and model_patch. Verdicts that you made before are kept for you and not made again; "
+        "what lies beside the file is not read.",
     )
     grade.add_argument("file", metavar="FILE", help="the predictions")
     grade.add_argument(
         "words", nargs="*", default=[], metavar="RECIPE | TASK_FILE | key=value", help="whose tasks they are"
+    )
+    grade.add_argument(
+        "--again", action="store_true", help="make also the verdicts again that you made before"
+    )
+    grade.add_argument(
+        "--verdicts",
+        metavar="DIRECTORY",
+        help="keep verdicts here, and take those that lie here as made by you",
     )
 
     doctor = commands.add_parser(
@@ -300,7 +309,9 @@ def _run(options: argparse.Namespace) -> int:
     elif options.command == "grade":
         from turnmix.cli.grade import grade_predictions
 
-        grade_predictions(options.file, words=options.words)
+        grade_predictions(
+            options.file, words=options.words, again=options.again, verdicts_in=options.verdicts
+        )
     elif options.command == "doctor":
         from turnmix.cli.doctor import examine
 

@@ -141,6 +141,7 @@ def _evaluate(
         opened = None if is_begun else policy(moment)
         with closing(EvaluationDirectory.open(path, evaluated, begun=moment, run=run)) as directory:
             directory.check_tasks(plans)
+            found = sum(plan.trajectory_id in directory.trajectories for plan in plans)
             _complete(
                 plans,
                 recipe=recipe,
@@ -150,7 +151,15 @@ def _evaluate(
                 directory=directory,
                 console=console,
             )
-            _conclude(directory, plans, evaluated=evaluated, recipe=recipe, model=model, console=console)
+            _conclude(
+                directory,
+                plans,
+                found=found,
+                evaluated=evaluated,
+                recipe=recipe,
+                model=model,
+                console=console,
+            )
 
 
 def _teacher(recipe: Recipe, begun: datetime) -> Policy:
@@ -226,20 +235,32 @@ def _conclude(
     directory: EvaluationDirectory,
     plans: Sequence[RolloutPlan],
     *,
+    found: int,
     evaluated: Evaluated,
     recipe: Recipe,
     model: str,
     console: Console,
 ) -> None:
-    """Write and print the figures, and write the patches where they can be graded again."""
+    """Write and print the figures, and write the patches where they can be graded again. `found`: so many
+    trajectories lay there before."""
     trajectories = list(directory.trajectories.read(plan.trajectory_id for plan in plans))
     figures = summarise(trajectories, unfinished=recipe.evaluation.unfinished).to_json()
     for line in evaluation_lines(figures):
         console.print(printable_line(line))
+    is_made_here = directory.is_made_here()
+    if found:
+        made = "and not made now" if is_made_here else "which was not made by you on this machine"
+        told = (
+            f"{found} of {len(plans)} trajectories and their verdicts were found in {directory.path}, {made}"
+        )
+        say(console, printable_line(f"{told}: --output makes all anew in another directory"))
     if isinstance(recipe.tasks, TaskFileSettings):
         path = directory.path / PREDICTIONS
         written = directory.write_predictions(trajectories, model=model)
         grading = f"turnmix grade {path} {directory.path / RECIPE}"
         say(console, printable_line(f"{written} patches in {path}: {grading}"))
-    directory.write_results({"student": evaluated.student, "recipe": evaluated.recipe, **figures})
+    elsewhere = {} if is_made_here or not found else {"made_elsewhere": found}
+    directory.write_results(
+        {"student": evaluated.student, "recipe": evaluated.recipe, **elsewhere, **figures}
+    )
     say(console, printable_line(f"Look at trajectories: turnmix show {directory.path}"))

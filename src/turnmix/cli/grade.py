@@ -1,26 +1,31 @@
-"""`turnmix grade`: a file of predictions in SWE-bench's format in; resolved k of n out, and a verdict a task."""
+"""`turnmix grade`: a file of predictions in SWE-bench's format in; resolved k of n out, and a verdict a task.
+
+Verdicts that this user made before in equal conditions are taken from the user's own book; what lies beside the
+predictions is never read, because whoever made these may have made that too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from turnmix import __version__
 from turnmix.assembly import check_machine, make_source
 from turnmix.cli.console import make_console, say
 from turnmix.cli.words import names_and_overrides
 from turnmix.config import EvaluationSettings, Recipe, load_recipe
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import InfrastructureError, UserError
-from turnmix.core.json_text import json_text, json_value
-from turnmix.core.own_file import open_own
+from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished, Verdict
 from turnmix.environments.swe.grading import verdict as unjudged
+from turnmix.environments.swe.laying import decoded
 from turnmix.environments.swe.predictions import Prediction, read_predictions
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
@@ -30,13 +35,22 @@ from turnmix.evaluation.interval import wilson
 from turnmix.recipe_file import validated
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
+from turnmix.store.verdict_book import VerdictBook
+from turnmix.transcript import set_aside_text
 
 SOCKET, UNFINISHED = "sandbox.container.socket", "evaluation.unfinished"
 
 
-def grade_predictions(file: str, *, words: Sequence[str]) -> None:
-    """Grade every prediction, print the sum, and write `FILE.verdicts.jsonl`. Verdicts found there that
-    were made in equal sandboxes are not made again.
+def grade_predictions(
+    file: str, *, words: Sequence[str], again: bool = False, verdicts_in: str | None = None
+) -> None:
+    """Grade every prediction, print the sum, and write `FILE.verdicts.jsonl`.
+
+    Args:
+        file: the predictions.
+        words: a recipe or a task file, and changes.
+        again: make also the verdicts that are in the book.
+        verdicts_in: the directory of the book; None: the user's own.
 
     Raises:
         UserError: the file, the recipe or the task file will not do.
@@ -56,14 +70,19 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
         told = f"{len(unknown)} predictions are for other tasks, such as {unknown[0]}"
         say(console, printable_line(told))
     known = [(rows[p.instance_id.lower()], p) for p in predictions if p.instance_id.lower() in rows]
-    book = Path(f"{file}.verdicts.jsonl")
-    verdicts, failures = asyncio.run(_grade_all(known, opened=opened, book=book))
+    book = VerdictBook.open(verdicts_in, predictions=Path(file))
+    written = Path(f"{file}.verdicts.jsonl")
+    if written.exists():
+        say(console, printable_line(f"{written} was there before; it is not read, and written anew"))
+    graded = asyncio.run(_grade_all(known, opened=opened, book=book, again=again))
+    verdicts, failures = graded.verdicts, graded.failures
     left = {row.instance_id for row, prediction in known if prediction.unfinished}
     is_counted_only = opened.unfinished == "unresolved"
     for name, verdict in sorted(verdicts.items()):
         untried = "unfinished" if name in left and is_counted_only else "empty patch"
         state = "resolved" if verdict.resolved else "unresolved" if verdict.submitted else untried
-        say(console, f"{name}: {state}, {verdict.passed} of {verdict.passed + verdict.failed} tests")
+        counts = f"{verdict.passed} of {verdict.passed + verdict.failed} tests"
+        say(console, printable_line(f"{name}: {state}, {counts}{set_aside_text(verdict)}"))
     for name, reason in sorted(failures.items()):
         say(console, printable_line(f"{name}: not graded: {reason}"))
     resolved, number = sum(v.resolved for v in verdicts.values()), len(verdicts)
@@ -80,9 +99,39 @@ def grade_predictions(file: str, *, words: Sequence[str]) -> None:
             else "were graded (evaluation.unfinished)"
         )
         say(console, f"{len(left)} unfinished, which {became}")
-    say(console, printable_line(f"of {len(rows)} tasks, {len(known)} were predicted; verdicts: {book}"))
+    if graded.found:
+        told = f"{len(graded.found)} of {number} verdicts found in {book.folder}, and not made now"
+        say(console, printable_line(f"{told}: --again makes them again"))
+    if verdicts:
+        _write(written, graded)
+    say(console, printable_line(f"of {len(rows)} tasks, {len(known)} were predicted; verdicts: {written}"))
     if failures:
         raise InfrastructureError(f"{len(failures)} of {len(known)} predictions could not be graded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Graded:
+    """What predictions came to, by task."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why there is no verdict."""
+    found: set[str] = field(default_factory=set)
+    """The tasks whose verdicts were made before."""
+
+
+def _write(path: Path, graded: _Graded) -> None:
+    """Raises UserError: the file cannot be written."""
+    lines = [
+        json_text({"instance_id": name, "found": name in graded.found, **verdict.to_json()})
+        for name, verdict in sorted(graded.verdicts.items())
+    ]
+    try:
+        write_atomically(path, redacted("".join(f"{line}\n" for line in lines)))
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}: copy the predictions to where a file can be written beside them"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +186,11 @@ async def _grade_all(
     known: Sequence[tuple[TaskRow, Prediction]],
     *,
     opened: _Opened,
-    book: Path,
-) -> tuple[dict[str, Verdict], dict[str, str]]:
-    found = _read_book(book)
-    verdicts: dict[str, Verdict] = {}
-    failures: dict[str, str] = {}
+    book: VerdictBook,
+    again: bool,
+) -> _Graded:
+    graded = _Graded()
+    verdicts, failures = graded.verdicts, graded.failures
     slots = asyncio.Semaphore(opened.concurrency)
 
     async def grade(row: TaskRow, prediction: Prediction) -> None:
@@ -150,8 +199,9 @@ async def _grade_all(
             verdicts[row.instance_id] = unjudged(row, None, patch, submitted=False)
             return
         key = _key(row, patch, opened.sandbox)
-        if key in found:
-            verdicts[row.instance_id] = found[key]
+        if not again and (found := book.find(key, patch=decoded(patch))) is not None:
+            verdicts[row.instance_id] = found
+            graded.found.add(row.instance_id)
             return
         if row.image is not None and (problem := unknown_parser(row.log_parser)):
             failures[row.instance_id] = f"log_parser: {problem}"
@@ -167,35 +217,16 @@ async def _grade_all(
                         return
         failures.pop(row.instance_id, None)
         verdicts[row.instance_id] = verdict
-        line = {"instance_id": row.instance_id, "key": key, **verdict.to_json()}
-        _note(book, redacted(json_text(line)))
+        book.keep(key, verdict)
 
     await asyncio.gather(*(grade(row, prediction) for row, prediction in known))
-    return verdicts, failures
+    return graded
 
 
 def _key(row: TaskRow, patch: bytes, sandbox: SandboxSettings) -> str:
-    """Of one patch of one task: with another script, other tests, another machine or another reader of their
-    log the verdict may be another."""
-    conditions = json_text({"sandbox": sandbox.conditions(), "reader": reader_version(row)}, sort_keys=True)
+    """Of one patch of one task: with another script, other tests, another machine, another reader of their
+    log or another grader the verdict may be another."""
+    versions = {"reader": reader_version(row), "turnmix": __version__}
+    conditions = json_text({"sandbox": sandbox.conditions(), **versions}, sort_keys=True)
     parts = (row.model_dump_json().encode(), conditions.encode(), patch)
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def _note(book: Path, line: str) -> None:
-    with open(open_own(book, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
-def _read_book(book: Path) -> dict[str, Verdict]:
-    """Verdicts made before; a line that was cut off is made again."""
-    found: dict[str, Verdict] = {}
-    if book.is_file():
-        for line in book.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                data = json_value(line)
-                fields = ("resolved", "submitted", "passed", "failed", "patch")
-                found[data["key"]] = Verdict(**{name: data[name] for name in fields})
-            except (ValueError, KeyError, TypeError):
-                continue
-    return found

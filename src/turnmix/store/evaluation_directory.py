@@ -28,7 +28,7 @@ from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.differences import differences
 from turnmix.store.lock import LOCK, locked
-from turnmix.store.made_here import SEAL, seal
+from turnmix.store.made_here import SEAL, is_made_here, seal
 from turnmix.store.place import RECIPE, open_place
 from turnmix.store.records import read_evaluation
 from turnmix.store.run_directory import EVALUATION, EVALUATIONS
@@ -110,6 +110,10 @@ class EvaluationDirectory:
     def changed_versions(self) -> Iterator[str]:
         """What differs between the versions that it was begun with and those now running."""
         return changed_versions(self.path)
+
+    def is_made_here(self) -> bool:
+        """This user began it on this machine, in this place."""
+        return is_made_here(self.path / RECIPE)
 
     def check_tasks(self, plans: Sequence[RolloutPlan]) -> None:
         """Raises UserError: a trajectory that is here is of another task than its plan."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import read_bounded
+from turnmix.store.user_state import state_folder
 
 SEAL = ".made-here"
 _SECRET_BYTES = 32
@@ -52,8 +53,7 @@ def _seal_of(secret: bytes, directory: Path, recipe: bytes) -> str:
 def _secret(*, is_making: bool) -> bytes | None:
     """The user's own, made where there is none yet; None: there is none, or it is not the user's alone."""
     try:
-        state = os.environ.get("XDG_STATE_HOME", "")
-        folder = (Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state") / "turnmix"
+        folder = state_folder()
         path = folder / "secret"
         if is_making and not path.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,83 @@
+"""Verdicts that were made before, so that none is made twice: one small file each, named by what it is the verdict on.
+
+In: a key, which says task, patch and conditions. Out: the verdict, less the patch, or nothing. Whoever can write into
+the book decides verdicts: it lies in the user's own state, under the path of the predictions, never beside them, unless
+the user names a place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from turnmix.core.atomic_file import write_atomically
+from turnmix.core.bounded_file import read_bounded
+from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text, json_value
+from turnmix.core.trajectory import Verdict
+from turnmix.store.user_state import state_folder
+
+OPTION = "--verdicts"
+_FOLDER = "verdicts"
+_MOST_BYTES = 1 << 16
+
+
+class VerdictBook:
+    """A directory of verdicts."""
+
+    def __init__(self, folder: Path, *, is_named: bool) -> None:
+        """`is_named`: by the user, who is told where it cannot be written; else it is left alone."""
+        self.folder = folder
+        self._is_named = is_named
+
+    @classmethod
+    def open(cls, named: str | None, *, predictions: Path) -> VerdictBook:
+        """The book in the directory that the user names, else the user's own on this file of predictions.
+
+        Raises:
+            UserError: there is a file in its place, or it cannot be made.
+        """
+        if named is None:
+            with contextlib.suppress(RuntimeError):
+                place = hashlib.sha256(os.fsencode(os.path.realpath(predictions))).hexdigest()[:16]
+                return cls(state_folder() / _FOLDER / place, is_named=False)
+            return cls(Path("/nonexistent"), is_named=False)
+        folder = Path(named)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{OPTION} {named}: {error.strerror}: name a directory") from error
+        return cls(folder, is_named=True)
+
+    def find(self, key: str, *, patch: str) -> Verdict | None:
+        """The verdict on `patch`; None: it is to be made, also where what lies here is damaged."""
+        try:
+            data = json_value(read_bounded(self._path(key), most=_MOST_BYTES, follows_link=False))
+            counts = {name: data[name] for name in ("resolved", "submitted", "passed", "failed")}
+            set_aside = tuple(map(str, data.get("set_aside", ())))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        if not all(type(counts[name]) is bool for name in ("resolved", "submitted")):
+            return None
+        if not all(type(counts[name]) is int for name in ("passed", "failed")):
+            return None
+        return Verdict(**counts, patch=patch, set_aside=set_aside)
+
+    def keep(self, key: str, verdict: Verdict) -> None:
+        """
+        Raises:
+            UserError: the directory that the user named cannot be written.
+        """
+        content = {name: value for name, value in verdict.to_json().items() if name != "patch"}
+        path = self._path(key)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(path, json_text(content) + "\n")
+        except OSError as error:
+            if self._is_named:
+                raise UserError(f"{OPTION} {self.folder}: {error.strerror}") from error
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
