@@ -319,7 +319,7 @@ def run_limited(command):
 
 
 def test_a_container_that_writes_too_much_is_ended(monkeypatch):
-    monkeypatch.setattr("turnmix.sandboxes.container.sandbox.DISK_SECONDS", 0.2)
+    monkeypatch.setattr("turnmix.sandboxes.container.watches.DISK_SECONDS", 0.2)
 
     async def scenario(sandbox):
         with pytest.raises(SandboxLimitExceeded) as caught:

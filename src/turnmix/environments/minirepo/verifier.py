@@ -72,6 +72,24 @@ class MinirepoVerifier:
         sandbox = self._make_sandbox()
         try:
             await sandbox.start()
+            output = await self._answers(task, files, cases, sandbox)
+        finally:
+            await sandbox.stop()
+        marker = b"@answer "  # other lines are what the agent's code printed
+        answers = [
+            _parse_answer(line[len(marker) :]) for line in output.split(b"\n") if line.startswith(marker)
+        ]
+        if len(answers) < len(cases):
+            return 0
+        return sum(
+            len(answer) == 1 and same_value(answer[0], case.expected) for answer, case in zip(answers, cases)
+        )
+
+    async def _answers(
+        self, task: Task, files: Mapping[str, bytes], cases: Sequence[Case], sandbox: Sandbox
+    ) -> bytes:
+        """What calling the agent's code printed; nothing where it ended the sandbox."""
+        try:
             for path, content in files.items():
                 await sandbox.write_file(f"{task.working_directory}/{path}", content)
             await sandbox.write_file("/tmp/call.py", CALLER.encode())
@@ -84,20 +102,8 @@ class MinirepoVerifier:
                 output_limit=1 << 20,
             )
         except (SandboxEnded, OSError):  # OSError: the agent left paths that nothing can write
-            return 0
-        finally:
-            await sandbox.stop()
-        marker = b"@answer "  # other lines are what the agent's code printed
-        answers = [
-            _parse_answer(line[len(marker) :])
-            for line in result.output.split(b"\n")
-            if line.startswith(marker)
-        ]
-        if len(answers) < len(cases):
-            return 0
-        return sum(
-            len(answer) == 1 and same_value(answer[0], case.expected) for answer, case in zip(answers, cases)
-        )
+            return b""
+        return result.output
 
 
 def unified_patch(before: Mapping[str, str], after: Mapping[str, bytes]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from turnmix.environments.swe.application import GRADING, apply_patch
 from turnmix.environments.swe.image_repository import set_up_image
 from turnmix.environments.swe.laying import encoded, must_write
-from turnmix.environments.swe.protection import Restored, keep_protected
+from turnmix.environments.swe.protection import Protection, Restored, keep_protected
 from turnmix.environments.swe.task_file import TaskRow
 from turnmix.environments.swe.test_log import TestCounts, count_tests
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
@@ -37,23 +37,27 @@ async def execute_in_image(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Imag
     """Start `sandbox`, run the tests of `row` on `patch` in it, and stop it.
 
     Raises:
-        SandboxError: the sandbox failed, or the image is not the row's.
+        SandboxError: the sandbox failed, other than by the patch, or the image is not the row's.
     """
     try:
         await sandbox.start()
         await set_up_image(row, sandbox)
+        await must_write(sandbox, SCRIPT, encoded(row.evaluation_script))
+        protection = await keep_protected(row, sandbox) if patch.strip() else None
         try:
-            return await _run_on(row, patch, sandbox)
+            return await _run_on(row, patch, protection, sandbox)
         except SandboxEnded as ended:
             return ImageExecution(counts=None, log=str(ended))
     finally:
         await sandbox.stop()
 
 
-async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecution:
+async def _run_on(
+    row: TaskRow, patch: bytes, protection: Protection | None, sandbox: Sandbox
+) -> ImageExecution:
+    """From here on the patch is there: what ends the sandbox is its doing."""
     directory = row.working_directory
-    await must_write(sandbox, SCRIPT, encoded(row.evaluation_script))
-    restored = await _apply(row, patch, sandbox) if patch.strip() else Restored()
+    restored = Restored() if protection is None else await _apply(row, patch, protection, sandbox)
     if restored.misfit is not None:
         return ImageExecution(counts=None, log=restored.misfit)
     result = await sandbox.run(
@@ -69,9 +73,8 @@ async def _run_on(row: TaskRow, patch: bytes, sandbox: Sandbox) -> ImageExecutio
     return ImageExecution(counts=counts, log=log.decode(errors="replace"), set_aside=restored.set_aside)
 
 
-async def _apply(row: TaskRow, patch: bytes, sandbox: Sandbox) -> Restored:
+async def _apply(row: TaskRow, patch: bytes, protection: Protection, sandbox: Sandbox) -> Restored:
     """Apply the patch but for what it must not change."""
-    protection = await keep_protected(row, sandbox)
     applied = await apply_patch(patch, row.working_directory, sandbox)
     if applied.exit_code != 0:
         return Restored(misfit=applied.output[-2000:].decode(errors="replace"))

@@ -27,7 +27,22 @@ ENVIRONMENT = {
     "GIT_COMMITTER_EMAIL": "agent@localhost",
 }
 """Beside what the image sets."""
-PRIVILEGES_DROPPED = ["AUDIT_WRITE", "MKNOD", "NET_RAW"]
+NO_PROXY = {name: "" for name in ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")}
+NO_PROXY |= {name.upper(): "" for name in NO_PROXY}
+"""Podman gives containers those of its own environment, which may hold a password; where they are set it does not."""
+PRIVILEGES = [
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP",
+    "SETUID", "SYS_CHROOT",
+]  # fmt: skip
+"""What root keeps inside: what installing and testing software needs. Of these none reaches out of a container, lowers
+its `oom_score_adj`, raises its limits, or traces what has more."""
+PROCESS_1_MASK = "mask=/proc/1/mem:/proc/1/task"
+"""The memory of process 1, by which it could be made to kill itself as if from outside."""
+FIRST_TO_BE_KILLED = 500
+"""`oom_score_adj`, which nothing inside can lower where the runtime has all rights of root: a machine that is out of
+memory kills in containers first, and there the commands, which have 1000, before what runs them."""
+TERMINALS = 32
+"""Pseudo-terminals of one container: a machine has 4096 of them, of which containers get three quarters."""
 
 
 def create_container(
@@ -35,7 +50,6 @@ def create_container(
     image: str,
     *,
     name: str,
-    word: str,
     limits: Limits,
     settings: ContainerSettings,
     variables: Mapping[str, str],
@@ -44,37 +58,48 @@ def create_container(
     from docker.errors import APIError
 
     for has_quota in (True, False) if engine.has_quotas else (False,):
-        host = engine.api.create_host_config(
-            network_mode=settings.network,
-            mem_limit=limits.memory_bytes,
-            memswap_limit=limits.memory_bytes,
-            nano_cpus=int(settings.cpus * 1e9),
-            pids_limit=limits.processes,
-            storage_opt={"size": str(limits.disk_bytes)} if has_quota else None,
-            auto_remove=True,
-            log_config={"Type": "none", "Config": {}},  # else the daemon keeps all output on its disk
-            security_opt=["no-new-privileges"],
-            cap_drop=PRIVILEGES_DROPPED,
-        )
-        try:
-            engine.api.create_container(
-                image,
-                ["-c", script("supervisor.sh"), "sh", word, str(limits.file_bytes // BLOCK_BYTES)],
-                entrypoint=["/bin/sh"],
-                name=name,
-                user="0:0",
-                working_dir="/",
-                environment={**ENVIRONMENT, **variables},
-                labels=labels(),
-                stdin_open=True,
-                use_config_proxy=False,  # the proxies of ~/.docker/config.json, with their passwords
-                host_config=host,
+        with engine.seccomp_option() as seccomp:
+            host = engine.api.create_host_config(
+                network_mode=settings.network,
+                mem_limit=limits.memory_bytes,
+                memswap_limit=limits.memory_bytes,
+                nano_cpus=int(settings.cpus * 1e9),
+                pids_limit=limits.processes,
+                oom_score_adj=FIRST_TO_BE_KILLED,
+                storage_opt={"size": str(limits.disk_bytes)} if has_quota else None,
+                auto_remove=True,
+                log_config={"Type": "none", "Config": {}},  # else the daemon keeps all output on its disk
+                security_opt=["no-new-privileges", seccomp, *([PROCESS_1_MASK] if engine.is_podman else ())],
+                cap_drop=["ALL"],
+                cap_add=PRIVILEGES,
+                mounts=_mounts(engine),
             )
-            return
-        except APIError as error:
-            if not has_quota or not re.search("storage.opt|quota", str(error), re.IGNORECASE):
-                raise
-            engine.has_quotas = False
+            try:
+                engine.api.create_container(
+                    image,
+                    ["-c", script("supervisor.sh"), "sh", str(limits.file_bytes // BLOCK_BYTES)],
+                    entrypoint=["/bin/sh"],
+                    name=name,
+                    user="0:0",
+                    working_dir="/",
+                    environment={**NO_PROXY, **ENVIRONMENT, **variables},
+                    labels=labels(),
+                    stdin_open=True,
+                    host_config=host,
+                    use_config_proxy=False,  # the proxies of ~/.docker/config.json, with their passwords
+                )
+                return
+            except APIError as error:
+                if not has_quota or not re.search("storage.opt|quota", str(error), re.IGNORECASE):
+                    raise
+                engine.has_quotas = False
+
+
+def _mounts(engine: Engine) -> list[dict[str, str]]:
+    """Terminals with a limit of their own, where the runtime makes such ones: Docker does not, and is watched."""
+    if not engine.is_podman:
+        return []
+    return [{"Type": "devpts", "Target": f"/dev/pts,gid=5,mode=620,max={TERMINALS}"}]
 
 
 @lru_cache

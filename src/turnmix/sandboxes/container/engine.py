@@ -8,12 +8,15 @@ long (the streams of a container) is a socket of the event loop and holds no thr
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
 import functools
 import io
+import json
 import os
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +26,7 @@ from turnmix.core.errors import MissingDependencyError, SandboxError
 from turnmix.sandboxes.container.images import PullProgress, ensure_image, has_image
 from turnmix.sandboxes.container.owner import OWNER_LABEL, is_orphan
 from turnmix.sandboxes.container.pulls import Pulls
+from turnmix.sandboxes.container.seccomp_profile import seccomp_profile
 from turnmix.sandboxes.container.settings import ContainerSettings
 from turnmix.sandboxes.container.stream import Stream, open_stream
 
@@ -38,6 +42,9 @@ class Engine:
         self.address = _address(settings)
         self.timeout = settings.start_timeout
         self.api = _connect(self.address, settings.start_timeout)
+        self.is_podman = any(
+            "Podman" in str(part.get("Name")) for part in self.api.version().get("Components") or ()
+        )
         self.has_quotas = True
         """Until the storage driver refuses one."""
         self._calls = ThreadPoolExecutor(CALLS, "turnmix-container")
@@ -114,6 +121,14 @@ class Engine:
         url = self.api._url("/containers/{0}/json", container)  # the SDK's own method leaves the size out
         return int(self.api._result(self.api._get(url, params={"size": 1}), True).get("SizeRw") or 0)
 
+    def file_bytes(self, container: str, path: str) -> int:
+        """The size of a file in a container; 0 where there is none. Blocks."""
+        url = self.api._url("/containers/{0}/archive", container)
+        told = self.api.head(url, params={"path": path}).headers.get("X-Docker-Container-Path-Stat", "")
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(base64.b64decode(told))["size"])
+        return 0
+
     def remove(self, container: str) -> None:
         """Kill and remove a container, if it is still there. Blocks."""
         from docker.errors import APIError
@@ -133,6 +148,17 @@ class Engine:
         """Containers whose owner has died. Blocks."""
         found = self.api.containers(all=True, filters={"label": OWNER_LABEL})
         return [container for container in found if is_orphan(container)]
+
+    @contextlib.contextmanager
+    def seccomp_option(self) -> Iterator[str]:
+        """The profile as the runtime takes it, for one creation: as text, or, in Podman, as a file that it reads."""
+        if not self.is_podman:
+            yield f"seccomp={seccomp_profile()}"
+            return
+        with tempfile.NamedTemporaryFile("w", prefix="turnmix-seccomp-", suffix=".json") as file:
+            file.write(seccomp_profile())
+            file.flush()
+            yield f"seccomp={file.name}"
 
     async def _in(self, pool: ThreadPoolExecutor, function: Callable[[], Any]) -> Any:
         with self._as_sandbox_errors():

@@ -12,53 +12,49 @@ import re
 from collections.abc import Awaitable, Callable
 
 from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.container.job import KILLED, NO_SHELL, Job, job_mark
 from turnmix.sandboxes.container.stream import STDERR, Stream
 from turnmix.sandboxes.sandbox import CommandResult, SandboxLimitExceeded
+
+ENDED, SILENT = "ended unexpectedly", "does not answer"
 
 FREE_SECONDS = 0.02
 """How long what a command left running may hold its output open when the next command is there."""
 KILL_SECONDS = 1.0
 KILL_ATTEMPTS = 5
+KILL_PATIENCE = 60.0
+"""Seconds after which a command that cannot be killed has ended the container."""
 ANSWER_SECONDS = 10.0
 ANSWER_ATTEMPTS = 3
 FREE_ATTEMPTS = 10
 LONGEST_MARK = 96
-NO_SHELL = 126
-KILLED = 128 + 9
-
-
-def job_mark(number: int) -> str:
-    """What the processes of a command or terminal carry in their environment."""
-    return f"SANDBOX_JOB={number}."
-
-
-class _Job:
-    """A command under way."""
-
-    def __init__(self, number: int, limit: int) -> None:
-        self.number = number
-        self.limit = limit
-        self.output = bytearray()
-        self.is_cut = False
-        self.code: int | None = None
-        self.changed = asyncio.Event()
 
 
 class Line:
     """One container's line. Commands run one at a time."""
 
-    def __init__(self, stream: Stream, word: str, wake: Callable[[], Awaitable[None]]) -> None:
-        """`wake`: lets the supervisor go on where the agent has stopped it."""
+    def __init__(
+        self,
+        stream: Stream,
+        word: str,
+        *,
+        wake: Callable[[], Awaitable[None]],
+        explain: Callable[[str], Awaitable[SandboxError]],
+    ) -> None:
+        """`wake`: lets the supervisor go on where the agent has stopped it. `explain`: says whose doing it is
+        that the container ended or does not answer."""
         self.failure: SandboxError | None = None
-        self.word = word
         self._stream = stream
         self._wake = wake
+        self._explain = explain
+        self._ending: asyncio.Task[None] | None = None
+        self._word = word
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._mark = re.compile(rb"\n%s (\w+)(?: (\d+))?\n" % word.encode())
         self._note = re.compile(rb"^%s (\d+) 0$" % word.encode(), re.MULTILINE)
         self._numbers = 0
         self._worker = ""
-        self._job: _Job | None = None
+        self._job: Job | None = None
         self._free = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._sending = asyncio.Lock()
@@ -73,6 +69,8 @@ class Line:
         return self._numbers
 
     async def ready(self) -> None:
+        """Tell a started supervisor its word, which nothing inside can read from a command line."""
+        await self._send(f"{self._word}\n".encode())
         await asyncio.shield(self._ready)
         self.check()
 
@@ -81,7 +79,7 @@ class Line:
         if isinstance(self.failure, SandboxLimitExceeded):
             raise SandboxLimitExceeded(self.failure.limit)
         if self.failure is not None:
-            raise SandboxError(str(self.failure))
+            raise type(self.failure)(str(self.failure))
 
     def fail(self, failure: SandboxError) -> None:
         """End everything: process 1 ends when the line does."""
@@ -101,6 +99,9 @@ class Line:
     async def close(self) -> None:
         """Wait for what `fail` has ended."""
         self._reading.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.gather(self._ending, return_exceptions=True)
         await asyncio.gather(self._reading, *self._tasks, return_exceptions=True)
 
     async def run(
@@ -111,7 +112,7 @@ class Line:
         `stops_at_limit`: kill it once it wrote more than `limit`; the result then has one byte more.
         """
         self.check()
-        job = _Job(self.number(), limit + 1 if stops_at_limit else limit)
+        job = Job(self.number(), limit + 1 if stops_at_limit else limit)
         task = asyncio.ensure_future(self._carry_out(job, command(job.number), timeout, stops_at_limit))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -136,13 +137,13 @@ class Line:
                 if answer.done():
                     break
             else:
-                self._end("or does not answer")
+                await self.end(SILENT)
         finally:
             del self._answers[number]
         self.check()
 
     async def _carry_out(
-        self, job: _Job, request: bytes, timeout: float, stops_at_limit: bool
+        self, job: Job, request: bytes, timeout: float, stops_at_limit: bool
     ) -> CommandResult:
         async with self._one_at_a_time:
             self.check()
@@ -151,6 +152,8 @@ class Line:
             await self._until_free()
             self._job, self._held = job, b""
             self._free.clear()
+            clock = asyncio.get_running_loop().time
+            began = clock()
             try:
                 await self._send(request)
                 is_in_time = await self._until_end(
@@ -160,6 +163,8 @@ class Line:
                     await self.request(f"end {job_mark(job.number)}")
                     if await self._until_end(job, KILL_SECONDS, lambda: False):
                         break
+                    if clock() > began + timeout + KILL_PATIENCE:
+                        await self.end(SILENT)
                 self.check()
             finally:
                 self._job = None
@@ -174,10 +179,10 @@ class Line:
                 await asyncio.wait_for(self._free.wait(), KILL_SECONDS if attempt else FREE_SECONDS)
                 return self.check()
             await self.request(f"cut {self._worker}")
-        self._end("or does not answer")
+        await self.end(SILENT)
         self.check()
 
-    async def _until_end(self, job: _Job, timeout: float, is_over: Callable[[], bool]) -> bool:
+    async def _until_end(self, job: Job, timeout: float, is_over: Callable[[], bool]) -> bool:
         """Wait for a command's end; False when the time is up, or `is_over` says so, before."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
@@ -190,16 +195,42 @@ class Line:
         return True
 
     async def _send(self, data: bytes) -> None:
-        try:
-            async with self._sending:
-                await self._stream.send(data)
-        except OSError as error:
-            self._end(error)
+        async with self._sending:
+            self.check()
+            self._stream.put(data)
+            try:
+                await (self._until_sent() if self._stream.is_blocked else self._stream.drain())
+            except OSError:
+                await self.end(ENDED)
         self.check()
 
-    def _end(self, reason: object) -> None:
+    async def _until_sent(self) -> None:
+        """Wait until a supervisor that is slow, or that the agent has stopped, has read it all. Raises OSError."""
+        sending = asyncio.ensure_future(self._stream.drain())
+        try:
+            for attempt in range(ANSWER_ATTEMPTS):
+                if attempt:
+                    await self._wake()
+                if (await asyncio.wait({sending}, timeout=ANSWER_SECONDS))[0]:
+                    return sending.result()
+            await self.end(SILENT)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def end(self, told: str) -> None:
+        """End everything, once it is known whose doing it is. `told`: what the container does."""
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end(told))
+        await asyncio.wait({self._ending})
+
+    async def _end(self, told: str) -> None:
         if self.failure is None:
-            self.fail(SandboxError(f"the container ended unexpectedly {reason}".strip()))
+            try:
+                failure = await self._explain(told)
+            except SandboxError as error:  # the runtime does not answer
+                failure = error
+            self.fail(failure)
 
     async def _read(self) -> None:
         while True:
@@ -210,7 +241,7 @@ class Line:
                 self._take_notes(data)
             else:
                 self._take_output(data)
-        self._end("")
+        await self.end(ENDED)
 
     def _take_notes(self, data: bytes) -> None:
         self._notes = (self._notes + data)[-(1 << 16) :]

@@ -6,7 +6,7 @@ one; the agent is root inside. The image needs a POSIX shell with cat, mkdir and
 memory_bytes, processes, cpus  held by the kernel: what exceeds memory is killed, the agent sees that
 file_bytes                     held by the kernel, for all but a process that raises it with rights it lacks
 disk_bytes                     held by the storage driver where it can (overlay on xfs with project quotas,
-                               btrfs, zfs); else, and always, counted every DISK_SECONDS: a container that
+                               btrfs, zfs); else, and always, counted every few seconds: a container that
                                wrote more is ended
 wall_seconds                   held here
 
@@ -23,22 +23,26 @@ import os
 import re
 import secrets
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.container.creation import create_container
+from turnmix.sandboxes.container.ending import explain_end
 from turnmix.sandboxes.container.engine import Engine, engine_for
 from turnmix.sandboxes.container.files import READ, WRITE, file_error
 from turnmix.sandboxes.container.images import PullProgress
-from turnmix.sandboxes.container.line import NO_SHELL, Line
+from turnmix.sandboxes.container.job import NO_SHELL
+from turnmix.sandboxes.container.line import Line
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
 from turnmix.sandboxes.container.terminal import ContainerTerminal, open_container_terminal
+from turnmix.sandboxes.container.watches import watch_disk, watch_terminals
 from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxLimitExceeded
 
-DISK_SECONDS = 10.0
 FILE_SECONDS = 120.0
+WAKE_SECONDS = 10.0
 COMPLAINT_BYTES = 1 << 13
 """Of what is said about a file that cannot be read."""
 
@@ -62,13 +66,13 @@ class ContainerSandbox:
         self.name = f"turnmix-{secrets.token_hex(8)}"
         self._variables = dict(variables or {})
         self._on_progress = on_progress
-        self._word = secrets.token_hex(12)
+        self._began = time.monotonic()
         self._engine: Engine | None = None
         self._line: Line | None = None
         self._starting: asyncio.Future[None] | None = None
         self._is_stopped = False
         self._expiry: asyncio.TimerHandle | None = None
-        self._disk: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._terminals: list[ContainerTerminal] = []
 
     async def start(self) -> None:
@@ -83,7 +87,9 @@ class ContainerSandbox:
             await self.stop()
             raise
         self._expiry = loop.call_later(self.limits.wall_seconds, self._exceed, "wall_seconds")
-        self._disk = asyncio.ensure_future(self._watch_disk(engine))
+        self._watches = [asyncio.ensure_future(watch_disk(engine, self.name, self.limits, self._exceed))]
+        if not engine.is_podman:
+            self._watches.append(asyncio.ensure_future(watch_terminals(self._require_line())))
 
     async def run(
         self,
@@ -104,6 +110,9 @@ class ContainerSandbox:
         try:
             source = await self._lay(stdin) if stdin else "/dev/null"
         except OSError as error:
+            engine = self._require_engine()
+            if await engine.call(engine.written_bytes, self.name) + len(stdin) > self.limits.disk_bytes:
+                raise SandboxLimitExceeded("disk_bytes") from error
             raise SandboxError(f"the container took no input: {error}") from error
 
         def request(number: int) -> bytes:
@@ -154,18 +163,19 @@ class ContainerSandbox:
         await asyncio.shield(stopping)
 
     async def _launch(self, engine: Engine) -> None:
+        self._began = time.monotonic()
         await engine.call_to_start(
             create_container,
             engine,
             self.image,
             name=self.name,
-            word=self._word,
             limits=self.limits,
             settings=self.settings,
             variables=self._variables,
         )
         path = f"/containers/{self.name}/attach?stream=1&stdin=1&stdout=1&stderr=1"
-        line = self._line = Line(await engine.stream(path), self._word, self._wake)
+        stream = await engine.stream(path)
+        line = self._line = Line(stream, secrets.token_hex(12), wake=self._wake, explain=self._explain)
         await engine.call_to_start(engine.api.start, self.name)
         try:
             await asyncio.wait_for(line.ready(), self.settings.start_timeout)
@@ -180,14 +190,21 @@ class ContainerSandbox:
 
     async def _wake(self) -> None:
         """An agent can stop every process inside, not one that comes from outside."""
-        with contextlib.suppress(SandboxError):
+        with contextlib.suppress(SandboxError, asyncio.TimeoutError):
             script = ["kill -CONT -1; exit 0"]
             stream = await self._require_engine().exec_stream(
                 self.name, script, environment={}, has_terminal=False
             )
-            while (await stream.read())[1]:
-                pass
-            stream.close()
+            try:
+                await asyncio.wait_for(stream.to_the_end(), WAKE_SECONDS)
+            finally:
+                stream.close()
+
+    async def _explain(self, told: str) -> SandboxError:
+        engine, age = self._require_engine(), time.monotonic() - self._began
+        explained = await engine.call(explain_end, engine, self.name, told, age=age)
+        assert isinstance(explained, SandboxError)
+        return explained
 
     async def _access(
         self, script: str, path: str, *, source: str = "", limit: int = 1 << 16, stops_at_limit: bool = False
@@ -208,13 +225,15 @@ class ContainerSandbox:
 
     async def _lay(self, content: bytes) -> str:
         """`content` as a file in the container that its reader removes. Raises OSError where there is no room."""
-        self._require_line()
-        engine = self._require_engine()
+        line, engine = self._require_line(), self._require_engine()
         name = f".turnmix-{secrets.token_hex(8)}"
         try:
             await engine.call(engine.put_file, self.name, name, content)
         except OSError:
             await self.run(f"rm -f /{name}")
+            raise
+        except SandboxError:
+            await line.request(":")  # says whether the container lives, and else whose doing it is
             raise
         return f"/{name}"
 
@@ -222,27 +241,15 @@ class ContainerSandbox:
         if self._line is not None:
             self._line.fail(SandboxLimitExceeded(limit))
 
-    async def _watch_disk(self, engine: Engine) -> None:
-        clock = asyncio.get_running_loop().time
-        pause = DISK_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            began = clock()
-            with contextlib.suppress(SandboxError):  # a daemon that is busy is asked again
-                if await engine.call(engine.written_bytes, self.name) > self.limits.disk_bytes:
-                    self._exceed("disk_bytes")
-                    return
-            pause = max(DISK_SECONDS, 20 * (clock() - began))
-
     async def _stop(self) -> None:
         if self._is_stopped:
             return
         self._is_stopped = True
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._disk is not None:
-            self._disk.cancel()
-            await asyncio.gather(self._disk, return_exceptions=True)
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
         if self._starting is None or self._engine is None:
             return
         await asyncio.gather(self._starting, return_exceptions=True)

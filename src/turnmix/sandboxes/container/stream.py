@@ -26,6 +26,7 @@ class Stream:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_raw: bool) -> None:
         self._reader = reader
         self._writer = writer
+        writer.transport.set_write_buffer_limits(high=0)
         self._is_raw = is_raw
         self._left = 0
         self._kind = 0
@@ -46,13 +47,21 @@ class Stream:
         self._left -= 0 if self._is_raw else len(data)
         return self._kind, data
 
+    async def to_the_end(self) -> None:
+        """Read all output, of which nothing is kept."""
+        while (await self.read())[1]:
+            pass
+
     def write(self, data: bytes) -> None:
         if self._writer.transport.get_write_buffer_size() + len(data) <= TYPED_BYTES:
             self._writer.write(data)
 
-    async def send(self, data: bytes) -> None:
-        """Write all of `data`, however long that takes. Raises OSError."""
+    def put(self, data: bytes) -> None:
+        """Write all of `data`, as fast as it gets through."""
         self._writer.write(data)
+
+    async def drain(self) -> None:
+        """Wait until all that was written got through. Raises OSError."""
         await self._writer.drain()
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
 # Process 1 of a container, in POSIX shell: it runs commands one after the other, kills what a command or
 # terminal started, and ends, and with it every process inside, when the host hangs up.
 #
-#   $1  a word that no output holds by accident     $2  largest file, in blocks of 512 bytes
-#   standard input   lines of shell code from the host, which it trusts
+#   $1  largest file, in blocks of 512 bytes
+#   standard input   a word that no output holds by accident, and no command line shows; then lines of shell code
+#                    from the host, which it trusts
 #   standard output  the current command's output, then a line break, "WORD NUMBER EXIT-CODE" and a line break;
 #                    "WORD free", in the same way, when nothing holds the output open any more
 #   standard error   "WORD NUMBER 0": the answer to a request; all else is noise
@@ -11,22 +12,33 @@
 # it works when the agent's processes leave no room for one; `work` gets the lines that start commands. Both
 # are parts of a foreground pipeline: what a shell starts by & ignores interrupts for ever.
 
-word=$1
 newline='
 '
+IFS= read -r word || exit
+unset http_proxy https_proxy ftp_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY
+# As low as anything inside can: refused, but where the runtime itself lacked the right to set the least.
+{ printf 0 >/proc/self/oom_score_adj; } 2>/dev/null
 ulimit -c 0 2>/dev/null
-ulimit -f "$2" 2>/dev/null
+ulimit -f "$1" 2>/dev/null
 [ -d /testbed ] || mkdir -p /testbed
+# Podman makes terminals with a limit for root alone.
+[ -x /bin/chmod ] && /bin/chmod 666 /dev/pts/ptmx 2>/dev/null
 exec 3<&0 4>&2 </dev/null
 
 answer() { # NUMBER
     printf '%s\n' "$word $1 0" >&4
 }
 
+# Where memory is short, of this container or of the machine, a command is killed before what runs it.
+first_to_be_killed() {
+    { printf 1000 >/proc/self/oom_score_adj; } 2>/dev/null
+}
+
 job() { # NUMBER DIRECTORY COMMAND INPUT EXPORTS
     {
         (
             exec 3<&- 4>&-
+            first_to_be_killed
             export "SANDBOX_JOB=$1."
             eval "$5"
             cd -- "$2" || exit 126
@@ -118,7 +130,21 @@ make_room() {
     has_room || end SANDBOX_JOB= spare
 }
 
+# Ends what holds more terminals than it may, and the container where they are still held the next time.
+few_terminals() { # MOST
+    set -- "$1" /dev/pts/[0-9]*
+    if [ "$(($# - 1))" -le "$1" ]; then
+        is_warned=
+    elif [ "$is_warned" ]; then
+        printf 'exit 77\n'
+    else
+        is_warned=yes
+        end SANDBOX_JOB=
+    fi
+}
+
 watch() {
+    is_warned=
     while IFS= read -r request; do
         case $request in
             'job '*)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import secrets
 from collections.abc import Mapping
 from functools import partial
 
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.container.creation import BLOCK_BYTES, script
 from turnmix.sandboxes.container.engine import Engine
-from turnmix.sandboxes.container.line import Line, job_mark
+from turnmix.sandboxes.container.job import job_mark
+from turnmix.sandboxes.container.line import Line
 from turnmix.sandboxes.container.stream import Stream
 
 INTERRUPT = b"\x03"
 END_OF_INPUT = b"\x04"
-SETTLING_SECONDS = 0.05
-"""When a container dies, its terminals may end a moment before its line does."""
+SET_UP_SECONDS = 30.0
 
 
 class ContainerTerminal:
@@ -47,8 +48,8 @@ class ContainerTerminal:
             data, self._output = self._output, b""
         else:
             _, data = await self._stream.read()
-            if not data and self._stream is not None:
-                await asyncio.sleep(SETTLING_SECONDS)
+            if not data and self._stream is not None:  # the shell has ended, or all has
+                await self._line.request(":")
         if not data:
             self._line.check()
         return data
@@ -72,33 +73,38 @@ async def open_container_terminal(
     file_bytes: int,
 ) -> ContainerTerminal:
     """A shell in `container`, which `line` leads to."""
+    refusal = b""
     for has_keys in (True, False):
         number = line.number()
         terminal = partial(ContainerTerminal, line=line, mark=job_mark(number), has_keys=has_keys)
         name, _, value = job_mark(number).partition("=")
+        word = secrets.token_hex(12)
         await line.request("make_room")
         try:
             stream = await engine.exec_stream(
                 container,
-                [script("terminal.sh"), "sh", working_directory, str(file_bytes // BLOCK_BYTES), line.word],
+                [script("terminal.sh"), "sh", working_directory, str(file_bytes // BLOCK_BYTES), word],
                 environment={"PS1": "", "PS2": "", "HISTFILE": "/dev/null", **environment, name: value},
                 has_terminal=has_keys,
             )
         except SandboxError as error:
             await line.request(":")  # says whether the container lives
-            return terminal(stream=None, output=f"cannot start a shell: {error}\n".encode())
+            refusal = str(error).encode()
+            continue
         try:
-            state, output = await _set_up(stream, line.word)
+            state, output = await asyncio.wait_for(_set_up(stream, word), SET_UP_SECONDS)
+        except asyncio.TimeoutError:
+            state, output = b"", b"it does not answer"
         except BaseException:
             stream.close()
             raise
         if state == b"ready":
             return terminal(stream=stream, output=output)
         stream.close()
-        if state != b"bare":
-            line.check()
-            return terminal(stream=None, output=b"cannot start a shell: " + output[-1000:] + b"\n")
-    raise SandboxError(f"{container}: no shell could be set up")
+        line.check()
+        refusal = output
+    # Without a pseudo-terminal to be had, and without a pipe.
+    return terminal(stream=None, output=b"cannot start a shell: " + refusal[-1000:] + b"\n")
 
 
 async def _set_up(stream: Stream, word: str) -> tuple[bytes, bytes]:
