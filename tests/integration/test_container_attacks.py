@@ -13,8 +13,6 @@ from sandbox_scenarios import read_until
 from turnmix.core.errors import SandboxError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
-from turnmix.environments.minirepo.repository import Case
-from turnmix.environments.minirepo.verifier import MinirepoVerifier
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.container.creation import TERMINALS
@@ -159,23 +157,6 @@ def test_a_runtime_that_is_gone_is_an_infrastructure_failure(tmp_path):
         asyncio.run(scenario())
     finally:
         engine_for(settings()).remove(sandbox.name)
-
-
-def test_code_under_test_that_ends_its_grader_is_unresolved():
-    files = {"a.py": "def f(): return 1\n", "test_repo.py": "", "run_tests.py": ""}
-    task = Task(id="t", problem_statement="", working_directory="/testbed", files=files)
-    ending = "import os, time\nfor p in os.listdir('/proc'):\n"
-    ending += " try: open(f'/proc/{p}/fd/0', 'w').write('exit 77\\n')\n except OSError: pass\n"
-    ending += "time.sleep(5)\ndef f(): return 2\n"
-
-    async def scenario(sandbox):
-        await sandbox.write_file("/testbed/a.py", ending.encode())
-        cases = (Case(module="a", function="f", arguments=(), expected=2),)
-        verifier = MinirepoVerifier(lambda: make_container(SMALL), lambda task: cases)
-        return await verifier(task, sandbox, StopReason.finished)
-
-    verdict = inside(scenario)
-    assert (verdict.submitted, verdict.resolved, verdict.passed) == (True, False, 0)
 
 
 def test_no_answer_of_the_supervisor_can_be_forged():

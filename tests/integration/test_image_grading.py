@@ -151,6 +151,30 @@ def test_patches_are_graded_as_what_they_are(tmp_path):
     assert left_behind() == []
 
 
+ENDS_ITS_GRADER = (
+    WRONG.replace("-1,2 +1,2 @@\n", "-1,2 +1,8 @@\n+import os\n")
+    + """\
++for process in os.listdir("/proc"):
++    try:
++        open(f"/proc/{process}/fd/0", "w").write("exit 77\\n")
++    except OSError:
++        pass
+"""
+)
+
+
+def test_code_under_test_that_ends_its_grader_is_unresolved(tmp_path):
+    row = shelf_row()
+    verdict = asyncio.run(source_of(tmp_path, row).grader.grade(row, ENDS_ITS_GRADER.encode()))
+    assert (verdict.resolved, verdict.submitted, verdict.failed) == (False, True, 2)
+
+
+def test_a_grader_that_ends_before_the_patch_is_an_infrastructure_error(tmp_path):
+    row = shelf_row(setup_script="for p in /proc/[0-9]*; do echo 'exit 77' > $p/fd/0; done 2>/dev/null; true")
+    with pytest.raises(SandboxError):
+        asyncio.run(source_of(tmp_path, row).grader.grade(row, row.gold_patch.encode()))
+
+
 def test_a_patch_is_judged_once(tmp_path):
     row = shelf_row()
     source = source_of(tmp_path, row)
