@@ -72,8 +72,8 @@ def rollout_of(num_rows, *, turns=None, label=None, beta=0.5):
     return Rollout(turns=turns, beta=beta, prompt=prompt, action=label, observation=observation)
 
 
-def use_kernel(options, *, dynamic=None):
-    """FlexAttention with `options` from now on, compiled anew; `dynamic`: as in torch.compile."""
+def use_kernel(*, dynamic=None, **options):
+    """FlexAttention from now on, compiled anew. `dynamic`: as in torch.compile; `options`: the kernel's own."""
     torch._dynamo.reset()
     kernel = torch.compile(flex_attention, fullgraph=True, dynamic=dynamic)
     attention_flex._compiled_kernel = lambda: kernel

@@ -42,23 +42,25 @@ def run(name, record, *, is_small, earlier):
     if is_small:
         torch.set_num_threads(1)
     if any(line.get("kernel") == "plain" for line in earlier):
-        use_kernel(None)
+        use_kernel()
+    if not any(line.get("part") == "versions" for line in earlier):
+        versions(record, device)
     step = globals().get(name) or getattr(gpu_learning, name)
     step(record, device)
 
 
-def machine(record, device):
+def versions(record, device):
     names = ("torch", "triton", "transformers", "accelerate", "peft", "numpy")
-    versions = {}
+    found = {}
     for name in names:
         try:
-            versions[name] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            versions[name] = None
+            found[name] = None
     figures = {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
-        **versions,
+        **found,
         "cuda": torch.version.cuda,
         "compilers": [name for name in ("gcc", "g++", "clang", "nvcc") if shutil.which(name)],
         "cores": os.cpu_count(),
@@ -76,6 +78,9 @@ def machine(record, device):
     else:
         figures["card"] = "CPU"
     record(part="versions", **figures)
+
+
+def machine(record, device):
     rate = matrix_product_rate(device)
     record(part="matrix product", tflops=rounded(rate / 1e12))
     began = time.monotonic()
@@ -194,8 +199,8 @@ def exact(record, device):
             )
     torch._dynamo.reset()
     if device == "cuda" and not are_right:
-        record(part="kernel", kernel="plain", passed=False, error="the steps behind go on without options")
-        use_kernel(None)
+        record(part="kernel", kernel="plain", passed=False, error="later steps go on without options")
+        use_kernel()
     for dtype in (torch.float32, torch.bfloat16):
         part = f"model, {str(dtype).removeprefix('torch.')}"
         try:
@@ -232,6 +237,7 @@ def speed(record, device):
     dtype = torch.bfloat16 if is_gpu else torch.float32
 
     def inputs(num_rows):
+        torch.manual_seed(num_rows)
         return [
             torch.randn(1, number, num_rows, width, device=device, dtype=dtype, requires_grad=True)
             for number in (num_heads, num_keys, num_keys)
@@ -260,16 +266,17 @@ def speed(record, device):
 
         return attend
 
-    taken = {}
+    taken, outputs = {}, {}
     ours = attention_flex.KERNEL_OPTIONS
     kernels = {
-        "dynamic": (ours, None),
-        "static": (ours, False),
-        "dynamic, no options": ({}, None),
-        "dynamic, TMA": ({**(ours or {}), "USE_TMA": True}, None),
+        "dynamic": ours,
+        "static": {**ours, "dynamic": False},
+        "dynamic, no options": {},
+        "dynamic, TMA": {**ours, "USE_TMA": True},
     }
-    for name, (options, dynamic) in kernels.items() if is_gpu else [("pieces", (None, None))]:
-        use_kernel(options, dynamic=dynamic)
+    for name, options in kernels.items() if is_gpu else [("pieces", {})]:
+        use_kernel(**options)
+        dynamic = options.get("dynamic")
         # The first size gets a kernel of its own; the second one the kernel of all that follow.
         sizes = (16_384, 65_536) if dynamic is False else (2048, 16_384, 65_536)
         for num_rows in sizes if is_gpu else (1024,):
@@ -278,7 +285,16 @@ def speed(record, device):
                 batch = batch_trees([tree], device)
                 pairs = int(tree.position_ids.sum()) + len(tree)
                 of = inputs(batch.token_ids.shape[1])
+                found = attention_by(batch.plan)(*of).detach()[:, : len(tree)]
+                difference = relative(found, outputs.setdefault(num_rows, found).double())
                 taken[num_rows, name] = timed(f"tree, {name}", attention_by(batch.plan), of, pairs)
+                record(
+                    part=f"{name} against the first kernel",
+                    rows=num_rows,
+                    difference=rounded(difference),
+                    passed=difference <= 1e-2,
+                    decides="outputs at most 1e-2 apart",
+                )
                 if name == "dynamic" and num_rows > 2048:
                     plan = make_block_mask(np.full(num_rows, num_rows), device)
                     pairs = num_rows * (num_rows + 1) // 2

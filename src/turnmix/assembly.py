@@ -150,10 +150,10 @@ class LearningStudent:
         from turnmix.training.learner import Learner
         from turnmix.training.ranks import Ranks
 
+        _prepare_tensor_code(recipe)
         check_device(recipe.student.device, field="student.device")
         ranks = Ranks.join(recipe.student.device)
         moment = ranks.agreed(moment)
-        _prepare_tensor_code(recipe.threads)
         base = student_location(recipe.student)
         # With LoRA a checkpoint holds merged weights; its adapter belongs on the base model.
         source = base if checkpoint is None or recipe.learner.lora else checkpoint
@@ -292,7 +292,7 @@ def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = N
     from turnmix.policies.load import load_student
     from turnmix.policies.local import LocalPolicy
 
-    _prepare_tensor_code(recipe.threads)
+    _prepare_tensor_code(recipe)
     if recipe.student.server is not None:
         return served_alone(recipe, location=location, moment=moment)
     model, _, renderer = load_student(
@@ -301,9 +301,13 @@ def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = N
     return LocalPolicy(model, renderer, recipe.student, greedy=True)
 
 
-def _prepare_tensor_code(threads: int) -> None:
+def _prepare_tensor_code(recipe: Recipe) -> None:
     import torch
     from transformers.utils import logging
 
-    torch.set_num_threads(threads)
+    if not os.environ.keys() & {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}:
+        # Passes differ in size: what one leaves would lie in pieces that the next one has no use for. Read when a GPU
+        # is first used.
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    torch.set_num_threads(recipe.threads)
     logging.disable_progress_bar()
