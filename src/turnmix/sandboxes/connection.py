@@ -91,7 +91,12 @@ class Connection(asyncio.Protocol):
     def send(self, channel: Channel, operation: str, *arguments: Any) -> None:
         if self.failure is None and self._transport is not None and not channel.has_ended:
             message = marshal.dumps((operation, *arguments), 2)
-            self._transport.write(struct.pack(">II", channel.number, len(message)) + message)
+            header = struct.pack(">II", channel.number, len(message))
+            if len(message) < CHUNK:
+                self._transport.write(header + message)
+            else:  # a tree of hundreds of MiB is not copied for a header, nor for what is sent of it already
+                self._transport.write(header)
+                self._transport.write(memoryview(message))
 
     async def result(self, channel: Channel) -> int:
         """Wait for the end of a request. Raises SandboxError, and OSError as the supervisor reports it."""
