@@ -16,10 +16,9 @@ from turnmix.core.trajectory import StopReason
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.container.creation import TERMINALS
-from turnmix.sandboxes.container.engine import engine_for
+from turnmix.sandboxes.container.engine import Option, engine_for
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
 from turnmix.sandboxes.container.settings import ContainerSettings
-from turnmix.sandboxes.container.watches import watch_terminals
 from turnmix.sandboxes.sandbox import Limits, SandboxEnded, SandboxLimitExceeded
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -287,22 +286,18 @@ async def until_it_ends(sandbox):
 
 
 def test_where_terminals_have_no_limit_their_holder_is_ended(monkeypatch):
-    monkeypatch.setattr("turnmix.sandboxes.container.creation._mounts", lambda engine: [])
+    engine = engine_for(settings())
+    monkeypatch.setattr(engine, "options", engine.options - {Option.terminals})
     monkeypatch.setattr("turnmix.sandboxes.container.watches.TERMINAL_SECONDS", 0.3)
 
     async def scenario(sandbox):
-        watch = asyncio.ensure_future(watch_terminals(sandbox._line))
-        try:
-            assert (await sandbox.run(HOLD_TERMINALS, timeout=20)).exit_code == 128 + 9
-            assert (await sandbox.run("echo on")).output == b"on\n"
-            await sandbox.write_file(
-                "/hold.py", HOLD_TERMINALS.split("\n", 1)[1].rpartition("END")[0].encode()
-            )
-            await sandbox.run("(env -i setsid python3 /hold.py </dev/null >/dev/null 2>&1 &)")
-            with pytest.raises(SandboxEnded):
-                await until_it_ends(sandbox)
-        finally:
-            watch.cancel()
+        assert (await sandbox.run(HOLD_TERMINALS, timeout=20)).exit_code == 128 + 9
+        assert (await sandbox.run("echo on")).output == b"on\n"
+        program = HOLD_TERMINALS.split("\n", 1)[1].rpartition("END")[0]
+        await sandbox.write_file("/hold.py", program.encode())
+        await sandbox.run("(env -i setsid python3 /hold.py </dev/null >/dev/null 2>&1 &)")
+        with pytest.raises(SandboxEnded):
+            await until_it_ends(sandbox)
 
     inside(scenario)
 
@@ -317,6 +312,20 @@ def test_files_of_the_machine_in_a_container_count_as_its_own(path, monkeypatch)
         assert caught.value.limit == "disk_bytes"
 
     inside(scenario, Limits(disk_bytes=20 << 20))
+
+
+def test_a_podman_that_cannot_read_the_filter_uses_its_own_and_says_so(monkeypatch, capsys):
+    @contextlib.contextmanager
+    def elsewhere(engine, options):
+        yield ["seccomp=/nowhere/filter.json"] if Option.profile in options else []
+
+    engine = engine_for(settings())
+    monkeypatch.setattr(engine, "options", engine.options)
+    monkeypatch.setattr("turnmix.sandboxes.container.creation._seccomp", elsewhere)
+    for _ in range(2):
+        assert inside(lambda sandbox: sandbox.run("echo on")).output == b"on\n"
+    assert capsys.readouterr().err.count("Podman cannot read the system call filter") == 1
+    assert Option.terminals in engine.options
 
 
 def test_no_proxy_of_the_machine_comes_in(tmp_path):

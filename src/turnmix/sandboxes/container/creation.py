@@ -5,13 +5,15 @@ Enters: an image and limits. Leaves: a container, not started. It blocks: it is 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from turnmix.sandboxes.container.engine import Engine
+from turnmix.sandboxes.container.engine import Engine, Option
 from turnmix.sandboxes.container.owner import labels
+from turnmix.sandboxes.container.seccomp_profile import seccomp_profile
 from turnmix.sandboxes.container.settings import ContainerSettings
 from turnmix.sandboxes.sandbox import Limits
 
@@ -43,6 +45,7 @@ FIRST_TO_BE_KILLED = 500
 memory kills in containers first, and there the commands, which have 1000, before what runs them."""
 TERMINALS = 32
 """Pseudo-terminals of one container: a machine has 4096 of them, of which containers get three quarters."""
+TERMINALS_MOUNT = {"Type": "devpts", "Target": f"/dev/pts,gid=5,mode=620,max={TERMINALS}"}
 
 
 def create_container(
@@ -57,8 +60,9 @@ def create_container(
     """Raises docker.errors.APIError."""
     from docker.errors import APIError
 
-    for has_quota in (True, False) if engine.has_quotas else (False,):
-        with engine.seccomp_option() as seccomp:
+    while True:
+        options = engine.options
+        with _seccomp(engine, options) as security:
             host = engine.api.create_host_config(
                 network_mode=settings.network,
                 mem_limit=limits.memory_bytes,
@@ -66,13 +70,17 @@ def create_container(
                 nano_cpus=int(settings.cpus * 1e9),
                 pids_limit=limits.processes,
                 oom_score_adj=FIRST_TO_BE_KILLED,
-                storage_opt={"size": str(limits.disk_bytes)} if has_quota else None,
+                storage_opt={"size": str(limits.disk_bytes)} if Option.quota in options else None,
                 auto_remove=True,
                 log_config={"Type": "none", "Config": {}},  # else the daemon keeps all output on its disk
-                security_opt=["no-new-privileges", seccomp, *([PROCESS_1_MASK] if engine.is_podman else ())],
+                security_opt=[
+                    "no-new-privileges",
+                    *security,
+                    *([PROCESS_1_MASK] if engine.is_podman else ()),
+                ],
                 cap_drop=["ALL"],
                 cap_add=PRIVILEGES,
-                mounts=_mounts(engine),
+                mounts=[TERMINALS_MOUNT] if Option.terminals in options else [],
             )
             try:
                 engine.api.create_container(
@@ -90,16 +98,22 @@ def create_container(
                 )
                 return
             except APIError as error:
-                if not has_quota or not re.search("storage.opt|quota", str(error), re.IGNORECASE):
+                if not engine.go_without(options, str(error)):
                     raise
-                engine.has_quotas = False
 
 
-def _mounts(engine: Engine) -> list[dict[str, str]]:
-    """Terminals with a limit of their own, where the runtime makes such ones: Docker does not, and is watched."""
-    if not engine.is_podman:
-        return []
-    return [{"Type": "devpts", "Target": f"/dev/pts,gid=5,mode=620,max={TERMINALS}"}]
+@contextlib.contextmanager
+def _seccomp(engine: Engine, options: frozenset[Option]) -> Iterator[list[str]]:
+    """The profile as the runtime takes it, for one creation: as text, or, in Podman, as a file that it reads."""
+    if Option.profile not in options:
+        yield []
+    elif not engine.is_podman:
+        yield [f"seccomp={seccomp_profile()}"]
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="turnmix-seccomp-", suffix=".json") as file:
+            file.write(seccomp_profile())
+            file.flush()
+            yield [f"seccomp={file.name}"]
 
 
 @lru_cache

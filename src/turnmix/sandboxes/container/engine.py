@@ -15,24 +15,37 @@ import functools
 import io
 import json
 import os
+import re
 import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import Any
 
 from turnmix.core.errors import MissingDependencyError, SandboxError
+from turnmix.core.terminal import tell
 from turnmix.sandboxes.container.images import PullProgress, ensure_image, has_image
 from turnmix.sandboxes.container.owner import OWNER_LABEL, is_orphan
 from turnmix.sandboxes.container.pulls import Pulls
-from turnmix.sandboxes.container.seccomp_profile import seccomp_profile
 from turnmix.sandboxes.container.settings import ContainerSettings
 from turnmix.sandboxes.container.stream import Stream, open_stream
 
 CALLS = 16
 """Calls to the daemon at one moment."""
 REMOVAL_ATTEMPTS = 3
+NO_PROFILE = (
+    "warning: Podman cannot read the system call filter of TurnMix's containers, as where it runs on another machine, "
+    "and uses its own: {refusal}"
+)
+
+
+class Option(Enum):
+    """What not every runtime can give a container. The value: how a refusal speaks of it."""
+
+    quota = "storage.opt|quota"
+    profile = "opening seccomp profile"
+    terminals = "devpts|/dev/pts"
 
 
 class Engine:
@@ -45,8 +58,8 @@ class Engine:
         self.is_podman = any(
             "Podman" in str(part.get("Name")) for part in self.api.version().get("Components") or ()
         )
-        self.has_quotas = True
-        """Until the storage driver refuses one."""
+        self.options = frozenset(Option) if self.is_podman else frozenset({Option.quota, Option.profile})
+        """Of a container; fewer once the runtime has refused one."""
         self._calls = ThreadPoolExecutor(CALLS, "turnmix-container")
         self._starts = ThreadPoolExecutor(settings.starts, "turnmix-container-start")
         self._pulls = Pulls()
@@ -149,16 +162,15 @@ class Engine:
         found = self.api.containers(all=True, filters={"label": OWNER_LABEL})
         return [container for container in found if is_orphan(container)]
 
-    @contextlib.contextmanager
-    def seccomp_option(self) -> Iterator[str]:
-        """The profile as the runtime takes it, for one creation: as text, or, in Podman, as a file that it reads."""
-        if not self.is_podman:
-            yield f"seccomp={seccomp_profile()}"
-            return
-        with tempfile.NamedTemporaryFile("w", prefix="turnmix-seccomp-", suffix=".json") as file:
-            file.write(seccomp_profile())
-            file.flush()
-            yield f"seccomp={file.name}"
+    def go_without(self, options: frozenset[Option], refusal: str) -> bool:
+        """Give up the option of a creation with `options` that a refusal is about; False where it is about none."""
+        for option in options:
+            if re.search(option.value, refusal, re.IGNORECASE):
+                if option is Option.profile and option in self.options:
+                    tell(NO_PROFILE.format(refusal=refusal))
+                self.options -= {option}
+                return True
+        return False
 
     async def _in(self, pool: ThreadPoolExecutor, function: Callable[[], Any]) -> Any:
         with self._as_sandbox_errors():

@@ -31,7 +31,7 @@ from functools import lru_cache
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.container.creation import create_container
 from turnmix.sandboxes.container.ending import explain_end
-from turnmix.sandboxes.container.engine import Engine, engine_for
+from turnmix.sandboxes.container.engine import Engine, Option, engine_for
 from turnmix.sandboxes.container.files import READ, WRITE, file_error
 from turnmix.sandboxes.container.images import PullProgress
 from turnmix.sandboxes.container.job import NO_SHELL
@@ -88,7 +88,7 @@ class ContainerSandbox:
             raise
         self._expiry = loop.call_later(self.limits.wall_seconds, self._exceed, "wall_seconds")
         self._watches = [asyncio.ensure_future(watch_disk(engine, self.name, self.limits, self._exceed))]
-        if not engine.is_podman:
+        if Option.terminals not in engine.options:
             self._watches.append(asyncio.ensure_future(watch_terminals(self._require_line())))
 
     async def run(
