@@ -49,7 +49,6 @@ def model_to_load(name: str, *, field: str) -> str:
     Raises:
         UserError: there is none.
     """
-    _refuse_pipes(name, field=field)
     if not (problem := hub_problem(name)):
         return name
     from huggingface_hub import snapshot_download
@@ -60,15 +59,6 @@ def model_to_load(name: str, *, field: str) -> str:
         raise UserError(
             f"{field}: {name} is not on this machine, and {problem}: {fetch_elsewhere(name)}"
         ) from None
-
-
-def _refuse_pipes(name: str, *, field: str) -> None:
-    """Whoever reads a pipe waits; whoever reads a device may never end. Raises UserError: there is one."""
-    if not os.path.isdir(name):
-        return
-    for entry in sorted(Path(name).iterdir()):
-        if entry.exists() and not (entry.is_file() or entry.is_dir()):
-            raise UserError(f"{field}: {entry} is no regular file: take it away, or name another model")
 
 
 def fetch_elsewhere(name: str) -> str:

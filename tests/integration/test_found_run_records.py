@@ -185,4 +185,4 @@ def test_a_pipe_in_a_found_checkpoint_is_named_and_nobody_waits_for_it(name, tmp
     os.mkfifo(checkpoint / name)
     code, said = turnmix(capsys, "evaluate", run)
     assert code == 2
-    assert f"{name} is no regular file" in said
+    assert f"{name}: it is no regular file" in said
