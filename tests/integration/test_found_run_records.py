@@ -186,3 +186,16 @@ def test_a_pipe_in_a_found_checkpoint_is_named_and_nobody_waits_for_it(name, tmp
     code, said = turnmix(capsys, "evaluate", run)
     assert code == 2
     assert f"{name}: it is no regular file" in said
+
+
+def test_an_evaluation_that_came_with_a_run_is_not_taken_for_one_that_was_made_here(
+    whole_run, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    code, said = turnmix(capsys, "evaluate", run)
+    assert code == 0
+    assert (
+        f"{run / EVALUATED} was not begun by you on this machine: what it holds is taken as it stands" in said
+    )
+    assert "not begun by you" not in turnmix(capsys, "evaluate", whole_run)[1]
