@@ -15,6 +15,7 @@ Steps stand in the order of their worth; where the time ends, the last ones are 
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -101,7 +102,12 @@ class Record:
 
     def __call__(self, **figures):
         """`passed`, where it is among them, says whether the number that decides is as it must be."""
-        line = json.dumps({"step": self._step, **figures})
+        # JSON has no word for what is not finite.
+        told = {
+            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in figures.items()
+        }
+        line = json.dumps({"step": self._step, **told}, allow_nan=False)
         with self._path.open("a") as file:
             file.write(line + "\n")
         print(line, flush=True)

@@ -103,6 +103,14 @@ def test_the_record_on_a_gpu_writes_each_figure_and_its_table(tmp_path):
     assert "| lora | LoRA, 900 rows |" in (tmp_path / "table.md").read_text()
 
 
+def test_a_figure_that_is_not_finite_is_a_word_in_the_record(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from gpu_record import Record, read_record
+
+    Record(tmp_path / "record.jsonl", "exact")(part="attention", output=float("nan"), rows=3)
+    assert read_record(tmp_path) == [{"step": "exact", "part": "attention", "output": "nan", "rows": 3}]
+
+
 @takes_minutes
 def test_the_record_on_a_gpu_takes_its_other_steps(tmp_path):
     found = recorded(tmp_path, "--steps", "machine,speed,tree,ranks,head")
