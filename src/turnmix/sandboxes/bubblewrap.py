@@ -231,7 +231,12 @@ def _spare_users() -> range:
 
     Root of a container has a part of the ids alone, perhaps only its own: then it is an ordinary user.
     """
-    if os.geteuid() != 0:
+    return _spare_users_of(os.geteuid())
+
+
+@functools.lru_cache
+def _spare_users_of(user: int) -> range:
+    if user != 0:
         return range(0)
     first, size = 0, 1 << 32
     for kind in ("uid", "gid"):

@@ -13,6 +13,7 @@ import _signal  # type: ignore[import-not-found]
 import ctypes
 import os
 import resource
+import struct
 
 from turnmix.sandboxes.inside.process_tree import kill_family
 
@@ -158,14 +159,8 @@ class Confinement:
 
     def _install_filter(self) -> None:
         code = ctypes.create_string_buffer(self.filter, len(self.filter))
-        program = _FilterProgram(len(self.filter) // 8, ctypes.addressof(code))
-        _check(self._libc.prctl(SET_SECCOMP, ctypes.c_ulong(SECCOMP_FILTER), ctypes.byref(program), 0, 0))
-
-
-class _FilterProgram(ctypes.Structure):
-    """`struct sock_fprog`."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
+        program = struct.pack("HP", len(self.filter) // 8, ctypes.addressof(code))
+        _check(self._libc.prctl(SET_SECCOMP, ctypes.c_ulong(SECCOMP_FILTER), program, 0, 0))
 
 
 def _write(directory: int, path: str, text: str) -> None:
