@@ -7,7 +7,6 @@ They count only where the user says them too, on the command line or in a recipe
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.json_text import json_text
 from turnmix.core.yaml_text import yaml_value
 from turnmix.credentials import masked
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS
@@ -137,7 +137,7 @@ def _at(tree: Any, path: Sequence[str]) -> Any:
 
 def _words(name: str, value: Any) -> str:
     """The word of a command line that says it, in printable characters."""
-    text = value if isinstance(value, str) and _reads_back(value) else json.dumps(masked(value), default=str)
+    text = value if isinstance(value, str) and _reads_back(value) else json_text(masked(value), default=str)
     if len(text) > _MOST_SHOWN:
         return f"{name}=… ({len(text):,} characters: read them in the recipe)"
     return shlex.quote(f"{name}={text}")

@@ -147,7 +147,7 @@ def _explained(
     reason = ", or ".join(f"{each[:1].lower()}{each[1:]}" for each in told)
     if any(fault["type"] in ("tuple_type", "list_type") for _, fault in faults) and isinstance(value, str):
         return f"{prefix}{shown(value)}: {reason}: write [{masked(value)}]"
-    if place.path[-1].endswith("_bytes") and isinstance(value, str) and (size := _bytes(value)):
+    if place.field.endswith("_bytes") and isinstance(value, str) and (size := _bytes(value)):
         return f"{prefix}{shown(value)}: {reason}, a number of bytes: write {size}"
     known = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
     return f"{prefix}{shown(value)}: {reason}{_value_hint(value, known)}"

@@ -52,6 +52,10 @@ HOSTILE = {
     "a tag of its own": ("seed: !evil 1\n", "not valid YAML at line 1"),
     "bytes": ("method: sft\nseed: !!binary aGk=\n", "seed: "),
     "a control character": ("seed: \x1b[2J\n", "not valid YAML at line 1: the character U+001B"),
+    "half of a character": (
+        'method: sft\n"a\\uD83D": 1\n',
+        "not valid YAML at line 2: half of a surrogate pair",
+    ),
     "several documents": ("seed: 1\n---\nseed: 2\n", "not valid YAML at line 2"),
     "a list": ("[1, 2]\n", "a recipe is a mapping of keys to values, not a list"),
     "UTF-16": ("seed: 1\n".encode("utf-16"), "it is no UTF-8 text"),

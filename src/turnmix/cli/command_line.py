@@ -184,8 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(given: list[str]) -> int:
-    options = _parsed(given)
     try:
+        options = _parsed(given)
         with _terminated_as_interrupted():
             return _run(options)
     except UserError as error:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import functools
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
+
+from turnmix.core.json_text import json_text
 
 HIDDEN = "***"
 SHORTEST = 8
@@ -94,7 +95,7 @@ def own_secrets() -> Iterator[None]:
 def _forms(secret: str) -> tuple[str, ...]:
     """The secret as it stands in text, longest first."""
     plain = secret.encode("utf-8", "surrogateescape")
-    found = {secret, json.dumps(secret)[1:-1], quote(plain, safe=""), plain.hex(), plain.hex().upper()}
+    found = {secret, json_text(secret)[1:-1], quote(plain, safe=""), plain.hex(), plain.hex().upper()}
     for offset in range(3):
         encoded = _base64_core(plain, offset)
         found |= {encoded, encoded.translate({ord("+"): "-", ord("/"): "_"})}

@@ -6,11 +6,13 @@ over the value, or shows it, comes to an end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
 import yaml
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 MOST_LEVELS = 50
 MOST_VALUES = 20_000
 LONGEST_KEY = 200
@@ -45,11 +47,14 @@ class _Loader(yaml.SafeLoader):
         """Of each node: itself and all below it, aliases unfolded."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
         if self._levels == MOST_LEVELS:
             raise _refusal(f"nested more than {MOST_LEVELS} levels deep", mark)
         if len(self._sizes) == MOST_VALUES:
             raise _refusal(f"more than {MOST_VALUES:,} values", mark)
+        if _SURROGATE.search(getattr(event, "value", None) or ""):
+            raise _refusal("half of a surrogate pair", mark)
         is_alias = self.check_event(yaml.AliasEvent)
         self._levels += 1
         node = super().compose_node(parent, index)

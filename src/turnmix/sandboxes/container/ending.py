@@ -11,7 +11,6 @@ memory explains: nothing inside can send it one. All else is the doing of what r
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnmix.core.errors import SandboxError
+from turnmix.core.json_text import json_text, json_value
 from turnmix.sandboxes.sandbox import SandboxEnded
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def _was_short_of_memory(state: dict[str, Any]) -> bool:
 
 
 def _events(engine: Engine, container: str, *, since: float, until: float) -> Iterator[dict[str, Any]]:
-    filters = json.dumps({"container": [container], "type": ["container"]})
+    filters = json_text({"container": [container], "type": ["container"]})
     params = {"since": int(since), "until": int(until) + 1, "filters": filters}
     response = engine.api._get(engine.api._url("/events"), params=params)
     engine.api._raise_for_status(response)
     for line in response.content.splitlines():
         with contextlib.suppress(ValueError):
-            if isinstance(event := json.loads(line), dict):
+            if isinstance(event := json_value(line), dict):
                 yield event
 
 

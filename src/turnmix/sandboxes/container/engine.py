@@ -13,7 +13,6 @@ import contextlib
 import errno
 import functools
 import io
-import json
 import os
 import re
 import tarfile
@@ -24,6 +23,7 @@ from enum import Enum
 from typing import Any
 
 from turnmix.core.errors import MissingDependencyError, SandboxError
+from turnmix.core.json_text import json_value
 from turnmix.core.terminal import tell
 from turnmix.sandboxes.container.images import PullProgress, ensure_image, has_image
 from turnmix.sandboxes.container.owner import OWNER_LABEL, is_orphan
@@ -139,7 +139,7 @@ class Engine:
         url = self.api._url("/containers/{0}/archive", container)
         told = self.api.head(url, params={"path": path}).headers.get("X-Docker-Container-Path-Stat", "")
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            return int(json.loads(base64.b64decode(told))["size"])
+            return int(json_value(base64.b64decode(told))["size"])
         return 0
 
     def remove(self, container: str) -> None:
