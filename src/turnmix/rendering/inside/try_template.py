@@ -59,7 +59,7 @@ def _within_memory(call: Any, *arguments: Any, **named: Any) -> Any:
 
 
 def _json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+    return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=True, **options)
 
 
 def _raise(message: str) -> NoReturn:
