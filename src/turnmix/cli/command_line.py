@@ -137,7 +137,7 @@ def make_parser() -> tuple[_Parser, dict[str, _Parser]]:
     grade = commands.add_parser(
         "grade",
         help="grade patches in SWE-bench's format",
-        usage="turnmix grade FILE RECIPE_OR_TASK_FILE [key=value ...] [--again] [--verdicts DIRECTORY]",
+        usage="turnmix grade FILE RECIPE_OR_TASK_FILE [options] [key=value ...]",
         description="Grade a file of predictions, whoever made it: one JSON line a task, with instance_id, "
         "model_name_or_path and model_patch. Verdicts that you made before are kept for you and not made again; "
         "what lies beside the file is not read.",
