@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_path(tmp_path, tokenizer, name
     saved(tmp_path / "one", tokenizer)
     damaged = tmp_path / "one" / name
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    with pytest.raises(UserError, match="one cannot be loaded"):
+    with pytest.raises(UserError, match=r"one (cannot be loaded|is no model that can be loaded)"):
         load_model(tmp_path / "one")
 
 
