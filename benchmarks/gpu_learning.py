@@ -118,7 +118,16 @@ def rendered(num_rows, model, seed):
     return rollout_of(num_rows).transitions(model.config.vocab_size, seed=seed)
 
 
-def measure(record, learner, device, part, num_rows, *, estimate, work_factors, rate):
+def measure(record, learner, device, part, num_rows, **work):
+    """As `_measure`; a size that fails is recorded, and the next one begins."""
+    try:
+        _measure(record, learner, device, part, num_rows, **work)
+    except Exception:
+        record.error(part)
+        learner._optimizer.zero_grad()
+
+
+def _measure(record, learner, device, part, num_rows, *, estimate, work_factors, rate):
     """Two optimiser steps on one tree; memory, seconds and FLOP of the second."""
     items = rendered(num_rows, learner.model, seed=num_rows)
     learner._renderer = StoredRenderer(items)
@@ -174,20 +183,7 @@ def lora(record, device):
     for num_rows in sizes:
         part = f"LoRA, {num_rows:,} rows"
         estimate = estimated(size, num_rows, is_lora=True)
-        try:
-            measure(
-                record,
-                learner,
-                device,
-                part,
-                num_rows,
-                estimate=estimate,
-                work_factors=(2, 3, 2),
-                rate=rate,
-            )
-        except Exception:
-            record.error(part)
-            learner._optimizer.zero_grad()
+        measure(record, learner, device, part, num_rows, estimate=estimate, work_factors=(2, 3, 2), rate=rate)
 
     if device == "cuda":
         try:
@@ -238,11 +234,7 @@ def full(record, device):
     learner = Learner(model, None, settings_of(device, num_rows))
     part = f"all weights, {num_rows:,} rows"
     estimate = estimated(size, num_rows)
-    try:
-        measure(record, learner, device, part, num_rows, estimate=estimate, work_factors=(3, 3, 3), rate=rate)
-    except Exception:
-        record.error(part)
-        learner._optimizer.zero_grad()
+    measure(record, learner, device, part, num_rows, estimate=estimate, work_factors=(3, 3, 3), rate=rate)
     infinite(record, learner)
 
 
@@ -314,18 +306,5 @@ def ranks(record, device):
     for num_rows in sizes:
         part = f"rank 0 of 2, all weights, {num_rows:,} rows"
         estimate = estimated(size, num_rows, num_ranks=2)
-        try:
-            measure(
-                record,
-                learner,
-                device,
-                part,
-                num_rows,
-                estimate=estimate,
-                work_factors=(3, 3, 3),
-                rate=rate,
-            )
-        except Exception:
-            record.error(part)
-            learner._optimizer.zero_grad()
+        measure(record, learner, device, part, num_rows, estimate=estimate, work_factors=(3, 3, 3), rate=rate)
     distributed.destroy_process_group()

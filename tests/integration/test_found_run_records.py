@@ -195,7 +195,5 @@ def test_an_evaluation_that_came_with_a_run_is_not_taken_for_one_that_was_made_h
     shutil.copytree(whole_run, run)
     code, said = turnmix(capsys, "evaluate", run)
     assert code == 0
-    assert (
-        f"{run / EVALUATED} was not begun by you on this machine: what it holds is taken as it stands" in said
-    )
-    assert "not begun by you" not in turnmix(capsys, "evaluate", whole_run)[1]
+    assert f"were found in {run / EVALUATED}, which was not made by you on this machine" in said
+    assert "not made by you" not in turnmix(capsys, "evaluate", whole_run)[1]

@@ -35,7 +35,6 @@ from turnmix.recipe_file import find_recipe, is_recipe
 from turnmix.report import evaluation_lines
 from turnmix.rollout.plan import RolloutPlan, derive_seed
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
-from turnmix.store.made_here import is_made_here
 from turnmix.store.place import RECIPE
 from turnmix.store.versions import when_begun
 from turnmix.teacher import Teacher, dialect_of, teacher_name
@@ -133,11 +132,6 @@ def _evaluate(
     """`policy` opens who acts, at the moment that templates show as now; `model` is its name in predictions; `run`: the
     one that `path` lies in, if any."""
     is_begun = has_begun(path, evaluated)
-    if is_begun and not is_made_here(path / RECIPE):
-        say_note(
-            f"{path} was not begun by you on this machine: what it holds is taken as it stands; "
-            "--output DIR evaluates anew"
-        )
     console = make_console()
     say(console, printable_line(f"{actor}: {evaluated.student}"))
     with told_how_to_go_on("the same command goes on where this one stopped"):
