@@ -13,12 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
+from test_machine_attacks import score_of
 from test_sandbox_attacks import MISSING, attack  # noqa: F401 (attack: a fixture)
 
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.memory_group import remove_stale
 from turnmix.sandboxes.memory_place import PREFIX, find_place
-from turnmix.sandboxes.sandbox import Limits
+from turnmix.sandboxes.sandbox import Limits, SandboxLimitExceeded
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -160,9 +161,14 @@ async def taken_by(sandbox, program):
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_memory_that_the_kernel_holds_for_a_sandbox(attack, kind):  # noqa: F811
     async def scenario(sandbox):
+        is_spared = not os.geteuid() and score_of(sandbox) == "-1000\n"
         taken, running = await taken_by(sandbox, ATTACKS[kind])
-        output = (await running).output
-        assert (await sandbox.run("echo on")).output.endswith(b"on\n")
+        try:
+            output = (await running).output
+            assert (await sandbox.run("echo on")).output.endswith(b"on\n")
+        except SandboxLimitExceeded:  # of all that could be killed, its supervisor was the last
+            assert not is_spared
+            output = b""
         return taken, output
 
     taken, output = attack(scenario, LIMITS)

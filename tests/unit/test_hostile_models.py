@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -14,12 +13,12 @@ import torch
 
 import turnmix
 from chat_models import make_model, make_tokenizer
+from peak_memory import MAIN, peak_bytes
 from strict_environment import strict_environment
 from turnmix.core.errors import UserError
 from turnmix.policies.load import load_model, load_renderer
 
 ROOT = Path(turnmix.__file__).parent
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 SECONDS, BYTES = 10, 1 << 30
 DEEP = "[" * 100_000 + "]" * 100_000
 OWN_CODE = "from pathlib import Path\nPath({proof!r}).touch()\nclass Own: pass\n"
@@ -207,7 +206,7 @@ def test_a_models_own_code_is_not_run_and_nobody_is_asked_whether_it_may(model, 
         assert "[y/N]" not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "proof").exists()
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < BYTES
+        assert peak_bytes(tmp_path) < BYTES
     assert time.monotonic() - began < 100
 
 

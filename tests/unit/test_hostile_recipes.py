@@ -8,11 +8,11 @@ import time
 
 import pytest
 
+from peak_memory import MAIN, peak_bytes
 from strict_environment import strict_environment
 from turnmix.core.yaml_text import MOST_LEVELS, MOST_VALUES, yaml_value
 
 SECONDS, BYTES = 10, 1 << 30
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 
 
 def bomb(kind, factor=9):
@@ -81,8 +81,7 @@ def dry_run(folder, *words):
         timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 * BYTES, 4 * BYTES)),
     )
-    # Of all children so far: the largest.
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < BYTES
+    assert peak_bytes(folder) < BYTES
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.splitlines(), time.monotonic() - started
 

@@ -193,8 +193,13 @@ class SupervisedSandbox(ABC):
         """Why the supervisor hung up."""
         ending = await self._ending()
         told = f"the sandbox ended unexpectedly: {self._describe_end()}"
-        is_outside = self._process is None or (ending is not None and self._is_ended_from_outside(ending))
-        return SandboxError(told) if is_outside else SandboxEnded(told)
+        if self._process is None or (ending is not None and self._is_ended_from_outside(ending)):
+            return SandboxError(told)
+        if self._group is not None and (
+            self._group.has_killed() or self._group.kills
+        ):  # it could not be spared
+            return SandboxLimitExceeded("memory_bytes")
+        return SandboxEnded(told)
 
     async def _ending(self) -> os.waitid_result | None:
         """How the launched process ended, which `stop` then still waits for; None: it did not."""
