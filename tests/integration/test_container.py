@@ -296,14 +296,20 @@ def test_processes_and_memory_are_limited_and_the_sandbox_lives_on():
         hog = "python3 -c 'x = bytearray(1 << 30); x[::4096] = b\"x\" * (1 << 18)'"
         assert (await sandbox.run(hog)).exit_code == 128 + 9
         bomb = await sandbox.run("f() { f | f & }; f; sleep 5", timeout=2)
-        assert bomb.exit_code in (None, 0, 2, 254)
+        assert bomb.exit_code in (
+            None,
+            0,
+            2,
+            126,
+            254,
+        )  # 126: it left no room for the shell that was to run it
         for _ in range(50):  # on a busy machine the killed processes take a moment to go
-            result = await sandbox.run("echo alive")
-            if result.output == b"alive\n":
+            counted = (await sandbox.run("ls /proc | grep -c '^[0-9]'")).output
+            if counted.strip().isdigit() and int(counted) < 30:
                 break
             await asyncio.sleep(0.1)
-        assert result.output == b"alive\n"
-        assert int((await sandbox.run("ls /proc | grep -c '^[0-9]'")).output) < 30
+        assert int(counted) < 30
+        assert (await sandbox.run("echo alive")).output == b"alive\n"
 
     inside(scenario, Limits(memory_bytes=256 << 20, processes=40, disk_bytes=1 << 30, file_bytes=1 << 30))
 
