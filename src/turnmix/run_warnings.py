@@ -10,6 +10,8 @@ from typing import Any
 
 LOUD_SHARE = 0.05
 """Of an iteration's targets: more than this left out is said."""
+LOUD_TIME_SHARE = 0.05
+"""Of an iteration's rollouts: more than this out of time is said."""
 LOUD_CLIP_SHARE = 0.02
 """Of the tokens of a first step: more than this clipped is said."""
 
@@ -44,6 +46,12 @@ def num_left_out(figures: Mapping[str, Any]) -> int:
 
 
 def _of_rollout(figures: Mapping[str, Any]) -> Iterator[str]:
+    num_late = (figures.get("stop_reasons") or {}).get("wall_time", 0)
+    if num_late > LOUD_TIME_SHARE * (rollouts := figures.get("rollouts") or 0):
+        yield (
+            f"{num_late:,} of {rollouts:,} rollouts ran out of time and submitted nothing, mostly the long ones, "
+            "which data.filter may then drop; set scaffold.wall_seconds (and sandbox.wall_seconds) higher"
+        )
     teacher = figures.get("teacher")
     if teacher is None:
         return

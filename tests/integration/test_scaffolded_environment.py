@@ -212,14 +212,26 @@ def test_a_command_may_not_outlast_the_trajectory():
     in_environment(test, wall_seconds=0.3)
 
 
-def test_a_slow_policy_runs_out_of_time_between_steps():
-    times = iter([0.0, 5.0, 11.0, 12.0])
+def test_time_counts_while_the_agent_works_and_not_while_a_model_is_asked():
+    steps = [(0.0, 4.0), (1000.0, 1004.0), (9000.0, 9004.0)]  # began, ended: 12 seconds of work
+    times = iter([moment for step in steps for moment in step])
 
     async def test(environment, verifier):
-        step = await environment.step(say("a"))
-        assert step.stop_reason is StopReason.wall_time
+        reasons = [(await environment.step(say(text))).stop_reason for text in "abc"]
+        assert reasons == [None, None, StopReason.wall_time]
 
     in_environment(test, wall_seconds=10, clock=lambda: next(times))
+
+
+def test_a_model_that_is_asked_for_longer_than_a_sandbox_lives_costs_no_sandbox():
+    async def test(environment, verifier):
+        for _ in range(2):
+            await asyncio.sleep(1.3)
+            assert (await environment.step(say("a"))).stop_reason is None
+        step = await environment.step(call("execute_bash", command="sleep 30"))
+        assert step.stop_reason is StopReason.wall_time
+
+    in_environment(test, limits=Limits(wall_seconds=2))
 
 
 def test_an_agent_whose_sandbox_is_killed_for_its_time_ends_as_data():

@@ -96,6 +96,13 @@ def test_a_teacher_of_whom_nothing_comes_is_said_loudly():
     assert stage_warnings("rollout", 1, {"teacher": None}) == stage_warnings("rollout", 1, {}) == []
 
 
+def test_rollouts_that_ran_out_of_time_are_said_where_they_are_many():
+    (late,) = stage_warnings("rollout", 1, {"rollouts": 40, "stop_reasons": {"finished": 37, "wall_time": 3}})
+    assert "3 of 40 rollouts ran out of time" in late
+    assert "scaffold.wall_seconds" in late
+    assert stage_warnings("rollout", 1, {"rollouts": 40, "stop_reasons": {"wall_time": 2}}) == []
+
+
 def test_a_stage_without_labels_says_why():
     figures = {"labels": 0, "kept": 0, "untaught": {}, "objective": {}}
     assert "the filter kept no trajectory" in stage_warnings("train", 1, figures)[0]

@@ -55,7 +55,7 @@ class ScaffoldedEnvironment:
         self._scaffold = Scaffold(
             settings=settings, sandbox=sandbox, working_directory=task.working_directory
         )
-        self._deadline = float("inf")
+        self._seconds_left = settings.wall_seconds
         self._turns = 0
         self._characters = 0
         self._history: deque[Exchange] = deque(maxlen=HISTORY_NEEDED)
@@ -64,15 +64,23 @@ class ScaffoldedEnvironment:
     async def reset(self) -> State:
         await self.sandbox.start()
         await self._prepare(self.task, self.sandbox)
-        self._deadline = self._clock() + self._settings.wall_seconds
+        self.sandbox.pause_lifetime()
         prompt = self._scaffold.prompt(self.task)
         self._characters = sum(len(message.content) for message in prompt)
         return State(messages=prompt, tools=self._scaffold.specifications)
 
     async def step(self, action: Action) -> Step:
-        remaining = self._deadline - self._clock()
+        # Between steps a model is asked, which may take minutes where many ask it: neither budget counts that.
+        began = self._clock()
+        self.sandbox.resume_lifetime()
         try:
-            answer = await asyncio.wait_for(self._scaffold.execute(action), remaining)
+            return await self._step(action, began)
+        finally:
+            self.sandbox.pause_lifetime()
+
+    async def _step(self, action: Action, began: float) -> Step:
+        try:
+            answer = await asyncio.wait_for(self._scaffold.execute(action), self._seconds_left)
         except asyncio.TimeoutError:
             told = refused(action, "[The time for this task is over.]")
             return Step(observation=told, stop_reason=StopReason.wall_time)
@@ -83,6 +91,7 @@ class ScaffoldedEnvironment:
             return Step(
                 observation=told, stop_reason=StopReason.wall_time if is_time else StopReason.limit_exceeded
             )
+        self._seconds_left -= self._clock() - began
         self._turns += 1
         self._history.append(Exchange.of(answer.action, answer.observation))
         return Step(observation=answer.observation, stop_reason=self._stop_reason(action, answer))
@@ -90,6 +99,7 @@ class ScaffoldedEnvironment:
     async def verify(self, stop_reason: StopReason) -> Verdict:
         if self._is_destroyed:  # there is no final state to judge, and nothing was submitted
             return Verdict(resolved=False, submitted=False, passed=0, failed=0)
+        self.sandbox.resume_lifetime()
         await self._scaffold.close()
         return await self._verifier(self.task, self.sandbox, stop_reason)
 
@@ -102,7 +112,7 @@ class ScaffoldedEnvironment:
     def _stop_reason(self, action: Action, answer: Answer) -> StopReason | None:
         if answer.is_finished:
             return StopReason.finished
-        if self._clock() >= self._deadline:
+        if self._seconds_left <= 0:
             return StopReason.wall_time
         if stuck_pattern(tuple(self._history)) is not None:
             return StopReason.stuck

@@ -21,7 +21,7 @@ class Limits:
     disk_bytes: int = 256 << 20
     """All files together."""
     wall_seconds: float = 1800.0
-    """From start; then the sandbox is killed."""
+    """From start, less what is paused; then the sandbox is killed."""
 
 
 class SandboxEnded(SandboxError):
@@ -114,6 +114,12 @@ class Sandbox(Protocol):
             OSError: as `read_file`, or there is no room; the file is then what it was before.
         """
         ...
+
+    def pause_lifetime(self) -> None:
+        """Stop counting `wall_seconds`: nobody works in it now. Safe to call twice, and before start."""
+
+    def resume_lifetime(self) -> None:
+        """Go on counting. Safe to call twice, and before start."""
 
     async def stop(self) -> None:
         """Kill everything in it and free it. Safe to call twice, and before start."""

@@ -48,7 +48,7 @@ class SandboxSettings(Settings):
     disk_bytes: PositiveInt = DEFAULTS.disk_bytes
     """All files of one sandbox together."""
     wall_seconds: PositiveFloat = DEFAULTS.wall_seconds
-    """The life of one sandbox, from its start; then it is killed."""
+    """The life of one sandbox, from its start; then it is killed. It does not count while a model is asked."""
     container: ContainerSettings = ContainerSettings()
     """What concerns containers alone."""
 

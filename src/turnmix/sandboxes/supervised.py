@@ -20,6 +20,7 @@ from typing import Any
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.connection import TERMINAL_LIMIT, Connection, SupervisedTerminal
 from turnmix.sandboxes.inside.supervisor import TIMED_OUT
+from turnmix.sandboxes.lifetime import Lifetime
 from turnmix.sandboxes.memory_group import MemoryGroup, group_threads, make_memory_group, spare
 from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxEnded, SandboxLimitExceeded
 from turnmix.sandboxes.supervisor_code import Interpreter, find_interpreter, opening_message
@@ -42,7 +43,7 @@ class SupervisedSandbox(ABC):
         self._diagnostics = -1
         self._group: MemoryGroup | None = None
         """What holds the supervisor and all that it starts; None where the machine has none."""
-        self._expiry: asyncio.TimerHandle | None = None
+        self._lifetime: Lifetime | None = None
 
     @abstractmethod
     async def _launch(self, socket_descriptor: int, diagnostics: int) -> tuple[subprocess.Popen[bytes], int]:
@@ -83,7 +84,8 @@ class SupervisedSandbox(ABC):
                 raise SandboxError(f"a sandbox did not start: {error!r} {reason}") from error
             raise
         expired = SandboxLimitExceeded("wall_seconds")
-        self._expiry = loop.call_later(self.limits.wall_seconds, self._kill, expired)
+        self._lifetime = Lifetime(self.limits.wall_seconds, on_end=functools.partial(self._kill, expired))
+        self._lifetime.resume()
 
     async def run(
         self,
@@ -120,6 +122,14 @@ class SupervisedSandbox(ABC):
     async def write_file(self, path: str, content: bytes) -> None:
         connection = self._require_connection()
         await self._access(connection.open(0, "write", _encode(path), bytes(content)), path)
+
+    def pause_lifetime(self) -> None:
+        if self._lifetime is not None:
+            self._lifetime.pause()
+
+    def resume_lifetime(self) -> None:
+        if self._lifetime is not None:
+            self._lifetime.resume()
 
     async def stop(self) -> None:
         self._kill(SandboxError("the sandbox was stopped"))
@@ -172,8 +182,9 @@ class SupervisedSandbox(ABC):
             raise OSError(error.errno, error.strerror, path) from None
 
     def _kill(self, reason: SandboxError) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
+        if self._lifetime is not None:
+            self._lifetime.pause()
+            self._lifetime = None
         if self._connection is not None:
             self._connection.fail(reason)
         if self._supervisor >= 0:

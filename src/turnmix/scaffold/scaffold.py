@@ -43,7 +43,7 @@ class ScaffoldSettings(Settings):
     max_tokens: int = Field(default=32_768, ge=1)
     """Tokens of the conversation, as the policy counts them; else a quarter of its characters."""
     wall_seconds: float = Field(default=1800.0, gt=0)
-    """Time of one trajectory, from its first state."""
+    """Time of one trajectory's own doing, from its first state: how long a model takes to answer does not count."""
     max_observation_characters: int = Field(default=30_000, ge=200)
     """Of a command's output: the first and the last half of it are kept."""
     max_view_characters: int = Field(default=16_000, ge=200)

@@ -72,6 +72,12 @@ class ActivatedSandbox:
     async def write_file(self, path: str, content: bytes) -> None:
         await self._sandbox.write_file(path, content)
 
+    def pause_lifetime(self) -> None:
+        self._sandbox.pause_lifetime()
+
+    def resume_lifetime(self) -> None:
+        self._sandbox.resume_lifetime()
+
     async def stop(self) -> None:
         await self._sandbox.stop()
 

@@ -26,7 +26,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.container.creation import create_container
@@ -39,6 +39,7 @@ from turnmix.sandboxes.container.line import Line
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
 from turnmix.sandboxes.container.terminal import ContainerTerminal, open_container_terminal
 from turnmix.sandboxes.container.watches import watch_disk, watch_terminals
+from turnmix.sandboxes.lifetime import Lifetime
 from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxLimitExceeded
 
 FILE_SECONDS = 120.0
@@ -71,7 +72,7 @@ class ContainerSandbox:
         self._line: Line | None = None
         self._starting: asyncio.Future[None] | None = None
         self._is_stopped = False
-        self._expiry: asyncio.TimerHandle | None = None
+        self._lifetime: Lifetime | None = None
         self._watches: list[asyncio.Task[None]] = []
         self._terminals: list[ContainerTerminal] = []
 
@@ -86,7 +87,8 @@ class ContainerSandbox:
         except BaseException:
             await self.stop()
             raise
-        self._expiry = loop.call_later(self.limits.wall_seconds, self._exceed, "wall_seconds")
+        self._lifetime = Lifetime(self.limits.wall_seconds, on_end=partial(self._exceed, "wall_seconds"))
+        self._lifetime.resume()
         self._watches = [asyncio.ensure_future(watch_disk(engine, self.name, self.limits, self._exceed))]
         if Option.terminals not in engine.options:
             self._watches.append(asyncio.ensure_future(watch_terminals(self._require_line())))
@@ -157,6 +159,14 @@ class ContainerSandbox:
         result = await self._access(WRITE, path, source=source)
         if result.exit_code != 0:
             raise file_error(result, path)
+
+    def pause_lifetime(self) -> None:
+        if self._lifetime is not None:
+            self._lifetime.pause()
+
+    def resume_lifetime(self) -> None:
+        if self._lifetime is not None:
+            self._lifetime.resume()
 
     async def stop(self) -> None:
         stopping = asyncio.ensure_future(self._stop())
@@ -245,8 +255,9 @@ class ContainerSandbox:
         if self._is_stopped:
             return
         self._is_stopped = True
-        if self._expiry is not None:
-            self._expiry.cancel()
+        if self._lifetime is not None:
+            self._lifetime.pause()
+            self._lifetime = None
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
