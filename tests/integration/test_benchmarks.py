@@ -44,6 +44,11 @@ def printed(name, *options):
             "--turns 16 --repeats 1",
             "share_of_ideal_16 over_causal_16 gradient_difference_16",
         ),
+        (
+            "paper_size",
+            "--trajectories 8 --split 1",
+            "rows_ratio peak_mb_growth render_seconds_per_trajectory open_seconds_per_gb",
+        ),
         ("rollout_overhead", "--trajectories 20 --turns 3", "share_of_ideal"),
         ("student_generation", "--repetitions 1 --new-tokens 4", "speedup"),
         pytest.param(

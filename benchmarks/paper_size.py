@@ -1,0 +1,316 @@
+"""What trajectories of the paper's size cost between the store and the model: is every cost in step with the work?
+
+    OMP_NUM_THREADS=1 python benchmarks/paper_size.py
+
+Synthetic trajectories of true shape (100 turns that show 2,000 characters each, 64 to 72 thousand tokens of a
+vocabulary as large as Qwen's, a label in every state, beta 0.6) are written to a run. Then one process that has
+done nothing before opens it, reads half of the trajectories, renders their labels, grows the trees and packs
+them into passes, as the learner does, for two epochs without a model; another process does so with all of them.
+
+rows_ratio                     rows computed, over those of trees that are not split: the largest figure among the
+                               paper recipe's `tokens_per_pass` and the default
+render_seconds_per_trajectory  CPU seconds from transitions to passes, trees included, all in the first epoch
+peak_mb_growth                 by how many MB the peak memory of the second process is larger than the first's
+open_seconds_per_gb            CPU seconds to open the run, a GB of trajectories
+
+Each is printed beside what half as many trajectories cost; rendering also beside trajectories of half as many
+turns (2.0 is linear, 4.0 quadratic). No GPU, no network, one thread, CPU seconds.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from turnmix.core.message import Message, ToolCall
+from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Turn, Verdict
+from turnmix.methods.targets import imitate, teacher_label
+from turnmix.rendering.renderer import Renderer
+from turnmix.scaffold.bash import BashTool
+from turnmix.store.run_directory import RunDirectory
+from turnmix.training.batching import Cost, deal
+from turnmix.training.forest import grow_forest
+from turnmix.training.learner_settings import LearnerSettings
+from turnmix.training.tree import RenderedTransition, build_tree, split_to_budget
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from qwen3_templates import INSTRUCT
+
+VOCABULARY = 151_936
+MERGED = 8000  # of it; with more, Python's library would be fewer tokens than a coding agent's texts are
+MAX_CONTEXT = PAPER_BUDGET = 65_536
+DEFAULT_BUDGET = LearnerSettings().tokens_per_pass
+OTHER_BUDGETS = (2048, 32_768, 61_440, 73_728, 131_072)
+BATCH, EPOCHS = 16, 2
+COST = Cost(per_row=3.6e9, per_pair=2 * 36 * 32 * 128, per_label=151_936 * 2560)  # Qwen3-4B
+PROMPT, OBSERVATION, ACTION = 9000, 2000, 500  # characters
+BETA = 0.6
+# How Qwen's tokenizer cuts text before it merges bytes.
+WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def library():
+    """The source of Python's own library: the nearest text that looks like what a coding agent reads."""
+    paths = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    return "".join(path.read_text(encoding="utf-8", errors="ignore") for path in paths)
+
+
+def make_tokenizer(text):
+    tokenizer = Tokenizer(models.BPE())
+    cuts = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [cuts, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=MERGED, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(
+        [text[start : start + 4000] for start in range(0, len(text), 4000)], trainer
+    )
+    whole = json.loads(tokenizer.to_str())
+    known = whole["model"]["vocab"]
+    known |= {f"unused {number}": number for number in range(len(known), VOCABULARY - 3)}
+    tokenizer = Tokenizer.from_str(json.dumps(whole))
+    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    return tokenizer
+
+
+def make_renderer(folder):
+    return Renderer(
+        PreTrainedTokenizerFast(
+            tokenizer_object=Tokenizer.from_file(str(folder / "tokenizer.json")),
+            chat_template=INSTRUCT,
+            eos_token="<|im_end|>",
+            pad_token="<|endoftext|>",
+        )
+    )
+
+
+def make_trajectory(number, turns, text, renderer):
+    generator = random.Random(number)
+
+    def words(count):
+        starts = (generator.randrange(len(text) - 400) for _ in range(0, count, 400))
+        return "".join(text[start : start + 400] for start in starts)[:count]
+
+    tools = (BashTool.specification,)
+    prompt = tuple(Message(role=role, content=words(PROMPT // 2)) for role in ("system", "user"))
+
+    def action(*, is_students=False):
+        call = ToolCall(id="call_0", name=tools[0].name, arguments={"command": words(ACTION // 2)})
+        said = Action(message=Message(role="assistant", content=words(ACTION // 2), tool_calls=(call,)))
+        if not is_students:
+            return said
+        ids = tuple(renderer.target_ids(State(messages=prompt[1:], tools=tools), said))
+        return replace(said, token_ids=ids, logprobs=tuple(-generator.expovariate(3) for _ in ids))
+
+    def turn():
+        is_teachers = generator.random() < BETA
+        taken = action(is_students=not is_teachers)
+        return Turn(
+            actor="teacher" if is_teachers else "student",
+            action=taken,
+            observation=(Message(role="tool", content=words(OBSERVATION), tool_call_id="call_0"),),
+            label=taken if is_teachers else action(),
+            seconds={"act": 12.5, "label": 8.25, "step": 0.75},
+        )
+
+    return Trajectory(
+        id=f"i001-{number:05}",
+        task_id=f"task-{number}",
+        iteration=1,
+        seed=number,
+        tools=tools,
+        prompt=prompt,
+        turns=tuple(turn() for _ in range(turns)),
+        stop_reason=StopReason.finished,
+        verdict=Verdict(resolved=True, submitted=True, passed=1, failed=0, patch=words(1500)),
+        beta=BETA,
+    )
+
+
+def write_run(path, num_trajectories, turns, text, renderer):
+    """A run of so many trajectories; CPU seconds to store one, and its bytes."""
+    run = RunDirectory.create(path, recipe_yaml="method: dagger\n")
+    seconds = 0.0
+    for number in range(num_trajectories):
+        trajectory = make_trajectory(number, turns, text, renderer)
+        began = time.process_time()
+        run.trajectories.append(trajectory)
+        seconds += time.process_time() - began
+    run.close()
+    return seconds / num_trajectories, bytes_of(path) / num_trajectories
+
+
+def bytes_of(run):
+    return (run / "trajectories.jsonl").stat().st_size
+
+
+def open_seconds_per_gb(run):
+    """The least of five: the first one also waits for the disk."""
+    taken = []
+    for _ in range(5):
+        began = time.process_time()
+        RunDirectory.read(run)
+        taken.append(time.process_time() - began)
+    return min(taken) / bytes_of(run) * 1e9
+
+
+def learn(run, renderer, count):
+    """What a fit does before and between the passes of the model; CPU seconds of the first epoch."""
+    trajectories = RunDirectory.read(run).trajectories
+    taught = imitate(trajectories.read(trajectories.ids[:count]), teacher_label)
+    assert not taught.untaught
+    began = time.process_time()
+    settings = LearnerSettings(tokens_per_pass=PAPER_BUDGET)
+    forest = grow_forest(
+        taught.transitions, renderer, settings, max_context=MAX_CONTEXT, needs_references=False
+    )
+    first = None
+    for _ in range(EPOCHS):
+        for start in range(0, count, BATCH):
+            trees = forest.trees_of(range(start, min(count, start + BATCH)))
+            deal(trees, cost=COST, budget=PAPER_BUDGET, num_ranks=1)
+        first = first or time.process_time() - began
+    return first
+
+
+def peak_mb():
+    """Of this process since its program began."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+def measure(folder, run, count):
+    """What the process that has done nothing before prints."""
+    seconds = learn(folder / run, make_renderer(folder), count)
+    print(json.dumps({"seconds": seconds / count, "peak_mb": peak_mb()}))
+
+
+def measured(folder, run, count):
+    """As `measure`, in a process of its own."""
+    program = [sys.executable, __file__, "--measure", str(folder), run, str(count)]
+    done = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rendered(run, renderer, count):
+    """Of each trajectory what is taught, and the tokens of the longest path."""
+    log = RunDirectory.read(run).trajectories
+    for trajectory in log.read(log.ids[:count]):
+        items = [
+            RenderedTransition(
+                prompt_ids=tuple(renderer.prompt_ids(each.state)),
+                target_ids=tuple(renderer.target_ids(each.state, each.target)),
+                group=trajectory.id,
+            )
+            for each in imitate([trajectory], teacher_label).transitions
+        ]
+        whole = max(len(item.prompt_ids) + len(item.target_ids) for item in items)
+        items = [item for item in items if len(item.prompt_ids) + len(item.target_ids) <= MAX_CONTEXT]
+        yield items, whole
+
+
+def rows_by_budget(run, renderer, count):
+    """Prints the table of rows; gives rows over those of trees that are not split, for each budget."""
+    budgets = sorted({PAPER_BUDGET, DEFAULT_BUDGET, *OTHER_BUDGETS})
+    whole, rows, passes = 0, dict.fromkeys(budgets, 0), dict.fromkeys(budgets, 0)
+    shown = []
+    for items, tokens in rendered(run, renderer, count):
+        unsplit = len(build_tree(items))
+        shown.append(f"{tokens:,} ({unsplit:,} rows)")
+        whole += unsplit
+        for budget in budgets:
+            trees = [build_tree(lot) for lot in split_to_budget(items, budget)]
+            rows[budget] += sum(map(len, trees))
+            passes[budget] += len(trees)
+    print(f"tokens of the longest state, and rows of the whole tree: {', '.join(shown)}")
+    print(f"{'tokens_per_pass':>17}{'trees':>8}{'rows':>13}{'rows / unsplit':>16}")
+    for budget in budgets:
+        name = {PAPER_BUDGET: "the paper recipe's", DEFAULT_BUDGET: "the default"}.get(budget, "")
+        print(
+            f"{budget:17,}{passes[budget]:8}{rows[budget]:13,}{rows[budget] / whole:16.2f}  {name}".rstrip()
+        )
+    return {budget: rows[budget] / whole for budget in budgets}
+
+
+def compare(options, folder):
+    """Everything; prints the tables and gives the figures."""
+    half, count, turns = options.trajectories // 2, options.trajectories, options.turns
+    text = library()
+    make_tokenizer(text).save(str(folder / "tokenizer.json"))
+    renderer = make_renderer(folder)
+    store_seconds, size = write_run(folder / "whole", count, turns, text, renderer)
+    half_store_seconds, _ = write_run(folder / "half", half, turns, text, renderer)
+    write_run(folder / "short", half, turns // 2, text, renderer)
+    opened = {name: open_seconds_per_gb(folder / name) for name in ("whole", "half")}
+    print(f"{count} trajectories of {turns} turns, {size / 1e3:,.0f} KB each in the store")
+    ratios = rows_by_budget(folder / "whole", renderer, options.split)
+    found = {
+        "whole": measured(folder, "whole", count),
+        "half": measured(folder, "whole", half),
+        "short": measured(folder, "short", min(half, 4)),
+    }
+    table = [
+        ("store a trajectory, CPU ms", 1e3 * half_store_seconds, 1e3 * store_seconds),
+        ("open the run, CPU s a GB", opened["half"], opened["whole"]),
+        ("render and pack a trajectory, CPU s", found["half"]["seconds"], found["whole"]["seconds"]),
+        ("peak memory, MB", found["half"]["peak_mb"], found["whole"]["peak_mb"]),
+    ]
+    print(f"\n{'trajectories':37}{half:>10}{count:>10}{'growth':>10}")
+    for name, least, most in table:
+        print(f"{name:37}{least:10.3f}{most:10.3f}{most / least:10.2f}")
+    by_turns = found["whole"]["seconds"] / found["short"]["seconds"]
+    print(f"\n{'turns':37}{turns // 2:>10}{turns:>10}{'growth':>10}")
+    print(
+        f"{table[2][0]:37}{found['short']['seconds']:10.3f}{found['whole']['seconds']:10.3f}{by_turns:10.2f}"
+    )
+    return {
+        "rows_ratio": round(max(ratios[PAPER_BUDGET], ratios[DEFAULT_BUDGET]), 3),
+        "rows_ratio_paper": round(ratios[PAPER_BUDGET], 3),
+        "rows_ratio_default": round(ratios[DEFAULT_BUDGET], 3),
+        "rows_ratio_largest": round(max(ratios.values()), 3),
+        "render_seconds_per_trajectory": round(found["whole"]["seconds"], 3),
+        "render_growth_with_trajectories": round(found["whole"]["seconds"] / found["half"]["seconds"], 2),
+        "render_growth_with_turns": round(by_turns, 2),
+        "peak_mb_growth": round(found["whole"]["peak_mb"] - found["half"]["peak_mb"], 1),
+        "peak_mb": round(found["whole"]["peak_mb"]),
+        "open_seconds_per_gb": round(opened["whole"], 3),
+        "open_growth": round(opened["whole"] / opened["half"], 2),
+        "trajectories": count,
+        "turns": turns,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trajectories", type=int, default=64)
+    parser.add_argument("--turns", type=int, default=100)
+    parser.add_argument("--split", type=int, default=2, help="trajectories whose rows are counted")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        folder, run, count = options.measure
+        measure(Path(folder), run, int(count))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        figures = compare(options, Path(folder))
+    print(json.dumps({"benchmark": "paper_size", **figures}))
+
+
+if __name__ == "__main__":
+    main()
