@@ -44,7 +44,12 @@ def start(tmp_path_factory):
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["torch", "transformers.models.qwen3.modeling_qwen3", "turnmix.training.checkpoint", "turnmix.loop"]
+        [
+            "torch",
+            "transformers.models.qwen3.modeling_qwen3",
+            "turnmix.training.checkpoint",
+            "turnmix.loop.loop",
+        ]
     )
     warm_up = context.Process(target=train, args=(["--version"], str(directory / "warm-up.log")))
     warm_up.start()

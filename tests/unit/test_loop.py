@@ -13,7 +13,7 @@ from turnmix.core.errors import InfrastructureError, TeacherError, TrainingError
 from turnmix.core.untaught import Objection, Untaught
 from turnmix.core.usage import Usage
 from turnmix.environments.counting import CountingSource
-from turnmix.loop import Loop
+from turnmix.loop.loop import Loop
 from turnmix.policies.scoring import TokenPath
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rendering.control_text import ControlTextCount

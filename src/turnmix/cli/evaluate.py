@@ -19,7 +19,6 @@ from turnmix.cli.console import make_console, make_progress, say, say_note
 from turnmix.cli.evaluation_target import FOLDER, TEACHER, acting_teacher, located
 from turnmix.cli.going_on import told_how_to_go_on
 from turnmix.cli.words import names_and_overrides
-from turnmix.completion import Keep, complete
 from turnmix.config import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
@@ -28,6 +27,7 @@ from turnmix.environments.environment import TaskSource
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.loop.completion import Keep, complete
 from turnmix.model_digest import model_digest
 from turnmix.policies.policy import Policy
 from turnmix.preflight import check_acting_endpoint

@@ -168,7 +168,7 @@ def _train(
     scorer: Scorer | None,
     source: MinirepoSource | TaskFileSource,
 ) -> None:
-    from turnmix.loop import Loop
+    from turnmix.loop.loop import Loop
 
     console = make_console()
     for change in run.changed_versions():

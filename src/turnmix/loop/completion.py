@@ -11,8 +11,8 @@ from typing import Any
 
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.loop.parts import Progress
 from turnmix.rollout.plan import RolloutPlan, unfinished_cohorts
-from turnmix.run_parts import Progress
 from turnmix.store.append_log import TrajectoryLog
 
 LARGEST_INFRA_SHARE = 0.5

@@ -1,0 +1,149 @@
+"""The stages in which agents act: rollouts of the training tasks, and evaluation on the holdout tasks.
+
+In: an iteration. Out: its trajectories, on the disk, and its figures. What is there already is not made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from turnmix.config import Recipe
+from turnmix.core.trajectory import Trajectory
+from turnmix.environments.environment import TaskSource
+from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.loop.completion import Collecting, complete
+from turnmix.loop.parts import Progress, Student
+from turnmix.methods.registry import METHODS
+from turnmix.policies.policy import Policy
+from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import make_mixture
+from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans
+from turnmix.rollout.share import teacher_share
+from turnmix.rollout.teacher_answers import count_teacher_answers
+from turnmix.store.append_log import TrajectoryLog
+from turnmix.store.run_directory import RunDirectory
+from turnmix.task_order import sampled_tasks
+
+
+class ActingStages:
+    """`roll_out` and `evaluate`; each is called with its iteration."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        run: RunDirectory,
+        source: TaskSource,
+        teacher: Callable[[], Policy],
+        student: Student,
+        progress: Progress,
+    ) -> None:
+        self._recipe = recipe
+        self._run = run
+        self._source = source
+        self._teacher = teacher
+        self._student = student
+        self._progress = progress
+        self._method = METHODS[recipe.method]
+        self._mixture = make_mixture(recipe.mixture)
+
+    def roll_out(self, iteration: int) -> dict[str, Any]:
+        """The iteration's trajectories, and their labels."""
+        rollouts, beta = self._recipe.rollouts, self._mixture.beta(iteration)
+        plans = make_plans(
+            sampled_tasks(
+                self._source.tasks("train"),
+                iteration=iteration,
+                number=rollouts.tasks_per_iteration,
+                seed=derive_seed(self._recipe.seed, "tasks"),
+            ),
+            iteration=iteration,
+            seed=derive_seed(self._recipe.seed, "rollouts"),
+            cohort_size=self._recipe.student.cohort_size,
+            beta=beta,
+            samples_per_task=rollouts.samples_per_task,
+        )
+
+        async def collecting(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
+            student = self._student.policy(greedy=False)
+            teacher = self._teacher() if self._recipe.asks_teacher else None
+            try:
+                await collect(
+                    missing,
+                    source=self._source,
+                    student=student,
+                    teacher=teacher,
+                    mixture=self._mixture,
+                    label=self._method.label,
+                    concurrency=rollouts.concurrency,
+                    attempts=rollouts.attempts,
+                    on_trajectory=keep,
+                )
+            finally:
+                await student.close()
+                if teacher is not None:
+                    await teacher.close()
+
+        self._complete("rollout", plans, self._run.trajectories, collecting)
+        trajectories = list(self._run.trajectories.read(plan.trajectory_id for plan in plans))
+        share = teacher_share(trajectories, count_tokens=self._student.count_tokens)
+        figures = summarise(trajectories)
+        return {
+            "beta": beta,
+            "realised_beta": share.by_turns,
+            "realised_beta_tokens": share.by_tokens,
+            "rollouts": len(trajectories),
+            "turns": share.num_turns,
+            "drift": self._student.drift(trajectories).to_json(),
+            "teacher": count_teacher_answers(trajectories).to_json() if self._recipe.asks_teacher else None,
+            "control_texts": self._student.control_texts(trajectories).to_json(),
+            "resolved": figures.resolved,
+            "submitted": figures.submitted,
+            "stop_reasons": dict(figures.stop_reasons),
+            "infra_errors": figures.infra_errors,
+            "usage": figures.usage,
+        }
+
+    def evaluate(self, iteration: int) -> dict[str, Any]:
+        """The student of the iteration on the holdout tasks; 0: before any training."""
+        holdout = self._source.tasks("holdout")
+        plans = evaluation_plans(
+            holdout[: self._recipe.evaluation.tasks],
+            iteration=iteration,
+            seed=derive_seed(self._recipe.seed, "evaluation"),
+            cohort_size=self._recipe.student.cohort_size,
+        )
+
+        async def evaluating(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
+            is_base_late = iteration == 0 and self._recipe.evaluation.base == "late"
+            student = self._student.base_policy() if is_base_late else self._student.policy(greedy=True)
+            try:
+                await evaluate(
+                    missing,
+                    source=self._source,
+                    policy=student,
+                    concurrency=self._recipe.rollouts.concurrency,
+                    attempts=self._recipe.rollouts.attempts,
+                    on_trajectory=keep,
+                    unfinished=self._recipe.evaluation.unfinished,
+                )
+            finally:
+                await student.close()
+
+        self._complete("evaluate", plans, self._run.evaluations, evaluating)
+        ids = [plan.trajectory_id for plan in plans]
+        unfinished = self._recipe.evaluation.unfinished
+        return summarise(self._run.evaluations.read(ids), unfinished=unfinished).to_json()
+
+    def _complete(
+        self, stage: str, plans: Sequence[RolloutPlan], log: TrajectoryLog, collecting: Collecting
+    ) -> None:
+        complete(
+            stage,
+            plans,
+            log=log,
+            collecting=collecting,
+            progress=self._progress,
+            tick=self._run.clock.tick,
+        )
