@@ -38,6 +38,7 @@ would take one; the next prompt holds the two, and the teacher's label in the fi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -95,6 +96,7 @@ class Renderer:
         self._tokenizer = tokenizer
         self._more_stop_ids = tuple(stop_ids)
         self._seeks_remedy = seeks_remedy
+        self._latest = threading.local()
         with with_working_remedy(self._passes_with, tool_calls=tool_calls):
             self._prepare(moment, keeps_control_text=keeps_control_text)
 
@@ -127,6 +129,7 @@ class Renderer:
         self._keeps_control_text = keeps_control_text
         if keeps_control_text:
             self._template.control_texts = self._control
+        self._latest = threading.local()
 
     def prompt_ids(self, state: State) -> list[int]:
         """The prompt in `state`, up to where the model goes on."""
@@ -235,7 +238,12 @@ class Renderer:
         return True
 
     def _prompt(self, state: State) -> RenderedText:
-        return self._render(state.messages, state.tools, generate=True)
+        # A state is asked about several times in a row: for its prompt, for the target behind it, for its text.
+        if getattr(self._latest, "state", None) is not state:
+            self._latest.prompt = self._render(state.messages, state.tools, generate=True)
+            self._latest.state = state
+        prompt: RenderedText = self._latest.prompt
+        return prompt
 
     def _target(self, state: State, message: Message, prompt: RenderedText) -> RenderedText:
         whole = self._render((*state.messages, message), state.tools, generate=False)
