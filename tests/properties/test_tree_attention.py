@@ -10,10 +10,13 @@ from tree_oracle import dense_mask, transitions
 from turnmix.training.attention import batch_trees
 from turnmix.training.attention_flex import attend_with_flex
 from turnmix.training.attention_pieces import attend_in_pieces
-from turnmix.training.tree import build_tree
+from turnmix.training.tree import build_tree, split_trees
 
 SCALING = 0.3
-FORESTS = st.lists(transitions(max_count=10, max_tokens=30).map(build_tree), min_size=1, max_size=3)
+ITEMS = transitions(max_count=10, max_tokens=30)
+SPLITS = st.builds(split_trees, ITEMS, st.integers(1, 150))
+"""At budgets below, at and above the longest path."""
+FORESTS = st.one_of(st.lists(ITEMS.map(build_tree), min_size=1, max_size=3), SPLITS)
 
 
 def heads(num_rows, dtype, seed):

@@ -12,11 +12,12 @@ from hypothesis import assume, currently_in_test_context, given, reject, setting
 from hypothesis import strategies as st
 from transformers import OPTConfig, OPTForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+import split_rollouts
 from tree_oracle import VOCABULARY, dense_mask, separate_losses, transitions
 from turnmix.training.attention import TREE_ATTENTION, batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.objective import Objective
 from turnmix.training.recomputation import enable_recomputation, recomputing
-from turnmix.training.tree import RenderedTransition, build_tree, split_to_budget
+from turnmix.training.tree import RenderedTransition, build_tree, split_trees
 
 TOLERANCE = 2e-6  # relative L2 of the whole gradient
 LEAST_SHARE = 0.3
@@ -107,9 +108,20 @@ def test_the_dense_mask_trains_as_they_do_alone(items):
 
 
 @exhaustive
-@given(items=transitions(max_count=10), budget=st.integers(4, 40))
-def test_a_tree_split_to_a_budget_is_exact(items, budget):
-    check(items, [[build_tree(lot)] for lot in split_to_budget(items, budget)])
+@given(items=transitions(max_count=10), share=st.sampled_from([0.0, 0.5, 1.0, 1.2, 1.5]))
+def test_a_tree_split_to_a_budget_is_exact(items, share):
+    """Below, at and above the longest path."""
+    budget = max(1, int(share * max(item.num_rows for item in items)))
+    check(items, [[tree] for tree in split_trees(items, budget)])
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0, 1.5])
+@pytest.mark.parametrize("seed", range(2))
+def test_rollouts_in_several_trees_are_exact(seed, share):
+    items = long_labels(random.Random(seed))
+    trees = split_trees(items, int(share * max(item.num_rows for item in items)))
+    assert len(trees) > 1
+    check(items, [[tree] for tree in trees])
 
 
 @exhaustive
@@ -195,6 +207,17 @@ def rollout(generator, num_turns, prompt=()):
         executed = label if generator.random() < 0.5 else label[:common] + random_tokens(generator, 4)
         history = history + executed + random_tokens(generator, generator.randint(1, 6))
     return made
+
+
+def long_labels(generator):
+    """Of one prompt, four rollouts whose labels have many more tokens than the executed path."""
+    prompt = random_tokens(generator, 9)
+    shape = {"num_turns": 8, "label": 24, "action": 2, "observation": 2, "beta": 0.1}
+    return [
+        item
+        for _ in range(4)
+        for item in split_rollouts.rollout(generator, prompt=prompt, vocabulary=VOCABULARY, **shape)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import turnmix.training.tree
-from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
+from turnmix.training.tree import RenderedTransition, TokenTree, build_tree
 
 
 def transition(prompt, target, weight=1.0):
@@ -100,20 +100,6 @@ def test_every_token_may_have_its_own_weight():
     tree = build_tree([transition([1], [5, 6], weight=(0.0, -2.0))])
     assert list(zip(tree.label_ids, tree.label_weights, strict=True)) == [(6, -2.0)]
     assert tree.num_labels == 1
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_a_split_keeps_every_transition_and_obeys_the_budget(seed):
-    transitions = random_transitions(random.Random(seed), 8)
-    lots = split_to_budget(transitions, budget=10)
-    assert sorted(repr(item) for lot in lots for item in lot) == sorted(map(repr, transitions))
-    for lot in lots:
-        assert len(build_tree(lot)) <= 10
-
-
-def test_a_transition_longer_than_the_budget_gets_a_tree_alone():
-    lots = split_to_budget([transition([1, 2, 3, 4], [5]), transition([1, 2], [5])], budget=3)
-    assert sorted(len(lot) for lot in lots) == [1, 1]
 
 
 def test_an_empty_prompt_or_target_is_refused():

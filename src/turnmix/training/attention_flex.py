@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from turnmix.training.tree import Integers
+from turnmix.training.token_paths import Integers
 
 BLOCK = 128
 """Rows of a block; the number of rows is padded to a multiple of it."""

@@ -18,7 +18,7 @@ from turnmix.core.untaught import Objection, Untaught
 from turnmix.rendering.readback import written_target
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective_settings import Average
-from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
+from turnmix.training.tree import RenderedTransition, TokenTree, split_trees
 
 
 class Renderer(Protocol):
@@ -78,7 +78,7 @@ class Forest:
         return [self._built(items) for items in self.trajectories]
 
     def _built(self, items: Sequence[RenderedTransition]) -> list[TokenTree]:
-        return [build_tree(lot) for lot in split_to_budget(items, self.tokens_per_pass)]
+        return split_trees(items, self.tokens_per_pass)
 
 
 def grow_forest(

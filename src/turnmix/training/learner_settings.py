@@ -52,8 +52,8 @@ class LearnerSettings(Settings):
     """What the passes compute in. Weights and optimiser state stay in float32: at small learning rates
     bfloat16 would round most updates away."""
     tokens_per_pass: int = Field(default=8192, ge=1)
-    """Tree rows in one forward pass. A larger tree is split and repeats its trunk; a single transition larger
-    than this gets a pass alone."""
+    """Tree rows in one forward pass. A larger tree is split where that repeats at most a quarter of its rows, and
+    gets passes of more rows where it cannot be: a value below the longest trajectory saves no memory."""
     max_context: int | None = Field(default=None, ge=2)
     """A transition of more tokens is dropped and counted; null: the model's own limit."""
     gradient_checkpointing: bool = False

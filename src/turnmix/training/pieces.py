@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from turnmix.training.tree import Integers
+from turnmix.training.token_paths import Integers
 
 CALL_COST = 4096
 """Query-key pairs that cost about as much as one more call of the kernel."""

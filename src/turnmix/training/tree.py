@@ -27,12 +27,14 @@ The student took 7 where the teacher would have taken 5; the next state holds th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+from turnmix.training.splitting import split_paths
+from turnmix.training.token_paths import Integers, Path, path_of, shared_prefix, sorting_key
+from turnmix.training.tree_labels import merged_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,32 +126,48 @@ class TokenTree:
     """Their shares, summed: what the loss is normalised by."""
     separate_tokens: int
     """Rows that the transitions have when each is computed alone."""
+    repeated_rows: int = 0
+    """Rows that another part of the same tree has too, where it was split."""
+    whole_rows: int
+    """Rows of the tree before it was split."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
 
-def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
+def build_tree(
+    transitions: Sequence[RenderedTransition], read_paths: Sequence[Path] | None = None
+) -> TokenTree:
     """The trie over `transitions`. Sorting makes neighbours share the longest prefixes, so each path is
-    compared with one other only."""
-    paths = sorted({item.prompt_ids + item.target_ids[:-1] for item in transitions})
-    arrays = [np.asarray(path, dtype=np.int64) for path in paths]
+    compared with one other only.
+
+    `read_paths`: the `path_of` each, where that is at hand.
+    """
+    read_paths = (
+        [path_of(item.prompt_ids, item.target_ids) for item in transitions]
+        if read_paths is None
+        else read_paths
+    )
+    keys = [sorting_key(path) for path in read_paths]
+    path_of_key = dict(zip(keys, read_paths, strict=True))
+    place_of_key = {key: place for place, key in enumerate(sorted(path_of_key))}
+    paths = [path_of_key[key] for key in place_of_key]
     trunk = max(range(len(paths)), key=lambda index: len(paths[index]))
     outward = [(index, index - 1) for index in range(trunk + 1, len(paths))]
     outward += [(index, index + 1) for index in range(trunk - 1, -1, -1)]
 
     depths = [0]  # of the first row of each run, in order of discovery
-    chunks = [arrays[trunk]]
+    chunks = [paths[trunk]]
     parents = [(-1, 0)]  # run, and offset within it
     spines = {trunk: [0]}  # the runs on a path, from the root
     for index, neighbour in outward:
-        cut = shared_prefix(arrays[index], arrays[neighbour])
+        cut = shared_prefix(paths[index], paths[neighbour])
         spine = [run for run in spines[neighbour] if depths[run] < cut]
-        if cut < len(arrays[index]):
+        if cut < len(paths[index]):
             above = spine[-1] if spine else -1
             parents.append((above, cut - 1 - depths[above]))
             depths.append(cut)
-            chunks.append(arrays[index][cut:])
+            chunks.append(paths[index][cut:])
             spine.append(len(chunks) - 1)
         spines[index] = spine
 
@@ -159,15 +177,19 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
     for run in order:
         starts[run] = row
         row += len(chunks[run])
-    rows_of = {}
-    for index, spine in spines.items():
-        ends = [*(depths[run] for run in spine[1:]), len(paths[index])]
-        pieces = [np.arange(end - depths[run]) + starts[run] for run, end in zip(spine, ends, strict=True)]
-        rows_of[paths[index]] = np.concatenate(pieces)
+
+    def rows_of(spine: Sequence[int], first: int, last: int) -> Integers:
+        """The rows of a path at the depths [first, last)."""
+        wanted, tops = np.arange(first, last), np.array([depths[run] for run in spine])
+        places = np.searchsorted(tops, wanted, side="right") - 1
+        offsets: Integers = np.array([starts[run] - depths[run] for run in spine])
+        return wanted + offsets[places]
+
     target_rows = tuple(
-        rows_of[item.prompt_ids + item.target_ids[:-1]][len(item.prompt_ids) - 1 :] for item in transitions
+        rows_of(spines[place_of_key[key]], len(item.prompt_ids) - 1, item.num_rows)
+        for item, key in zip(transitions, keys, strict=True)
     )
-    labels = _labels(transitions, target_rows)
+    labels = merged_labels(transitions, target_rows)
     runs = tuple(
         Run(
             start=starts[run],
@@ -179,7 +201,7 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
     position_ids = np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in order])
     return TokenTree(
         group=transitions[0].group,
-        token_ids=np.concatenate([chunks[run] for run in order]),
+        token_ids=np.concatenate([chunks[run] for run in order]).astype(np.int64),
         position_ids=position_ids,
         subtree_ends=_subtree_ends(runs, position_ids),
         runs=runs,
@@ -193,33 +215,29 @@ def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
         num_labels=sum(item.num_labels for item in transitions),
         total_share=sum(item.num_labels * item.share for item in transitions),
         separate_tokens=sum(item.num_rows for item in transitions),
+        whole_rows=row,
     )
 
 
+def split_trees(transitions: Sequence[RenderedTransition], budget: int) -> list[TokenTree]:
+    """The trees of `transitions`: one, or parts of `budget` rows, or of more (see `splitting`)."""
+    paths = [path_of(item.prompt_ids, item.target_ids) for item in transitions]
+    return [
+        replace(
+            build_tree(
+                [transitions[place] for place in part.places], [paths[place] for place in part.places]
+            ),
+            repeated_rows=part.repeated_rows,
+            whole_rows=part.whole_rows,
+        )
+        for part in split_paths(paths, budget)
+    ]
+
+
 def split_to_budget(transitions: Sequence[RenderedTransition], budget: int) -> list[list[RenderedTransition]]:
-    """Lots whose trees have at most `budget` rows each, repeating the shared trunk; a transition that is
-    longer alone gets a lot alone."""
-    ordered = sorted(transitions, key=lambda item: item.prompt_ids + item.target_ids)
-    lots: list[list[RenderedTransition]] = []
-    size = 0
-    previous = np.empty(0, dtype=np.int64)
-    for item in ordered:
-        path = np.asarray(item.prompt_ids + item.target_ids[:-1], dtype=np.int64)
-        added = len(path) - shared_prefix(path, previous)
-        if not lots or size + added > budget:
-            lots.append([])
-            size, added = 0, len(path)
-        lots[-1].append(item)
-        size += added
-        previous = path
-    return lots
-
-
-def shared_prefix(left: Integers, right: Integers) -> int:
-    """The length of the longest common prefix."""
-    shorter = min(len(left), len(right))
-    differences = left[:shorter] != right[:shorter]
-    return int(differences.argmax()) if differences.any() else shorter
+    """The transitions of each of these trees."""
+    paths = [path_of(item.prompt_ids, item.target_ids) for item in transitions]
+    return [[transitions[place] for place in part.places] for part in split_paths(paths, budget)]
 
 
 def _depth_first(parents: Sequence[tuple[int, int]]) -> list[int]:
@@ -247,63 +265,3 @@ def _subtree_ends(runs: Sequence[Run], depths: Integers) -> Integers:
         length = depth + run.stop - run.start
         path[depth:length] = np.arange(run.start, run.stop)
     return ends
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Labels:
-    """The loss, sorted by row."""
-
-    rows: Integers
-    ids: Integers
-    weights: NDArray[np.float64]
-    shares: NDArray[np.float64]
-    references: NDArray[np.float64]
-    sampled: NDArray[np.float64]
-
-
-def _labels(transitions: Sequence[RenderedTransition], target_rows: Sequence[Integers]) -> _Labels:
-    """
-    Labels that agree in row and token become one, their weights summed, where the loss is linear in the
-    weight. One that is compared with a reference is so for equal references and weights of one sign alone:
-    a clipped ratio is cut on another side for a negative weight.
-    """
-    lengths = [len(item.target_ids) for item in transitions]
-    weights = np.concatenate(
-        [np.broadcast_to(item.weight, size) for item, size in zip(transitions, lengths, strict=True)]
-    ).astype(np.float64)
-    shares = np.repeat([item.share for item in transitions], lengths)
-    references = _joined([item.reference_logprobs for item in transitions], lengths)
-    sampled = _joined([item.sampled_logprobs for item in transitions], lengths)
-    ids = np.concatenate([np.asarray(item.target_ids, dtype=np.int64) for item in transitions])
-    counted = weights != 0
-    weights, shares = weights[counted] * shares[counted], shares[counted]
-    references, sampled = references[counted], sampled[counted]
-    keys = [np.concatenate(target_rows)[counted], ids[counted]]
-    if not np.isnan(references).all():
-        signs = np.where(np.isnan(references), 0, np.sign(weights)).astype(np.int64)
-        keys += [references.view(np.int64), signs]
-    if not np.isnan(sampled).all():
-        keys.append(sampled.view(np.int64))
-    merged, first, where = np.unique(np.stack(keys), axis=1, return_index=True, return_inverse=True)
-
-    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(where.reshape(-1), weights=values, minlength=merged.shape[1]).astype(np.float64)
-
-    return _Labels(
-        rows=merged[0],
-        ids=merged[1],
-        weights=summed(weights),
-        shares=summed(shares),
-        references=references[first],
-        sampled=sampled[first],
-    )
-
-
-def _joined(logprobs: Sequence[tuple[float, ...] | None], lengths: Sequence[int]) -> NDArray[np.float64]:
-    """All tokens' values; NaN where there are none."""
-    return np.concatenate(
-        [
-            np.full(size, np.nan) if values is None else np.asarray(values)
-            for values, size in zip(logprobs, lengths, strict=True)
-        ]
-    )
