@@ -21,6 +21,7 @@ from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection
+from turnmix.descriptor_need import check_descriptors
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.environments.swe.row_sandbox import make_row_sandbox
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
@@ -66,10 +67,11 @@ def check_machine(recipe: Recipe) -> None:
     """Refuse a recipe whose sandboxes, trackers or adapters this machine cannot make.
 
     Raises:
-        UserError: a tracker is not known.
+        UserError: a tracker is not known, or more sandboxes at once are asked for than can be held.
         MissingDependencyError: something is not installed.
     """
     check_sandbox(recipe.sandbox)
+    check_descriptors(recipe)
     check_trackers(recipe.trackers)
     if recipe.learner.lora is not None:
         from turnmix.training.adapter import check_peft

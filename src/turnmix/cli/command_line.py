@@ -14,6 +14,7 @@ from typing import NoReturn
 import turnmix
 from turnmix.cli.making_arguments import add_making_arguments
 from turnmix.core.errors import TurnMixError, UserError
+from turnmix.core.file_descriptors import raise_limit
 from turnmix.core.redaction import own_secrets
 from turnmix.core.terminal import show_printable, tell
 from turnmix.credentials import keep_secrets_of, masked_text
@@ -174,11 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     secrets.__enter__()
     keep_secrets_of(os.environ)
     restore = show_printable(cleaned=masked_text)
+    lower = raise_limit()
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     finally:
         # Of a program the last words, such as an error that nobody caught, come after this.
         if arguments is not None:
+            lower()
             restore()
             secrets.__exit__(None, None, None)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from turnmix.core.errors import TurnMixError, UserError
+from turnmix.core.file_descriptors import shortage
 
 
 @contextmanager
@@ -32,4 +33,5 @@ def failure_text(error: OSError) -> str:
     >>> failure_text(OSError(28, "No space left on device", "runs/a/clock.json"))
     'runs/a/clock.json: No space left on device'
     """
-    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    told = shortage(error) or error.strerror
+    return f"{error.filename}: {told}" if error.filename and told else shortage(error) or str(error)

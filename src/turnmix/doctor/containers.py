@@ -1,4 +1,4 @@
-"""Can sandboxes be made here, and are the images of the tasks here?"""
+"""Can sandboxes be made here, how many at once, and are the images of the tasks here?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from turnmix.config import Recipe
 from turnmix.core.errors import UserError
+from turnmix.core.file_descriptors import given_limit, limit_text, open_limit
+from turnmix.descriptor_need import check_descriptors, most_sandboxes
 from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.environments.swe.task_file import read_rows
 from turnmix.policies.endpoint_check import Finding
@@ -27,8 +29,23 @@ def check_containers(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(subject="runtime", passed=False, detail=str(error))
         return
     yield Finding(subject="runtime", passed=True, detail=f"{settings.kind}: sandboxes can be made")
+    yield _descriptors(recipe)
     if settings.kind == "container":
         yield from _image_findings(recipe, quick)
+
+
+def _descriptors(recipe: Recipe) -> Finding:
+    """A command has as many as it is allowed to; a shell shows the limit that it started with."""
+    try:
+        check_descriptors(recipe)
+    except UserError as error:
+        return Finding(subject="descriptors", passed=False, detail=str(error))
+    raised = f", raised from {given_limit():,}" if given_limit() < open_limit() else ""
+    detail = (
+        f"{limit_text()}{raised}: enough for {most_sandboxes(recipe):,} sandboxes at once; "
+        f"rollouts.concurrency = {recipe.rollouts.concurrency}"
+    )
+    return Finding(subject="descriptors", passed=True, detail=detail)
 
 
 def _image_findings(recipe: Recipe, settings: ContainerSettings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_text
 from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
 from turnmix.policies.endpoint_retry import Fault
@@ -117,10 +118,10 @@ class EndpointClient:
         except _Refused as error:
             return Fault(remedy="retry", cause="connect", detail=str(error))
         except httpx.ConnectError as error:
-            detail = self._redact(f"cannot connect{self._through}: {error}")
+            detail = self._redact(f"cannot connect{self._through}: {shortage(error) or error}")
             return Fault(remedy="retry", cause="connect", detail=detail)
         except httpx.RequestError as error:
-            detail = self._redact(f"connection lost: {error or type(error).__name__}")
+            detail = self._redact(f"connection lost: {shortage(error) or error or type(error).__name__}")
             return Fault(remedy="retry", cause="connection_lost", detail=detail)
         said = redacted_bytes(response.content)
         text = said[:65536].decode("utf-8", "replace")

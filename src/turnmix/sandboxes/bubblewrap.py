@@ -12,6 +12,7 @@ import contextlib
 import functools
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -20,10 +21,11 @@ from typing import Any
 from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import SandboxError
 from turnmix.core.json_text import json_value
+from turnmix.sandboxes.process_end import wait_readable
 from turnmix.sandboxes.python_environment import PythonEnvironment
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.sandboxes.seccomp import seccomp_filter
-from turnmix.sandboxes.supervised import SupervisedSandbox, wait_readable
+from turnmix.sandboxes.supervised import SupervisedSandbox
 from turnmix.sandboxes.supervisor_code import BOOTSTRAP, Interpreter
 
 USER = 1000
@@ -89,18 +91,22 @@ class BubblewrapSandbox(SupervisedSandbox):
             "file_systems": ("/", "/dev/shm"),
         }
 
-    async def _launch(self, socket_descriptor: int, diagnostics: int) -> tuple[subprocess.Popen[bytes], int]:
+    async def _launch(
+        self, socket_descriptor: int, diagnostics: int, until_over: contextlib.ExitStack
+    ) -> tuple[subprocess.Popen[bytes], int]:
         spare_users = _spare_users()
-        information, information_end = os.pipe()
-        mapped, mapped_end = os.pipe()
-        inherited = [information_end]
-        try:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            # bwrap breaks off where nobody reads this, and leaves alive what it has started.
+            information, information_end = _pipe(until_over, theirs)
+            inherited = [information_end]
             arguments = ["--info-fd", str(information_end)]
             if spare_users:
+                # Our end of what bwrap waits for, closed with nothing said, lets it go on, and fail.
+                mapped, mapped_end = _pipe(theirs, ours)
                 arguments += ["--userns-block-fd", str(mapped)]
                 inherited.append(mapped)
             for option, content in _accounts():
-                descriptor = _pipe_holding(content)
+                descriptor = _pipe_holding(content, theirs)
                 inherited.append(descriptor)
                 arguments += option.format(descriptor).split()
             command = [
@@ -108,7 +114,7 @@ class BubblewrapSandbox(SupervisedSandbox):
                 *arguments,
                 self._interpreter.executable,
             ]
-            process = subprocess.Popen(  # noqa: ASYNC220 (it waits for the exec alone)
+            process = self._process = subprocess.Popen(  # noqa: ASYNC220 (it waits for the exec alone)
                 [*command, "-I", "-S", "-c", BOOTSTRAP],
                 stdin=socket_descriptor,
                 stdout=diagnostics,
@@ -117,20 +123,13 @@ class BubblewrapSandbox(SupervisedSandbox):
                 env={"PATH": "/usr/bin:/bin"},
                 cwd="/",
             )
-            self._process = process
-            os.close(information_end)
-            inherited.remove(information_end)
+            theirs.close()
             pid = await _read_child_pid(information)
             if spare_users:
                 start = (os.getpid() << 10) + next(_starts) % 1024
                 _map_user(pid, spare_users[start % len(spare_users)])
                 os.write(mapped_end, b"\n")
             return process, pid
-        except FileNotFoundError as error:
-            raise SandboxError(f"bubblewrap (bwrap) is not installed: {error}") from error
-        finally:
-            for descriptor in {information, mapped, mapped_end, *inherited}:
-                os.close(descriptor)
 
     def _is_ended_from_outside(self, ending: os.waitid_result) -> bool:
         """Nothing inside can send bwrap's own process, which is outside, a signal."""
@@ -138,8 +137,10 @@ class BubblewrapSandbox(SupervisedSandbox):
 
     def _command(self, *, becomes_user: bool) -> list[str]:
         limits = self.limits
+        if (program := shutil.which("bwrap")) is None:
+            raise SandboxError("bubblewrap (the program bwrap) is not installed")
         arguments = [
-            "bwrap",
+            program,
             "--unshare-all",
             "--unshare-user",
             "--die-with-parent",
@@ -207,11 +208,19 @@ def _accounts() -> list[tuple[str, bytes]]:
     return [(f"--perms 0444 --file {{}} /etc/{name}", content.encode()) for name, content in ACCOUNTS.items()]
 
 
-def _pipe_holding(content: bytes) -> int:
-    """The readable end of a pipe with `content`, which must fit into it, and nothing after it."""
+def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:
+    """The two ends of a pipe, which the two close."""
     reader, writer = os.pipe()
-    os.write(writer, content)
-    os.close(writer)
+    reading.callback(os.close, reader)
+    writing.callback(os.close, writer)
+    return reader, writer
+
+
+def _pipe_holding(content: bytes, reading: contextlib.ExitStack) -> int:
+    """The readable end of a pipe with `content`, which must fit into it, and nothing after it."""
+    with contextlib.ExitStack() as writing:
+        reader, writer = _pipe(reading, writing)
+        os.write(writer, content)
     return reader
 
 

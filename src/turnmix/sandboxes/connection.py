@@ -54,8 +54,8 @@ class Connection(asyncio.Protocol):
     def __init__(
         self, explain_end: Callable[[], Awaitable[SandboxError]], kernel_note: Callable[[], bytes]
     ) -> None:
-        """`explain_end`: awaited where the other side ends the connection. `kernel_note`: asked before anything
-        that arrives for what all commands are told first."""
+        """`explain_end`: awaited where the other side ends the connection. `kernel_note`: asked before all that
+        arrives together for what all commands are told first."""
         self._kernel_note = kernel_note
         self._explain_end = explain_end
         self._ending: asyncio.Task[None] | None = None
@@ -64,6 +64,8 @@ class Connection(asyncio.Protocol):
         self._channels: dict[int, Channel] = {0: Channel(0, 0)}
         self._next_number = 1
         self.failure: SandboxError | None = None
+        self.last_words = b""
+        """What a supervisor that breaks says of it."""
         self._ready = asyncio.get_running_loop().create_future()
 
     async def ready(self) -> None:
@@ -143,6 +145,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._inbox += data
+        self._pass_on(self._kernel_note())
         position = 0
         while self.failure is None and len(self._inbox) - position >= 9:
             number, kind, length = struct.unpack_from(">IcI", self._inbox, position)
@@ -156,12 +159,13 @@ class Connection(asyncio.Protocol):
         del self._inbox[:position]
 
     def _dispatch(self, number: int, kind: bytes, payload: bytes) -> None:
-        self._pass_on(self._kernel_note())
         channel = self._channels.get(number)
         if number == 0 and kind == b"r" and not self._ready.done():
             self._ready.set_result(None)
         elif number == 0 and kind == b"l" and payload.decode("ascii", "replace") in Limits.__slots__:
             self.fail(SandboxLimitExceeded(payload.decode("ascii")))
+        elif number == 0 and kind == b"d":
+            self.last_words = payload
         elif channel is None or number == 0:
             self.fail(SandboxEnded(f"the sandbox broke the protocol: frame {kind!r} on channel {number}"))
         elif kind == b"o" and len(channel.buffer) + len(payload) <= channel.limit + NOTES:

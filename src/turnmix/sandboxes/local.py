@@ -14,7 +14,9 @@ find it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 from typing import Any
@@ -51,7 +53,9 @@ class UnsandboxedSandbox(SupervisedSandbox):
             "file_systems": (),
         }
 
-    async def _launch(self, socket_descriptor: int, diagnostics: int) -> tuple[subprocess.Popen[bytes], int]:
+    async def _launch(
+        self, socket_descriptor: int, diagnostics: int, until_over: contextlib.ExitStack
+    ) -> tuple[subprocess.Popen[bytes], int]:
         self.root = tempfile.mkdtemp(prefix="turnmix-unsandboxed-")
         for directory in (WORKSPACE, HOME, "/tmp"):
             os.makedirs(self.root + directory)
@@ -72,3 +76,5 @@ class UnsandboxedSandbox(SupervisedSandbox):
         patience = asyncio.get_running_loop().call_later(STOP_SECONDS, super()._end_supervisor)
         await super().stop()
         patience.cancel()
+        if self.root:  # a supervisor that never began removed nothing
+            shutil.rmtree(self.root, ignore_errors=True)

@@ -31,8 +31,8 @@ class MemoryGroup:
     """One sandbox's group."""
 
     directory: str
-    events: int
-    """A descriptor of the file that counts the processes that the kernel killed."""
+    events: str
+    """The path of the file that counts the processes that the kernel killed."""
     kills: int = 0
 
     def add(self, pid: int) -> None:
@@ -46,13 +46,17 @@ class MemoryGroup:
 
     def has_killed(self) -> bool:
         """Whether the kernel has killed a process for the memory of all since this was last asked."""
-        fields = os.pread(self.events, 1024, 0).split()
+        try:
+            descriptor = os.open(self.events, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # there is no descriptor left now: the next one who asks is told
+            return False
+        try:
+            fields = os.read(descriptor, 1024).split()
+        finally:
+            os.close(descriptor)
         kills = int(fields[fields.index(b"oom_kill") + 1]) if b"oom_kill" in fields else 0
         has_killed, self.kills = kills > self.kills, kills
         return has_killed
-
-    def close(self) -> None:
-        os.close(self.events)
 
     def remove(self) -> None:
         """Processes that were killed may take a moment to go."""
@@ -108,7 +112,6 @@ def _place(pid: int) -> Place | None:
         return None
     try:
         probe = _make(place, 1 << 30, 64)
-        probe.close()
         probe.remove()
     except OSError:
         return None
@@ -140,7 +143,7 @@ def _make(place: Place, memory_bytes: int, processes: int) -> MemoryGroup:
             _write_if_there(f"{directory}/memory.swap.max", "0")
             _write_if_there(f"{directory}/pids.max", str(processes + 1))
         events = "memory.oom_control" if place.version == 1 else "memory.events"
-        return MemoryGroup(directory, os.open(f"{directory}/{events}", os.O_RDONLY | os.O_CLOEXEC))
+        return MemoryGroup(directory, f"{directory}/{events}")
     except OSError:
         os.rmdir(directory)
         raise

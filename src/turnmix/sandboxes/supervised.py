@@ -18,11 +18,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnmix.core.errors import SandboxError
+from turnmix.core.file_descriptors import shortage
 from turnmix.sandboxes.connection import TERMINAL_LIMIT, Connection, SupervisedTerminal
 from turnmix.sandboxes.inside.supervisor import TIMED_OUT
 from turnmix.sandboxes.lifetime import Lifetime
 from turnmix.sandboxes.memory_group import MemoryGroup, group_threads, make_memory_group, spare
+from turnmix.sandboxes.process_end import child_end, wait_readable
 from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxEnded, SandboxLimitExceeded
+from turnmix.sandboxes.starts import few_starts_at_once
 from turnmix.sandboxes.supervisor_code import Interpreter, find_interpreter, opening_message
 
 START_SECONDS = 60.0
@@ -41,51 +44,82 @@ class SupervisedSandbox(ABC):
         self._supervisor = -1
         """A descriptor of the supervisor's process, which no other process can take the place of."""
         self._diagnostics = -1
+        """A descriptor: what is told by whatever stands in the way of a start; then none."""
         self._group: MemoryGroup | None = None
         """What holds the supervisor and all that it starts; None where the machine has none."""
         self._lifetime: Lifetime | None = None
 
     @abstractmethod
-    async def _launch(self, socket_descriptor: int, diagnostics: int) -> tuple[subprocess.Popen[bytes], int]:
+    async def _launch(
+        self, socket_descriptor: int, diagnostics: int, until_over: contextlib.ExitStack
+    ) -> tuple[subprocess.Popen[bytes], int]:
         """Start BOOTSTRAP with the socket as its input. Returns the process, and the supervisor's pid once
-        it is certain; raises SandboxError."""
+        it is certain; raises SandboxError. `until_over`: holds what the process must find open until it is."""
 
     @abstractmethod
     def _configuration(self) -> dict[str, Any]:
         """What the supervisor is told, apart from the limits."""
 
     async def start(self) -> None:
+        async with few_starts_at_once():
+            until_over = contextlib.ExitStack()
+            try:
+                await self._start(until_over)
+            except BaseException as error:
+                reason = self._describe_end()
+                await self.stop()
+                if isinstance(error, (OSError, SandboxError, asyncio.TimeoutError)):
+                    told = shortage(error) or f"{error!r} {reason}"
+                    raise SandboxError(f"a sandbox did not start: {told}") from error
+                raise
+            finally:
+                until_over.close()
+        expired = SandboxLimitExceeded("wall_seconds")
+        self._lifetime = Lifetime(self.limits.wall_seconds, on_end=functools.partial(self._kill, expired))
+        self._lifetime.resume()
+
+    async def _start(self, until_over: contextlib.ExitStack) -> None:
+        """What it opens and has not closed when it raises, `stop` closes."""
         loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
-        self._diagnostics, diagnostics = os.pipe()
-        os.set_blocking(self._diagnostics, False)
-        connection = self._connection = Connection(self._explain_end, self._kernel_note)
         launched: asyncio.Future[int] = loop.create_future()
         grouped = asyncio.ensure_future(self._group_supervisor(launched))
         try:
-            with theirs:
-                await loop.create_connection(lambda: connection, sock=ours)
-                try:
-                    self._process, supervisor = await self._launch(theirs.fileno(), diagnostics)
-                finally:
-                    os.close(diagnostics)
+            supervisor = await self._connect(until_over)
             self._supervisor = os.pidfd_open(supervisor)
             launched.set_result(supervisor)
             limits = {name: getattr(self.limits, name) for name in Limits.__slots__ if name != "wall_seconds"}
             configuration = {**self._configuration(), "limits": limits}
+            connection = self._require_connection()
             connection.send_raw(opening_message(self._interpreter, configuration))
-            await asyncio.wait_for(asyncio.gather(connection.ready(), grouped), START_SECONDS)
-        except BaseException as error:
-            reason = self._describe_end()
+            await asyncio.wait_for(self._until_ready(connection, grouped), START_SECONDS)
+        finally:
             launched.cancel()
             await asyncio.gather(grouped, return_exceptions=True)
-            await self.stop()
-            if isinstance(error, (OSError, SandboxError, asyncio.TimeoutError)):
-                raise SandboxError(f"a sandbox did not start: {error!r} {reason}") from error
-            raise
-        expired = SandboxLimitExceeded("wall_seconds")
-        self._lifetime = Lifetime(self.limits.wall_seconds, on_end=functools.partial(self._kill, expired))
-        self._lifetime.resume()
+        self._close_diagnostics()  # from here on a supervisor that breaks says so on the line
+
+    async def _until_ready(self, connection: Connection, grouped: asyncio.Future[None]) -> None:
+        await connection.ready()
+        await asyncio.shield(grouped)
+
+    async def _connect(self, until_over: contextlib.ExitStack) -> int:
+        """Launch the supervisor at the other end of a socket. Returns its pid."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._diagnostics, diagnostics = os.pipe()
+                try:
+                    os.set_blocking(self._diagnostics, False)
+                    connection = Connection(self._explain_end, self._kernel_note)
+                    await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+                    self._connection = connection
+                    self._process, supervisor = await self._launch(theirs.fileno(), diagnostics, until_over)
+                finally:
+                    os.close(diagnostics)
+            except BaseException:
+                if self._connection is None:
+                    ours.close()
+                raise
+        return supervisor
 
     async def run(
         self,
@@ -135,23 +169,33 @@ class SupervisedSandbox(ABC):
         self._kill(SandboxError("the sandbox was stopped"))
         process, self._process = self._process, None
         if process is not None:
-            # The end of a pid namespace's first process is the end of them all.
             if self._supervisor >= 0:
+                # The end of a pid namespace's first process is the end of them all.
                 await wait_readable(self._supervisor)
-            descriptor = os.pidfd_open(process.pid)
-            try:
-                await wait_readable(descriptor)
-            finally:
-                os.close(descriptor)
+            else:
+                await self._until_it_gives_up(process)
+            await child_end(process.pid)
             process.wait()
-        for descriptor in (self._supervisor, self._diagnostics):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._supervisor = self._diagnostics = -1
+        supervisor, self._supervisor = self._supervisor, -1
+        if supervisor >= 0:
+            os.close(supervisor)
+        self._close_diagnostics()
         group, self._group = self._group, None
         if group is not None:
-            group.close()
             group_threads().submit(group.remove)
+
+    async def _until_it_gives_up(self, process: subprocess.Popen[bytes]) -> None:
+        """A process that was launched, and whose supervisor is not known, ends when its line does. To kill it would
+        leave alive what it has just started."""
+        try:
+            await asyncio.wait_for(child_end(process.pid), END_SECONDS)
+        except asyncio.TimeoutError:
+            process.kill()
+
+    def _close_diagnostics(self) -> None:
+        diagnostics, self._diagnostics = self._diagnostics, -1
+        if diagnostics >= 0:
+            os.close(diagnostics)
 
     async def _group_supervisor(self, launched: asyncio.Future[int]) -> None:
         """Put the supervisor into a memory cgroup, where there are any. What its interpreter takes meanwhile counts
@@ -189,8 +233,6 @@ class SupervisedSandbox(ABC):
             self._connection.fail(reason)
         if self._supervisor >= 0:
             self._end_supervisor()
-        elif self._process is not None:
-            self._process.kill()
 
     def _end_supervisor(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -217,34 +259,18 @@ class SupervisedSandbox(ABC):
         if self._process is None:
             return None
         try:
-            descriptor = os.pidfd_open(self._process.pid)
-        except ProcessLookupError:  # `stop` was faster
-            return None
-        try:
-            await asyncio.wait_for(wait_readable(descriptor), END_SECONDS)
+            await asyncio.wait_for(child_end(self._process.pid), END_SECONDS)
             how = os.WEXITED | os.WNOWAIT | os.WNOHANG
-            return os.waitid(os.P_PIDFD, descriptor, how)  # noqa: ASYNC222 (it does not wait)
-        except (asyncio.TimeoutError, ChildProcessError):
+            return os.waitid(os.P_PID, self._process.pid, how)  # noqa: ASYNC222 (it does not wait)
+        except (asyncio.TimeoutError, ChildProcessError, AttributeError):  # or `stop` was faster
             return None
-        finally:
-            os.close(descriptor)
 
     def _describe_end(self) -> str:
-        """What was written where errors go, at most its last lines."""
+        """What was written where errors go, or on the line, at most its last lines."""
+        told = self._connection.last_words if self._connection is not None else b""
         with contextlib.suppress(OSError):
-            return os.read(self._diagnostics, 1 << 16)[-2000:].decode("utf-8", "replace").strip()
-        return ""
-
-
-async def wait_readable(descriptor: int) -> None:
-    """Wait for something to read; of the descriptor of a process, for its end."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(descriptor)
+            told = os.read(self._diagnostics, 1 << 16) or told
+        return told[-2000:].decode("utf-8", "replace").strip()
 
 
 def _encode(text: str) -> bytes:

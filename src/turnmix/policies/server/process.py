@@ -19,6 +19,7 @@ from typing import IO
 
 from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.file_descriptors import given_limit
 from turnmix.core.own_file import open_own
 from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted_bytes
@@ -48,19 +49,26 @@ class ServerProcess:
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         output = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", watchdog.__file__, *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**child_environment(inherited), **environment},
-            start_new_session=True,
-        )
+        try:
+            self._process = self._launched(command, {**child_environment(inherited), **environment})
+        except BaseException:
+            os.close(output)
+            raise
         assert self._process.stdout is not None
         self._writing = threading.Thread(
             target=_write_log, args=(self._process.stdout, output), name="server log", daemon=True
         )
         self._writing.start()
+
+    def _launched(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", watchdog.__file__, str(given_limit()), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:

@@ -1,6 +1,7 @@
 """Runs a server, and ends it with everything it started once whoever asked for it is gone.
 
-Enters: a command; a standard input that stays open as long as the server is wanted, which the kernel closes
+Enters: how many descriptors it may have; a command; a standard input that stays open as long as the server is wanted,
+which the kernel closes
 when the other end dies, however it dies. Leaves: the server's exit status. Needs nothing but the standard
 library: it is run as a file.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import sys
@@ -21,8 +23,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def main(command: list[str]) -> int:
-    """Run `command` until it ends or standard input does."""
+def main(num_descriptors: int, command: list[str]) -> int:
+    """Run `command` until it ends or standard input does. `num_descriptors`: so many it may have open at once, if it
+    does not raise that itself."""
     stops: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: stops.append(received))
@@ -30,6 +33,7 @@ def main(command: list[str]) -> int:
     _set(_PR_SET_CHILD_SUBREAPER, 1)
     server = os.fork()
     if server == 0:
+        _limit(num_descriptors)
         _become(command)
     status = None
     while status is None and not stops and not _is_unwanted():
@@ -38,6 +42,12 @@ def main(command: list[str]) -> int:
         status = _ask_to_end(server)
     _end_all(server)
     return 0 if status is None else status
+
+
+def _limit(num_descriptors: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (num_descriptors, hard))
 
 
 def _become(command: list[str]) -> None:
@@ -113,4 +123,4 @@ def _set(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]) & 0xFF)
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]) & 0xFF)

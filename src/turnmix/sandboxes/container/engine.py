@@ -23,6 +23,7 @@ from enum import Enum
 from typing import Any
 
 from turnmix.core.errors import MissingDependencyError, SandboxError
+from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_value
 from turnmix.core.terminal import tell
 from turnmix.sandboxes.container.images import PullProgress, ensure_image, has_image
@@ -94,7 +95,7 @@ class Engine:
         try:
             return await asyncio.wait_for(open_stream(self.address, path, body, is_raw=is_raw), self.timeout)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError) as error:
-            raise SandboxError(f"{self.address}: {error!r}") from error
+            raise SandboxError(f"{self.address}: {shortage(error) or repr(error)}") from error
 
     async def exec_stream(
         self, container: str, script: list[str], *, environment: dict[str, str], has_terminal: bool
@@ -189,7 +190,12 @@ class Engine:
                 "sandbox.container.start_timeout, or lower rollouts.concurrency"
             ) from error
         except (DockerException, RequestException) as error:
-            raise SandboxError(f"{self.address}: {getattr(error, 'explanation', None) or error}") from error
+            told = shortage(error) or getattr(error, "explanation", None) or error
+            raise SandboxError(f"{self.address}: {told}") from error
+        except OSError as error:
+            if told := shortage(error):
+                raise SandboxError(f"{self.address}: {told}") from error
+            raise
 
 
 @functools.lru_cache(maxsize=8)

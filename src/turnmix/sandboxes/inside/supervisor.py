@@ -223,6 +223,17 @@ class Supervisor:
             self.flush()
             os._exit(1)
 
+    def say_last(self, error: Exception) -> None:
+        """What is a fault of this program is told to the host, which hears nothing else of it."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}, line {place.tb_lineno}" if place is not None else ""
+        text = f"{type(error).__name__}: {error} ({where})"
+        self.send(0, b"d", text.encode("utf-8", "replace")[:CHUNK])
+        os.set_blocking(0, True)
+        self.flush()
+
     def note(self, leader: int, limit: bytes) -> None:
         for job in self.jobs.values():
             if job.pid == leader:
@@ -242,7 +253,11 @@ def error_number(error: Exception) -> int:
 def main(configuration: dict[str, Any]) -> None:
     confinement = Confinement(configuration)
     confinement.enter()
+    supervisor = Supervisor(configuration, confinement)
     try:
-        Supervisor(configuration, confinement).serve()
+        supervisor.serve()
+    except Exception as error:
+        supervisor.say_last(error)
+        raise
     finally:
         confinement.leave()
