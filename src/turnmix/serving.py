@@ -7,6 +7,7 @@ of its own; for whoever asks without a run, findings.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from turnmix.config import Recipe
 from turnmix.core.errors import UserError
 from turnmix.model_location import model_location
 from turnmix.policies.policy import Episode, Policy, PolicySession
+from turnmix.policies.server.card import shared_cards, told_share
 from turnmix.policies.server.settings import ServerSettings
 from turnmix.rollout.plan import derive_seed
 
@@ -50,21 +52,22 @@ def make_student_server(
         return None
     from turnmix.policies.server.student_server import StudentServer
 
+    model_context = getattr(model_configuration, "max_position_embeddings", None)
     return StudentServer(
         settings,
-        make_engine(recipe, settings),
+        make_engine(recipe, settings, model_context=model_context),
         student=recipe.student,
         renderer=renderer,
         tokenizer=tokenizer,
-        model_context=getattr(model_configuration, "max_position_embeddings", None),
+        model_context=model_context,
         needed_context=recipe.scaffold.max_tokens,
         generator=random.Random(derive_seed(recipe.seed, "server")),
         own_logprobs=own_logprobs,
     )
 
 
-def make_engine(recipe: Recipe, settings: ServerSettings) -> Engine:
-    """The engine of a server, for the student of `recipe`."""
+def make_engine(recipe: Recipe, settings: ServerSettings, *, model_context: int | None = None) -> Engine:
+    """The engine of a server, for the student of `recipe`. `model_context`: tokens that the model reads, if known."""
     student = recipe.student
     if settings.engine == "transformers":
         from turnmix.policies.server.transformers import TransformersEngine
@@ -74,11 +77,14 @@ def make_engine(recipe: Recipe, settings: ServerSettings) -> Engine:
 
     lora = recipe.learner.lora
     served_name = SERVED_NAME if settings.endpoint is None else settings.model or student.model
+    # Room for the longest conversation and an answer: what it keeps of longer ones would be taken from all others.
+    needed = recipe.scaffold.max_tokens + student.max_new_tokens
     return VllmEngine(
         dtype=student.dtype,
         lora_rank=None if lora is None else lora.rank,
         served_name=served_name,
         tells_tempered_logprobs=recipe.objective.has_ratio and student.temperature != 1,
+        context=None if model_context is None else min(model_context, needed),
     )
 
 
@@ -108,6 +114,8 @@ def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
     from turnmix.policies.server.process import free_port
     from turnmix.policies.server.program import find_program
 
+    if problem := _card_problem(recipe, settings):
+        return (Finding(subject="card", passed=False, detail=problem),)
     if settings.endpoint is None:
         try:
             program = find_program(settings)[0]
@@ -126,6 +134,20 @@ def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
         ),
         model_context=None,
         needed_context=recipe.scaffold.max_tokens,
+    )
+
+
+def _card_problem(recipe: Recipe, settings: ServerSettings) -> str | None:
+    """Would the server take the memory that the student is to learn in, and nobody said how much of it?"""
+    if getattr(recipe.tasks, "holdout", None) == "all" or told_share(settings.arguments) is not None:
+        return None
+    cards = shared_cards(settings, device=recipe.student.device, environment=os.environ)
+    if not cards:
+        return None
+    return (
+        f"student.server: it would take most of GPU {', '.join(cards)}, on which the student learns: give it a card of "
+        "its own (student.server.environment={CUDA_VISIBLE_DEVICES: '1'}), or say its share of this one "
+        "(student.server.arguments=[--gpu-memory-utilization=0.3])"
     )
 
 

@@ -189,6 +189,8 @@ def test_a_card_of_the_students_server_is_not_the_learners(cards):
     )
     cards(80)
     assert "to serve the student" in memory_of("student.server={}").detail
+    told = "student.server={arguments: ['--gpu-memory-utilization=0.25']}"
+    assert "20.0 GB to serve the student" in memory_of(told).detail
 
 
 def test_the_size_of_a_model_is_that_of_its_weights(tmp_path):

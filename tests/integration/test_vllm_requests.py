@@ -266,6 +266,7 @@ def test_what_is_no_answer_is_counted_by_its_cause(body, cause):
 def findings(engine=None, *, needed=4096, **replies):
     ready = {
         "health": Reply(),
+        "version": as_json({"version": "0.32.0"}),
         "models": as_json({"data": [{"id": "student", "max_model_len": 8192}]}),
         "completions": completed([5, 2]),
     }
@@ -285,7 +286,25 @@ def findings(engine=None, *, needed=4096, **replies):
 
 
 def test_a_ready_server_passes_every_check():
-    assert [finding.passed for finding in findings().values()] == [True] * 4
+    assert [finding.passed for finding in findings().values()] == [True] * 5
+
+
+@pytest.mark.parametrize(
+    ("told", "passed"),
+    [
+        ({"version": "0.15.1"}, False),
+        ({"version": "0.16.0"}, True),
+        ({"version": "1.0"}, True),
+        ({"version": "0.1.dev7+g1234"}, None),  # built from a checkout without its tags
+        ({"version": None}, None),
+        ([], None),
+    ],
+)
+def test_a_server_too_old_to_take_new_weights_is_refused_by_its_version(told, passed):
+    found = findings(version=as_json(told))
+    assert found["version"].passed is passed
+    assert passed is not False or "install 0.16 or newer" in found["version"].detail
+    assert ("model" in found) is (passed is not False)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,48 @@ def test_a_started_server_tells_log_probabilities_at_the_temperature_of_sampling
     assert command[command.index("--generation-config") + 1] == "vllm"
 
 
+def test_a_started_server_reads_the_longest_conversation_and_an_answer_and_no_more_than_the_model():
+    chosen = recipe("student.server.engine=vllm", "scaffold.max_tokens=65536", "student.max_new_tokens=4096")
+
+    def words(model_context):
+        engine = make_engine(chosen, chosen.student.server, model_context=model_context)
+        return engine.command(weights_of(chosen, checkpoint=None), port=1)
+
+    command = words(262_144)
+    assert command[command.index("--max-model-len") + 1] == "69632"
+    assert command[command.index("--logprobs-mode") + 1] == "raw_logprobs"
+    short = words(40_960)
+    assert short[short.index("--max-model-len") + 1] == "40960"
+    assert "--max-model-len" not in words(None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "variables", "cards"),
+    [
+        ((), {}, "GPU 0,"),
+        ((), {"CUDA_VISIBLE_DEVICES": "2,3"}, "GPU 2,"),
+        (("student.device=cuda:1",), {}, None),
+        (("student.device=cuda:1", "student.server.arguments=[--tensor-parallel-size=2]"), {}, "GPU 1,"),
+        (("student.server.environment={CUDA_VISIBLE_DEVICES: '1'}",), {}, None),
+        (("student.server.environment={CUDA_VISIBLE_DEVICES: '1'}",), {"LOCAL_WORLD_SIZE": "2"}, "GPU 1,"),
+        (("student.server.arguments=[--gpu-memory-utilization=0.3]",), {}, None),
+        (("student.device=cpu",), {}, None),
+    ],
+)
+def test_a_server_that_would_take_the_learners_card_unasked_is_refused(
+    monkeypatch, overrides, variables, cards
+):
+    for name in ("CUDA_VISIBLE_DEVICES", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    server = ("student.device=cuda", "student.server.engine=vllm", "student.server.program=/usr/bin/env")
+    (finding,) = check_student_server(recipe(*server, *overrides))
+    assert finding.passed is (cards is None)
+    assert cards is None or cards in finding.detail
+    assert cards is None or "--gpu-memory-utilization" in finding.detail
+
+
 def test_without_a_server_there_is_nothing_to_check():
     assert check_student_server(recipe()) == ()
 

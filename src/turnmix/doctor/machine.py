@@ -17,6 +17,7 @@ from turnmix.doctor.models import cached_file
 from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.policies.endpoint_check import Finding
 from turnmix.policies.local_settings import LocalTeacherSettings
+from turnmix.policies.server.card import told_share
 from turnmix.training.learner_settings import LearnerSettings
 
 GIGABYTE = 1e9
@@ -105,14 +106,14 @@ def _room(num_bytes: float) -> str:
 def check_memory(recipe: Recipe) -> Iterator[Finding]:
     """Printed also where there is no GPU: an estimate tells which machine to ask for."""
     student = recipe.student
-    needs = _needs(recipe)
+    gpus = read_gpus()
+    needs = _needs(recipe, gpus)
     estimate = "what student.model takes is not known" if needs is None else needs.words(num_ranks=1)
     if "cuda" not in student.device and student.server is None:
         yield Finding(
             subject="gpu", passed=True, detail=f"student.device = {student.device}: no GPU needed; {estimate}"
         )
         return
-    gpus = read_gpus()
     if not gpus:
         detail = f"no GPU answers nvidia-smi; {estimate}: run it on a machine that has that"
         yield Finding(subject="gpu", passed=False, detail=detail)
@@ -189,7 +190,7 @@ def _left_by_server(recipe: Recipe, gpus: list[tuple[float, float]]) -> list[tup
     return [gpu for number, gpu in enumerate(gpus) if number not in taken]
 
 
-def _needs(recipe: Recipe) -> _Needs | None:
+def _needs(recipe: Recipe, gpus: list[tuple[float, float]]) -> _Needs | None:
     size = _size(recipe.student.model)
     if size is None:
         return None
@@ -203,7 +204,11 @@ def _needs(recipe: Recipe) -> _Needs | None:
     if student.server is not None and student.server.endpoint is None:
         has_own_card = "CUDA_VISIBLE_DEVICES" in student.server.environment
         if not has_own_card or not is_trained:
-            others["to serve the student"] = serving_bytes(size, student.dtype)
+            share = told_share(student.server.arguments)
+            needed = serving_bytes(size, student.dtype)
+            if share and gpus:
+                needed = share * min(total for total, _ in gpus)
+            others["to serve the student"] = needed
     return _Needs(size=size, learner=recipe.learner if is_trained else None, others=others)
 
 

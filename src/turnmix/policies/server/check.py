@@ -5,6 +5,7 @@ In: a server, the model's name at it. Out: findings in plain words. Nothing here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -49,9 +50,25 @@ def check_serving(
         detail = f"student.server.endpoint {control.where}: {problem}"
         return (Finding(subject="reachable", passed=False, detail=detail),)
     reachable = Finding(subject="reachable", passed=True, detail=f"{control.where} answers")
+    version = check_version(control, engine)
+    if version.passed is False:
+        return reachable, version
     contexts = [c for c in (model_context, engine.context(control, model)) if c is not None]
     context = _context_finding(min(contexts, default=None), needed_context)
-    return reachable, context, *_answer_findings(control, engine, model, sampling)
+    return reachable, version, context, *_answer_findings(control, engine, model, sampling)
+
+
+def check_version(control: ServerControl, engine: Engine) -> Finding:
+    """Is the program that answers new enough? One built between two versions does not tell."""
+    told, least = engine.version(control), engine.least_version
+    numbers = re.match(r"(\d+)\.(\d+)", told or "")
+    if least is None or told is None or numbers is None or "dev" in told:
+        return Finding(subject="version", passed=None, detail=f"{engine.name} tells no version")
+    if (int(numbers[1]), int(numbers[2])) >= least:
+        return Finding(subject="version", passed=True, detail=f"{engine.name} {told}")
+    needed = ".".join(map(str, least))
+    detail = f"student.server: {control.where} is {engine.name} {told}, which does not take new weights while it runs"
+    return Finding(subject="version", passed=False, detail=f"{detail}: install {needed} or newer")
 
 
 def check_text_prompts(renderer: Renderer, tokenizer: Any) -> Finding:

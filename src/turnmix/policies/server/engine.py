@@ -70,6 +70,8 @@ class Engine(Protocol):
     """Variables that a started server needs."""
     key_variable: str | None
     """The variable that tells a started server which key to ask for; None: it asks for none."""
+    least_version: tuple[int, int] | None
+    """An older one cannot do what a run needs; None: none is known."""
 
     def command(self, weights: Weights, *, port: int) -> list[str]:
         """The arguments behind the program's name that serve the student on this machine."""
@@ -101,6 +103,10 @@ class Engine(Protocol):
         Raises:
             RenewalError: it was asked and did not answer.
         """
+        ...
+
+    def version(self, control: ServerControl) -> str | None:
+        """The version of the program that runs; None: it does not tell."""
         ...
 
     def context(self, control: ServerControl, model: str) -> int | None:

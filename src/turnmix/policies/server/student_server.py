@@ -22,7 +22,7 @@ from turnmix.core.redaction import keep_secret
 from turnmix.credentials import keep_secrets_of
 from turnmix.policies.endpoint_settings import AskingSettings, EndpointSettings
 from turnmix.policies.local_settings import StudentSettings
-from turnmix.policies.server.check import check_serving, check_text_prompts, refuse
+from turnmix.policies.server.check import check_serving, check_text_prompts, check_version, refuse
 from turnmix.policies.server.control import ServerControl
 from turnmix.policies.server.engine import Engine, RenewalError, ServerSampling, Weights
 from turnmix.policies.server.policy import ServerPolicy
@@ -106,6 +106,7 @@ class StudentServer:
                 "leave endpoint out to have one started"
             )
         try:
+            refuse([check_version(self._control, self._engine)])
             self._load_weights()
             found = check_serving(
                 self._control,

@@ -27,6 +27,7 @@ class TransformersEngine:
     most_requests: int | None = 1
     environment: Mapping[str, str] = {}
     key_variable: str | None = None
+    least_version: tuple[int, int] | None = None
 
     def __init__(self, *, device: str, dtype: str) -> None:
         self._device = device
@@ -76,6 +77,9 @@ class TransformersEngine:
     def prompt_logprobs(
         self, control: ServerControl, model: str, prompt_ids: list[int]
     ) -> list[float | None] | None:
+        return None
+
+    def version(self, control: ServerControl) -> str | None:
         return None
 
     def context(self, control: ServerControl, model: str) -> int | None:

@@ -24,6 +24,9 @@ from turnmix.policies.server.settings import EngineName
 SERVED_NAME = "student"
 TEMPERED = ("--logprobs-mode", "processed_logprobs")
 """Tells log π of sampled tokens at the temperature at which they were sampled, not at 1."""
+PLAIN = ("--logprobs-mode", "raw_logprobs")
+LEAST_VERSION = (0, 16)
+"""Earlier ones reload no weights from another directory (0.12), or old ones (0.14)."""
 _DEVELOPMENT = "VLLM_SERVER_DEV_MODE"
 _RUNTIME_LORA = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 _ANSWER_SECONDS = 120.0
@@ -38,6 +41,7 @@ class VllmEngine:
     most_requests: int | None = None
     environment: Mapping[str, str] = {_DEVELOPMENT: "1", _RUNTIME_LORA: "True", "VLLM_NO_USAGE_STATS": "1"}
     key_variable: str | None = "VLLM_API_KEY"
+    least_version: tuple[int, int] | None = LEAST_VERSION
 
     def __init__(
         self,
@@ -46,9 +50,11 @@ class VllmEngine:
         lora_rank: int | None,
         served_name: str = SERVED_NAME,
         tells_tempered_logprobs: bool = False,
+        context: int | None = None,
     ) -> None:
         """`lora_rank`: of the adapters to come; None: all weights are trained. `served_name`: the base
-        model's."""
+        model's. `context`: tokens that a started server reads; None: as many as the model."""
+        self._context = context
         self.tells_tempered_logprobs = tells_tempered_logprobs
         self._dtype = dtype
         self._lora_rank = lora_rank
@@ -60,8 +66,9 @@ class VllmEngine:
         command = ["serve", model, "--served-model-name", self._served_name, "--dtype", self._dtype]
         # A checkpoint's own generation settings would change what temperature and top_p mean.
         command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"]
-        if self.tells_tempered_logprobs:
-            command += TEMPERED
+        command += TEMPERED if self.tells_tempered_logprobs else PLAIN
+        if self._context is not None:
+            command += ["--max-model-len", str(self._context)]
         if self._lora_rank is not None:
             rank = next((rank for rank in _RANKS if rank >= self._lora_rank), self._lora_rank)
             command += ["--enable-lora", "--max-lora-rank", str(rank)]
@@ -123,6 +130,14 @@ class VllmEngine:
             return None
         length = listed.get(model) or listed.get(self._served_name)
         return length if isinstance(length, int) else None
+
+    def version(self, control: ServerControl) -> str | None:
+        reply = control.send("GET", "/version")
+        try:
+            told = None if isinstance(reply, Fault) else read_json(reply.body).get("version")
+        except (ValueError, AttributeError):
+            return None
+        return told if isinstance(told, str) else None
 
     def _swap_adapter(self, control: ServerControl, adapter: str | None, *, timeout: float) -> str:
         if self._adapter is not None:
