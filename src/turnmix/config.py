@@ -66,6 +66,20 @@ class EndpointTeacherSettings(EndpointSettings):
 
     kind: Literal["endpoint"] = "endpoint"
     """Which teacher."""
+    scoring_concurrency: int = Field(default=4, ge=1)
+    """Trajectories that it scores at one moment: a whole conversation is read for each, past the server's cache of
+    prompts."""
+    scoring_timeout_seconds: float = Field(default=1800.0, gt=0)
+    """For one request that scores, in place of timeout_seconds."""
+
+    def for_scoring(self) -> EndpointTeacherSettings:
+        """How it is asked for scores."""
+        return self.model_copy(
+            update={
+                "max_concurrency": self.scoring_concurrency,
+                "timeout_seconds": self.scoring_timeout_seconds,
+            }
+        )
 
 
 class RolloutSettings(Settings):
@@ -200,6 +214,11 @@ class Recipe(Settings):
     def asks_teacher(self) -> bool:
         """Does the teacher act or label? Else it scores at most."""
         return METHODS[self.method].label or self.mixture.kind != "student"
+
+    @property
+    def longest_context(self) -> int:
+        """Tokens of the longest conversation with the student's longest answer."""
+        return self.scaffold.max_tokens + self.student.max_new_tokens
 
     @model_validator(mode="after")
     def _check_tool_calls(self) -> Recipe:

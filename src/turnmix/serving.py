@@ -77,14 +77,13 @@ def make_engine(recipe: Recipe, settings: ServerSettings, *, model_context: int 
 
     lora = recipe.learner.lora
     served_name = SERVED_NAME if settings.endpoint is None else settings.model or student.model
-    # Room for the longest conversation and an answer: what it keeps of longer ones would be taken from all others.
-    needed = recipe.scaffold.max_tokens + student.max_new_tokens
+    # What it kept room for beyond would be taken from all conversations.
     return VllmEngine(
         dtype=student.dtype,
         lora_rank=None if lora is None else lora.rank,
         served_name=served_name,
         tells_tempered_logprobs=recipe.objective.has_ratio and student.temperature != 1,
-        context=None if model_context is None else min(model_context, needed),
+        context=None if model_context is None else min(model_context, recipe.longest_context),
     )
 
 

@@ -116,13 +116,14 @@ class Teacher:
         if isinstance(settings, EndpointTeacherSettings):
             from turnmix.policies.endpoint_scorer import EndpointScorer
 
-            scorer = EndpointScorer(settings, generator=self._generator("scorer"))
+            scorer = EndpointScorer(settings.for_scoring(), generator=self._generator("scorer"))
             vocabulary = max(student_tokenizer.get_vocab().values()) + 1
             scorer.check(
                 vocabulary=vocabulary,
                 name_of=lambda token: str(student_tokenizer.decode([token])),
                 student_context=student_context,
             )
+            scorer.check_length(min(student_context, self._recipe.longest_context))
             return scorer
         from turnmix.training.tree_scorer import TreeScorer
 

@@ -567,11 +567,11 @@ def test_one_policy_serves_several_event_loops_one_after_the_other():
         assert asyncio.run(run()).message.content == "Done."
 
 
-def check(script, **changes):
+def check(script, *, conversation=None, answer=0, **changes):
     async def run():
         async with FailingEndpoint(script) as server:
             policy = policy_for(server.url, max_attempts=1, **changes)
-            findings = await check_endpoint(policy)
+            findings = await check_endpoint(policy, needed_context=conversation, answer_tokens=answer)
             await policy.close()
             return {finding.subject: finding for finding in findings}
 
@@ -586,6 +586,22 @@ def serving(*models, answer=None):
 
 def test_a_ready_endpoint_passes_every_check():
     assert all(finding.passed for finding in check(serving("coder")).values())
+
+
+def test_an_endpoint_needs_room_for_the_longest_conversation_and_its_answer():
+    def finding(context):
+        listing = Reply(body=json.dumps({"data": [{"id": "coder", "max_model_len": context}]}).encode())
+
+        def script(number, request):
+            return listing if request.path == "/v1/models" else serving("coder")(number, request)
+
+        return check(script, conversation=65_536, answer=4096)["context"]
+
+    assert finding(69_632).passed
+    short = finding(65_536)
+    assert short.passed is False
+    assert "scaffold.max_tokens = 65,536 and teacher.max_new_tokens = 4,096" in short.detail
+    assert "--max-model-len 69632, or set scaffold.max_tokens=61440" in short.detail
 
 
 def test_a_model_that_is_not_served_is_found_with_the_nearest_name():

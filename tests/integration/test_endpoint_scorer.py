@@ -7,6 +7,7 @@ import random
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, refusal
 
+from turnmix.config import EndpointTeacherSettings
 from turnmix.core.errors import TeacherError, UserError
 from turnmix.policies.endpoint_scorer import EndpointScorer
 from turnmix.policies.endpoint_settings import EndpointSettings
@@ -159,6 +160,25 @@ def test_an_endpoint_that_reads_less_than_the_student_learns_from_is_refused_bef
         check_context({"max_model_len": 4096}, 4096)
     check_context({"max_model_len": 4097}, 4096)
     check_context({}, 4096)  # the list does not tell
+
+
+def test_an_endpoint_that_scores_short_prompts_alone_is_refused_before_the_run():
+    def out_of_memory(number, request):
+        return scores(number, request) if len(request.body["prompt"]) <= 64 else refusal(500, "out of memory")
+
+    with pytest.raises(
+        UserError, match=r"does not score 5000 tokens in one request: .*out of memory.*batched"
+    ):
+        with_endpoint(out_of_memory, lambda scorer: scorer.check_length(5000))
+    _, server = with_endpoint(scores, lambda scorer: scorer.check_length(5000))
+    assert [len(request.body["prompt"]) for request in server.requests] == [5000]
+
+
+def test_scoring_has_a_time_and_a_number_of_its_own():
+    teacher = EndpointTeacherSettings(endpoint="http://host/v1", model="m", timeout_seconds=60)
+    scoring = teacher.for_scoring()
+    assert (scoring.timeout_seconds, scoring.max_concurrency) == (1800.0, 4)
+    assert (teacher.timeout_seconds, teacher.max_concurrency) == (60, 32)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
+from turnmix.doctor.cache import Asking, cache_findings
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.endpoint_settings import EndpointSettings
 from turnmix.policies.endpoint_wire import MalformedAnswer
@@ -328,6 +329,38 @@ def test_a_server_that_tells_log_probabilities_at_another_temperature_is_refused
     finding = findings(engine, completions=answer)["logprobs"]
     assert finding.passed is passed
     assert passed or "--logprobs-mode processed_logprobs, or set student.temperature to 1" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("blocks", "asking", "passed", "said"),
+    [
+        (40_000, {}, True, "640,000 tokens: 9.2 conversations of 69,632; 32 are asked at once"),
+        (8_000, {}, None, "set teacher.timeout_seconds=3687"),  # 18 rounds of 4,096 tokens at 20 a second
+        (8_000, {"timeout": 4000.0}, True, "1.8 conversations"),
+        (4_000, {}, False, "0.9 conversations of 69,632"),
+    ],
+)
+def test_the_conversations_that_a_cache_holds_say_how_long_a_request_may_wait(blocks, asking, passed, said):
+    told = (
+        "# TYPE vllm:cache_config_info gauge\n"
+        f'vllm:cache_config_info{{block_size="16",engine="0",num_gpu_blocks="{blocks}"}} 1.0\n'
+    )
+    usual = {"context": 69_632, "answer": 4096, "at_once": 32, "timeout": 1800.0}
+
+    def work(control):
+        return cache_findings(control.endpoint, Asking(field="teacher", **{**usual, **asking}))
+
+    (finding,), requests = served(work, metrics=Reply(body=told.encode()))
+    assert finding.passed is passed
+    assert said in finding.detail
+    assert requests[0].path == "/metrics"
+
+
+@pytest.mark.parametrize("body", [b"", b'vllm:cache_config_info{num_gpu_blocks="None"} 1.0', b"{}"])
+def test_a_server_that_tells_nothing_of_its_cache_is_not_judged_by_it(body):
+    asking = Asking(field="teacher", context=100, answer=10, at_once=1, timeout=1.0)
+    found, _ = served(lambda control: cache_findings(control.endpoint, asking), metrics=Reply(body=body))
+    assert found == []
 
 
 def test_a_server_that_is_not_healthy_is_not_asked_further():

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 
 from turnmix.config import EndpointTeacherSettings, OracleSettings, Recipe
 from turnmix.core.errors import UserError
+from turnmix.doctor.cache import Asking, cache_findings
 from turnmix.doctor.models import cached_file
 from turnmix.model_location import model_location
 from turnmix.policies.endpoint_check import Finding, check_endpoint
 from turnmix.policies.endpoint_dialect import Dialect
+from turnmix.policies.endpoint_settings import AskingSettings
 from turnmix.serving import check_student_server
 
 ANSWER_SECONDS = 5.0
+LONG_SECONDS = 20.0
 
 
 def check_student_serving(recipe: Recipe) -> Iterator[Finding]:
@@ -22,6 +25,9 @@ def check_student_serving(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(subject="server", passed=True, detail="the student acts in this process")
         return
     yield from check_student_server(recipe)
+    server = recipe.student.server
+    if server.endpoint is not None:
+        yield from _cache(recipe, server, endpoint=server.endpoint, field="student.server")
 
 
 def check_teacher(recipe: Recipe) -> Iterator[Finding]:
@@ -48,8 +54,27 @@ def check_teacher(recipe: Recipe) -> Iterator[Finding]:
     )
     findings = endpoint_findings(recipe, hurried)
     yield from findings
-    if recipe.objective.needs_scores and findings[0].passed:
-        yield _scores_finding(recipe, teacher)
+    if not findings[0].passed:
+        return
+    if recipe.asks_teacher:
+        yield from _cache(recipe, teacher, endpoint=teacher.endpoint, field="teacher")
+    if recipe.objective.needs_scores:
+        yield from _scores_findings(recipe, teacher)
+
+
+def _cache(recipe: Recipe, asked: AskingSettings, *, endpoint: str, field: str) -> list[Finding]:
+    """How many conversations the server holds, beside how many will be asked."""
+    answer = recipe.student.max_new_tokens
+    if isinstance(asked, EndpointTeacherSettings):
+        answer = asked.max_new_tokens
+    asking = Asking(
+        field=field,
+        context=recipe.scaffold.max_tokens + answer,
+        answer=answer,
+        at_once=min(asked.max_concurrency, recipe.rollouts.concurrency),
+        timeout=asked.timeout_seconds,
+    )
+    return cache_findings(endpoint, asking)
 
 
 def endpoint_findings(
@@ -72,6 +97,7 @@ def endpoint_findings(
             return await check_endpoint(
                 policy,
                 needed_context=recipe.scaffold.max_tokens,
+                answer_tokens=settings.max_new_tokens if acts else 0,
                 tool_calls=recipe.scaffold.tool_calls if acts else None,
                 must_list=must_list,
             )
@@ -81,22 +107,30 @@ def endpoint_findings(
     return asyncio.run(ask())
 
 
-def _scores_finding(recipe: Recipe, teacher: EndpointTeacherSettings) -> Finding:
-    """Does the teacher say how likely it finds the student's tokens?"""
+def _scores_findings(recipe: Recipe, teacher: EndpointTeacherSettings) -> Iterator[Finding]:
+    """Does the teacher say how likely it finds the student's tokens, also of as many as a conversation has?"""
     location = model_location(recipe.student.model, field="student.model")
     if cached_file(location, "tokenizer.json") is None:
         detail = "whether it returns prompt_logprobs cannot be told before student.model is here"
-        return Finding(subject="logprobs", passed=None, detail=detail)
+        yield Finding(subject="logprobs", passed=None, detail=detail)
+        return
     from turnmix.policies.endpoint_scorer import EndpointScorer
     from turnmix.policies.load import load_tokenizer
 
     tokenizer = load_tokenizer(location)
-    scorer = EndpointScorer(teacher, generator=random.Random(0))
+    hurried = {"timeout_seconds": LONG_SECONDS, "max_attempts": 1, "max_throttled_seconds": 0.0}
+    scorer = EndpointScorer(teacher.model_copy(update=hurried), generator=random.Random(0))
     try:
         scorer.check(
             vocabulary=max(tokenizer.get_vocab().values()) + 1,
             name_of=lambda token: str(tokenizer.decode([token])),
         )
+        yield Finding(
+            subject="logprobs", passed=True, detail="returns prompt_logprobs of the student's tokens"
+        )
+        length = min(recipe.learner.max_context or recipe.longest_context, recipe.longest_context)
+        seconds = scorer.check_length(length)
     except UserError as error:
-        return Finding(subject="logprobs", passed=False, detail=str(error))
-    return Finding(subject="logprobs", passed=True, detail="returns prompt_logprobs of the student's tokens")
+        yield Finding(subject="logprobs", passed=False, detail=str(error))
+        return
+    yield Finding(subject="length", passed=True, detail=f"scored {length:,} tokens in {seconds:.0f} s")

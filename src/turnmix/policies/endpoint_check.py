@@ -58,12 +58,14 @@ async def check_endpoint(
     policy: EndpointPolicy,
     *,
     needed_context: int | None = None,
+    answer_tokens: int = 0,
     tool_calls: Literal["native", "text"] | None = "native",
     must_list: bool = True,
 ) -> tuple[Finding, ...]:
     """Reach the endpoint, look for the model in its list, have it act twice. Problems are findings.
 
     needed_context: tokens of the longest conversation; the model is to read so many, where the list tells
+    answer_tokens: of the longest answer, for which the model needs room beside it
     tool_calls: how its calls are read; None: it is not to act, and is asked nothing
     must_list: no answer about its models is the end; False: what acts well needs no list
     """
@@ -80,7 +82,11 @@ async def check_endpoint(
         model = _model_finding(policy, listing)
         if must_list or model.passed:
             findings.append(model)
-        context = None if needed_context is None else _context_finding(policy, listing, needed_context)
+        context = (
+            None
+            if needed_context is None
+            else _context_finding(policy, listing, needed_context, answer_tokens)
+        )
         if context is not None:
             findings.append(context)
     if tool_calls is not None:
@@ -91,16 +97,21 @@ async def check_endpoint(
     return tuple(findings)
 
 
-def _context_finding(policy: EndpointPolicy, listing: Reply, needed: int) -> Finding | None:
+def _context_finding(
+    policy: EndpointPolicy, listing: Reply, conversation: int, answer: int
+) -> Finding | None:
     """By `max_model_len`, which vLLM and its kin list; None: the list does not tell."""
     context = listed_context(listing.body, policy.settings.model)
     if context is None:
         return None
+    needed = conversation + answer
     detail = f"reads {context:,} tokens, of which {needed:,} are used"
     if context < needed:
+        # A server refuses a request whose prompt and longest answer do not fit together.
+        room = f" and {policy.name}.max_new_tokens = {answer:,}" if answer else ""
         detail = (
-            f"scaffold.max_tokens = {needed:,}: {policy.settings.model} reads {context:,} tokens there: serve it with "
-            f"--max-model-len {needed}, or set scaffold.max_tokens={context}"
+            f"scaffold.max_tokens = {conversation:,}{room}: {policy.settings.model} reads {context:,} tokens there: "
+            f"serve it with --max-model-len {needed}, or set scaffold.max_tokens={max(1, context - answer)}"
         )
     return Finding(subject="context", passed=context >= needed, detail=detail)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,25 @@ class EndpointScorer:
                     f"{ours!r} to the student: their vocabularies differ, so its probabilities of the "
                     "student's tokens mean nothing; choose a teacher with the student's tokenizer"
                 )
+
+    def check_length(self, tokens: int) -> float:
+        """Ask once for the scores of a conversation of `tokens` tokens, as long as any that may come. Returns seconds.
+
+        Raises:
+            UserError: it does not give them.
+        """
+        ids = [place % PROBES for place in range(tokens)]
+        began = time.monotonic()
+        try:
+            asyncio.run(self._ask_once(ids))
+        except (TeacherError, RefusedSettings) as error:
+            raise UserError(
+                f"{self._where}: {self._settings.model!r} does not score {tokens} tokens in one request: {error}; a "
+                "server holds log-probabilities over the whole vocabulary for as many tokens as it reads at once: "
+                "serve it with --max-num-batched-tokens 2048, set teacher.scoring_timeout_seconds higher, or "
+                "learner.max_context lower"
+            ) from error
+        return time.monotonic() - began
 
     def score(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
         asyncio.run(self._score_all(requests, keep))
