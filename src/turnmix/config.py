@@ -110,8 +110,8 @@ class CheckpointSettings(Settings):
     """What is kept of the student after each iteration."""
 
     keep: int | None = Field(default=None, ge=1)
-    """The last so many checkpoints stay, and those of which an evaluation lies in the run; of all but the last the
-    optimiser's state, twice as large as the weights, is deleted. null: all stay, whole."""
+    """The last so many checkpoints stay, and those of which an evaluation lies in the run. null: all stay. The
+    optimiser's state, twice as large as the weights, always stays with the last alone, from which the run goes on."""
 
 
 class EvaluationSettings(Settings):

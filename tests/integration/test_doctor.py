@@ -54,9 +54,26 @@ def test_room_on_the_disk_is_needed_for_the_checkpoints_that_stay(tmp_path):
     assert "make room" in found().detail
     kept = found("checkpoints.keep=2")
     assert kept.passed, kept.detail
-    assert "3 checkpoints take some " in kept.detail
+    assert "3 checkpoints and 2 optimiser states take some " in kept.detail
     assert kept.detail.endswith(" MB")
-    assert "; 1 checkpoint take" in found("checkpoints.keep=2", num_written=7).detail
+    assert "; 1 checkpoint and 1 optimiser state take" in found("checkpoints.keep=2", num_written=7).detail
+
+
+def test_the_papers_run_needs_room_for_five_students_and_two_states_of_the_optimiser(tmp_path):
+    """4 billion parameters: weights of 16 GB, states of 32. 5 x 16 + 2 x 32 = 144."""
+
+    def told(*overrides, num_written=0):
+        recipe = load_recipe("swe_gym_qwen3_4b_dagger", overrides)
+        recipe = recipe.model_copy(
+            update={"student": recipe.student.model_copy(update={"model": "somewhere/else-4B"})}
+        )
+        (finding,) = check_disk(recipe, runs=tmp_path / "run", num_written=num_written)
+        return finding.detail.partition("; ")[2].partition(":")[0]
+
+    assert told() == "5 checkpoints and 2 optimiser states take some 144 GB"
+    assert told(num_written=4) == "1 checkpoint and 1 optimiser state take some 48.0 GB"
+    assert told("checkpoints.keep=1") == "2 checkpoints and 2 optimiser states take some 96.0 GB"
+    assert told("learner.lora={}") == "5 checkpoints and 2 optimiser states take some 80.6 GB"
 
 
 def test_the_papers_recipe_on_a_bare_machine_fails_line_by_line_within_ten_seconds(tmp_path):

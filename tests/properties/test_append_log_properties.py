@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnmix.store.append_log import AppendLog
@@ -15,6 +15,7 @@ values = st.recursive(
 records = st.lists(st.tuples(st.text(max_size=8), values), max_size=6, unique_by=lambda item: item[0])
 
 
+@settings(deadline=None)  # each line waits for the disk
 @given(records=records, data=st.data())
 def test_a_log_cut_at_any_byte_keeps_every_whole_line_and_goes_on(records, data):
     with tempfile.TemporaryDirectory() as directory:

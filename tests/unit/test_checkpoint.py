@@ -1,7 +1,11 @@
 """Checkpoints: whole or not at all, and a resumed run is the uninterrupted one."""
 
+import itertools
 import os
 import random
+import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from turnmix.core.errors import CheckpointError, UserError
 from turnmix.policies.load import load_model
 from turnmix.training import checkpoint
 from turnmix.training.checkpoint import restore_learner, save_checkpoint
+from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints
 from turnmix.training.learner import Learner
 
 
@@ -48,6 +53,59 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path, tok
     resumed.fit(batch(seed=2), generator=random.Random(2))
     assert digest(resumed.model) == digest(learner.model)
     assert resumed.steps == learner.steps
+
+
+def test_killed_at_any_moment_of_saving_and_pruning_a_run_goes_on_from_a_whole_checkpoint(
+    tmp_path, tokenizer
+):
+    learner = saved(tmp_path / "whole" / "iteration-001", tokenizer)
+    learner.fit(batch(seed=2), generator=random.Random(2))
+    save_checkpoint(
+        tmp_path / "whole" / "iteration-002", model=learner.model, tokenizer=tokenizer, learner=learner
+    )
+    reached = []
+    for moment in itertools.count():
+        folder, keep = tmp_path / f"killed-{moment}", (None, 1)[moment % 2]
+        shutil.copytree(tmp_path / "whole" / "iteration-001", folder / "iteration-001")
+        was_killed = killed_at(moment, folder, learner, tokenizer, keep=keep)
+        last = checkpoint_name(whole_checkpoints(folder)[-1])
+        assert contents(folder / last) == contents(tmp_path / "whole" / last)
+        reached.append(last)
+        prune(folder, keep=keep, named=())
+        assert [path.parent.name for path in folder.glob("*/learner.pt") if path.parent.name[0] != "."] == [
+            last
+        ]
+        if not was_killed:
+            break
+    assert reached == sorted(reached)
+    assert reached.count("iteration-001") > 10
+    assert reached.count("iteration-002") > 2
+
+
+def contents(checkpoint):
+    return {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+
+
+def killed_at(moment, folder, learner, tokenizer, *, keep):
+    """Save the second checkpoint and prune in a process that kills itself before its `moment`-th change of the disk;
+    False: there are not so many."""
+    if (child := os.fork()) == 0:
+        left = moment
+
+        def kill(event, arguments):
+            nonlocal left
+            changes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod") or (
+                event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_DIRECTORY)
+            )
+            left -= bool(changes)
+            if changes and left == -1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kill)
+        save_checkpoint(folder / "iteration-002", model=learner.model, tokenizer=tokenizer, learner=learner)
+        prune(folder, keep=keep, named=())
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
 
 def test_the_optimiser_state_matters_to_a_resumed_run(tmp_path, tokenizer):

@@ -26,6 +26,7 @@ def test_trajectories_come_back_equal_and_in_the_order_of_plans(tmp_path):
         assert log.append(each)
     reopened = TrajectoryLog(tmp_path / "log", is_writable=False)
     assert reopened.ids_of("i001") == ["i001-00002", "i001-00010"]
+    assert reopened.batches == ["i001", "i002"]
     assert list(reopened.read(reopened.ids_of("i001"))) == [earlier, later]
     assert next(reopened.read(["i001-00002"])).turns[0].label.message.content == "\ud800 ü"
 
@@ -43,6 +44,58 @@ def test_a_whole_line_that_is_no_record_is_named(tmp_path):
     (tmp_path / "log").write_text('{"id":"a"}\nnonsense\n')
     with pytest.raises(UserError, match="log, line 2: not a record"):
         AppendLog(tmp_path / "log")
+
+
+def test_a_line_is_parsed_when_its_record_is_asked_for_and_its_damage_named_then(tmp_path):
+    lines = ['{"id":"a"}', '{"id":"b","turns":[1,', '{"id":"c","id":"a"}', '{"id":"d"}']
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    log = AppendLog(tmp_path / "log")
+    assert log.ids == ("a", "b", "c", "d")
+    assert list(log.records(["d", "a"])) == [{"id": "d"}, {"id": "a"}]
+    with pytest.raises(
+        UserError, match=r"log, line 2: not a record of a run \(JSONDecodeError.*delete that line"
+    ):
+        list(log.records(["b"]))
+    with pytest.raises(UserError, match=r"log, line 3: not a record of a run .*begins with the id 'c', and"):
+        list(log.records(["c"]))
+
+
+def test_lines_that_another_program_wrote_are_known_by_their_ids_too(tmp_path):
+    ids = ["spaced", 'a"}\\', "ü\ud800", "", "x" * 300, "last"]
+    lines = [json.dumps({"value": [{"id": "no"}], "id": each}, indent=None) for each in ids[:-1]]
+    lines.append(f"  {json.dumps({'id': ids[-1]}, ensure_ascii=False)} \r")
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    assert AppendLog(tmp_path / "log", is_writable=False).ids == tuple(ids)
+
+
+@pytest.mark.parametrize(
+    "lengths", [(2**18 - 1, 2**18, 9), (2**18 - 5, 3 * 2**18, 2**19 + 7), (40, 2**20, 0)]
+)
+def test_a_log_is_opened_whatever_its_lines_lengths_are_beside_those_of_blocks(lengths, tmp_path):
+    lines = [f'{{"id":"{number}","text":"{"x" * length}"}}' for number, length in enumerate(lengths)]
+    (tmp_path / "log").write_text("\n".join([*lines, '{"id":"cut']))
+    log = AppendLog(tmp_path / "log")
+    assert [len(record["text"]) for record in log.records(log.ids)] == list(lengths)
+    assert (tmp_path / "log").stat().st_size == sum(map(len, lines)) + len(lines)
+
+
+def test_a_line_too_long_to_be_a_record_is_refused_by_its_number(tmp_path):
+    with (tmp_path / "log").open("wb") as file:
+        file.write(b'{"id":"a"}\n{"id":"b","text":"')
+        file.truncate(70 << 20)
+    with pytest.raises(UserError, match="log: line 2 is longer than 64 MiB"):
+        AppendLog(tmp_path / "log")
+
+
+def test_looking_at_a_run_reads_no_log_that_is_not_asked_for(tmp_path):
+    RunDirectory.create(tmp_path / "run", recipe_yaml="").close()
+    (tmp_path / "run" / "trajectories.jsonl").write_text("nonsense\n")
+    run = RunDirectory.read(tmp_path / "run")
+    assert (run.last_checkpoint(), run.last_trained(), len(run.evaluations)) == (0, 0, 0)
+    with pytest.raises(UserError, match="line 1: not a record"):
+        run.trajectories  # noqa: B018
+    with pytest.raises(UserError, match="line 1: not a record"):
+        RunDirectory.resume(tmp_path / "run")
 
 
 def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
@@ -118,6 +171,35 @@ def test_pruning_leaves_the_last_those_that_an_evaluation_names_and_one_optimise
     assert left == ["iteration-002", "iteration-005", "iteration-006"]
     assert [(run.checkpoint(number) / "learner.pt").is_file() for number in (2, 5, 6)] == [False, False, True]
     assert (run.checkpoint(5) / "model.safetensors").is_file()
+
+
+def test_weights_of_all_iterations_stay_by_default_and_the_last_optimisers_state(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    for iteration in (1, 2, 3):
+        store_checkpoint(run.checkpoint(iteration))
+    run.prune_checkpoints(None)
+    held = [sorted(path.name for path in run.checkpoint(number).iterdir()) for number in (1, 2, 3)]
+    weights = ["config.json", "model.safetensors"]
+    assert held == [weights, weights, ["config.json", "learner.pt", "model.safetensors"]]
+    assert run.resumed_checkpoint() == run.checkpoint(3)
+
+
+@pytest.mark.parametrize("keep", [None, 1])
+def test_the_last_optimisers_state_stays_where_a_newer_checkpoint_has_none(keep, tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    for iteration in (1, 2, 3, 4):
+        store_checkpoint(run.checkpoint(iteration))
+    (run.checkpoint(3) / "learner.pt").unlink()
+    (run.checkpoint(4) / "config.json").unlink()  # not whole
+    run.prune_checkpoints(keep)
+    assert run.last_checkpoint() == 3
+    assert (run.checkpoint(2) / "learner.pt").is_file()
+    assert not (run.checkpoint(1) / "learner.pt").exists()
+    with pytest.raises(
+        UserError,
+        match=r"iteration-003 holds no learner.pt: .*delete .*/checkpoints to have .* student.model=.*003",
+    ):
+        run.resumed_checkpoint()
 
 
 def test_what_cannot_be_written_keeps_its_old_content_and_leaves_nothing_beside_it(tmp_path):

@@ -94,8 +94,7 @@ def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None
         for title, log in (("rollouts", run.trajectories), ("evaluations", run.evaluations)):
             if not len(log):
                 continue
-            newest = max(log.ids).rpartition("-")[0]
-            rows = [Row.of(trajectory) for trajectory in log.read(log.ids_of(newest))]
+            rows = [Row.of(trajectory) for trajectory in log.read(log.ids_of(log.batches[-1]))]
             sample = fair_sample(rows, limit or SHOWN)
             resolved = sum(row.outcome == "resolved" for row in rows)
             of = f" of {stage_name(rows[0].iteration)}" if summary_path.is_file() else ""
@@ -117,11 +116,7 @@ def _show_chosen(path: str, choice: Choice, *, limit: int) -> None:
         console = make_console()
         found = 0
         for title, log in (("rollouts", run.trajectories), ("evaluations", run.evaluations)):
-            ids = [
-                member
-                for batch in sorted({each.rpartition("-")[0] for each in log.ids})
-                for member in log.ids_of(batch)
-            ]
+            ids = [member for batch in log.batches for member in log.ids_of(batch)]
             rows = [row for trajectory in log.read(ids) if choice.holds(row := Row.of(trajectory))]
             found += len(rows)
             if not rows:

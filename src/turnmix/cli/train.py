@@ -116,7 +116,7 @@ def _go_on(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) 
             say_note(
                 f"iteration {first}{trained}: no whole checkpoint is there: trained again, from the stored rollouts"
             )
-        checkpoint = directory.checkpoint(iteration) if iteration else None
+        checkpoint = directory.resumed_checkpoint()
         is_rolled_out = directory.stage_metrics("rollout", recipe.iterations) is not None
         dialect = _checked(recipe, path, num_written=iteration, is_rolled_out=is_rolled_out)
         student = LearningStudent.load(

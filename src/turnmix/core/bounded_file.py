@@ -7,10 +7,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 MEBIBYTE = 1 << 20
+_BLOCK = MEBIBYTE >> 2
+"""Bytes read at once: they stay in the processor's cache while line ends are looked for."""
 LINK = "it is a symbolic link, which is not followed: put what it leads to in its place"
 
 
@@ -31,9 +34,47 @@ def bounded_lines(path: Path, *, longest: int, follows_link: bool = True) -> Ite
         while line := file.readline(longest + 1):
             number += 1
             if len(line) > longest:
-                told = f"line {number} is longer than {longest / MEBIBYTE:g} MiB"
-                raise OSError(errno.EFBIG, told, str(path))
+                raise _too_long(number, longest)
             yield line
+
+
+@dataclass(frozen=True, slots=True)
+class LineHead:
+    """Where a line lies in its file, in bytes, and how it begins."""
+
+    start: int
+    length: int
+    """The line's end included."""
+    head: bytes
+    """Its first bytes."""
+    is_ended: bool
+    """False: the file's last line, which no line end follows."""
+
+
+def line_heads(file: BinaryIO, *, head: int, longest: int) -> Iterator[LineHead]:
+    """The lines of an open file, of each its first `head` bytes: several times as fast as to read them, and in the same
+    memory however long they are. Raises OSError: it cannot be read, or a line exceeds `longest` bytes."""
+    position, start, begun, number = 0, 0, b"", 1
+    while block := os.pread(file.fileno(), _BLOCK, position):
+        at = 0
+        while at < len(block):
+            end = block.find(b"\n", at)
+            stop = len(block) if end < 0 else end + 1
+            if len(begun) < head:
+                begun += block[at : min(stop, at + head - len(begun))]
+            if (length := position + stop - start) > longest:
+                raise _too_long(number, longest)
+            if end >= 0:
+                yield LineHead(start, length, begun, is_ended=True)
+                start, begun, number = position + stop, b"", number + 1
+            at = stop
+        position += len(block)
+    if position > start:
+        yield LineHead(start, position - start, begun, is_ended=False)
+
+
+def _too_long(number: int, longest: int) -> OSError:
+    return OSError(errno.EFBIG, f"line {number} is longer than {longest / MEBIBYTE:g} MiB")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from turnmix.config import Recipe
 from turnmix.core.child_environment import child_environment
-from turnmix.doctor.memory import ModelSize, learning_bytes, serving_bytes, size_of
+from turnmix.doctor.memory import LORA_SHARE, ModelSize, learning_bytes, serving_bytes, size_of
 from turnmix.doctor.models import cached_file
 from turnmix.environments.swe.source import TaskFileSettings
 from turnmix.policies.endpoint_check import Finding
@@ -21,8 +21,8 @@ from turnmix.policies.server.card import told_share
 from turnmix.training.learner_settings import LearnerSettings
 
 GIGABYTE = 1e9
-CHECKPOINT_BYTES = 12
-"""A parameter's share of a checkpoint: the weight, and AdamW's two moments."""
+WEIGHT_BYTES, STATE_BYTES = 4, 8
+"""A parameter's share of a checkpoint: the weight, and AdamW's two moments, where it is learned."""
 USABLE = 0.97
 """Of a card's memory: its driver and the context of each process take the rest."""
 QUERY = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
@@ -83,10 +83,13 @@ def check_disk(recipe: Recipe, *, runs: Path = Path("runs"), num_written: int = 
     if keep is not None:
         # One more than stays: the next is written before the oldest is deleted.
         num_checkpoints = min(num_checkpoints, keep + 1 - min(num_written, keep))
-    needed = CHECKPOINT_BYTES * size.parameters * num_checkpoints
+    # The last one's stays, and the next is written before it is deleted.
+    num_states = min(recipe.iterations - num_written, 2 - min(num_written, 1))
+    learned = size.parameters * (1 if recipe.learner.lora is None else LORA_SHARE)
+    needed = WEIGHT_BYTES * size.parameters * num_checkpoints + STATE_BYTES * learned * num_states
     detail = (
-        f"{_room(free)} free in {place}; {num_checkpoints} checkpoint{'' if num_checkpoints == 1 else 's'} "
-        f"{'takes' if num_checkpoints == 1 else 'take'} some {_room(needed)}"
+        f"{_room(free)} free in {place}; {num_checkpoints} checkpoint{'' if num_checkpoints == 1 else 's'} and "
+        f"{num_states} optimiser state{'' if num_states == 1 else 's'} take some {_room(needed)}"
     )
     is_enough = free > needed
     remedy = "" if is_enough else ": make room, or let runs be a link to another disk"

@@ -51,6 +51,8 @@ class Loop:
 
     def run(self) -> dict[str, Any]:
         """Do all that is left; the summary."""
+        # A kill right after a checkpoint leaves what was to be deleted then.
+        self._run.prune_checkpoints(self._recipe.checkpoints.keep)
         base = self._recipe.evaluation.base
         if base is True:
             self._stage("evaluate", 0, self._acting.evaluate)

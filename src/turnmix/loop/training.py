@@ -107,8 +107,7 @@ class TrainingStage:
         # Before the checkpoint: a checkpoint in place says that the stage is over.
         self._run.record_stage("train", iteration, figures)
         self._student.save(self._run.new_checkpoint(iteration))
-        if self._recipe.checkpoints.keep is not None:
-            self._run.prune_checkpoints(self._recipe.checkpoints.keep)
+        self._run.prune_checkpoints(self._recipe.checkpoints.keep)
         return figures
 
     def _last_good(self) -> str:

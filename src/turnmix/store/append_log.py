@@ -2,17 +2,23 @@
 
 In: records with an id, in any order. Out: the same ones by id. A line is on the disk before `append` returns;
 one that a crash cut short is dropped when the file is opened again; an id already held is not written twice.
+
+To open a log reads no more of a line than its id, with which each line begins that was written here; a line is parsed,
+and found damaged, when its record is asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from turnmix.core.atomic_file import force_to_disk
-from turnmix.core.bounded_file import MEBIBYTE, bounded_lines, open_regular
+from turnmix.core.bounded_file import MEBIBYTE, LineHead, line_heads, open_regular
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, json_value
 from turnmix.core.own_file import open_own
@@ -24,6 +30,9 @@ from turnmix.store.records import TrajectoryRecord, checked
 FIX = "delete that line, or start a new run"
 LONGEST_LINE = 64 * MEBIBYTE
 """Many times a long trajectory with the log-probability of each of its tokens."""
+_HEAD_BYTES = 256
+_ID = re.compile(rb'\{"id":("(?:[^"\\\x00-\x1f]|\\.)*")[,}]')
+"""How a line begins that was written here."""
 
 
 class AppendLog:
@@ -61,14 +70,22 @@ class AppendLog:
         return tuple(self._spans)
 
     def records(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """The records of these ids, in this order. Raises KeyError for an id not held."""
-        spans = [self._spans[record_id] for record_id in ids]
+        """The records of these ids, in this order.
+
+        Raises:
+            KeyError: for an id not held.
+            UserError: a line is damaged.
+        """
+        spans = [(record_id, *self._spans[record_id]) for record_id in ids]
         if not spans:
             return
         with open_regular(self.path, follows_link=False) as file:
-            for start, length in spans:
-                file.seek(start)
-                yield json_value(file.read(length))
+            for record_id, start, length in spans:
+                record = self._record(file, start, length)
+                if record["id"] != record_id:
+                    reason = f"it begins with the id {record_id!r}, and ends with another"
+                    raise self._no_record(file, start, reason)
+                yield record
 
     def append_record(self, record: Mapping[str, Any]) -> bool:
         """Write one line and wait until it is on the disk. False: its id is held already, nothing is done."""
@@ -101,30 +118,50 @@ class AppendLog:
         if not os.path.lexists(self.path):
             return position
         try:
-            for number, line in enumerate(
-                bounded_lines(self.path, longest=LONGEST_LINE, follows_link=False), start=1
-            ):
-                if not line.endswith(b"\n"):
-                    break
-                self._spans.setdefault(self._id_in(line, number), (position, len(line)))
-                position += len(line)
+            with open_regular(self.path, follows_link=False) as file:
+                for line in line_heads(file, head=_HEAD_BYTES, longest=LONGEST_LINE):
+                    if not line.is_ended:
+                        break
+                    self._spans.setdefault(self._id_in(line, file), (line.start, line.length))
+                    position += line.length
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror}") from error
         return position
 
-    def _id_in(self, line: bytes, number: int) -> str:
+    def _id_in(self, line: LineHead, file: BinaryIO) -> str:
+        if found := _ID.match(line.head):
+            with contextlib.suppress(ValueError):
+                return str(json_value(found[1]))
+        # Someone else wrote it, or it is damaged.
+        return str(self._record(file, line.start, line.length)["id"])
+
+    def _record(self, file: BinaryIO, start: int, length: int) -> dict[str, Any]:
+        """The record in a line. Raises UserError: it is none."""
         try:
-            record_id = json_value(line)["id"]
-            if isinstance(record_id, str):
-                return record_id
-            reason = f"its id is a {type(record_id).__name__}, not a text"
+            record: dict[str, Any] = json_value(os.pread(file.fileno(), length, start))
+            if isinstance(record["id"], str):
+                return record
+            reason = f"its id is a {type(record['id']).__name__}, not a text"
         except (ValueError, TypeError, KeyError) as error:
             reason = repr(error)
-        raise UserError(f"{self.path}, line {number}: not a record of a run ({reason}): {FIX}")
+        raise self._no_record(file, start, reason)
+
+    def _no_record(self, file: BinaryIO, start: int, reason: str) -> UserError:
+        number = 1
+        for line in line_heads(file, head=0, longest=LONGEST_LINE):
+            if line.start >= start:
+                break
+            number += 1
+        return UserError(f"{self.path}, line {number}: not a record of a run ({reason}): {FIX}")
 
 
 class TrajectoryLog(AppendLog):
     """An append-only file of trajectories."""
+
+    def __init__(self, path: Path, *, is_writable: bool = True, directory: int | None = None) -> None:
+        super().__init__(path, is_writable=is_writable, directory=directory)
+        self._batches: dict[str, list[str]] = {}
+        self._num_grouped = 0
 
     def append(self, trajectory: Trajectory) -> bool:
         """As `append_record`."""
@@ -148,5 +185,16 @@ class TrajectoryLog(AppendLog):
 
     def ids_of(self, batch: str) -> list[str]:
         """The ids of one batch, such as `i001`, in the order of its plans."""
-        members = [record_id for record_id in self.ids if record_id.rpartition("-")[0] == batch]
-        return sorted(members, key=lambda record_id: (len(record_id), record_id))
+        return sorted(self._grouped().get(batch, ()), key=lambda record_id: (len(record_id), record_id))
+
+    @property
+    def batches(self) -> list[str]:
+        """In the order of their names."""
+        return sorted(self._grouped())
+
+    def _grouped(self) -> dict[str, list[str]]:
+        """The ids held, by batch."""
+        for record_id in islice(self._spans, self._num_grouped, None):
+            self._batches.setdefault(record_id.rpartition("-")[0], []).append(record_id)
+        self._num_grouped = len(self._spans)
+        return self._batches

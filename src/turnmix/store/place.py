@@ -6,12 +6,14 @@ the way to a run are the user's; from a run on downwards they may be anybody's, 
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import stat
 from pathlib import Path
 
 from turnmix.core.bounded_file import LINK
+from turnmix.core.errors import UserError
 from turnmix.core.own_file import NO_FILE, open_own_directory
 
 RECIPE = "recipe.yaml"
@@ -56,3 +58,20 @@ def check_leads_nowhere(run: Path) -> None:
                 raise OSError(errno.ELOOP, LINK, str(run / path.relative_to(root)))
             if not (stat.S_ISLNK(mode) or stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
                 raise OSError(errno.EINVAL, NO_FILE, str(run / path.relative_to(root)))
+
+
+def check_holds_run(path: Path) -> None:
+    """Raises UserError: there is no run."""
+    if (path / RECIPE).is_symlink():
+        raise UserError(f"{path / RECIPE}: {LINK}")
+    if not (path / RECIPE).is_file():
+        raise UserError(f"{path} holds no run (no {RECIPE} in it): {_run_meant(path)}")
+
+
+def _run_meant(path: Path) -> str:
+    """Which run, of those below `path`, here or in `runs`, may have been meant."""
+    found = [recipe.parent for where in (path, Path(), Path("runs")) for recipe in where.glob(f"*/{RECIPE}")]
+    by_name = {run.name: str(run) for run in sorted(found)}
+    if close := difflib.get_close_matches(path.name, list(by_name), n=1):
+        return f"did you mean {by_name[close[0]]}?"
+    return f"name a run directory, such as {next(iter(by_name.values()), 'runs/demo')}"

@@ -18,18 +18,17 @@ evaluations/        one directory for each evaluation of it by `turnmix evaluate
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
-from turnmix.core.bounded_file import LINK
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, read_json_file
 from turnmix.core.own_file import open_own_directory
@@ -39,10 +38,16 @@ from turnmix.store.append_log import FIX, AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.made_here import SEAL, seal
-from turnmix.store.place import RECIPE, check_leads_nowhere, open_place
+from turnmix.store.place import RECIPE, check_holds_run, check_leads_nowhere, open_place
 from turnmix.store.records import STAGES, checked, read_evaluation
 from turnmix.store.versions import VERSIONS, changed_versions, when_begun, write_versions
-from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints
+from turnmix.training.checkpoint_files import (
+    LEARNER_FILE,
+    checkpoint_name,
+    has_learner,
+    prune,
+    whole_checkpoints,
+)
 
 EVALUATION = "evaluation.json"
 """In a directory that holds an evaluation, not a run."""
@@ -60,13 +65,12 @@ class RunDirectory:
     def __init__(self, path: Path, *, lock: int | None) -> None:
         self.path = path
         self._lock = lock
-        is_writable = lock is not None
-        self.trajectories = TrajectoryLog(path / "trajectories.jsonl", is_writable=is_writable)
-        self.evaluations = TrajectoryLog(path / EVALUATIONS, is_writable=is_writable)
-        self.scores = AppendLog(path / "scores.jsonl", is_writable=is_writable)
-        """The teacher's log-probabilities of the student's tokens, by trajectory."""
-        self.metrics = AppendLog(path / "metrics.jsonl", is_writable=is_writable)
+        self._is_writable = lock is not None
+        self._figures: dict[str, dict[str, Any]] = {}
+        """What finished stages recorded, as far as it was read: it never changes."""
         self.clock = RunClock(path / "clock.json")
+        if lock is not None:  # what is damaged is told before any work, and a line cut short is dropped
+            self._logs()
 
     @classmethod
     def create(cls, path: Path, *, recipe_yaml: str, begun: datetime | None = None) -> RunDirectory:
@@ -101,7 +105,7 @@ class RunDirectory:
         Raises:
             UserError: there is no run, or another process is writing it.
         """
-        _check_holds_run(path)
+        check_holds_run(path)
         if (path / EVALUATION).is_file():
             raise UserError(
                 f"{path} holds an evaluation, not a run: the `turnmix evaluate` that made it goes on with it"
@@ -122,13 +126,30 @@ class RunDirectory:
 
     @classmethod
     def read(cls, path: Path) -> RunDirectory:
-        """Open a run to look at it, also while another process writes it.
+        """Open a run to look at it, also while another process writes it. Logs are read when asked for.
 
         Raises:
             UserError: there is no run.
         """
-        _check_holds_run(path)
+        check_holds_run(path)
         return cls(path, lock=None)
+
+    @cached_property
+    def trajectories(self) -> TrajectoryLog:
+        return TrajectoryLog(self.path / "trajectories.jsonl", is_writable=self._is_writable)
+
+    @cached_property
+    def evaluations(self) -> TrajectoryLog:
+        return TrajectoryLog(self.path / EVALUATIONS, is_writable=self._is_writable)
+
+    @cached_property
+    def scores(self) -> AppendLog:
+        """The teacher's log-probabilities of the student's tokens, by trajectory."""
+        return AppendLog(self.path / "scores.jsonl", is_writable=self._is_writable)
+
+    @cached_property
+    def metrics(self) -> AppendLog:
+        return AppendLog(self.path / "metrics.jsonl", is_writable=self._is_writable)
 
     def adopt(self) -> None:
         """Its recipe is the user's from now on: all of it that has power was said by the user. Raises OSError."""
@@ -164,8 +185,27 @@ class RunDirectory:
         found = (re.fullmatch(r"train-(\d{3,9})", record_id, re.ASCII) for record_id in self.metrics.ids)
         return max((int(match[1]) for match in found if match), default=0)
 
-    def prune_checkpoints(self, keep: int) -> None:
-        """Leave the last `keep` checkpoints, and those of which an evaluation lies here."""
+    def resumed_checkpoint(self) -> Path | None:
+        """The last checkpoint, with which the run goes on; None: there is none yet.
+
+        Raises:
+            UserError: the optimiser's state is not in it.
+        """
+        if not (iteration := self.last_checkpoint()):
+            return None
+        checkpoint = self.checkpoint(iteration)
+        if not has_learner(checkpoint):
+            raise UserError(
+                f"{checkpoint} holds no {LEARNER_FILE}: the optimiser's state stays with the last checkpoint alone, "
+                f"and without it the run does not go on as it would have: put the last checkpoint back, delete "
+                f"{self.path / CHECKPOINTS} to have each iteration trained again from the stored rollouts, or begin "
+                f"another run with student.model={checkpoint}"
+            )
+        return checkpoint
+
+    def prune_checkpoints(self, keep: int | None) -> None:
+        """Leave the last `keep` checkpoints, None: all, and those of which an evaluation lies here; and one optimiser's
+        state."""
         subjects = (self.path / EVALUATION_FOLDER).glob(f"*/{EVALUATION}")
         named = {
             Path(read_evaluation(subject, fix="delete that evaluation")["student"]).name
@@ -176,11 +216,11 @@ class RunDirectory:
     def stage_metrics(self, stage: str, iteration: int) -> dict[str, Any] | None:
         """What a finished stage of an iteration recorded; None while it is not finished."""
         record_id = stage_id(stage, iteration)
-        if record_id not in self.metrics:
-            return None
-        (figures,) = self.metrics.records([record_id])
-        where = f"{self.metrics.path}: the record {record_id}"
-        return cast(dict[str, Any], checked(figures, STAGES[stage], where=where, fix=FIX))
+        if record_id not in self._figures and record_id in self.metrics:
+            (figures,) = self.metrics.records([record_id])
+            where = f"{self.metrics.path}: the record {record_id}"
+            self._figures[record_id] = checked(figures, STAGES[stage], where=where, fix=FIX)
+        return self._figures.get(record_id)
 
     def record_stage(self, stage: str, iteration: int, figures: Mapping[str, Any]) -> None:
         """Note that a stage has finished, and with what figures."""
@@ -230,14 +270,14 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Leave nothing of a run that could not begin. One that has stored anything is not touched."""
-        if not any(map(len, self._logs)):
+        if not any(map(len, self._logs())):
             _empty(self.path, leaves_directory=False)
 
     def close(self) -> None:
         """Free the lock. Safe to call twice."""
-        for log in self._logs:
-            log.close()
         if self._lock is not None:
+            for log in self._logs():
+                log.close()
             # A full disk costs the last seconds of the clock, not the message that says so.
             if self.path.is_dir():
                 with contextlib.suppress(OSError):
@@ -245,7 +285,6 @@ class RunDirectory:
             os.close(self._lock)
             self._lock = None
 
-    @property
     def _logs(self) -> tuple[AppendLog, ...]:
         return (self.trajectories, self.evaluations, self.scores, self.metrics)
 
@@ -276,22 +315,6 @@ def check_is_free(path: Path) -> None:
         raise UserError(
             f"run directory {path} is not empty ({taken[0]} is in it): name another directory with --run"
         )
-
-
-def _check_holds_run(path: Path) -> None:
-    if (path / RECIPE).is_symlink():
-        raise UserError(f"{path / RECIPE}: {LINK}")
-    if not (path / RECIPE).is_file():
-        raise UserError(f"{path} holds no run (no {RECIPE} in it): {_run_meant(path)}")
-
-
-def _run_meant(path: Path) -> str:
-    """Which run, of those below `path`, here or in `runs`, may have been meant."""
-    found = [recipe.parent for where in (path, Path(), Path("runs")) for recipe in where.glob(f"*/{RECIPE}")]
-    by_name = {run.name: str(run) for run in sorted(found)}
-    if close := difflib.get_close_matches(path.name, list(by_name), n=1):
-        return f"did you mean {by_name[close[0]]}?"
-    return f"name a run directory, such as {next(iter(by_name.values()), 'runs/demo')}"
 
 
 def _empty(path: Path, *, leaves_directory: bool) -> None:

@@ -1,4 +1,4 @@
-"""The checkpoints of a run directory: which are whole, and which are no longer needed.
+"""The checkpoints of a run directory: which are whole, and what of them is no longer needed.
 
 In: the directory `checkpoints/`. Out: the iterations with a whole checkpoint. A gap between them means nothing: who
 frees a disk deletes the oldest.
@@ -33,22 +33,29 @@ def whole_checkpoints(directory: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match and checkpoint_name(int(match[1])) == match[0])
 
 
-def prune(directory: Path, *, keep: int, named: Collection[str]) -> None:
-    """Delete all but the last `keep` whole checkpoints and those that are `named`; of all that stay but the last,
-    the optimiser's state. A kill in the midst leaves no half of a checkpoint under its name."""
+def prune(directory: Path, *, keep: int | None, named: Collection[str]) -> None:
+    """Delete what no run goes on from: of all whole checkpoints but the last that has it, the optimiser's state; and
+    the checkpoints themselves but for the last `keep` of them (None: all) and those that are `named`. A kill in the
+    midst leaves no half of a checkpoint under its name."""
     iterations = whole_checkpoints(directory)
     for path in directory.glob(".iteration-*.pruned"):
         shutil.rmtree(path, ignore_errors=True)
+    last = max(filter(lambda each: has_learner(directory / checkpoint_name(each)), iterations), default=None)
     for iteration in iterations[:-1]:
         path = directory / checkpoint_name(iteration)
-        if path.is_symlink():
-            continue  # what it leads to may not be ours
-        if iteration in iterations[-keep:] or path.name in named:
+        if iteration == last or path.is_symlink():
+            continue  # what a link leads to may not be ours
+        if keep is None or iteration in iterations[-keep:] or path.name in named:
             (path / LEARNER_FILE).unlink(missing_ok=True)
         else:
             pruned = path.rename(directory / f".{path.name}.pruned")
             force_to_disk(directory)
             shutil.rmtree(pruned, ignore_errors=True)
+
+
+def has_learner(checkpoint: Path) -> bool:
+    """Can a run go on from it?"""
+    return (checkpoint / LEARNER_FILE).is_file()
 
 
 def _is_whole(path: Path) -> bool:
