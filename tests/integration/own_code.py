@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from functools import partial
@@ -22,6 +23,9 @@ from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import make_plans
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
+
+COMMITTED = "2026-01-01T00:00:00Z"
+"""When every commit is made: tasks are named after commits, and a random student draws by its task's name."""
 
 MAKE_SANDBOX = partial(make_row_sandbox, SandboxSettings())
 
@@ -70,9 +74,10 @@ def oracle_trajectories(source: TaskFileSource, mixture: Mixture, *, iteration: 
 
 
 def commit_all(directory: Path, message: str) -> str:
-    """Commit everything in `directory`, a repository or not yet; the commit's id."""
+    """Commit everything in `directory`, a repository or not yet; the commit's id, the same in every run."""
     identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    dated = {**os.environ, "GIT_AUTHOR_DATE": COMMITTED, "GIT_COMMITTER_DATE": COMMITTED}
     for words in (("init", "-q"), ("add", "-A", "-f"), (*identity, "commit", "-q", "-m", message)):
-        subprocess.run(["git", *words], cwd=directory, check=True, capture_output=True)
+        subprocess.run(["git", *words], cwd=directory, check=True, capture_output=True, env=dated)
     told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=directory, check=True, capture_output=True)
     return told.stdout.decode().strip()

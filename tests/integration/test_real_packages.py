@@ -27,10 +27,11 @@ RELEASES = {
     "cachetools": ("5.3.3", "5.4.0"),
     "parse": ("1.20.0", "1.20.1"),
     "sqlparse": ("0.4.3", "0.4.4"),
-    "voluptuous": ("0.14.1", "0.14.2"),
+    "voluptuous": ("0.15.1", "0.15.2"),
     "xmltodict": ("0.14.1", "0.14.2"),
 }
-"""Small packages in nothing but Python whose source distributions carry tests that need only pytest."""
+"""Small packages in nothing but Python whose source distributions carry tests that need only pytest; no step takes
+more edits than fit into `MAX_TURNS` beside a student that undoes them."""
 SHARE_RESOLVED = 0.9
 MAX_TURNS = 150
 
