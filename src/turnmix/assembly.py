@@ -175,6 +175,7 @@ class LearningStudent:
             objective=teacher.objective(tokenizer, device=ranks.device),
             ranks=ranks,
             seed=derive_seed(recipe.seed, "adapter"),
+            acts_elsewhere=recipe.student.server is not None,
         )
         teacher.check_context(learner.max_context)
         if checkpoint is not None:
@@ -232,7 +233,7 @@ class LearningStudent:
         from turnmix.policies.local import LocalPolicy
 
         model, _ = load_model(student_location(self._recipe.student))
-        device = self.learner.acting_model.device
+        device = self.learner.device
         return LocalPolicy(model.to(device), self.renderer, self._recipe.student, greedy=True)
 
     def learn(

@@ -26,6 +26,7 @@ WAYS = {
     "recomputing": {"gradient_checkpointing": True},
     "lora": {"lora": {"rank": 4}},
     "recomputing_lora": {"lora": {"rank": 4}, "gradient_checkpointing": True},
+    "acting_elsewhere": {"acts_elsewhere": True},
     "bfloat16": {"dtype": "bfloat16"},
 }
 CHECKPOINTS = ("full", "lora")
@@ -40,7 +41,14 @@ class NoTokenizer:
 
 def learner_of(ranks, model=None, **changes):
     changes = {"epochs": 1, **changes}
-    return Learner(model or tiny_model(), CharacterRenderer(), settings(**changes), ranks=ranks)
+    elsewhere = changes.pop("acts_elsewhere", False)
+    return Learner(
+        model or tiny_model(),
+        CharacterRenderer(),
+        settings(**changes),
+        ranks=ranks,
+        acts_elsewhere=elsewhere,
+    )
 
 
 def lead(ranks, learner, action):

@@ -192,6 +192,9 @@ def test_a_card_is_held_to_what_lies_on_it_and_never_their_sum(cards):
     assert found.detail.endswith("torchrun --nproc-per-node 2")
     cards(64, 24)
     assert not memory_of().passed
+    cards(48, 48)
+    # 41 GB on each of two where a server elsewhere acts: the student that acts would take 16 more.
+    assert memory_of("student.server={endpoint: 'http://host:8000/v1'}").passed
 
 
 def test_a_card_of_the_students_server_is_not_the_learners(cards):

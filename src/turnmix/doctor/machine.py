@@ -139,6 +139,8 @@ class _Needs:
     size: ModelSize
     learner: LearnerSettings | None
     """None: nothing is trained."""
+    acts_here: bool
+    """No server acts for the student."""
     others: dict[str, float]
     """Bytes, by what for."""
 
@@ -152,6 +154,7 @@ class _Needs:
             is_checkpointing=learner.gradient_checkpointing,
             dtype=learner.dtype,
             num_ranks=num_ranks,
+            acts_here=self.acts_here,
         )
         return {"to learn": needed, **self.others}
 
@@ -212,7 +215,12 @@ def _needs(recipe: Recipe, gpus: list[tuple[float, float]]) -> _Needs | None:
             if share and gpus:
                 needed = share * min(total for total, _ in gpus)
             others["to serve the student"] = needed
-    return _Needs(size=size, learner=recipe.learner if is_trained else None, others=others)
+    return _Needs(
+        size=size,
+        learner=recipe.learner if is_trained else None,
+        acts_here=student.server is None,
+        others=others,
+    )
 
 
 def _is_for_evaluation(recipe: Recipe) -> bool:

@@ -2,15 +2,15 @@
 
 Full training holds weights, gradients and AdamW's two moments in float32: 16 bytes a parameter, split over the ranks.
 With LoRA it holds the weights, 4 bytes each, and 16 for each parameter of the small matrices. Of several ranks the
-first one holds the whole student beside its part. A pass keeps, with recomputation, what enters each layer, and all
-that one layer computes and its gradients; without it, some thirty times as much of each layer.
+first one holds the whole student beside its part, unless a server acts for it. A pass keeps, with recomputation, what
+enters each layer, and all that one layer computes and its gradients; without it, some thirty times as much of each layer.
 
 >>> size = ModelSize(parameters=4.0e9, hidden=2560, layers=36)
->>> def gigabytes(is_lora, num_ranks):
+>>> def gigabytes(is_lora, num_ranks, acts_here=True):
 ...     return round(learning_bytes(size, is_lora=is_lora, tokens=65_536, is_checkpointing=True, dtype="bfloat16",
-...                                 num_ranks=num_ranks) / 1e9)
->>> gigabytes(False, 1), gigabytes(True, 1), gigabytes(False, 2)
-(92, 44, 76)
+...                                 num_ranks=num_ranks, acts_here=acts_here) / 1e9)
+>>> gigabytes(False, 1), gigabytes(True, 1), gigabytes(False, 2), gigabytes(False, 2, acts_here=False)
+(92, 44, 76, 60)
 """
 
 from __future__ import annotations
@@ -75,13 +75,20 @@ def _configured(data: dict[str, Any]) -> ModelSize:
 
 
 def learning_bytes(
-    size: ModelSize, *, is_lora: bool, tokens: int, is_checkpointing: bool, dtype: str, num_ranks: int = 1
+    size: ModelSize,
+    *,
+    is_lora: bool,
+    tokens: int,
+    is_checkpointing: bool,
+    dtype: str,
+    num_ranks: int = 1,
+    acts_here: bool = True,
 ) -> float:
     """Of the first of `num_ranks` processes, each on its own card. `tokens`: of the largest pass; `dtype`: what it
-    computes in."""
+    computes in; `acts_here`: no server acts for the student."""
     bytes_each = FROZEN_BYTES + LORA_SHARE * FULL_BYTES if is_lora else FULL_BYTES
     held = size.parameters * bytes_each / num_ranks
-    acting = size.parameters * FROZEN_BYTES if num_ranks > 1 else 0
+    acting = size.parameters * FROZEN_BYTES if num_ranks > 1 and acts_here else 0
     a_layer = 1 if is_checkpointing else ACTIVATIONS
     numbers = tokens * size.hidden * (size.layers * a_layer + TEMPORARIES)
     return held + acting + numbers * BYTES[dtype]

@@ -13,7 +13,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +37,7 @@ from turnmix.training.ranks import Ranks
 from turnmix.training.recomputation import enable_recomputation, recomputing
 from turnmix.training.sharding import (
     Computation,
+    acting_copy,
     optimizer_state,
     set_optimizer_state,
     set_trained_weights,
@@ -105,9 +105,11 @@ class Learner:
         objective: Objective | None = None,
         ranks: Ranks | None = None,
         seed: int = 0,
+        acts_elsewhere: bool = False,
     ) -> None:
         """`objective`: left out, cross-entropy. `ranks`: the processes that each make a learner of the same
-        model, on their device; left out, this one alone. `seed`: of a new adapter.
+        model, on their device; left out, this one alone. `seed`: of a new adapter. `acts_elsewhere`: a server acts for
+        the student, so that a copy that is only saved need not lie on the device.
 
         Raises:
             UserError: the model cannot be trained exactly on trees, `max_context` exceeds what it can read,
@@ -126,16 +128,21 @@ class Learner:
             add_adapter(model, settings.lora, seed=seed)
         check_architecture(model)
         self.acting_model = model
-        """The whole model with the weights of now, on rank 0."""
+        """The whole model with the weights of now, on rank 0. Of several ranks a copy; on the CPU where a server acts."""
         self._computation = Computation(model)
         if self._ranks.number > 1:
-            self.acting_model = deepcopy(model) if self._ranks.is_first else None
+            self.acting_model = acting_copy(model, on_cpu=acts_elsewhere) if self._ranks.is_first else None
             shard(self._computation, self._ranks, dtype=getattr(torch, settings.dtype))
         if settings.gradient_checkpointing:
             enable_recomputation(model)
         self._optimizer = adamw(model, settings)
         self.steps = 0
         """Optimiser steps since the base student."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self._ranks.device
 
     @property
     def num_ranks(self) -> int:

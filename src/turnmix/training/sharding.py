@@ -7,6 +7,7 @@ as long as it computes. States are given out whole and on the CPU, so that any n
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -59,6 +60,16 @@ def shard(computation: Computation, ranks: Ranks, *, dtype: torch.dtype) -> None
         if isinstance(layer, GradientCheckpointingLayer):
             fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(computation, mesh=mesh, mp_policy=policy)
+
+
+def acting_copy(model: Any, *, on_cpu: bool) -> Any:
+    """A copy of `model` before it is split; on the CPU none ever lies beside it on its device."""
+    if not on_cpu:
+        return deepcopy(model)
+    device = model.device
+    copy = deepcopy(model.to("cpu"))
+    model.to(device)
+    return copy
 
 
 def whole(tensor: Tensor) -> Tensor:
