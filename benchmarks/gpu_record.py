@@ -87,8 +87,8 @@ STEPS = {
     "head": Step(
         40,
         "the loss head on Qwen3's vocabulary",
-        "extra memory at most 0.15 of the logits', time at most 1.5 times a plain head's",
-        "CHUNKS and MAX_LOGITS in training/loss.py",
+        "extra memory at most 1/16 of the card and the weight, time at most 1.5 times a plain head's",
+        "CARD_SHARE in training/loss.py",
     ),
 }
 

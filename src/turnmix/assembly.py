@@ -151,6 +151,7 @@ class LearningStudent:
         from turnmix.training.checkpoint import restore_learner
         from turnmix.training.learner import Learner
         from turnmix.training.ranks import Ranks
+        from turnmix.training.trial_weights import trial_weights
 
         _prepare_tensor_code(recipe)
         check_device(recipe.student.device, field="student.device")
@@ -188,6 +189,9 @@ class LearningStudent:
                 tokenizer=tokenizer,
                 model_configuration=model.config,
                 own_logprobs=partial(token_logprobs, learner.acting_model),
+                trial=partial(
+                    trial_weights, learner.acting_model, dtype=getattr(torch, recipe.student.dtype)
+                ),
             )
         return cls(
             learner=learner,

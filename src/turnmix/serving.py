@@ -26,6 +26,7 @@ from turnmix.rollout.plan import derive_seed
 if TYPE_CHECKING:
     from turnmix.policies.endpoint_check import Finding
     from turnmix.policies.server.engine import Engine, Weights
+    from turnmix.policies.server.held_weights import Trial
     from turnmix.policies.server.student_server import StudentServer
     from turnmix.policies.server.verification import OwnLogprobs
 
@@ -40,9 +41,10 @@ def make_student_server(
     tokenizer: Any,
     model_configuration: Any,
     own_logprobs: OwnLogprobs | None = None,
+    trial: Trial | None = None,
 ) -> StudentServer | None:
     """The server, not opened yet; None: the student acts in this process. `own_logprobs`: of the student in this
-    process, to which the server is held.
+    process, to which the server is held. `trial`: see `StudentServer`.
 
     Raises:
         UserError: the engine cannot serve this student, or its program is not here.
@@ -63,6 +65,7 @@ def make_student_server(
         needed_context=recipe.scaffold.max_tokens,
         generator=random.Random(derive_seed(recipe.seed, "server")),
         own_logprobs=own_logprobs,
+        trial=trial,
     )
 
 

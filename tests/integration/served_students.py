@@ -44,7 +44,7 @@ def perturbed(directory, *, seed=0, scale=0.05):
     return Weights(location=str(directory), base=str(CHECKPOINT))
 
 
-def student_server(engine, *, student=STUDENT, own_logprobs=None, **settings):
+def student_server(engine, *, student=STUDENT, own_logprobs=None, trial=None, **settings):
     tokenizer, renderer = load_renderer(CHECKPOINT)
     given = {"backoff_seconds": 0.2, "max_backoff_seconds": 1.0, "start_timeout_seconds": 300.0, **settings}
     return StudentServer(
@@ -57,6 +57,7 @@ def student_server(engine, *, student=STUDENT, own_logprobs=None, **settings):
         needed_context=4096,
         generator=random.Random(0),
         own_logprobs=own_logprobs,
+        trial=trial,
     )
 
 

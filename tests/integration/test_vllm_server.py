@@ -7,6 +7,7 @@ Opt-in, for vLLM needs some 3 GB and often an environment of its own:
 
 import os
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ from turnmix.policies.server.vllm import VllmEngine
 from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import add_adapter, merged_weights, save_adapter
 from turnmix.training.learner_settings import LoraSettings
+from turnmix.training.trial_weights import trial_weights
 
 PROGRAM = os.environ.get("TURNMIX_VLLM_PROGRAM") or shutil.which("vllm")
 pytestmark = [
@@ -49,6 +51,7 @@ class Opened:
         self.server = student_server(
             engine,
             own_logprobs=lambda ids: token_logprobs(self.model, ids),
+            trial=partial(trial_weights, self.model, dtype=torch.float32),
             program=PROGRAM,
             arguments=ARGUMENTS,
             start_timeout_seconds=900.0,

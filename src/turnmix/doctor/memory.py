@@ -3,7 +3,8 @@
 Full training holds weights, gradients and AdamW's two moments in float32: 16 bytes a parameter, split over the ranks.
 With LoRA it holds the weights, 4 bytes each, and 16 for each parameter of the small matrices. Of several ranks the
 first one holds the whole student beside its part, unless a server acts for it. A pass keeps, with recomputation, what
-enters each layer, and all that one layer computes and its gradients; without it, some thirty times as much of each layer.
+enters each layer, and all that one layer computes and its gradients; without it, some thirty times as much of each
+layer.
 
 >>> size = ModelSize(parameters=4.0e9, hidden=2560, layers=36)
 >>> def gigabytes(is_lora, num_ranks, acts_here=True):

@@ -128,7 +128,7 @@ class Learner:
             add_adapter(model, settings.lora, seed=seed)
         check_architecture(model)
         self.acting_model = model
-        """The whole model with the weights of now, on rank 0. Of several ranks a copy; on the CPU where a server acts."""
+        """The whole model with the weights of now, on rank 0; of several a copy, on the CPU where a server acts."""
         self._computation = Computation(model)
         if self._ranks.number > 1:
             self.acting_model = acting_copy(model, on_cpu=acts_elsewhere) if self._ranks.is_first else None

@@ -24,6 +24,11 @@ MIN_LOGITS = 2**22
 """So small a chunk, 16 MiB in float32, is not split further: the head's weight is read once a chunk."""
 MAX_LOGITS = 2**26
 """So large a chunk, 256 MiB, is split in any case."""
+CARD_SHARE = 1 / 16
+"""Of a GPU's memory: what one chunk may take there. The weight's gradient is read and written once a chunk, so few
+large ones are faster; less lies there then than in any layer's backward pass."""
+LOGIT_BYTES = 32
+"""Held for one logit at most: itself, its gradient, both in 16 bits, and what a divergence from other logits keeps."""
 
 Terms = Callable[[Tensor, slice], Tensor]
 """Logits [C, V] in float32 and which of the L labels they are -> [1 + F]: the loss, then figures, all sums."""
@@ -31,7 +36,7 @@ Terms = Callable[[Tensor, slice], Tensor]
 
 def sum_over_labels(hidden_LD: Tensor, head: Any, terms: Terms) -> Tensor:
     """Σ over the chunks of `terms`, [1 + F]; only the first, the loss, carries a gradient."""
-    places = _places(len(hidden_LD), head.weight.shape[0])
+    places = _places(len(hidden_LD), head.weight.shape[0], hidden_LD.device)
     if type(head) is torch.nn.Linear:
         summed: Tensor = _ChunkedHead.apply(hidden_LD, head.weight, head.bias, terms, places)  # type: ignore[no-untyped-call]
         return summed
@@ -48,7 +53,7 @@ def sum_over_labels(hidden_LD: Tensor, head: Any, terms: Terms) -> Tensor:
 @torch.no_grad()
 def label_logprobs(hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, *, vocabulary: int) -> Tensor:
     """log π of each label [L], over the first `vocabulary` tokens: what lies behind them is padding."""
-    places = _places(len(rows_L), head.weight.shape[0])
+    places = _places(len(rows_L), head.weight.shape[0], hidden_ND.device)
     found = [
         -cross_entropy(head(hidden_ND[rows_L[place]]).float()[:, :vocabulary], ids_L[place], reduction="none")
         for place in places
@@ -56,11 +61,26 @@ def label_logprobs(hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, 
     return torch.cat(found)
 
 
-def _places(num_labels: int, vocabulary: int) -> list[slice]:
-    """The labels of each chunk."""
-    least = max(num_labels // CHUNKS, MIN_LOGITS // vocabulary)
-    size = max(1, min(least, MAX_LOGITS // vocabulary))
+def _places(num_labels: int, vocabulary: int, device: torch.device) -> list[slice]:
+    """The labels of each chunk. On a GPU they depend on its size, never on what is free: the same run on the same card
+    adds in the same order."""
+    card = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    size = chunk_size(num_labels, vocabulary, card=card)
     return [slice(start, start + size) for start in range(0, num_labels, size)]
+
+
+def chunk_size(num_labels: int, vocabulary: int, *, card: int | None = None) -> int:
+    """Labels of one chunk. `card`: bytes of the GPU's memory; None: a CPU.
+
+    >>> chunk_size(12_000, 151_936), chunk_size(12_000, 151_936, card=80 * 10**9)
+    (187, 1028)
+    >>> chunk_size(500, 151_936, card=80 * 10**9)
+    500
+    """
+    if card is not None:
+        return max(1, min(num_labels, int(card * CARD_SHARE) // (LOGIT_BYTES * vocabulary)))
+    least = max(num_labels // CHUNKS, MIN_LOGITS // vocabulary)
+    return max(1, min(least, MAX_LOGITS // vocabulary))
 
 
 class _ChunkedHead(torch.autograd.Function):

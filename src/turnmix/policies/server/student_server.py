@@ -25,12 +25,13 @@ from turnmix.policies.local_settings import StudentSettings
 from turnmix.policies.server.check import check_serving, check_text_prompts, check_version, refuse
 from turnmix.policies.server.control import ServerControl
 from turnmix.policies.server.engine import Engine, RenewalError, ServerSampling, Weights
+from turnmix.policies.server.held_weights import TRIAL, HeldWeights, Trial
 from turnmix.policies.server.policy import ServerPolicy
 from turnmix.policies.server.port_owner import PortGuard, check_can_start
 from turnmix.policies.server.process import ServerProcess, free_port
 from turnmix.policies.server.program import find_program
 from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
-from turnmix.policies.server.verification import OwnLogprobs, check_holds_weights
+from turnmix.policies.server.verification import OwnLogprobs
 from turnmix.rendering import probe
 from turnmix.rendering.renderer import Renderer
 
@@ -55,11 +56,13 @@ class StudentServer:
         needed_context: int,
         generator: random.Random,
         own_logprobs: OwnLogprobs | None = None,
+        trial: Trial | None = None,
     ) -> None:
         """
         model_context: tokens that the model reads, as its configuration says
         needed_context: tokens of the longest conversation that the run allows
         own_logprobs: of the student in this process, to which the server is held after each renewal
+        trial: makes other weights, with which renewal is tried at opening; None: it is not to renew any
 
         Raises:
             UserError: the engine cannot serve this student, or its program is not here.
@@ -73,8 +76,15 @@ class StudentServer:
         self._model_context = model_context
         self._needed_context = needed_context
         self._generator = generator
-        self._own_logprobs = own_logprobs
-        self._told: list[float] | None = None  # of the weights that it holds
+        self._held = HeldWeights(
+            engine,
+            prompt=renderer.prompt_ids(probe.AFTER_TWO_ANSWERS),
+            dtype=student.dtype,
+            timeout=settings.start_timeout_seconds,
+            own=own_logprobs,
+            trial=trial,
+        )
+        self._takes_weights = True
         self._program = [] if settings.endpoint is not None else find_program(settings)
         self._port: int | None = None
         self._process: ServerProcess | None = None
@@ -83,7 +93,6 @@ class StudentServer:
         self._log: Path | None = None
         self._say: Say = lambda _: None
         self._weights: Weights | None = None
-        self._served_model = ""
         self._context = model_context
         self.num_restarts = 0
 
@@ -108,10 +117,11 @@ class StudentServer:
         try:
             refuse([check_version(self._control, self._engine)])
             self._load_weights()
+            self._try_renewal(log.parent / TRIAL)
             found = check_serving(
                 self._control,
                 self._engine,
-                model=self._served_model,
+                model=self._held.model,
                 sampling=self._sampling(greedy=True),
                 model_context=self._model_context,
                 needed_context=self._needed_context,
@@ -120,7 +130,7 @@ class StudentServer:
         except RenewalError as error:
             raise UserError(f"student.server: {self._control.where}: {error}") from error
         self._context = min(
-            (c for c in (self._model_context, self._engine.context(self._control, self._served_model)) if c),
+            (c for c in (self._model_context, self._engine.context(self._control, self._held.model)) if c),
             default=None,
         )
 
@@ -131,6 +141,8 @@ class StudentServer:
             RenewalError: the server did not take them.
         """
         self._weights = weights
+        if not self._takes_weights:
+            self.close()
         if self._is_down:
             self._start_again()
             return
@@ -158,14 +170,14 @@ class StudentServer:
         settings = EndpointSettings(
             **self._settings.model_dump(include=set(AskingSettings.model_fields) - {"max_concurrency"}),
             endpoint=self._control.endpoint,
-            model=self._served_model,
+            model=self._held.model,
             max_new_tokens=self._student.max_new_tokens,
             max_concurrency=asked if most is None else min(asked, most),
         )
         return ServerPolicy(
             settings,
             engine=self._engine,
-            served_model=lambda: self._served_model,
+            served_model=lambda: self._held.model,
             renderer=self._renderer,
             context=self._context,
             sampling=self._sampling(greedy=greedy),
@@ -260,18 +272,24 @@ class StudentServer:
     def _load_weights(self) -> None:
         """Raises RenewalError, also for a server that only says that it did."""
         assert self._weights is not None
-        timeout = self._settings.start_timeout_seconds
-        self._served_model = self._engine.renew(self._control, self._weights, timeout=timeout)
-        if self._own_logprobs is not None:
-            self._told = check_holds_weights(
-                self._engine,
-                self._control,
-                model=self._served_model,
-                prompt=self._renderer.prompt_ids(probe.AFTER_TWO_ANSWERS),
-                own=self._own_logprobs,
-                dtype=self._student.dtype,
-                before=self._told,
-            )
+        self._held.load(self._control, self._weights)
+
+    def _try_renewal(self, directory: Path) -> None:
+        """A server that was started here and takes no new weights while it runs is started anew for each.
+
+        Raises:
+            RenewalError: a given server does not.
+        """
+        assert self._weights is not None
+        try:
+            self._held.try_renewal(self._control, self._weights, directory=directory)
+        except RenewalError as error:
+            if self._process is None:
+                raise
+            self._say(f"student's server: {error}: it is started again for each iteration")
+            self._takes_weights = False
+            self.close()
+            self._start_again()
 
     def _revive(self) -> None:
         """Start a server that died again; where that is of no use, the requests it left fail by themselves."""

@@ -1,0 +1,141 @@
+"""Renewal is tried before a run: a server takes other weights and then the student's again, or is found out."""
+
+import asyncio
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from failing_endpoint import FailingEndpoint, Reply
+from safetensors.torch import load_file
+from served_students import BASE, STUDENT, student_server
+
+from turnmix.core.errors import UserError
+from turnmix.policies.load import load_student
+from turnmix.policies.server.held_weights import TRIAL
+from turnmix.policies.server.vllm import VllmEngine
+from turnmix.policies.token_logprobs import token_logprobs
+from turnmix.training.adapter import add_adapter
+from turnmix.training.learner_settings import LoraSettings
+from turnmix.training.trial_weights import trial_weights
+
+IDS = list(range(20, 60))
+
+
+def distance(left, right):
+    return sum(abs(a - b) for a, b in zip(left, right, strict=True)) / len(left)
+
+
+class Server:
+    """Answers as vLLM does; `takes(path)`: does it act with the weights of a path that it was told to reload?"""
+
+    def __init__(self, takes):
+        self.takes = takes
+        self.held = BASE.location
+        self.asked = []
+
+    def __call__(self, number, request):
+        last = request.path.rpartition("/")[2]
+        if last == "collective_rpc":
+            path = request.body["kwargs"]["weights_path"]
+            self.asked.append(path)
+            if self.takes(path):
+                self.held = path
+        answers = {
+            "version": {"version": "0.32.0"},
+            "models": {"data": [{"id": str(STUDENT.model), "max_model_len": 8192}]},
+            "reset_prefix_cache": {"success": True},
+            "completions": {"choices": [self.choice(request)]},
+        }
+        return Reply(body=json.dumps(answers.get(last, {})).encode())
+
+    def choice(self, request):
+        prompt = request.body["prompt"] if isinstance(request.body, dict) and "prompt" in request.body else []
+        told = {BASE.location: -1.0}.get(self.held, -3.0)
+        entries = [{str(token): {"logprob": told}} for token in prompt]
+        sampled = {"token_ids": [5, 2], "logprobs": {"token_logprobs": [-0.5, -0.5]}}
+        return {"text": "", "finish_reason": "stop", "prompt_logprobs": [None, *entries[1:]], **sampled}
+
+
+def opened(takes, folder):
+    """A given server, tried as a run would; what it was asked to reload."""
+
+    @contextmanager
+    def trial(held, directory):
+        directory.mkdir()
+        yield replace(held, location=str(directory)), lambda ids: [-3.0] * (len(ids) - 1)
+
+    async def run():
+        server = Server(takes)
+        async with FailingEndpoint(server) as endpoint:
+            student = student_server(
+                VllmEngine(dtype="float32", lora_rank=None),
+                own_logprobs=lambda ids: [-1.0] * (len(ids) - 1),
+                trial=trial,
+                endpoint=endpoint.url,
+            )
+            try:
+                await asyncio.to_thread(student.open, BASE, log=folder / "server.log")
+            finally:
+                server.left = list(folder.iterdir())
+            return server
+
+    return asyncio.run(run())
+
+
+def test_a_server_takes_other_weights_and_the_students_again_before_the_run(tmp_path):
+    server = opened(lambda path: True, tmp_path)
+    assert server.asked == [BASE.location, str(tmp_path / TRIAL), BASE.location]
+    assert server.held == BASE.location
+    assert server.left == []
+
+
+@pytest.mark.parametrize("takes", [lambda path: False, lambda path: path.endswith(TRIAL)])
+def test_a_given_server_that_only_says_so_is_refused_before_the_run(tmp_path, takes):
+    with pytest.raises(UserError, match=r"new weights were tried on it before the run: .*says that it took"):
+        opened(takes, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_weights_tried_differ_in_every_row_and_the_students_stay_as_they_are(tmp_path):
+    model, _, _ = load_student(STUDENT)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    own = token_logprobs(model, IDS)
+    with trial_weights(model, BASE, tmp_path / "trial", dtype=torch.bfloat16) as (weights, logprobs):
+        assert distance(logprobs(IDS), own) > 0.2  # twice what roundings of bfloat16 may explain
+        written = load_file(tmp_path / "trial" / "model.safetensors")
+        assert (weights.location, weights.base) == (str(tmp_path / "trial"), BASE.base)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in written.values())
+    for name, tensor in written.items():
+        is_other = ((tensor.float() != before[name]) | (before[name] == 0)).reshape(len(tensor), -1).any(1)
+        assert is_other.all(), name
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("stale", ["lm_head", "self_attn.q_proj", "mlp.down_proj", "input_layernorm"])
+def test_a_server_that_keeps_a_kind_of_the_old_matrices_tells_other_log_probabilities(tmp_path, stale):
+    model, _, _ = load_student(STUDENT)
+    with trial_weights(model, BASE, tmp_path / "trial", dtype=torch.float32) as (_, logprobs):
+        right = logprobs(IDS)
+        other = logprobs.args[0]
+        if stale == "lm_head":  # the embedding is new, the head that is tied to it is not
+            other.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
+        else:
+            old = {name: tensor for name, tensor in model.state_dict().items() if stale in name}
+            other.load_state_dict(old, strict=False)
+        assert distance(logprobs(IDS), right) > 0.01  # what roundings of float32 may explain
+
+
+def test_an_adapter_is_tried_and_the_students_is_what_it_was(tmp_path):
+    pytest.importorskip("peft", reason="LoRA needs the package peft: pip install 'turnmix[lora]'")
+    model, _, _ = load_student(STUDENT)
+    add_adapter(model, LoraSettings(rank=4, alpha=8), seed=0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    own = token_logprobs(model, IDS)
+    trial = partial(trial_weights, model, BASE, tmp_path / "trial", dtype=torch.bfloat16)
+    with trial() as (weights, logprobs):
+        assert distance(logprobs(IDS), own) > 0.1
+        assert load_file(f"{weights.adapter}/adapter_model.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
