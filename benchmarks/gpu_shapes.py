@@ -4,11 +4,11 @@ import statistics
 import time
 
 import torch
+from synthetic_rollout import Rollout
 from torch._dynamo.utils import counters
 from torch.nn.attention.flex_attention import flex_attention
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
-from tree_training import Rollout
 
 from turnmix.training import attention_flex
 

@@ -22,28 +22,23 @@ import json
 import random
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from synthetic_text import make_renderer, make_tokenizer, words
+from tokenizers import Tokenizer
 
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Turn, Verdict
 from turnmix.methods.targets import imitate, teacher_label
-from turnmix.rendering.renderer import Renderer
 from turnmix.scaffold.bash import BashTool
 from turnmix.store.run_directory import RunDirectory
 from turnmix.training.batching import Cost, deal
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.tree import RenderedTransition, build_tree, split_to_budget
-
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from qwen3_templates import INSTRUCT
 
 VOCABULARY = 151_936
 MERGED = 8000  # of it; with more, Python's library would be fewer tokens than a coding agent's texts are
@@ -54,63 +49,19 @@ BATCH, EPOCHS = 16, 2
 COST = Cost(per_row=3.6e9, per_pair=2 * 36 * 32 * 128, per_label=151_936 * 2560)  # Qwen3-4B
 PROMPT, OBSERVATION, ACTION = 9000, 2000, 500  # characters
 BETA = 0.6
-# How Qwen's tokenizer cuts text before it merges bytes.
-WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+TOKENIZER = "tokenizer.json"
 
 
-def library():
-    """The source of Python's own library: the nearest text that looks like what a coding agent reads."""
-    paths = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    return "".join(path.read_text(encoding="utf-8", errors="ignore") for path in paths)
-
-
-def make_tokenizer(text):
-    tokenizer = Tokenizer(models.BPE())
-    cuts = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [cuts, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=MERGED, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(
-        [text[start : start + 4000] for start in range(0, len(text), 4000)], trainer
-    )
-    whole = json.loads(tokenizer.to_str())
-    known = whole["model"]["vocab"]
-    known |= {f"unused {number}": number for number in range(len(known), VOCABULARY - 3)}
-    tokenizer = Tokenizer.from_str(json.dumps(whole))
-    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    return tokenizer
-
-
-def make_renderer(folder):
-    return Renderer(
-        PreTrainedTokenizerFast(
-            tokenizer_object=Tokenizer.from_file(str(folder / "tokenizer.json")),
-            chat_template=INSTRUCT,
-            eos_token="<|im_end|>",
-            pad_token="<|endoftext|>",
-        )
-    )
-
-
-def make_trajectory(number, turns, text, renderer):
+def make_trajectory(number, turns, renderer):
     generator = random.Random(number)
-
-    def words(count):
-        starts = (generator.randrange(len(text) - 400) for _ in range(0, count, 400))
-        return "".join(text[start : start + 400] for start in starts)[:count]
-
     tools = (BashTool.specification,)
-    prompt = tuple(Message(role=role, content=words(PROMPT // 2)) for role in ("system", "user"))
+    prompt = tuple(Message(role=role, content=words(generator, PROMPT // 2)) for role in ("system", "user"))
 
     def action(*, is_students=False):
-        call = ToolCall(id="call_0", name=tools[0].name, arguments={"command": words(ACTION // 2)})
-        said = Action(message=Message(role="assistant", content=words(ACTION // 2), tool_calls=(call,)))
+        call = ToolCall(id="call_0", name=tools[0].name, arguments={"command": words(generator, ACTION // 2)})
+        said = Action(
+            message=Message(role="assistant", content=words(generator, ACTION // 2), tool_calls=(call,))
+        )
         if not is_students:
             return said
         ids = tuple(renderer.target_ids(State(messages=prompt[1:], tools=tools), said))
@@ -122,7 +73,7 @@ def make_trajectory(number, turns, text, renderer):
         return Turn(
             actor="teacher" if is_teachers else "student",
             action=taken,
-            observation=(Message(role="tool", content=words(OBSERVATION), tool_call_id="call_0"),),
+            observation=(Message(role="tool", content=words(generator, OBSERVATION), tool_call_id="call_0"),),
             label=taken if is_teachers else action(),
             seconds={"act": 12.5, "label": 8.25, "step": 0.75},
         )
@@ -136,17 +87,17 @@ def make_trajectory(number, turns, text, renderer):
         prompt=prompt,
         turns=tuple(turn() for _ in range(turns)),
         stop_reason=StopReason.finished,
-        verdict=Verdict(resolved=True, submitted=True, passed=1, failed=0, patch=words(1500)),
+        verdict=Verdict(resolved=True, submitted=True, passed=1, failed=0, patch=words(generator, 1500)),
         beta=BETA,
     )
 
 
-def write_run(path, num_trajectories, turns, text, renderer):
+def write_run(path, num_trajectories, turns, renderer):
     """A run of so many trajectories; CPU seconds to store one, and its bytes."""
     run = RunDirectory.create(path, recipe_yaml="method: dagger\n")
     seconds = 0.0
     for number in range(num_trajectories):
-        trajectory = make_trajectory(number, turns, text, renderer)
+        trajectory = make_trajectory(number, turns, renderer)
         began = time.process_time()
         run.trajectories.append(trajectory)
         seconds += time.process_time() - began
@@ -195,7 +146,8 @@ def peak_mb():
 
 def measure(folder, run, count):
     """What the process that has done nothing before prints."""
-    seconds = learn(folder / run, make_renderer(folder), count)
+    renderer = make_renderer(Tokenizer.from_file(str(folder / TOKENIZER)))
+    seconds = learn(folder / run, renderer, count)
     print(json.dumps({"seconds": seconds / count, "peak_mb": peak_mb()}))
 
 
@@ -249,12 +201,12 @@ def rows_by_budget(run, renderer, count):
 def compare(options, folder):
     """Everything; prints the tables and gives the figures."""
     half, count, turns = options.trajectories // 2, options.trajectories, options.turns
-    text = library()
-    make_tokenizer(text).save(str(folder / "tokenizer.json"))
-    renderer = make_renderer(folder)
-    store_seconds, size = write_run(folder / "whole", count, turns, text, renderer)
-    half_store_seconds, _ = write_run(folder / "half", half, turns, text, renderer)
-    write_run(folder / "short", half, turns // 2, text, renderer)
+    tokenizer = make_tokenizer(merged=MERGED, vocabulary=VOCABULARY)
+    tokenizer.save(str(folder / TOKENIZER))
+    renderer = make_renderer(tokenizer)
+    store_seconds, size = write_run(folder / "whole", count, turns, renderer)
+    half_store_seconds, _ = write_run(folder / "half", half, turns, renderer)
+    write_run(folder / "short", half, turns // 2, renderer)
     opened = {name: open_seconds_per_gb(folder / name) for name in ("whole", "half")}
     print(f"{count} trajectories of {turns} turns, {size / 1e3:,.0f} KB each in the store")
     ratios = rows_by_budget(folder / "whole", renderer, options.split)
