@@ -38,7 +38,7 @@ from turnmix.store.run_directory import RunDirectory
 from turnmix.training.batching import Cost, deal
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner_settings import LearnerSettings
-from turnmix.training.tree import RenderedTransition, build_tree, split_to_budget
+from turnmix.training.tree import RenderedTransition, build_tree, split_trees
 
 VOCABULARY = 151_936
 MERGED = 8000  # of it; with more, Python's library would be fewer tokens than a coding agent's texts are
@@ -185,7 +185,7 @@ def rows_by_budget(run, renderer, count):
         shown.append(f"{tokens:,} ({unsplit:,} rows)")
         whole += unsplit
         for budget in budgets:
-            trees = [build_tree(lot) for lot in split_to_budget(items, budget)]
+            trees = split_trees(items, budget)
             rows[budget] += sum(map(len, trees))
             passes[budget] += len(trees)
     print(f"tokens of the longest state, and rows of the whole tree: {', '.join(shown)}")

@@ -46,7 +46,7 @@ from turnmix.training.batching import Cost, model_cost
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import Objective
-from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
+from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_trees
 
 CPU_ROLLOUTS = [
     Rollout(turns=16, beta=0.5),
@@ -230,7 +230,7 @@ def cases_of(model, transitions, items, tree, budget):
         "tree, half budget": Case(
             prepare=lambda renderer: grown(transitions, renderer, half),
             train=lambda trees: train_trees(model, trees, half),
-            trees=[build_tree(lot) for lot in split_to_budget(items, half)],
+            trees=split_trees(items, half),
             num_labels=tree.num_labels,
         ),
         "plain causal": Case(
