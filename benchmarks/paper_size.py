@@ -109,12 +109,12 @@ def bytes_of(run):
     return (run / "trajectories.jsonl").stat().st_size
 
 
-def open_seconds_per_gb(run):
-    """The least of five: the first one also waits for the disk."""
+def open_seconds_per_gb(run, count):
+    """Until all its trajectories are known. The least of five: the first one also waits for the disk."""
     taken = []
     for _ in range(5):
         began = time.process_time()
-        RunDirectory.read(run)
+        assert len(RunDirectory.read(run).trajectories) == count
         taken.append(time.process_time() - began)
     return min(taken) / bytes_of(run) * 1e9
 
@@ -207,7 +207,8 @@ def compare(options, folder):
     store_seconds, size = write_run(folder / "whole", count, turns, renderer)
     half_store_seconds, _ = write_run(folder / "half", half, turns, renderer)
     write_run(folder / "short", half, turns // 2, renderer)
-    opened = {name: open_seconds_per_gb(folder / name) for name in ("whole", "half")}
+    sizes = {"whole": count, "half": half}
+    opened = {name: open_seconds_per_gb(folder / name, held) for name, held in sizes.items()}
     print(f"{count} trajectories of {turns} turns, {size / 1e3:,.0f} KB each in the store")
     ratios = rows_by_budget(folder / "whole", renderer, options.split)
     found = {
