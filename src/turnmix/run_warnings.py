@@ -5,13 +5,18 @@ In: the figures of an iteration's stages. Out: sentences, each with what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 LOUD_SHARE = 0.05
 """Of an iteration's targets: more than this left out is said."""
 LOUD_TIME_SHARE = 0.05
 """Of an iteration's rollouts: more than this out of time is said."""
+LOUD_ROWS = 1.5
+"""Times the rows of all trees: more than this computed is said."""
+LOUD_REPEATED = 0.1
+"""Of the rows of all trees: more than this repeated, since trees are split, is said."""
 LOUD_CLIP_SHARE = 0.02
 """Of the tokens of a first step: more than this clipped is said."""
 
@@ -29,6 +34,19 @@ def run_warnings(summary: Mapping[str, Any]) -> list[str]:
         for row in summary["iterations"]
         for stage in ("rollout", "train")
         for text in stage_warnings(stage, row["iteration"], row)
+    ] + large_pass_warnings(summary["iterations"])
+
+
+def large_pass_warnings(trained: Iterable[Mapping[str, Any]]) -> list[str]:
+    """That passes are larger than the budget, of all train stages whose figures `trained` holds: told once."""
+    counted = [Counter(figures.get("passes") or {}) for figures in trained]
+    passes = max(counted, key=lambda each: each["largest_rows"], default=Counter[str]())
+    if passes["largest_rows"] <= passes["budget_rows"]:
+        return []
+    return [
+        f"passes have up to {passes['largest_rows']:,} rows, more than learner.tokens_per_pass "
+        f"{passes['budget_rows']:,}: the longest transition alone has {passes['longest_rows']:,}, and smaller parts of "
+        "its tree would repeat more than they save; a smaller learner.max_context is what makes passes smaller"
     ]
 
 
@@ -71,6 +89,7 @@ def _of_training(figures: Mapping[str, Any]) -> Iterator[str]:
     if figures.get("labels") is None:
         return
     yield from _first_clips(figures)
+    yield from _repeated_rows(figures)
     left_out = num_left_out(figures)
     targets = figures["labels"] + left_out
     if figures["labels"] == 0:
@@ -79,6 +98,24 @@ def _of_training(figures: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{left_out:,} of {targets:,} targets ({100 * left_out / targets:.0f} %) are not taught: "
             f"{reasons_text(figures['untaught'])}; untaught.json in the run holds an example of each"
+        )
+
+
+def _repeated_rows(figures: Mapping[str, Any]) -> Iterator[str]:
+    passes = Counter(figures.get("passes") or {})
+    repeated, rows = passes["repeated_rows"], passes["rows"]
+    once = max(1, rows - repeated - passes["idle_rows"])
+    if rows > LOUD_ROWS * once:
+        yield (
+            f"{rows / once:.1f} times the rows of all trees were computed, most of what is more by processes that wait "
+            f"for others: {passes['ranks']} learn together: start fewer, or set learner.batch_size to a multiple of "
+            f"{passes['ranks']}"
+        )
+    elif repeated > LOUD_REPEATED * once:
+        yield (
+            f"{100 * repeated / once:.0f} % of the trees' rows were computed again, since trees are split to "
+            f"learner.tokens_per_pass={passes['budget_rows']}: {passes['largest_tree_rows']} repeats none, where "
+            "memory allows that"
         )
 
 

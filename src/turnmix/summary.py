@@ -54,6 +54,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "logprobs_missing",
         "scoring_usage",
         "dropped_too_long",
+        "passes",
         "loss",
         "objective",
     )

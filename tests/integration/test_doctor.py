@@ -93,7 +93,7 @@ def test_the_papers_recipe_on_a_bare_machine_fails_line_by_line_within_ten_secon
         "turnmix tasks prepare",
         "sudo apt-get install podman" if find_spec("docker") else "pip install 'turnmix[containers]'",
         "sudo apt-get install gcc",
-        "GB to learn: run it on a machine that has that",
+        "GB to learn in passes of 81,920 rows: run it on a machine that has that",
         "hf download Qwen/Qwen3-4B-Instruct-2507",
         "student.server.endpoint http://localhost:8000/v1: cannot connect",
         "teacher.endpoint http://localhost:8001/v1: cannot connect",
@@ -195,6 +195,16 @@ def test_a_card_is_held_to_what_lies_on_it_and_never_their_sum(cards):
     cards(48, 48)
     # 41 GB on each of two where a server elsewhere acts: the student that acts would take 16 more.
     assert memory_of("student.server={endpoint: 'http://host:8000/v1'}").passed
+
+
+def test_the_largest_pass_is_that_of_the_longest_path_and_its_labels_whatever_the_budget(cards):
+    """The conversation ends at 65,536 tokens, so do its transitions; a budget below saves nothing."""
+    cards(80)
+    long = ["scaffold.max_tokens=65536", "student.max_new_tokens=256"]
+    assert "in passes of 82,240 rows" in memory_of(*long).detail
+    assert "in passes of 50,000 rows" in memory_of(*long, "learner.max_context=40000").detail
+    assert "in passes of 90,000 rows" in memory_of(*long, "learner.tokens_per_pass=90000").detail
+    assert "a smaller learner.max_context" in memory_of(*long).detail
 
 
 def test_a_card_of_the_students_server_is_not_the_learners(cards):

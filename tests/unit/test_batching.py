@@ -6,6 +6,7 @@ import pytest
 from tiny_student import tiny_model
 
 from turnmix.training.batching import Cost, deal, model_cost
+from turnmix.training.pass_counts import PassCounts
 from turnmix.training.tree import RenderedTransition, build_tree
 
 ROWS = Cost(per_row=1.0, per_pair=0.0, per_label=0.0)
@@ -42,6 +43,16 @@ def test_ranks_get_equal_shares_of_the_cost():
 def test_one_tree_on_two_ranks_leaves_the_second_a_pass_that_does_not_count():
     first, second = deal([tree(5)], cost=ROWS, budget=50, num_ranks=2)
     assert [each.is_counted for each in (*first, *second)] == [True, False]
+
+
+def test_what_keeps_step_with_others_is_counted_apart():
+    trees = [tree(30), tree(20)]
+    counts = PassCounts(budget_rows=25, ranks=2)
+    counts.add(deal(trees, cost=ROWS, budget=25, num_ranks=2))
+    assert (counts.rows, counts.idle_rows, counts.repeated_rows) == (50, 0, 0)
+    counts.add(deal(trees[:1], cost=ROWS, budget=25, num_ranks=2))
+    assert (counts.rows, counts.idle_rows) == (110, 30)
+    assert (counts.largest_rows, counts.longest_rows, counts.largest_tree_rows) == (30, 30, 30)
 
 
 def test_a_cost_is_the_multiply_adds_of_a_forward_pass():

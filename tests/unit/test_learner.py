@@ -1,7 +1,10 @@
 """The learner: what it optimises, that it is deterministic, and which models it refuses."""
 
 import random
+import resource
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,6 +108,49 @@ def test_a_step_has_batch_size_trajectories_and_the_same_ones_whatever_shares_a_
     ).norm() / update.norm() < 1e-2  # Adam divides rounding by itself
     if tokens_per_pass > 100:
         assert rows["task"] < rows["trajectory"]
+
+
+def test_a_fit_reports_what_its_passes_computed():
+    """Labels that are longer than the executed path, so that a budget of half the tree is kept."""
+    transitions = [transition(["x" * 20] + ["ab"] * turn, chr(97 + turn) * 60) for turn in range(6)]
+    whole = fitted(transitions)[1].tree_tokens
+    for budget, is_split in ((whole, False), (whole // 2, True), (1, True)):
+        report = fitted(transitions, tokens_per_pass=budget)[1]
+        passes = report.passes
+        assert (passes["budget_rows"], passes["ranks"], passes["idle_rows"]) == (budget, 1, 0)
+        assert passes["largest_tree_rows"] == whole
+        assert passes["longest_rows"] == 1 + 21 + 5 * 3 + 61 - 1
+        assert passes["rows"] == 2 * report.tree_tokens  # of two epochs
+        assert passes["repeated_rows"] == 2 * (report.tree_tokens - whole) <= 0.5 * whole
+        assert (passes["largest_rows"] < whole) == (passes["repeated_rows"] > 0) == is_split
+
+
+def test_a_pass_for_which_there_is_no_memory_ends_in_one_line_with_what_helps():
+    model = Qwen3ForCausalLM(Qwen3Config(**{**SIZES, "max_position_embeddings": 65_536}, head_dim=8))
+    learner = Learner(model, CharacterRenderer(), settings())
+    long = transition(["x" * 12_000], "open")
+    with (
+        memory_for(16 << 20),
+        pytest.raises(UserError, match="no memory left for passes of 12,006 rows") as told,
+    ):
+        learner.fit([long], generator=random.Random(0))
+    (line,) = told.value.lines
+    assert line.endswith(
+        "set learner.gradient_checkpointing=true, or learner.dtype=bfloat16, or learner.lora={}, or "
+        "learner.max_context below 12007, which leaves longer transitions out"
+    )
+
+
+@contextmanager
+def memory_for(num_bytes):
+    """No more than so many bytes beside what this process has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_the_order_of_trees_comes_from_the_generator():

@@ -38,6 +38,7 @@ class Learned:
     separate_tokens: int = 0
     first_epoch_loss: float | None = None
     last_epoch_loss: float | None = None
+    passes: dict = field(default_factory=dict)
     objective: dict = field(default_factory=dict)
 
 

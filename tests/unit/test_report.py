@@ -8,7 +8,7 @@ from rich.console import Console
 from turnmix.cli.console import make_progress
 from turnmix.cli.show import show_run
 from turnmix.report import stage_text, summary_table
-from turnmix.run_warnings import stage_warnings
+from turnmix.run_warnings import run_warnings, stage_warnings
 
 ROLLOUT = {"resolved": 480, "rollouts": 512, "beta": 0.8, "realised_beta": 0.79, "infra_errors": 2}
 EVALUATION = {"resolved": 1000, "n": 1000, "low": 0.9962, "high": 1.0}
@@ -83,6 +83,42 @@ def test_tokens_that_are_clipped_before_anything_is_learned_are_said():
     assert said.startswith("iteration 1: 3.1 % of the tokens were clipped at the first step")
     figures["objective"] = {"first_step_clip_share": 0.001}
     assert stage_warnings("train", 1, figures) == []
+
+
+PASSES = {
+    **{"budget_rows": 8192, "ranks": 1, "rows": 80_000, "repeated_rows": 0, "idle_rows": 0},
+    **{"largest_rows": 8000, "longest_rows": 5000, "largest_tree_rows": 9000},
+}
+
+
+def test_rows_that_are_computed_again_are_said_with_the_setting_to_change():
+    figures = {"labels": 5, "kept": 4, "untaught": {}, "objective": {}, "passes": PASSES}
+    assert stage_warnings("train", 1, figures) == []
+    (split,) = stage_warnings("train", 1, {**figures, "passes": {**PASSES, "repeated_rows": 10_000}})
+    assert "14 % of the trees' rows were computed again" in split
+    assert "learner.tokens_per_pass=8192: 9000 repeats none" in split
+    (idle,) = stage_warnings("train", 1, {**figures, "passes": {**PASSES, "idle_rows": 30_000, "ranks": 3}})
+    assert "1.6 times the rows of all trees were computed" in idle
+    assert "set learner.batch_size to a multiple of 3" in idle
+
+
+def test_passes_larger_than_the_budget_are_said_once_in_a_run():
+    figures = {
+        **{"labels": 5, "kept": 4, "dropped": 0, "untaught": {}, "objective": {}},
+        **{
+            "first_epoch_loss": 1.0,
+            "loss": 0.5,
+            "passes": {**PASSES, "largest_rows": 69_052, "longest_rows": 63_539},
+        },
+    }
+    console = Console(file=io.StringIO(), width=1000)
+    with make_progress(console, seconds=lambda stage: None) as progress:
+        for iteration in (1, 2):
+            progress.end("train", iteration, figures)
+    rows = [{**figures, "iteration": iteration} for iteration in (1, 2)]
+    for said in (console.file.getvalue(), "\n".join(run_warnings({"iterations": rows}))):
+        assert said.count("passes have up to 69,052 rows, more than learner.tokens_per_pass 8,192") == 1
+        assert "the longest transition alone has 63,539" in said
 
 
 TEACHER = {"answers": 40, "calls": 0, "acted": 8, "resolved": 0}

@@ -18,7 +18,7 @@ from turnmix.assembly import is_follower
 from turnmix.core.printable import printable_line, spelled_out
 from turnmix.core.terminal import tell
 from turnmix.report import stage_name, stage_text
-from turnmix.run_warnings import stage_warnings
+from turnmix.run_warnings import large_pass_warnings, stage_warnings
 from turnmix.store.run_directory import stage_id
 
 PLAIN_LINE_SECONDS = 20.0
@@ -90,6 +90,7 @@ class _Lines:
     def __init__(self, console: Console, seconds: Seconds) -> None:
         self._console = console
         self._seconds = seconds
+        self._has_told_passes = False
         self._stage, self._total, self._told, self._every = "", 0, 0.0, PLAIN_LINE_SECONDS
 
     def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
@@ -109,6 +110,10 @@ class _Lines:
         told = stage_text(stage, iteration, figures, self._seconds(stage_id(stage, iteration)))
         self._print(printable_line(told))
         print_warnings(self._console, stage_warnings(stage, iteration, figures))
+        if not self._has_told_passes:
+            warnings = large_pass_warnings([figures])
+            print_warnings(self._console, warnings)
+            self._has_told_passes = bool(warnings)
 
     def _tell(self, text: str) -> None:
         self._print(printable_line(f"{self._stage} {text}"))

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from turnmix.config import Recipe
 from turnmix.core.child_environment import child_environment
-from turnmix.doctor.memory import LORA_SHARE, ModelSize, learning_bytes, serving_bytes, size_of
+from turnmix.doctor.memory import LORA_SHARE, ModelSize, largest_pass, learning_bytes, serving_bytes, size_of
 from turnmix.doctor.models import cached_file
 from turnmix.environments.swe.source import TaskFileSettings
+from turnmix.methods.registry import METHODS
 from turnmix.policies.endpoint_check import Finding
 from turnmix.policies.local_settings import LocalTeacherSettings
 from turnmix.policies.server.card import told_share
@@ -141,6 +142,8 @@ class _Needs:
     """None: nothing is trained."""
     acts_here: bool
     """No server acts for the student."""
+    rows: int
+    """Of the largest pass."""
     others: dict[str, float]
     """Bytes, by what for."""
 
@@ -150,13 +153,13 @@ class _Needs:
         needed = learning_bytes(
             self.size,
             is_lora=learner.lora is not None,
-            tokens=max(learner.tokens_per_pass, learner.max_context or 0),
+            tokens=self.rows,
             is_checkpointing=learner.gradient_checkpointing,
             dtype=learner.dtype,
             num_ranks=num_ranks,
             acts_here=self.acts_here,
         )
-        return {"to learn": needed, **self.others}
+        return {f"to learn in passes of {self.rows:,} rows": needed, **self.others}
 
     def words(self, num_ranks: int) -> str:
         parts = self.parts(num_ranks).items()
@@ -182,7 +185,9 @@ def _fit(needs: _Needs, cards: list[float], found: str) -> Finding:
     remedy = "take larger cards or more of them (torchrun)"
     if needs.learner is not None:
         remedy += ", or set learner.lora={}, learner.gradient_checkpointing=true, learner.dtype=bfloat16, or a smaller "
-        remedy += "learner.tokens_per_pass"
+        remedy += (
+            "learner.max_context" if needs.rows > needs.learner.tokens_per_pass else "learner.tokens_per_pass"
+        )
     return Finding(subject="gpu", passed=False, detail=f"{found}; {needs.words(numbers[-1])}: {remedy}")
 
 
@@ -219,6 +224,11 @@ def _needs(recipe: Recipe, gpus: list[tuple[float, float]]) -> _Needs | None:
         size=size,
         learner=recipe.learner if is_trained else None,
         acts_here=student.server is None,
+        rows=largest_pass(
+            recipe.learner,
+            conversation=recipe.longest_context,
+            has_labels=METHODS[recipe.method].label,
+        ),
         others=others,
     )
 

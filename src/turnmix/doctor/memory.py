@@ -23,6 +23,7 @@ from typing import Any
 
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.json_text import MOST_BYTES, json_value
+from turnmix.training.learner_settings import LearnerSettings
 
 FULL_BYTES, FROZEN_BYTES = 16, 4
 LORA_SHARE = 0.01
@@ -31,6 +32,9 @@ ACTIVATIONS = 17
 TEMPORARIES = 46
 """Numbers that one layer's computation and backward pass hold at once, in the same measure. On a GPU 43 of
 them were measured for Qwen3-4B."""
+LABELED = 1.25
+"""Rows of a tree over those of its path, where every action of the student has a label as long: a quarter of a coding
+agent's tokens are actions."""
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -93,6 +97,13 @@ def learning_bytes(
     a_layer = 1 if is_checkpointing else ACTIVATIONS
     numbers = tokens * size.hidden * (size.layers * a_layer + TEMPORARIES)
     return held + acting + numbers * BYTES[dtype]
+
+
+def largest_pass(learner: LearnerSettings, *, conversation: int, has_labels: bool) -> int:
+    """Rows of the largest pass that can come: the longest path is a `conversation` of that many tokens, and no budget
+    makes a pass shorter. `has_labels`: labels hang below it, too."""
+    path = conversation if learner.max_context is None else min(conversation, learner.max_context)
+    return max(learner.tokens_per_pass, int(path * LABELED) if has_labels else path)
 
 
 def serving_bytes(size: ModelSize, dtype: str) -> float:

@@ -99,6 +99,7 @@ class TrainingStage:
             ),
             "tree_tokens": report.tree_tokens,
             "separate_tokens": report.separate_tokens,
+            "passes": dict(report.passes),
             "first_epoch_loss": report.first_epoch_loss,
             "loss": report.last_epoch_loss,
             "objective": {**taught.figures, **_target_counts(taught, untaught), **report.objective},

@@ -145,6 +145,17 @@ class _Objective(Record):
     groups_without_spread: Count = 0
 
 
+class _Passes(Record):
+    budget_rows: Count = 0
+    ranks: Count = 0
+    rows: Count = 0
+    repeated_rows: Count = 0
+    idle_rows: Count = 0
+    largest_rows: Count = 0
+    longest_rows: Count = 0
+    largest_tree_rows: Count = 0
+
+
 class EvaluationFigures(Record):
     """What an `evaluate` stage recorded."""
 
@@ -186,6 +197,7 @@ class _TrainFigures(Record):
     logprobs_missing: Counts | None = None
     scoring_usage: Usages | None = None
     loss: Figure | None = None
+    passes: _Passes | None = None
     objective: _Objective | None = None
     step_losses: list[Figure | None] = []
 

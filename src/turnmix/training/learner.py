@@ -32,6 +32,8 @@ from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import CLIP_SHARE, Objective
 from turnmix.training.optimizer import adamw, clip, learning_rate
+from turnmix.training.out_of_memory import told_where_memory_ends
+from turnmix.training.pass_counts import PassCounts
 from turnmix.training.precision import short_passes
 from turnmix.training.ranks import Ranks
 from turnmix.training.recomputation import enable_recomputation, recomputing
@@ -85,6 +87,8 @@ class FitReport:
     first_epoch_loss: float | None
     """Mean of the objective, each part before its step; None: nothing to learn from."""
     last_epoch_loss: float | None
+    passes: Mapping[str, int]
+    """What its forward passes computed, as `PassCounts` names it."""
     objective: Mapping[str, float]
     """The objective's own figures, as means like the loss over all epochs; empty: nothing to learn from.
     `first_step_clip_share` is of the first step alone: there the student is the one that sampled, so every ratio should
@@ -163,6 +167,7 @@ class Learner:
 
         Raises:
             TrainingError: a loss, a gradient or a weight is not finite. Every rank raises it.
+            UserError: the device has no memory for a pass.
         """
         began = time.perf_counter()
         self._ranks.tell(("fit", {"transitions": transitions, "generator": generator}))
@@ -180,17 +185,21 @@ class Learner:
         epoch_losses = []
         figures = [0.0] * len(self._objective.figures)
         first_means: list[float] = []
+        counts = PassCounts(budget_rows=self.settings.tokens_per_pass, ranks=self._ranks.number)
         step = tree_tokens = 0
         total_share = 0.0  # of all epochs
         recomputed = recomputing(self.model, is_enabled=self.settings.gradient_checkpointing)
-        with tree_attention_in(self.model), recomputed:
+        memory_told = told_where_memory_ends(self.settings, counts, self._ranks.device)
+        with tree_attention_in(self.model), recomputed, memory_told:
             for epoch in range(self.settings.epochs if forest else 0):
                 summed = epoch_share = 0.0
                 for places in self._shuffled(len(forest), generator):
                     batch = forest.trees_of(places)
                     rate = learning_rate(self.settings, step, num_steps)
                     step += 1
-                    (loss, *means), norm = self._step(batch, rate, place=f"step {step} of {num_steps}")
+                    (loss, *means), norm = self._step(
+                        batch, rate, place=f"step {step} of {num_steps}", counts=counts
+                    )
                     first_means = first_means or means
                     tree_tokens += sum(map(len, batch)) if epoch == 0 else 0
                     share = sum(tree.total_share for tree in batch)
@@ -221,6 +230,7 @@ class Learner:
             steps=step,
             first_epoch_loss=epoch_losses[0] if epoch_losses else None,
             last_epoch_loss=epoch_losses[-1] if epoch_losses else None,
+            passes=counts.to_json(),
             objective=self._figures([figure / (total_share or 1) for figure in figures], first_means),
             seconds=time.perf_counter() - began,
         )
@@ -274,7 +284,9 @@ class Learner:
         for start in range(0, num_trajectories, self.settings.batch_size):
             yield order[start : start + self.settings.batch_size]
 
-    def _step(self, trees: Sequence[TokenTree], rate: float, *, place: str) -> tuple[list[float], float]:
+    def _step(
+        self, trees: Sequence[TokenTree], rate: float, *, place: str, counts: PassCounts
+    ) -> tuple[list[float], float]:
         """One optimiser step; the means of the objective's terms over all that it learns from, the loss first,
         and the gradient norm. `place` names the step where that is not finite: then none is made."""
         total_share = sum(tree.total_share for tree in trees)
@@ -282,6 +294,7 @@ class Learner:
         if self._ranks.device.type == "cpu":
             rows = min(rows, ROWS_PER_CPU_PASS)
         passes = deal(trees, cost=self._cost, budget=rows, num_ranks=self._ranks.number)
+        counts.add(passes)
         totals = torch.zeros(1 + len(self._objective.figures), device=self._ranks.device)
         for each in passes[self._ranks.index]:
             # Every rank runs every pass, since all gather its layers; sharding averages gradients over them.

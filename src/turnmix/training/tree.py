@@ -131,6 +131,11 @@ class TokenTree:
     whole_rows: int
     """Rows of the tree before it was split."""
 
+    @property
+    def longest_path(self) -> int:
+        """Rows of the trunk."""
+        return self.runs[0].stop
+
     def __len__(self) -> int:
         return len(self.token_ids)
 
