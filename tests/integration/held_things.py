@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from turnmix.sandboxes.memory_group import _place
@@ -91,3 +92,19 @@ async def expect_nothing_more_than(before, case):
 
 def limit_to(soft):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+@contextmanager
+def hold_all_but(num_free):
+    """So many descriptors are left in the block."""
+    filled = []
+    try:
+        with suppress(OSError):
+            while True:
+                filled.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(num_free):
+            os.close(filled.pop())
+        yield
+    finally:
+        for descriptor in filled:
+            os.close(descriptor)

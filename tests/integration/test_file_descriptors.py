@@ -6,8 +6,10 @@ import resource
 from dataclasses import replace
 
 import pytest
+from container_runtime import DEBIAN, needs_containers, settings
 from failing_endpoint import FailingEndpoint, completion
 from held_things import under_limit
+from long_tests import takes_minutes
 
 from turnmix.cli import main
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
@@ -186,6 +188,87 @@ async def asked():
         print(fault.detail)
 asyncio.run(asked())
 """
+# A first container, a further one and a shell where one descriptor after the other is missing; and cancelled starts.
+CONTAINERS = """
+import asyncio, contextlib
+import docker.errors, requests
+from held_things import held, hold_all_but, limit_to
+from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.container.engine import engine_for
+from turnmix.sandboxes.container.sandbox import ContainerSandbox
+from turnmix.sandboxes.container.settings import ContainerSettings
+
+SETTINGS = ContainerSettings(socket="{socket}", pull="never")
+
+async def outcome(action, num_free):
+    with hold_all_but(num_free):
+        try:
+            await action()
+            return ""
+        except SandboxError as error:
+            return str(error)
+
+async def all_failures():
+    sandbox = ContainerSandbox("{image}", settings=SETTINGS)
+    told = [await outcome(sandbox.start, 0)]
+    await sandbox.stop()
+    sandbox = ContainerSandbox("{image}", settings=SETTINGS)
+    await sandbox.start()
+    async def shell():
+        await sandbox.open_terminal(working_directory="/")
+    before = held()["descriptors"]
+    told.append(await outcome(shell, 0))
+    other = ContainerSandbox("{image}", settings=SETTINGS)
+    told.append(await outcome(other.start, 0))
+    await other.stop()
+    for step in range(8):
+        other = ContainerSandbox("{image}", settings=SETTINGS)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(other.start(), 0.02 * step)
+        await other.stop()
+    # Connections that are kept to be used again are few and known.
+    after = [link for link in held()["descriptors"] if link != "socket"]
+    assert after == [link for link in before if link != "socket"], (before, after)
+    await sandbox.stop()
+    assert all("this process has no file descriptor left (ulimit -n is " in line for line in told), told
+    assert engine_for(SETTINGS).api.containers(all=True, filters={{"name": other.name}}) == []
+
+asyncio.run(all_failures())
+"""
+MANY_CONTAINERS = """
+import asyncio
+from turnmix.sandboxes.container.sandbox import ContainerSandbox
+from turnmix.sandboxes.container.settings import ContainerSettings
+from turnmix.sandboxes.sandbox import Limits
+
+LIMITS = Limits(memory_bytes=64 << 20, disk_bytes=64 << 20, wall_seconds=900)
+SETTINGS = ContainerSettings(socket="{socket}", pull="never")
+
+async def used(sandbox):
+    await sandbox.open_terminal(working_directory="/")
+    return (await sandbox.run("echo here", timeout=300)).output
+
+async def all_of_them():
+    sandboxes = [ContainerSandbox("{image}", limits=LIMITS, settings=SETTINGS) for _ in range(256)]
+    try:
+        await asyncio.gather(*(sandbox.start() for sandbox in sandboxes))
+        assert set(await asyncio.gather(*map(used, sandboxes))) == {{b"here\\n"}}
+    finally:
+        await asyncio.gather(*(sandbox.stop() for sandbox in sandboxes))
+
+asyncio.run(all_of_them())
+"""
+
+
+@needs_containers
+def test_a_container_or_its_shell_without_a_descriptor_is_an_infrastructure_error_that_names_the_limit():
+    under_limit(CONTAINERS.format(socket=settings().socket, image=DEBIAN), 128)
+
+
+@needs_containers
+@takes_minutes
+def test_256_containers_with_shells_work_under_1024_descriptors():
+    under_limit(MANY_CONTAINERS.format(socket=settings().socket, image=DEBIAN), 1024)
 
 
 @needs_bubblewrap

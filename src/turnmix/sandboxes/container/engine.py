@@ -204,6 +204,7 @@ def engine_for(settings: ContainerSettings) -> Engine:
 
     Raises:
         MissingDependencyError: the SDK is not installed, or nothing answers.
+        SandboxError: this process has no descriptor left to ask.
     """
     return Engine(settings)
 
@@ -225,6 +226,8 @@ def _connect(address: str, timeout: float) -> Any:
     except (docker.errors.DockerException, RequestException, OSError) as error:
         with contextlib.suppress(Exception):
             api.close()
+        if told := shortage(error):
+            raise SandboxError(f"{address}: {told}") from None
         raise MissingDependencyError(
             f"sandbox.kind = container: no Docker or Podman answers at {address} ({error}). Install and start "
             "one (sudo apt-get install podman runc; podman system service --time=0 unix:///tmp/podman.sock), "

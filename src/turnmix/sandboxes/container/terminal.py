@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from turnmix.core.errors import SandboxError
+from turnmix.core.file_descriptors import shortage
 from turnmix.sandboxes.container.creation import BLOCK_BYTES, script
 from turnmix.sandboxes.container.engine import Engine
 from turnmix.sandboxes.container.job import job_mark
@@ -87,7 +88,11 @@ async def open_container_terminal(
                 environment={"PS1": "", "PS2": "", "HISTFILE": "/dev/null", **environment, name: value},
                 has_terminal=has_keys,
             )
-        except SandboxError as error:
+        except (SandboxError, OSError) as error:
+            if told := shortage(error):  # which is not the agent's to be told
+                raise SandboxError(told) from error
+            if isinstance(error, OSError):
+                raise
             await line.request(":")  # says whether the container lives
             refusal = str(error).encode()
             continue
