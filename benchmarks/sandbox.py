@@ -1,12 +1,15 @@
-"""What a sandbox costs beside a peer's: start, command and stop, in one run, by turns.
+"""What a sandbox costs beside a peer's: start, command and stop, many at once, memory and descriptors, by turns.
 
 The peer is mini-swe-agent (the extra `benchmarks` pins it), whose environments run each command by a program
 of its own: `podman exec` into a container, or a fresh `bwrap`. Ours: `run` (a fresh process of /bin/sh) and
 `shell` (execute_bash's persistent shell, as an agent uses it). Every round measures all of them, one after the
-other; a figure is the median over the rounds. Prints a table and one line of JSON; a ratio is our `run` over
-the peer's command, so under 1 is faster.
+other; a figure is the median over the rounds. Then so many at once (the peer's in threads, as its programs have it):
+the seconds until all have started, run one command, and stopped, the processor seconds of this process and of what it
+waited for, the memory of all processes of one at rest (proportional: what is shared counts in parts), and the
+descriptors that one at rest takes of this process. Prints two tables and one line of JSON; a ratio is ours over the
+peer's, so under 1 is faster.
 
-    python benchmarks/sandbox.py [--rounds N] [--commands N] [--image IMAGE]
+    python benchmarks/sandbox.py [--rounds N] [--commands N] [--at-once N] [--image IMAGE]
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -24,6 +28,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +39,7 @@ from turnmix.scaffold.shell import open_shell
 COMMAND = "echo $((6 * 7))"
 PODMAN = Path(__file__).parents[1] / "scripts" / "start_podman.sh"
 Times = dict[tuple[str, str], list[float]]
+Figures = dict[str, float]
 
 
 class Clock:
@@ -85,6 +91,95 @@ def measure_peer(make: Any, clock: Clock, num_commands: int) -> None:
         subprocess.run(["podman", "rm", "--force", "--time=0", container], capture_output=True)
 
 
+@contextlib.contextmanager
+def counted(figures: Figures, step: str) -> Iterator[None]:
+    """Adds the seconds of its context, and those of processors, to `figures`."""
+    began, busy = time.perf_counter(), processor_seconds()
+    yield
+    figures[step] = time.perf_counter() - began
+    figures["processor"] = figures.get("processor", 0.0) + processor_seconds() - busy
+
+
+def processor_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    ours, theirs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return ours.ru_utime + ours.ru_stime + theirs.ru_utime + theirs.ru_stime
+
+
+def resident_bytes(pids: set[int]) -> int:
+    """Proportional memory of processes: what several share counts once."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += int(rollup.split("Pss:")[1].split()[0]) << 10
+    return total
+
+
+def processes() -> set[int]:
+    """What this process has started, and the containers of the machine with what watches each."""
+    parents, found = {}, {os.getpid()}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            program, _, fields = Path(f"/proc/{name}/stat").read_text().partition("(")[2].rpartition(")")
+            parents[int(name)] = int(fields.split()[1])
+            if program == "conmon":
+                found.add(int(name))
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def num_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def rest(figures: Figures, before: set[int], descriptors: int, number: int) -> None:
+    """What so many hold that have nothing to do."""
+    figures["memory"] = resident_bytes(processes() - before) / number
+    figures["descriptors"] = (num_descriptors() - descriptors) / number
+
+
+async def ours_at_once(settings: SandboxSettings, number: int) -> Figures:
+    figures: Figures = {}
+    sandboxes = [make_sandbox(settings) for _ in range(number)]
+    before, descriptors = processes(), num_descriptors()
+    try:
+        with counted(figures, "start"):
+            await asyncio.gather(*(sandbox.start() for sandbox in sandboxes))
+        with counted(figures, "run"):
+            results = await asyncio.gather(*(sandbox.run(COMMAND) for sandbox in sandboxes))
+        assert {result.output for result in results} == {b"42\n"}, results
+        rest(figures, before, descriptors, number)
+    finally:
+        with counted(figures, "stop"):
+            await asyncio.gather(*(sandbox.stop() for sandbox in sandboxes))
+    return figures
+
+
+def peer_at_once(make: Any, number: int) -> Figures:
+    figures: Figures = {}
+    before, descriptors = processes(), num_descriptors()
+    with ThreadPoolExecutor(number) as threads:
+        with counted(figures, "start"):
+            environments = [future.result() for future in [threads.submit(make) for _ in range(number)]]
+        with counted(figures, "run"):
+            run = [threads.submit(each.execute, {"command": COMMAND}) for each in environments]
+            outputs = {future.result()["output"].strip() for future in run}
+        assert outputs == {"42"}, outputs
+        rest(figures, before, descriptors, number)
+        with counted(figures, "stop"):
+            list(threads.map(remove, environments))
+    return figures
+
+
+def remove(environment: Any) -> None:
+    """The peer's own `cleanup` leaves its container to end in the background."""
+    if (container := getattr(environment, "container_id", None)) is not None:
+        subprocess.run(["podman", "rm", "--force", "--time=0", container], capture_output=True)
+    environment.cleanup()
+
+
 def peers(image: str, socket: str) -> dict[str, Any]:
     """What makes the peer's environments."""
     os.environ["MSWEA_SILENT_STARTUP"] = "1"
@@ -126,21 +221,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Start, command and stop times beside a peer's.")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--commands", type=int, default=20, help="commands of a round")
+    parser.add_argument(
+        "--at-once", type=int, default=64, help="sandboxes at one moment (64); 0: leave it out"
+    )
     parser.add_argument("--image", default="localhost/turnmix-test:1")
     arguments = parser.parse_args()
     with podman() as socket:
-        times = measure(arguments.image, socket, arguments.rounds, arguments.commands)
-    report(times, arguments.rounds, arguments.commands)
+        ours, theirs = both(arguments.image, socket)
+        times = measure(ours, theirs, arguments.rounds, arguments.commands)
+        crowds: dict[str, Figures] = {}
+        for kind in ours if arguments.at_once else ():
+            crowds[f"{kind}, ours"] = asyncio.run(ours_at_once(ours[kind], arguments.at_once))
+            crowds[f"{kind}, peer"] = peer_at_once(theirs[kind], arguments.at_once)
+    figures = report(times, arguments.rounds, arguments.commands)
+    if crowds:
+        figures |= report_crowds(crowds, arguments.at_once)
+    print(json.dumps(figures))
 
 
-def measure(image: str, socket: str, num_rounds: int, num_commands: int) -> Times:
-    times: Times = defaultdict(list)
+def both(image: str, socket: str) -> tuple[dict[str, SandboxSettings], dict[str, Any]]:
+    """Our settings and what makes the peer's, by kind."""
     container = {"image": image, "socket": socket, "pull": "never"}
     ours = {
         kind: SandboxSettings.model_validate({"kind": kind, "container": container})
         for kind in ("container", "bubblewrap")
     }
-    theirs = peers(image, socket)
+    return ours, peers(image, socket)
+
+
+def measure(
+    ours: dict[str, SandboxSettings], theirs: dict[str, Any], num_rounds: int, num_commands: int
+) -> Times:
+    times: Times = defaultdict(list)
     for number in range(num_rounds + 1):
         kept: Times = times if number else defaultdict(list)  # the first round warms everything up
         for kind, settings in ours.items():
@@ -149,7 +261,7 @@ def measure(image: str, socket: str, num_rounds: int, num_commands: int) -> Time
     return times
 
 
-def report(times: Times, num_rounds: int, num_commands: int) -> None:
+def report(times: Times, num_rounds: int, num_commands: int) -> Figures:
     steps = ("start", "run", "open shell", "shell", "stop")
     median = {key: 1000 * statistics.median(values) for key, values in times.items()}
     print(f"milliseconds, median of {num_rounds} rounds of {num_commands} commands")
@@ -162,7 +274,26 @@ def report(times: Times, num_rounds: int, num_commands: int) -> None:
         for kind in ("container", "bubblewrap")
     }
     print("  The peer's stop returns before its container has ended; ours when it is gone.")
-    print(json.dumps(figures))
+    return figures
+
+
+def report_crowds(crowds: dict[str, Figures], number: int) -> Figures:
+    steps = {"start": "start s", "run": "run s", "stop": "stop s", "processor": "processor s"}
+    print(f"{number} at once")
+    print(f"  {'':20}" + "".join(f"{name:>14}" for name in [*steps.values(), "MB of one", "descriptors"]))
+    for what, figures in crowds.items():
+        shown = "".join(f"{figures[step]:14.2f}" for step in steps)
+        print(f"  {what:20}{shown}{figures['memory'] / 1e6:14.1f}{figures['descriptors']:14.2f}")
+    print(
+        "  The runtime's own processor time is in no row. The peer has no process and no descriptor between two"
+    )
+    print("  commands in bubblewrap, and no state of a shell either.")
+    ratio = crowds["container, ours"]["start"] / crowds["container, peer"]["start"]
+    return {"containers_at_once_ratio": round(ratio, 4)} | {
+        f"{kind}_{name}": round(crowds[f"{kind}, ours"][step] / scale, 2)
+        for kind in ("container", "bubblewrap")
+        for name, step, scale in (("mb", "memory", 1e6), ("descriptors", "descriptors", 1.0))
+    }
 
 
 if __name__ == "__main__":

@@ -79,9 +79,10 @@ def test_a_benchmark_prints_its_figures(name, options, figures):
 @needs("minisweagent", "benchmarks")
 @needs_containers
 def test_the_sandboxes_are_compared_with_a_peers():
-    out = printed("sandbox", "--rounds", "1", "--commands", "2", "--image", DEBIAN)
+    out = printed("sandbox", "--rounds", "1", "--commands", "2", "--at-once", "2", "--image", DEBIAN)
     found = json.loads(out.splitlines()[-1])
-    assert set(found) == {"container_command_ratio", "bubblewrap_command_ratio"}
+    assert {"container_command_ratio", "bubblewrap_command_ratio", "containers_at_once_ratio"} <= set(found)
+    assert found["bubblewrap_descriptors"] == 2.0
 
 
 def test_the_picture_of_methods_is_drawn_from_finished_runs(tmp_path):
