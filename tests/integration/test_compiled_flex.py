@@ -3,6 +3,7 @@ lists of blocks, and skips what they leave out. And how often a run would compil
 
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from tree_oracle import dense_mask
 from turnmix.training.attention import batch_trees
-from turnmix.training.attention_flex import KERNEL_OPTIONS
+from turnmix.training.attention_flex import KERNEL_OPTIONS, with_many_kernels
 from turnmix.training.tree import RenderedTransition, build_tree
 
 
@@ -31,9 +32,9 @@ def rollout(seed, num_turns):
     return made
 
 
-def heads(num_rows):
+def heads(num_rows, numbers=(4, 2, 2), width=16, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(1, number, num_rows, 16, generator=generator) for number in (4, 2, 2)]
+    return [torch.randn(1, number, num_rows, width, generator=generator).to(dtype) for number in numbers]
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +78,23 @@ def test_trees_of_other_sizes_and_shapes_compile_nothing_anew():
                 kernel_options=KERNEL_OPTIONS,
             )
     assert counter.frame_count <= 2
+
+
+def test_models_of_many_shapes_attend_in_one_process_and_in_any_of_its_threads():
+    """Student, base and teacher, each in its types: torch alone gives up at the ninth kernel."""
+    counter = CompileCounter()
+    kernel = with_many_kernels(torch.compile(flex_attention, backend=counter, fullgraph=True))
+    plan = batch_trees([build_tree(rollout(0, 4))], flex=True)
+    shapes = [((4, 2, 2), 16), ((8, 2, 2), 32), ((16, 4, 4), 32), ((16, 16, 16), 64), ((6, 2, 2), 128)]
+
+    def attend(numbers, width, dtype):
+        inputs = heads(plan.token_ids.shape[1], numbers, width, dtype)
+        gqa = numbers[0] != numbers[1]
+        with torch.no_grad():
+            kernel(*inputs, block_mask=plan.plan, scale=0.3, enable_gqa=gqa, kernel_options=KERNEL_OPTIONS)
+
+    with ThreadPoolExecutor(1) as other:
+        for numbers, width in shapes:
+            attend(numbers, width, torch.float32)
+            other.submit(attend, numbers, width, torch.bfloat16).result()
+    assert counter.frame_count > 8

@@ -27,6 +27,9 @@ BLOCK = 128
 KERNEL_OPTIONS = {"IS_DIVISIBLE": True}
 """What holds of every layout, and a kernel for all sizes cannot know: blocks are whole. Left out, it checks each row
 that it reads. (ROWS_GUARANTEED_SAFE does not hold: a row may see nothing of a block that its neighbours see.)"""
+MOST_KERNELS = 64
+"""Kernels of one process: two for each model's heads, type and whether it learns. A student, its base and a teacher
+reach torch's own limit of 8, where it gives up."""
 
 
 def pad_to_blocks(subtree_ends: Integers) -> Integers:
@@ -82,8 +85,19 @@ def attend_with_flex(
 @cache
 def _compiled_kernel() -> Callable[..., Tensor]:
     # As a whole or not at all: what torch falls back to holds N×N scores.
-    kernel: Callable[..., Tensor] = torch.compile(flex_attention, fullgraph=True)
-    return kernel
+    return with_many_kernels(torch.compile(flex_attention, fullgraph=True))
+
+
+def with_many_kernels(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`kernel`, which may be compiled for more kinds of inputs than torch allows by itself."""
+    config: Any = torch._dynamo.config
+
+    def call(*arguments: Any, **options: Any) -> Tensor:
+        # Each call: a setting of torch's holds in its own thread, and what is computed again runs in another.
+        with config.patch(recompile_limit=max(MOST_KERNELS, config.recompile_limit)):
+            return kernel(*arguments, **options)
+
+    return call
 
 
 def _block_lists(is_listed: np.ndarray[Any, Any], device: torch.device | str) -> tuple[Tensor, Tensor]:
