@@ -69,6 +69,7 @@ def size_of(model):
         parameters=float(sum(parameter.numel() for parameter in model.parameters())),
         hidden=config.hidden_size,
         layers=config.num_hidden_layers,
+        vocabulary=config.vocab_size,
     )
 
 

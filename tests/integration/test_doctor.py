@@ -148,11 +148,20 @@ def test_a_check_that_hangs_or_breaks_is_a_line_and_holds_up_nobody(monkeypatch)
 def test_the_estimate_counts_sixteen_bytes_a_parameter_and_little_with_lora():
     size = size_of("Qwen/Qwen3-4B-Instruct-2507", None)
     assert size.parameters == 4e9
-    small = ModelSize(parameters=1e9, hidden=0, layers=0)
+    small = ModelSize(parameters=1e9, hidden=0, layers=0, vocabulary=0)
     options = {"tokens": 0, "is_checkpointing": True, "dtype": "bfloat16"}
     assert learning_bytes(small, is_lora=False, **options) == 16e9
     assert learning_bytes(small, is_lora=True, **options) == pytest.approx(4.16e9)
     assert size_of("some-model", None) is None
+
+
+def test_a_short_pass_is_estimated_by_its_loss_head():
+    size = ModelSize(parameters=0, hidden=2560, layers=0, vocabulary=151_936)
+    options = {"is_lora": True, "is_checkpointing": True, "dtype": "bfloat16"}
+    assert learning_bytes(size, tokens=8192, **options) == 5e9  # one layer computes with 1.9 GB
+    assert learning_bytes(size, tokens=65_536, **options) == 65_536 * 2560 * 46 * 2
+    nano = ModelSize(parameters=0, hidden=128, layers=0, vocabulary=1000)
+    assert learning_bytes(nano, tokens=1000, **options) == 1000 * 1000 * 32
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 Full training holds weights, gradients and AdamW's two moments in float32: 16 bytes a parameter, split over the ranks.
 With LoRA it holds the weights, 4 bytes each, and 16 for each parameter of the small matrices. Of several ranks the
 first one holds the whole student beside its part, unless a server acts for it. A pass keeps, with recomputation, what
-enters each layer, and all that one layer computes and its gradients; without it, some thirty times as much of each
-layer.
+enters each layer, and all that one layer computes and its gradients, or the loss head where that takes more; without
+it, some thirty times as much of each layer.
 
->>> size = ModelSize(parameters=4.0e9, hidden=2560, layers=36)
+>>> size = ModelSize(parameters=4.0e9, hidden=2560, layers=36, vocabulary=151_936)
 >>> def gigabytes(is_lora, num_ranks, acts_here=True):
 ...     return round(learning_bytes(size, is_lora=is_lora, tokens=65_536, is_checkpointing=True, dtype="bfloat16",
 ...                                 num_ranks=num_ranks, acts_here=acts_here) / 1e9)
@@ -35,6 +35,8 @@ them were measured for Qwen3-4B."""
 LABELED = 1.25
 """Rows of a tree over those of its path, where every action of the student has a label as long: a quarter of a coding
 agent's tokens are actions."""
+LOGIT_BYTES, HEAD_BYTES = 32, 5e9
+"""What the loss head holds for one logit at most, and in one chunk on a card of 80 GB."""
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -45,6 +47,7 @@ class ModelSize:
     parameters: float
     hidden: int
     layers: int
+    vocabulary: int
 
 
 def size_of(name: str, configuration: Path | None) -> ModelSize | None:
@@ -62,7 +65,12 @@ def size_of(name: str, configuration: Path | None) -> ModelSize | None:
         return None
     parameters = float(match[1]) * 1e9
     # Dense models of one to ten billion: width and depth grow with the cube root.
-    return ModelSize(parameters=parameters, hidden=int(1600 * (parameters / 1e9) ** (1 / 3)), layers=36)
+    return ModelSize(
+        parameters=parameters,
+        hidden=int(1600 * (parameters / 1e9) ** (1 / 3)),
+        layers=36,
+        vocabulary=151_936,
+    )
 
 
 def _configured(data: dict[str, Any]) -> ModelSize:
@@ -76,7 +84,12 @@ def _configured(data: dict[str, Any]) -> ModelSize:
     )
     layer = 2 * hidden * (queries + keys) + 3 * hidden * width * experts
     words = data["vocab_size"] * hidden * (1 if data.get("tie_word_embeddings") else 2)
-    return ModelSize(parameters=float(layers * layer + words), hidden=hidden, layers=layers)
+    return ModelSize(
+        parameters=float(layers * layer + words),
+        hidden=hidden,
+        layers=layers,
+        vocabulary=data["vocab_size"],
+    )
 
 
 def learning_bytes(
@@ -95,8 +108,10 @@ def learning_bytes(
     held = size.parameters * bytes_each / num_ranks
     acting = size.parameters * FROZEN_BYTES if num_ranks > 1 and acts_here else 0
     a_layer = 1 if is_checkpointing else ACTIVATIONS
-    numbers = tokens * size.hidden * (size.layers * a_layer + TEMPORARIES)
-    return held + acting + numbers * BYTES[dtype]
+    kept = tokens * size.hidden * size.layers * a_layer * BYTES[dtype]
+    # Of the first to the last layer's backward pass nothing of the head is left.
+    head = min(tokens * size.vocabulary * LOGIT_BYTES, HEAD_BYTES)
+    return held + acting + kept + max(tokens * size.hidden * TEMPORARIES * BYTES[dtype], head)
 
 
 def largest_pass(learner: LearnerSettings, *, conversation: int, has_labels: bool) -> int:
