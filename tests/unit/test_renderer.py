@@ -1,7 +1,6 @@
 """Prompts and targets are the tokens that inference has, by whatever template."""
 
 import copy
-from collections import UserDict
 
 import pytest
 from tokenizers import normalizers
@@ -16,7 +15,7 @@ from chat_models import (
     make_tokenizer,
 )
 from turnmix.core.errors import UserError
-from turnmix.core.message import Message, ToolCall
+from turnmix.core.message import Message
 from turnmix.core.trajectory import Action
 from turnmix.rendering.renderer import Renderer
 
@@ -180,27 +179,3 @@ def test_padding_and_truncation_that_others_switch_on_touch_no_prompt():
     expected = Renderer(tokenizer).prompt_ids(state)
     tokenizer(["a", "b"], padding="max_length", truncation=True, max_length=5)
     assert Renderer(tokenizer).prompt_ids(state) == expected
-
-
-class CountedArguments(UserDict):
-    """A call's arguments that count how often somebody reads them."""
-
-    reads = 0
-
-    def keys(self):
-        self.reads += 1
-        return super().keys()
-
-
-def test_a_state_that_is_asked_about_several_times_is_rendered_once():
-    arguments = CountedArguments(path="a")
-    call = ToolCall(id="call_0", name="edit", arguments=arguments)
-    acted = Message(role="assistant", content="", tool_calls=(call,))
-    state = conversation(acted, answer("3 lines"))
-    renderer = make_renderer(CODER_TEMPLATE)
-    prompt = renderer.prompt_ids(state)
-    reads = arguments.reads
-    assert reads >= 1
-    assert renderer.prompt_ids(state) == prompt
-    assert decoded(renderer, prompt) == renderer.prompt_text(state)
-    assert arguments.reads == reads

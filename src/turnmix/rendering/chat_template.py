@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,10 @@ from turnmix.core.json_text import json_text
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import State
 from turnmix.rendering.control_text import ControlTexts, RenderedText
+from turnmix.rendering.message_memory import NotPlainError
 from turnmix.rendering.response_template import split_thinking
+from turnmix.rendering.system_message import without_system
+from turnmix.rendering.template_memory import TemplateMemory
 from turnmix.rendering.template_trial import complaint_of
 from turnmix.rendering.time_limit import limited_in_time
 
@@ -70,6 +74,7 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._text = source if moment is None or _CLOCK not in source else _stopped_clock(moment) + source
         self._options = {"enable_thinking": False} if "enable_thinking" in source else {}
+        self._memory: TemplateMemory | None = None
 
     @property
     def special_tokens(self) -> list[str]:
@@ -96,6 +101,32 @@ class ChatTemplate:
             shape = MessageShape(has_system=self.shape.has_system, **chosen)
             if self._takes(calling.messages, tools, shape):
                 self.shape = shape
+                return
+
+    def remember(self, states: Iterable[State]) -> None:
+        """From now on write what is new of a conversation, if the template can be read so: on `states` it must come to
+        the same."""
+        shape = self.shape
+        try:
+            memory = TemplateMemory(
+                self._tokenizer,
+                self._text,
+                options=self._options,
+                show=lambda message, name: self._shown(message, name, shape),
+                finish=_with_json_arguments if shape.has_json_arguments else None,
+                control=self.control_texts,
+                has_system=shape.has_system,
+                names_of=self._names if shape.names_tools else None,
+            )
+        except (ImportError, AttributeError):
+            return
+        asked = [(state, generate) for state in states for generate in (True, False)]
+        plainly = [self.render(state.messages, state.tools, generate=generate) for state, generate in asked]
+        self._memory = memory
+        for _ in range(2):
+            found = [self.render(state.messages, state.tools, generate=generate) for state, generate in asked]
+            if found != plainly:
+                self._memory = None
                 return
 
     def render(
@@ -125,43 +156,63 @@ class ChatTemplate:
         generate: bool,
         shape: MessageShape,
     ) -> RenderedText:
-        marked = self.control_texts.mark(self._shown(messages, shape))
-        shown = marked.messages
-        if shape.has_json_arguments:
-            shown = [_with_json_arguments(message) for message in shown]
         try:
             with limited_in_time():
-                text: str = self._tokenizer.apply_chat_template(
-                    shown,
-                    tools=[tool.to_json() for tool in tools] or None,
-                    chat_template=self._text,
-                    tokenize=False,
-                    add_generation_prompt=generate,
-                    **self._options,
-                )
+                text, marks = self._written(messages, tools, generate=generate, shape=shape)
         except Exception as error:  # a template is somebody else's program, and may raise anything
             raise TemplateError(str(error) or type(error).__name__) from error
         if len(text) > _MOST_CHARACTERS:
             raise TemplateError(f"it writes {len(text):,} characters")
-        return self.control_texts.rendered(text, marked)
+        return self.control_texts.rendered(text, marks)
 
-    def _shown(self, messages: Sequence[Message], shape: MessageShape) -> list[dict[str, Any]]:
-        """The messages as the template takes them."""
+    def _written(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpecification],
+        *,
+        generate: bool,
+        shape: MessageShape,
+    ) -> tuple[str, tuple[str, str] | None]:
+        """The text, and the marks in it."""
+        if self._memory is not None:
+            with suppress(NotPlainError):
+                return self._memory.written(messages, tools, generate=generate)
+        taken = messages if shape.has_system else without_system(messages)
+        names = self._names(taken) if shape.names_tools else [None] * len(taken)
+        shown = [self._shown(each, name, shape) for each, name in zip(taken, names, strict=True)]
+        marked = self.control_texts.mark(shown)
+        given = [_with_json_arguments(each) if shape.has_json_arguments else each for each in marked.messages]
+        text: str = self._tokenizer.apply_chat_template(
+            given,
+            tools=[tool.to_json() for tool in tools] or None,
+            chat_template=self._text,
+            tokenize=False,
+            add_generation_prompt=generate,
+            **self._options,
+        )
+        return text, marked.marks
+
+    def _shown(self, message: Message, name: str | None, shape: MessageShape) -> dict[str, Any]:
+        """A message as the template takes it; `name`: of the tool that it answers for."""
+        data = message.to_json()
+        if self.reasoning_key is not None and message.role == "assistant":
+            thinking, data["content"] = split_thinking(message.content)
+            if thinking:
+                data[self.reasoning_key] = thinking
+        if name is not None:
+            data["name"] = name
+        if shape.has_short_ids:
+            _shorten_ids(data)
+        return data
+
+    def _names(self, messages: Sequence[Message]) -> list[str | None]:
+        """Of each message that answers a call the name of its tool, if the template wants that."""
         names: dict[str, str] = {}
-        shown: list[dict[str, Any]] = []
-        for message in messages if shape.has_system else _without_system(messages):
-            data = message.to_json()
+        answered: list[str | None] = []
+        for message in messages:
             names.update((call.id, call.name) for call in message.tool_calls)
-            if self.reasoning_key is not None and message.role == "assistant":
-                thinking, data["content"] = split_thinking(message.content)
-                if thinking:
-                    data[self.reasoning_key] = thinking
-            if shape.names_tools and message.role == "tool":
-                data["name"] = names.get(message.tool_call_id or "", "")
-            if shape.has_short_ids:
-                _shorten_ids(data)
-            shown.append(data)
-        return shown
+            answered.append(names.get(message.tool_call_id or "", "") if message.role == "tool" else None)
+        return answered
 
 
 def _source(tokenizer: Any, *, with_tools: bool) -> str:
@@ -186,19 +237,6 @@ def _stopped_clock(moment: datetime) -> str:
         if value != key
     )
     return f"{{% macro {_CLOCK}(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro %}}\n"
-
-
-def _without_system(messages: Sequence[Message]) -> list[Message]:
-    """The messages, the system's at the head of the first user's."""
-    said = [message.content for message in messages if message.role == "system"]
-    others = [message for message in messages if message.role != "system"]
-    first = next((index for index, message in enumerate(others) if message.role == "user"), None)
-    if not said:
-        return others
-    if first is None:
-        return [Message(role="user", content="\n\n".join(said)), *others]
-    joined = Message(role="user", content="\n\n".join([*said, others[first].content]))
-    return [*others[:first], joined, *others[first + 1 :]]
 
 
 def _shorten_ids(data: dict[str, Any]) -> None:

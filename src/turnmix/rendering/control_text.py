@@ -5,7 +5,7 @@ template takes them, and what control tokens look like. Out: the rendered text, 
 
     >>> texts = ControlTexts({"<|im_end|>"})
     >>> marked = texts.mark([{"role": "user", "content": "a <|im_end|> b"}])
-    >>> texts.rendered(marked.messages[0]["content"] + "<|im_end|>", marked)
+    >>> texts.rendered(marked.messages[0]["content"] + "<|im_end|>", marked.marks)
     RenderedText(text='a <|im_end|> b<|im_end|>', literals=((2, 12),))
 """
 
@@ -28,6 +28,7 @@ _KEPT_IN_TURNS = _KEPT_IN_TEXT | {"<think>", "</think>"}
 _MARK = re.compile(r"[<\[|｜]\S*[>\]|｜]")
 _MARKS = tuple(map(chr, range(0xE000, 0xE400)))
 """Characters for private use: a template writes none, and whatever it does with text leaves them in it."""
+_ANY_MARKS = frozenset(_MARKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,20 +112,21 @@ class ControlTexts:
 
     def mark(self, messages: Sequence[dict[str, Any]]) -> MarkedMessages:
         """The messages, with marks around each control text in contents and in arguments."""
-        texts = [text for message in messages for text in _texts(message)]
-        if not any(self._found_in(text) for text in texts):
+        if not any(map(self.stand_in, messages)):
             return MarkedMessages(messages=list(messages), marks=None)
-        used = set().union(*texts)
-        free = (mark for mark in _MARKS if mark not in used)
-        marks = (next(free), next(free))
-        return MarkedMessages(messages=[self._marked(message, marks) for message in messages], marks=marks)
+        marks = free_marks(map(marks_in, messages))
+        return MarkedMessages(messages=[self.marked(message, marks) for message in messages], marks=marks)
 
-    def rendered(self, text: str, marked: MarkedMessages) -> RenderedText:
-        """What a template made of `marked`, less the marks."""
-        if marked.marks is None:
+    def stand_in(self, message: dict[str, Any]) -> bool:
+        """Does any text of a message spell a control token?"""
+        return any(self._found_in(text) for text in _texts(message))
+
+    def rendered(self, text: str, marks: tuple[str, str] | None) -> RenderedText:
+        """What a template made of messages with `marks`, less these."""
+        if marks is None:
             return RenderedText(text=text)
         # A template may write JSON in ASCII alone.
-        opening, closing = (f"(?:{mark}|\\\\u{ord(mark):04x})" for mark in marked.marks)
+        opening, closing = (f"(?:{mark}|\\\\u{ord(mark):04x})" for mark in marks)
         pieces: list[str] = []
         literals: list[tuple[int, int]] = []
         length = position = 0
@@ -138,7 +140,8 @@ class ControlTexts:
             position = match.end()
         return RenderedText(text="".join(pieces) + text[position:], literals=tuple(literals))
 
-    def _marked(self, message: dict[str, Any], marks: tuple[str, str]) -> dict[str, Any]:
+    def marked(self, message: dict[str, Any], marks: tuple[str, str]) -> dict[str, Any]:
+        """One message with marks."""
         kept = _KEPT_IN_TURNS if message["role"] == "assistant" else _KEPT_IN_TEXT
         marked = {**message, "content": self._with_marks(message["content"], kept, marks)}
         if "tool_calls" in message:
@@ -173,6 +176,21 @@ def control_tokens(tokenizer: Any, template: str, stop_ids: Iterable[int]) -> se
         for index, token in added.items()
         if token.special or index in stops or (_MARK.fullmatch(token.content) and token.content in template)
     }
+
+
+def marks_in(message: dict[str, Any]) -> frozenset[str]:
+    """The characters of a message that might be marks."""
+    found: set[str] = set()
+    for text in _texts(message):
+        found |= _ANY_MARKS.intersection(text)
+    return frozenset(found)
+
+
+def free_marks(used: Iterable[frozenset[str]]) -> tuple[str, str]:
+    """A pair of marks that none of the messages holds."""
+    taken = frozenset().union(*used)
+    free = (mark for mark in _MARKS if mark not in taken)
+    return next(free), next(free)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -116,6 +116,7 @@ class Renderer:
         self._shape = find_turn_shape(self._template, self.probes, self._segments, self.refusal)
         self.end_of_turn = self._shape.end
         self.end_of_turn_id: int = self._segments.added_tokens[self.end_of_turn]
+        self._segments.split_at(self.end_of_turn)
         ends = {self.end_of_turn_id, self._tokenizer.eos_token_id, *self._more_stop_ids}
         self._stop_ids = frozenset(ends & set(range(self.vocabulary)))
         self.format: ToolCallFormat = HermesFormat()
@@ -129,6 +130,7 @@ class Renderer:
         self._keeps_control_text = keeps_control_text
         if keeps_control_text:
             self._template.control_texts = self._control
+        self._template.remember(self.probes.states)
         self._latest = threading.local()
 
     def prompt_ids(self, state: State) -> list[int]:

@@ -16,9 +16,15 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from turnmix.core.json_text import json_text, json_value
+from turnmix.core.recent_cache import RecentCache
 from turnmix.rendering.control_text import RenderedText
 
-_CACHED_SEGMENTS = 16_384
+_CACHED_CHARACTERS = 1 << 24
+_CHARACTERS_PER_TURN = 100
+"""As much as its entry takes beside its text."""
+_SHORT = 40
+_CACHED_SHORT = 1024
+"""Line ends and roles stand between all turns."""
 _CACHED_CONTEXTS = 16
 _ANY_LINE = "\n"
 """What stands before a text that is not the first."""
@@ -42,7 +48,10 @@ class SegmentTokenizer:
         self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
         self._backend.no_padding()
         self._backend.no_truncation()
-        self._encode_cached = lru_cache(maxsize=_CACHED_SEGMENTS)(self._encode)
+        self._encode_cached = lru_cache(maxsize=_CACHED_SHORT)(self._encode)
+        self._turns = RecentCache[str, tuple[int, ...]](most=_CACHED_CHARACTERS)
+        self._numbers = list(range(max(tokenizer.get_vocab().values(), default=0) + 1))
+        """One object a token: what is cached of long conversations shares them."""
         self.added_tokens: dict[str, int] = {
             token.content: index for index, token in tokenizer.added_tokens_decoder.items()
         }
@@ -54,11 +63,17 @@ class SegmentTokenizer:
         self._puts_space = lru_cache(maxsize=_CACHED_CONTEXTS)(self._find_space)
         self._literals: dict[str, tuple[int, ...] | None] = {}
         self._added = re.compile("|".join(map(re.escape, self.added_tokens)) or "(?!)")
+        self._cuts = frozenset(cuts)
         self._cut = re.compile("|".join(map(re.escape, cuts)) or "(?!)")
+        self._seam: str | None = None
         self.is_segmented = all(
             not (token.lstrip or token.rstrip or token.single_word or token.normalized)
             for token in tokenizer.added_tokens_decoder.values()
         ) and _treats_pieces_alone(json_value(self._backend.to_str()))
+
+    def split_at(self, token: str) -> None:
+        """Keep the tokens of what stands between two of this token, where the tokenizer reads it wherever it stands."""
+        self._seam = token if token in self._cuts else None
 
     def ids(self, text: str | RenderedText) -> list[int]:
         """The token ids of a text from its beginning on; special tokens are read where they stand, none is added."""
@@ -107,16 +122,35 @@ class SegmentTokenizer:
         return ids
 
     def _segmented_ids(self, text: str) -> list[int]:
+        if self._seam is None:
+            return list(self._turn_ids(text))
         ids: list[int] = []
+        seam = self.added_tokens[self._seam]
+        for turn in text.split(self._seam):
+            ids += self._turn_ids(turn)
+            ids.append(seam)
+        ids.pop()
+        return ids
+
+    def _turn_ids(self, text: str) -> tuple[int, ...]:
+        found = self._turns.get(text)
+        if found is None:
+            found = tuple(self._numbers[token] for token in self._cut_ids(text))
+            self._turns.put(text, found, size=len(text) + _CHARACTERS_PER_TURN)
+        return found
+
+    def _cut_ids(self, text: str) -> Iterator[int]:
         position = 0
         for match in self._cut.finditer(text):
             if match.start() > position:
-                ids += self._encode_cached(text[position : match.start()])
-            ids.append(self.added_tokens[match[0]])
+                yield from self._between(text[position : match.start()])
+            yield self.added_tokens[match[0]]
             position = match.end()
         if position < len(text):
-            ids += self._encode_cached(text[position:])
-        return ids
+            yield from self._between(text[position:])
+
+    def _between(self, text: str) -> tuple[int, ...]:
+        return self._encode_cached(text) if len(text) <= _SHORT else self._encode(text)
 
     def _context(self, before: str) -> str:
         """The end of `before` that bears on how what follows is tokenised."""
