@@ -45,6 +45,11 @@ def test_one_tree_on_two_ranks_leaves_the_second_a_pass_that_does_not_count():
     assert [each.is_counted for each in (*first, *second)] == [True, False]
 
 
+def test_small_trees_share_passes_beside_one_that_is_larger_than_the_budget():
+    (passes,) = deal([tree(60), *[tree(4) for _ in range(10)]], cost=ROWS, budget=10, num_ranks=1)
+    assert sorted(sum(map(len, each.trees)) for each in passes) == [8, 8, 8, 8, 8, 60]
+
+
 def test_what_keeps_step_with_others_is_counted_apart():
     trees = [tree(30), tree(20)]
     counts = PassCounts(budget_rows=25, ranks=2)

@@ -1,10 +1,7 @@
 """The learner: what it optimises, that it is deterministic, and which models it refuses."""
 
 import random
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -30,6 +27,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from limited_memory import memory_for
 from turnmix.core.errors import UserError
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective
@@ -139,18 +137,6 @@ def test_a_pass_for_which_there_is_no_memory_ends_in_one_line_with_what_helps():
         "set learner.gradient_checkpointing=true, or learner.dtype=bfloat16, or learner.lora={}, or "
         "learner.max_context below 12007, which leaves longer transitions out"
     )
-
-
-@contextmanager
-def memory_for(num_bytes):
-    """No more than so many bytes beside what this process has."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_the_order_of_trees_comes_from_the_generator():

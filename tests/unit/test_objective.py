@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_student import CharacterRenderer, batch, settings, tiny_model, transition
+from tiny_student import SIZES, CharacterRenderer, batch, settings, tiny_model, transition
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 import turnmix.training.objective
+from limited_memory import memory_for
+from turnmix.core.errors import UserError
 from turnmix.policies.scoring import ScoreRequest, TokenPath
 from turnmix.training.attention import batch_trees
 from turnmix.training.learner import Learner
@@ -129,6 +132,15 @@ def scored(model, transitions, tokens_per_pass=10_000):
     scorer = TreeScorer(model, vocabulary=64, tokens_per_pass=tokens_per_pass)
     scorer.score([ScoreRequest(trajectory_id="a", paths=paths(transitions))], found.__setitem__)
     return found["a"]
+
+
+def test_a_teacher_without_memory_for_a_pass_is_told_in_one_line_with_what_helps():
+    model = Qwen3ForCausalLM(Qwen3Config(**{**SIZES, "max_position_embeddings": 65_536}, head_dim=8))
+    with (
+        memory_for(4 << 20),
+        pytest.raises(UserError, match="the teacher's pass of 24,006 rows; set "),
+    ):
+        scored(model, [transition(["x" * 24_000], "open")])
 
 
 @pytest.mark.parametrize("tokens_per_pass", [30, 10_000])

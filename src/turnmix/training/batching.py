@@ -64,7 +64,7 @@ def deal(trees: Sequence[TokenTree], *, cost: Cost, budget: int, num_ranks: int)
     """For each rank its passes: the same number for all, each of at most `budget` rows or one tree."""
     costs = [cost.of(tree) for tree in trees]
     by_cost = sorted(range(len(trees)), key=lambda index: -costs[index])
-    rounds = -(-sum(map(len, trees)) // (budget * num_ranks))
+    rounds = -(-sum(min(len(tree), budget) for tree in trees) // (budget * num_ranks))
     while (lots := _packed(trees, costs, by_cost, budget, num_lots=rounds * num_ranks)) is None:
         rounds += 1
     lots = sorted((lot for lot in lots if lot), key=lambda lot: -sum(costs[index] for index in lot))

@@ -32,7 +32,7 @@ from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import CLIP_SHARE, Objective
 from turnmix.training.optimizer import adamw, clip, learning_rate
-from turnmix.training.out_of_memory import told_where_memory_ends
+from turnmix.training.out_of_memory import learning_text, told_where_memory_ends
 from turnmix.training.pass_counts import PassCounts
 from turnmix.training.precision import short_passes
 from turnmix.training.ranks import Ranks
@@ -189,7 +189,9 @@ class Learner:
         step = tree_tokens = 0
         total_share = 0.0  # of all epochs
         recomputed = recomputing(self.model, is_enabled=self.settings.gradient_checkpointing)
-        memory_told = told_where_memory_ends(self.settings, counts, self._ranks.device)
+        memory_told = told_where_memory_ends(
+            partial(learning_text, self.settings, counts, self._ranks.device)
+        )
         with tree_attention_in(self.model), recomputed, memory_told:
             for epoch in range(self.settings.epochs if forest else 0):
                 summed = epoch_share = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -16,19 +16,20 @@ ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory")
 
 
 @contextmanager
-def told_where_memory_ends(
-    settings: LearnerSettings, counts: PassCounts, device: torch.device
-) -> Iterator[None]:
-    """Turns an error that `device` has no memory into a UserError. `counts`: the passes so far."""
+def told_where_memory_ends(text: Callable[[], str]) -> Iterator[None]:
+    """Turns an error that a device has no memory into a UserError of this text."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not _is_of_memory(error):
             raise
-        raise UserError(
-            f"learning: {device} has no memory left for passes of {counts.largest_rows:,} rows; set "
-            f"{', or '.join(_remedies(settings, counts))}"
-        ) from error
+        raise UserError(text()) from error
+
+
+def learning_text(settings: LearnerSettings, counts: PassCounts, device: torch.device) -> str:
+    """`counts`: the passes so far."""
+    remedies = ", or ".join(_remedies(settings, counts))
+    return f"learning: {device} has no memory left for passes of {counts.largest_rows:,} rows; set {remedies}"
 
 
 def _remedies(settings: LearnerSettings, counts: PassCounts) -> Iterator[str]:

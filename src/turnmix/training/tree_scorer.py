@@ -7,6 +7,7 @@ not depend on which others are.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from turnmix.core.usage import Usage
 from turnmix.policies.scoring import Keep, ScoreRequest, known_logprob
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import label_logprobs
+from turnmix.training.out_of_memory import told_where_memory_ends
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_to_budget
 
 
@@ -47,10 +49,17 @@ class TreeScorer:
         scores: list[list[float | None]] = [[] for _ in paths]
         for lot in split_to_budget(paths, self._tokens_per_pass):
             tree = build_tree(lot)
-            found = iter(self._logprobs(tree, lot))
+            with told_where_memory_ends(partial(self._no_memory, len(tree), tree.longest_path)):
+                found = iter(self._logprobs(tree, lot))
             for path in lot:
                 scores[places[id(path)]] = [next(found) for _ in path.target_ids]
         return scores
+
+    def _no_memory(self, rows: int, longest: int) -> str:
+        return (
+            f"scoring: {self._model.device} has no memory left for the teacher's pass of {rows:,} rows; set "
+            f"teacher.dtype=bfloat16, or learner.max_context below {longest + 1}, which leaves longer transitions out"
+        )
 
     def _logprobs(self, tree: TokenTree, lot: list[RenderedTransition]) -> list[float | None]:
         """Of all target tokens of the lot, path by path."""
