@@ -223,6 +223,16 @@ class LearningStudent:
             if self.server is not None:
                 self.server.close()
 
+    @property
+    def has_room_beside_learning(self) -> bool:
+        """Whether its base may act while it learns: an accelerator's memory is what learning takes."""
+        return bool(self.learner.acting_model.device.type == "cpu")
+
+    @property
+    def acts_twice(self) -> bool:
+        """Whether two of its policies may act at one time."""
+        return self.server is None or self.server.takes_many_requests
+
     def policy(self, *, greedy: bool) -> Policy:
         """The student as it was last saved, or loaded, acting."""
         if self.server is not None:

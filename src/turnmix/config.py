@@ -90,7 +90,8 @@ class RolloutSettings(Settings):
     samples_per_task: int = Field(default=1, ge=1)
     """Trajectories per task; left out, the method's own number: 8 for grpo, 1 for the others."""
     concurrency: int = Field(default=64, ge=1)
-    """Trajectories under way at one moment; at least one cohort always runs."""
+    """Trajectories under way at one moment, those of an evaluation beside rollouts included; at least one cohort always
+    runs."""
     attempts: int = Field(default=3, ge=1)
     """Attempts at a trajectory before it counts as an infra_error."""
 
@@ -120,13 +121,14 @@ class EvaluationSettings(Settings):
     tasks: int = Field(default=200, ge=1)
     """The first so many holdout tasks, or all of them where there are fewer."""
     every: int = Field(default=1, ge=1)
-    """Evaluate after every so many iterations, and always after the last."""
+    """Evaluate after every so many iterations, and always after the last. The next rollouts run beside it, and come first."""
     unfinished: Unfinished = "unresolved"
     """A trajectory whose agent did not call finish: unresolved, whatever it left; graded: what it left is judged, as
     harnesses do that take a patch from every trajectory. Each rate says which."""
     base: bool | Literal["late"] = True
     """Evaluate the base student too. true: before any training, as behind a server in any case, which has one set of
-    weights; late: after the first iteration, with a second copy of it in memory, so that learning is seen sooner."""
+    weights; late: beside the first trainings, or on an accelerator after the first, with a second copy of it in memory,
+    so that learning is seen sooner."""
 
 
 class Recipe(Settings):

@@ -18,7 +18,7 @@ scaffold: {max_turns: 4}
 rollouts: {tasks_per_iteration: 4, concurrency: 4}
 data: {filter: all}
 learner: {learning_rate: 1.0e-3, epochs: 1, batch_size: 2}
-evaluation: {tasks: 2, base: false}
+evaluation: {tasks: 2, base: late}
 """
 METHODS = {
     "dagger": "method: dagger\nmixture: {decay: 0.5, floor: 0.5}\n",

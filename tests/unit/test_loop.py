@@ -1,7 +1,9 @@
 """The loop over a world without sandboxes, and a student that learns by heart."""
 
+import asyncio
 import json
 import shutil
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -48,6 +50,8 @@ class MemorisingStudent:
 
     memory: dict = field(default_factory=dict)
     fits: list = field(default_factory=list)
+    has_room_beside_learning: bool = True
+    acts_twice: bool = True
 
     def policy(self, *, greedy):
         def script(episode, state):
@@ -88,7 +92,7 @@ def teach(episode, state):
 
 class Silent:
     def begin(self, stage, iteration, *, total, done): ...
-    def advance(self, done, note): ...
+    def advance(self, stage, iteration, *, done, note): ...
     def end(self, stage, iteration, figures): ...
 
 
@@ -180,6 +184,122 @@ def test_the_base_student_may_be_measured_after_the_first_iteration_to_the_same_
     stages = ["rollout-001", "train-001", "evaluate-000", "rollout-002", "train-002", "evaluate-002"]
     assert list(run.metrics.ids) == stages
     assert [step for step, _ in points] == sorted(step for step, _ in points)
+
+
+WAIT = 30.0
+"""Seconds after which what is waited for will not come."""
+
+
+class WatchingStudent(MemorisingStudent):
+    """Calls `seen` with the trajectory it acts in, "base" before it where its base acts."""
+
+    def __init__(self, seen, **changes):
+        super().__init__(**changes)
+        self.seen = seen
+
+    def policy(self, *, greedy):
+        return self._seen_by(super().policy(greedy=greedy), "")
+
+    def base_policy(self):
+        return self._seen_by(super().base_policy(), "base ")
+
+    def _seen_by(self, policy, who):
+        def script(episode, state):
+            self.seen(who + episode.trajectory_id)
+            return call_action("finish")
+
+        return ScriptedPolicy(policy.name, script)
+
+
+def test_a_student_is_evaluated_beside_the_next_rollouts_and_before_it_learns_on(tmp_path):
+    has_rolled_out, events = threading.Event(), []
+
+    def seen(trajectory):
+        if trajectory.startswith("i002"):
+            has_rolled_out.set()
+        elif trajectory.startswith("e001"):
+            assert has_rolled_out.wait(WAIT)
+        events.append(trajectory[:4])
+
+    student = WatchingStudent(seen)
+    student.learn = lambda transitions, **_: (events.append("learn"), Learned(transitions=0))[1]
+    summary = loop(tmp_path / "run", student=student, mixture={"floor": 0, "decay": 1})[0].run()
+    assert events.count("e001") == 5
+    first, second = (index for index, event in enumerate(events) if event == "learn")
+    assert {"i001", "e000"} >= set(events[:first])
+    assert set(events[first:second]) == {"learn", "i002", "e001"}
+    assert summary["is_complete"]
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_the_base_student_is_measured_beside_learning_where_there_is_room(tmp_path, has_room):
+    is_learning, acts, was_beside = threading.Event(), threading.Event(), []
+
+    def seen(trajectory):
+        if trajectory.startswith("base"):
+            assert is_learning.wait(WAIT)
+            acts.set()
+
+    def learn(transitions, **_):
+        is_learning.set()
+        was_beside.append(acts.wait(WAIT if has_room else 0.2))
+        return Learned(transitions=0)
+
+    student = WatchingStudent(seen, has_room_beside_learning=has_room)
+    student.learn = learn
+    training, run = loop(tmp_path / "run", student=student, evaluation={"tasks": 5, "base": "late"})
+    training.run()
+    assert was_beside == [has_room, True]
+    assert len(run.evaluations.ids_of("e000")) == 5
+
+
+def test_a_student_that_acts_once_at_a_time_is_evaluated_before_it_rolls_out(tmp_path):
+    events = []
+    student = WatchingStudent(lambda trajectory: events.append(trajectory[:4]), acts_twice=False)
+    loop(tmp_path / "run", student=student, mixture={"floor": 0, "decay": 1})[0].run()
+    assert list(dict.fromkeys(events)) == ["e000", "e001", "i002", "e002"]
+
+
+def test_what_fails_in_an_evaluation_ends_the_rollouts_beside_it_and_is_what_is_told(tmp_path):
+    def seen(trajectory):
+        if trajectory.startswith("e001"):
+            raise TrainingError("broken")
+
+    training, run = loop(
+        tmp_path / "run", student=WatchingStudent(seen), rollouts={"tasks_per_iteration": 8, "concurrency": 4}
+    )
+    with pytest.raises(TrainingError, match=r"^broken$"):
+        training.run()
+    assert run.stage_metrics("train", 2) is None
+    run.close()
+    assert loop(tmp_path / "run", is_resumed=True)[0].run()["is_complete"]
+
+
+def test_what_fails_in_training_ends_the_evaluation_beside_it(tmp_path):
+    acts, is_closed = threading.Event(), threading.Event()
+
+    async def sleep(seconds):
+        acts.set()
+        await asyncio.sleep(seconds)
+
+    class Slow(ScriptedPolicy):
+        async def close(self):
+            is_closed.set()
+
+    def learn(transitions, **_):
+        assert acts.wait(WAIT)
+        raise TrainingError("diverged")
+
+    student = MemorisingStudent()
+    student.base_policy = lambda: Slow.of_actions(
+        "student", [call_action("finish")], latency=10 * WAIT, sleep=sleep
+    )
+    student.learn = learn
+    training, run = loop(tmp_path / "run", student=student, evaluation={"tasks": 5, "base": "late"})
+    with pytest.raises(TrainingError, match="diverged"):
+        training.run()
+    assert is_closed.is_set()
+    assert len(run.evaluations) == 0
 
 
 def test_a_run_leaves_its_summary_and_every_trajectory(tmp_path):

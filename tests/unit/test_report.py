@@ -180,10 +180,27 @@ def test_where_lines_are_plain_the_loss_is_told_from_the_first_optimiser_step_on
     console = Console(file=io.StringIO(), width=80)
     with make_progress(console, seconds=lambda stage: None) as progress:
         progress.begin("train", 1, total=36, done=0)
-        progress.advance(1, "loss 0.345, at first 0.345")
-        progress.advance(2, "loss 0.245, at first 0.345")
+        progress.advance("train", 1, done=1, note="loss 0.345, at first 0.345")
+        progress.advance("train", 1, done=2, note="loss 0.245, at first 0.345")
         progress.begin("evaluate", 0, total=200, done=32)
     assert console.file.getvalue().splitlines() == [
         "iteration 1   train     1/36, loss 0.345, at first 0.345",
         "base student  evaluate  32/200 found on disk",
+    ]
+
+
+def test_lines_of_stages_beside_each_other_each_name_their_own(monkeypatch):
+    monkeypatch.setattr("turnmix.cli.console.PLAIN_LINE_SECONDS", 0.0)
+    monkeypatch.setattr("turnmix.cli.console.PLAIN_STEP_SECONDS", 0.0)
+    console = Console(file=io.StringIO(), width=80)
+    with make_progress(console, seconds=lambda stage: None) as progress:
+        progress.begin("train", 1, total=36, done=0)
+        progress.begin("evaluate", 0, total=200, done=0)
+        progress.advance("train", 1, done=1, note="loss 0.345")
+        progress.advance("evaluate", 0, done=7, note="5 resolved")
+        progress.advance("train", 1, done=2, note="loss 0.245")
+    assert console.file.getvalue().splitlines() == [
+        "iteration 1   train     1/36, loss 0.345",
+        "base student  evaluate  7/200, 5 resolved",
+        "iteration 1   train     2/36, loss 0.245",
     ]

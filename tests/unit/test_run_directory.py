@@ -323,3 +323,15 @@ def test_the_clock_adds_up_over_processes_and_stages(tmp_path):
     assert (second.wall_seconds, second.stage_seconds("rollout-001")) == (12.0, 10.0)
     assert second.stage_seconds("train-001") is None
     assert json.loads((tmp_path / "clock.json").read_text())["wall_seconds"] == 10.0
+
+
+def test_the_clock_counts_stages_that_run_beside_each_other_each_from_its_begin_to_its_end(tmp_path):
+    now = [0.0]
+    clock = RunClock(tmp_path / "clock.json", clock=lambda: now[0])
+    with clock.stage("rollout-002"):
+        now[0] += 2
+        with clock.stage("evaluate-001"):
+            now[0] += 3
+        now[0] += 1
+    stored = json.loads((tmp_path / "clock.json").read_text())
+    assert stored == {"wall_seconds": 6.0, "stages": {"evaluate-001": 3.0, "rollout-002": 6.0}}

@@ -8,10 +8,11 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 
 from turnmix.assembly import is_follower
@@ -84,6 +85,15 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
         say(console, printable_line(f"WARNING: {warning}"), indent=2, style="bold yellow")
 
 
+@dataclass(slots=True)
+class _Stage:
+    name: str
+    total: int
+    told: float
+    """When its last line was printed."""
+    every: float
+
+
 class _Lines:
     """Progress as plain lines, each written at once."""
 
@@ -91,22 +101,27 @@ class _Lines:
         self._console = console
         self._seconds = seconds
         self._has_told_passes = False
-        self._stage, self._total, self._told, self._every = "", 0, 0.0, PLAIN_LINE_SECONDS
+        self._stages: dict[str, _Stage] = {}
+        """Those under way."""
 
     def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
-        self._stage, self._total = f"{stage_name(iteration):<13} {stage:<9}", total
-        self._told, self._every = time.monotonic(), PLAIN_LINE_SECONDS
+        begun = _Stage(
+            f"{stage_name(iteration):<13} {stage:<9}", total, told=time.monotonic(), every=PLAIN_LINE_SECONDS
+        )
         if stage == "train":
-            self._told, self._every = -math.inf, PLAIN_STEP_SECONDS
+            begun.told, begun.every = -math.inf, PLAIN_STEP_SECONDS
+        self._stages[stage_id(stage, iteration)] = begun
         if done:
-            self._tell(f"{done}/{total} found on disk")
+            self._tell(begun, f"{done}/{total} found on disk")
 
-    def advance(self, done: int, note: str) -> None:
-        if time.monotonic() - self._told >= self._every:
-            self._told = time.monotonic()
-            self._tell(f"{done}/{self._total}, {note}")
+    def advance(self, stage: str, iteration: int, *, done: int, note: str) -> None:
+        begun = self._stages[stage_id(stage, iteration)]
+        if time.monotonic() - begun.told >= begun.every:
+            begun.told = time.monotonic()
+            self._tell(begun, f"{done}/{begun.total}, {note}")
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
+        self._stages.pop(stage_id(stage, iteration), None)
         told = stage_text(stage, iteration, figures, self._seconds(stage_id(stage, iteration)))
         self._print(printable_line(told))
         print_warnings(self._console, stage_warnings(stage, iteration, figures))
@@ -115,35 +130,37 @@ class _Lines:
             print_warnings(self._console, warnings)
             self._has_told_passes = bool(warnings)
 
-    def _tell(self, text: str) -> None:
-        self._print(printable_line(f"{self._stage} {text}"))
+    def _tell(self, stage: _Stage, text: str) -> None:
+        self._print(printable_line(f"{stage.name} {text}"))
 
     def _print(self, text: str) -> None:
         say(self._console, text, indent=STAGE_INDENT)
 
 
 class _Bars(_Lines):
-    """One bar for the stage under way; a line stays of each that has finished."""
+    """One bar for each stage under way; a line stays of each that has finished."""
 
     def __init__(self, console: Console, seconds: Seconds, bars: Progress) -> None:
         super().__init__(console, seconds)
         self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
 
     def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
         name = "base" if iteration == 0 else f"{iteration}"
-        self._clear()
-        self._bars.add_task(f"{name} {stage}", total=total, completed=done, note="")
+        self._remove(stage_id("score", iteration) if stage == "train" else stage_id(stage, iteration))
+        task = self._bars.add_task(f"{name} {stage}", total=total, completed=done, note="")
+        self._tasks[stage_id(stage, iteration)] = task
 
-    def advance(self, done: int, note: str) -> None:
-        for task in self._bars.task_ids:
-            self._bars.update(task, completed=done, note=printable_line(note))
+    def advance(self, stage: str, iteration: int, *, done: int, note: str) -> None:
+        task = self._tasks[stage_id(stage, iteration)]
+        self._bars.update(task, completed=done, note=printable_line(note))
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
-        self._clear()
+        self._remove(stage_id(stage, iteration))
         super().end(stage, iteration, figures)
 
-    def _clear(self) -> None:
-        for task in list(self._bars.task_ids):
+    def _remove(self, stage: str) -> None:
+        if (task := self._tasks.pop(stage, None)) is not None:
             self._bars.remove_task(task)
 
 

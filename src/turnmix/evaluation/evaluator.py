@@ -21,6 +21,7 @@ from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
+from turnmix.rollout.room import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ async def evaluate(
     attempts: int = 3,
     unfinished: Unfinished = "unresolved",
     actor: Actor = "student",
+    place: Place | None = None,
 ) -> Evaluation:
     """Roll out `plans` with one policy on every turn, as `actor`. Whether it decodes greedily is its own to set."""
     is_student = actor == "student"
@@ -123,6 +125,7 @@ async def evaluate(
             on_trajectory=on_trajectory,
             attempts=attempts,
             unfinished=unfinished,
+            place=place,
         ),
         unfinished=unfinished,
     )

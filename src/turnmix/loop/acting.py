@@ -1,27 +1,29 @@
 """The stages in which agents act: rollouts of the training tasks, and evaluation on the holdout tasks.
 
-In: an iteration. Out: its trajectories, on the disk, and its figures. What is there already is not made again.
+In: an iteration. Out: its trajectories, on the disk, and its figures. What is there already is not made again. Both
+may run at one time: then rollouts come first, and evaluation takes the room that they leave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from turnmix.config import Recipe
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
-from turnmix.loop.completion import Collecting, complete
+from turnmix.loop.branch import Branch
+from turnmix.loop.completion import complete
 from turnmix.loop.parts import Progress, Student
 from turnmix.methods.registry import METHODS
 from turnmix.policies.policy import Policy
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans
+from turnmix.rollout.room import Room
 from turnmix.rollout.share import teacher_share
 from turnmix.rollout.teacher_answers import count_teacher_answers
-from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.run_directory import RunDirectory
 from turnmix.task_order import sampled_tasks
 
@@ -38,13 +40,19 @@ class ActingStages:
         teacher: Callable[[], Policy],
         student: Student,
         progress: Progress,
+        tick: Callable[[], None],
+        branch: Branch,
     ) -> None:
+        """`tick` is called after each trajectory of a rollout. `branch`: what evaluations run in."""
         self._recipe = recipe
         self._run = run
         self._source = source
         self._teacher = teacher
         self._student = student
         self._progress = progress
+        self._tick = tick
+        self._branch = branch
+        self._room = Room(recipe.rollouts.concurrency)
         self._method = METHODS[recipe.method]
         self._mixture = make_mixture(recipe.mixture)
 
@@ -79,13 +87,21 @@ class ActingStages:
                     concurrency=rollouts.concurrency,
                     attempts=rollouts.attempts,
                     on_trajectory=keep,
+                    place=self._room.first(),
                 )
             finally:
                 await student.close()
                 if teacher is not None:
                     await teacher.close()
 
-        self._complete("rollout", plans, self._run.trajectories, collecting)
+        complete(
+            "rollout",
+            plans,
+            log=self._run.trajectories,
+            collecting=collecting,
+            progress=self._progress,
+            tick=self._tick,
+        )
         trajectories = list(self._run.trajectories.read(plan.trajectory_id for plan in plans))
         share = teacher_share(trajectories, count_tokens=self._student.count_tokens)
         figures = summarise(trajectories)
@@ -127,23 +143,20 @@ class ActingStages:
                     attempts=self._recipe.rollouts.attempts,
                     on_trajectory=keep,
                     unfinished=self._recipe.evaluation.unfinished,
+                    place=self._room.beside(),
                 )
             finally:
                 await student.close()
 
-        self._complete("evaluate", plans, self._run.evaluations, evaluating)
+        complete(
+            "evaluate",
+            plans,
+            log=self._run.evaluations,
+            collecting=evaluating,
+            progress=self._progress,
+            tick=self._run.clock.tick,
+            run=self._branch.run,
+        )
         ids = [plan.trajectory_id for plan in plans]
         unfinished = self._recipe.evaluation.unfinished
         return summarise(self._run.evaluations.read(ids), unfinished=unfinished).to_json()
-
-    def _complete(
-        self, stage: str, plans: Sequence[RolloutPlan], log: TrajectoryLog, collecting: Collecting
-    ) -> None:
-        complete(
-            stage,
-            plans,
-            log=log,
-            collecting=collecting,
-            progress=self._progress,
-            tick=self._run.clock.tick,
-        )

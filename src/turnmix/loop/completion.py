@@ -31,8 +31,10 @@ def complete(
     collecting: Collecting,
     progress: Progress,
     tick: Callable[[], None],
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run,
 ) -> None:
-    """Roll out the plans that `log` lacks, each trajectory stored as it ends. `tick` is called after each.
+    """Roll out the plans that `log` lacks, each trajectory stored as it ends. `tick` is called after each; `run` runs
+    what rolls out.
 
     Raises:
         InfrastructureError: too many failed around the agent. None of those is stored.
@@ -56,11 +58,11 @@ def complete(
             resolved += bool(trajectory.verdict and trajectory.verdict.resolved)
         done += 1
         failed = f", {len(infra_errors)} infra errors" if infra_errors else ""
-        progress.advance(done, f"{resolved} resolved{failed}")
+        progress.advance(stage, iteration, done=done, note=f"{resolved} resolved{failed}")
         tick()
 
     if missing := unfinished_cohorts(plans, set(held)):
-        asyncio.run(collecting(missing, keep))
+        run(collecting(missing, keep))
     # Stored last, so that a run stopped by an outage tries them again when it is resumed.
     if len(infra_errors) > LARGEST_INFRA_SHARE * len(plans):
         raise InfrastructureError(

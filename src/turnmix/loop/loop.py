@@ -3,17 +3,28 @@
 In: a recipe, its parts and a run directory. Out: the directory, filled, and its summary. What a stage does
 is a function of the recipe and of what is on disk; data are read back in the order of their plans, never in
 the order in which they came. So a run killed at any moment and resumed ends in the same weights.
+
+What each stage waits for, and what may run beside it:
+
+    rollout i         train i−1, whose weights act
+    train i           rollout i, which it learns from, and evaluate i−1, whose weights it changes
+    evaluate i        train i; it runs beside rollout i+1
+    evaluate 0, late  nothing: it has weights of its own, and runs beside training where there is room for them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any
 
 from turnmix.config import Recipe
 from turnmix.environments.environment import TaskSource
 from turnmix.loop.acting import ActingStages
+from turnmix.loop.branch import Branch
 from turnmix.loop.parts import Metrics, Progress, Student
+from turnmix.loop.telling import SharedMetrics, SharedProgress
 from turnmix.loop.training import TrainingStage
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer
@@ -40,30 +51,62 @@ class Loop:
         where it acts or labels. `scorer` gives its log-probabilities, where the objective needs them."""
         self._recipe = recipe
         self._run = run
-        self._progress = progress
-        self._metrics = metrics
+        self._student = student
+        self._progress = SharedProgress(progress)
+        self._metrics = SharedMetrics(metrics)
+        self._branch = Branch()
+        self._recording = threading.Lock()
         self._acting = ActingStages(
-            recipe, run=run, source=source, teacher=teacher, student=student, progress=progress
+            recipe,
+            run=run,
+            source=source,
+            teacher=teacher,
+            student=student,
+            progress=self._progress,
+            tick=self._tick,
+            branch=self._branch,
         )
         self._training = TrainingStage(
-            recipe, run=run, scorer=scorer, student=student, progress=progress, metrics=metrics
+            recipe,
+            run=run,
+            scorer=scorer,
+            student=student,
+            progress=self._progress,
+            metrics=self._metrics,
+            tick=self._tick,
         )
 
     def run(self) -> dict[str, Any]:
         """Do all that is left; the summary."""
         # A kill right after a checkpoint leaves what was to be deleted then.
         self._run.prune_checkpoints(self._recipe.checkpoints.keep)
-        base = self._recipe.evaluation.base
-        if base is True:
-            self._stage("evaluate", 0, self._acting.evaluate)
-        for iteration in range(1, self._recipe.iterations + 1):
-            self._stage("rollout", iteration, self._acting.roll_out)
-            self._stage("train", iteration, self._training.train)
-            if base == "late" and iteration == 1:
-                self._stage("evaluate", 0, self._acting.evaluate)
-            if iteration % self._recipe.evaluation.every == 0 or iteration == self._recipe.iterations:
-                self._stage("evaluate", iteration, self._acting.evaluate)
+        evaluation, last = self._recipe.evaluation, self._recipe.iterations
+        is_late = evaluation.base == "late"
+        is_beside = is_late and self._student.has_room_beside_learning
+        with self._branch:
+            # Of the weights of now, which training changes.
+            current = [self._begin_evaluation(0)] if evaluation.base is True else []
+            for iteration in range(1, last + 1):
+                if not self._student.acts_twice:
+                    _wait_for(current)
+                self._stage("rollout", iteration, self._acting.roll_out)
+                if iteration == 1 and is_beside:
+                    self._begin_evaluation(0)
+                _wait_for(current)
+                self._stage("train", iteration, self._training.train)
+                current = []
+                if iteration == 1 and is_late and not is_beside:
+                    current.append(self._begin_evaluation(0))
+                if iteration % evaluation.every == 0 or iteration == last:
+                    current.append(self._begin_evaluation(iteration))
         return self._write_summary()
+
+    def _begin_evaluation(self, iteration: int) -> Future[None]:
+        return self._branch.begin(lambda: self._stage("evaluate", iteration, self._acting.evaluate))
+
+    def _tick(self) -> None:
+        self._branch.check()
+        self._run.clock.tick()
 
     def _stage(self, stage: str, iteration: int, work: Callable[[int], dict[str, Any]]) -> None:
         has_trained = stage != "train" or self._run.last_checkpoint() >= iteration
@@ -71,14 +114,19 @@ class Loop:
             return
         with self._run.clock.stage(stage_id(stage, iteration)):
             figures = work(iteration)
-        # Trackers take no step that lies before one they have: the base student's late figures stand at the newest.
         newest = max(iteration, self._run.last_checkpoint())
-        self._metrics.log({stage: figures, "iteration": iteration}, step=self._run.num_steps(newest))
-        self._run.record_stage(stage, iteration, figures)
-        self._progress.end(stage, iteration, figures)
-        self._write_summary()
+        with self._recording:
+            self._metrics.log({stage: figures, "iteration": iteration}, step=self._run.num_steps(newest))
+            self._run.record_stage(stage, iteration, figures)
+            self._progress.end(stage, iteration, figures)
+            self._write_summary()
 
     def _write_summary(self) -> dict[str, Any]:
         summary = summary_of(self._recipe, self._run)
         self._run.write_summary(summary)
         return summary
+
+
+def _wait_for(evaluations: Iterable[Future[None]]) -> None:
+    for each in evaluations:
+        each.result()

@@ -24,8 +24,8 @@ class Progress(Protocol):
     def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
         """A stage of `total` parts begins; `done` of them were found on disk."""
 
-    def advance(self, done: int, note: str) -> None:
-        """`done` parts of the stage are there now."""
+    def advance(self, stage: str, iteration: int, *, done: int, note: str) -> None:
+        """`done` parts of the stage are there now. Other stages may run beside it."""
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
         """The stage has finished."""
@@ -40,6 +40,16 @@ class Metrics(Protocol):
 
 class Student(Protocol):
     """Who acts and learns."""
+
+    @property
+    def has_room_beside_learning(self) -> bool:
+        """Whether its base may act while it learns."""
+        ...
+
+    @property
+    def acts_twice(self) -> bool:
+        """Whether two of its policies may act at one time."""
+        ...
 
     def policy(self, *, greedy: bool) -> Policy:
         """The student as it now is, acting."""

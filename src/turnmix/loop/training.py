@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from turnmix.config import Recipe
@@ -37,13 +37,16 @@ class TrainingStage:
         student: Student,
         progress: Progress,
         metrics: Metrics,
+        tick: Callable[[], None],
     ) -> None:
+        """`tick` is called after each step."""
         self._recipe = recipe
         self._run = run
         self._scorer = scorer
         self._student = student
         self._progress = progress
         self._metrics = metrics
+        self._tick = tick
         self._method = METHODS[recipe.method]
 
     def train(self, iteration: int) -> dict[str, Any]:
@@ -68,8 +71,10 @@ class TrainingStage:
             }
             self._metrics.log({"step": learned}, step=num_steps_before + report.step)
             from_first = f", at first {losses[0]:.3f}" if iteration == 1 else ""
-            self._progress.advance(report.step, f"loss {report.loss:.3f}{from_first}")
-            self._run.clock.tick()
+            self._progress.advance(
+                "train", iteration, done=report.step, note=f"loss {report.loss:.3f}{from_first}"
+            )
+            self._tick()
 
         transitions = self._scored(taught.transitions, iteration)
         missing: Counter[str] = Counter()
@@ -135,11 +140,13 @@ class TrainingStage:
         def on_scored(done: int, total: int) -> None:
             nonlocal has_begun
             if has_begun:
-                self._progress.advance(done, "trajectories scored by the teacher")
+                self._progress.advance(
+                    "score", iteration, done=done, note="trajectories scored by the teacher"
+                )
             else:
                 self._progress.begin("score", iteration, total=total, done=done)
             has_begun = True
-            self._run.clock.tick()
+            self._tick()
 
         return with_teacher_logprobs(
             transitions,

@@ -10,6 +10,7 @@ failure     an infra_error is tried again from its start, alone, after a growing
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -24,6 +25,7 @@ from turnmix.policies.policy import Episode, Policy, PolicySession
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan, derive_seed
 from turnmix.rollout.rollout import Closable, close_quietly, roll_out
+from turnmix.rollout.room import Place, Room
 
 
 async def collect(
@@ -40,8 +42,10 @@ async def collect(
     backoff_seconds: float = 1.0,
     unfinished: Unfinished = "unresolved",
     clock: Callable[[], float] = time.perf_counter,
+    place: Place | None = None,
 ) -> list[Trajectory]:
-    """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort).
+    """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort). `place`: where
+    the room for them is shared with what runs beside; then `concurrency` is not looked at.
 
     `on_trajectory` is called once for each trajectory as it ends, infra_errors included. `label`: ask the
     teacher in the student's states too. The pause before attempt n is backoff_seconds · 2^(n−2). The policies
@@ -50,6 +54,7 @@ async def collect(
     """
     if concurrency < 1 or attempts < 1:
         raise UserError(f"concurrency and attempts must be 1 or more, not {concurrency} and {attempts}")
+    place = place or Room(concurrency).first()
     if label and teacher is None:
         raise UserError("labels are asked for, but there is no teacher: set `teacher`")
     finished: dict[str, Trajectory] = {}
@@ -71,13 +76,14 @@ async def collect(
         clock=clock,
         keep=keep,
     )
-    running = _Running()
+    running = _Running(place)
     try:
-        for cohort in _cohorts(plans):
-            await running.fewer_than(concurrency - len(cohort) + 1)
-            for member in [members.begin(plan, plan.cohort) for plan in cohort]:
-                running.start(members.run(member))
-        await running.fewer_than(1)
+        with place.admitting(running.notifier()):
+            for cohort in _cohorts(plans):
+                await running.make_room(len(cohort))
+                for member in [members.begin(plan, plan.cohort) for plan in cohort]:
+                    running.start(members.run(member))
+        await running.all_ended()
     finally:
         await running.cancel()
         await members.close()
@@ -180,9 +186,12 @@ class _Members:
 
 
 class _Running:
-    """Tasks in flight; waiting on them costs nothing per task, so thousands are fine."""
+    """Tasks in flight, each with its room; waiting on them costs nothing per task, so thousands are fine."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._num_held = 0
+        """So many trajectories have room."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
@@ -192,22 +201,47 @@ class _Running:
         self._tasks.add(task)
         task.add_done_callback(self._note_end)
 
-    async def fewer_than(self, num_tasks: int) -> None:
-        """Wait until fewer than `num_tasks` run, or none does. Raises what a task raised."""
-        while len(self._tasks) >= max(1, num_tasks) and self._failure is None:
-            self._changed.clear()
-            await self._changed.wait()
-        if self._failure is not None:
-            raise self._failure
+    def notifier(self) -> Callable[[], None]:
+        """What any thread may call when there may be more room."""
+        loop = asyncio.get_running_loop()
+
+        def notify() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._changed.set)
+
+        return notify
+
+    async def make_room(self, number: int) -> None:
+        """Wait until there is room for `number` more. Raises what a task raised."""
+        await self._until(lambda: self._place.take(number))
+        self._num_held += number
+
+    async def all_ended(self) -> None:
+        """Wait for all tasks. Raises what one raised."""
+        await self._until(lambda: not self._tasks)
 
     async def cancel(self) -> None:
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._give(self._num_held)
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        while self._failure is None:
+            self._changed.clear()
+            if is_so():
+                return
+            await self._changed.wait()
+        raise self._failure
+
+    def _give(self, number: int) -> None:
+        self._num_held -= number
+        self._place.give(number)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._give(1)
         if not task.cancelled() and task.exception() is not None:
             self._failure = self._failure or task.exception()
         self._changed.set()

@@ -1,12 +1,13 @@
 """How long a run took, over all the processes that worked on it.
 
-In: the names of stages, as they run. Out: seconds by stage and in all, in `clock.json`. A kill loses at most
-the seconds since the last `tick`.
+In: the names of stages, as they run, some beside others. Out: seconds by stage, from its begin to its end, and of the
+run in all, in `clock.json`. A kill loses at most the seconds since the last `tick`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +33,9 @@ class RunClock:
         self._earlier: float = stored.get("wall_seconds", 0.0)
         self._stages: dict[str, float] = stored.get("stages", {})
         self._started = self._written = clock()
-        self._stage: tuple[str, float] | None = None
+        self._running: dict[str, float] = {}
+        """When each stage under way began."""
+        self._lock = threading.RLock()
 
     @property
     def wall_seconds(self) -> float:
@@ -40,24 +43,24 @@ class RunClock:
 
     def stage_seconds(self, stage: str) -> float | None:
         """None: the stage was not run."""
-        seconds = self._stages.get(stage)
-        if self._stage is None or self._stage[0] != stage:
-            return seconds
-        return (seconds or 0.0) + self._clock() - self._stage[1]
+        with self._lock:
+            seconds, begun = self._stages.get(stage), self._running.get(stage)
+            return seconds if begun is None else (seconds or 0.0) + self._clock() - begun
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count what runs inside towards the stage `name`. Raises OSError: the clock cannot be written."""
-        self._stage = (name, self._clock())
+        with self._lock:
+            self._running[name] = self._clock()
         try:
             yield
         except BaseException:
-            self._end_stage()
+            self._end_stage(name)
             # What ended the stage is told, not what it did to the clock.
             with contextlib.suppress(OSError):
                 self.write()
             raise
-        self._end_stage()
+        self._end_stage(name)
         self.write()
 
     def tick(self) -> None:
@@ -66,13 +69,14 @@ class RunClock:
             self.write()
 
     def write(self) -> None:
-        self._written = self._clock()
-        names = [*self._stages, *([self._stage[0]] if self._stage else [])]
-        stages = {name: round(self.stage_seconds(name) or 0.0, 3) for name in names}
-        text = json_text({"wall_seconds": round(self.wall_seconds, 3), "stages": stages})
-        write_atomically(self._path, text)
+        with self._lock:
+            self._written = self._clock()
+            names = dict.fromkeys((*self._stages, *self._running))
+            stages = {name: round(self.stage_seconds(name) or 0.0, 3) for name in names}
+            text = json_text({"wall_seconds": round(self.wall_seconds, 3), "stages": stages})
+            write_atomically(self._path, text)
 
-    def _end_stage(self) -> None:
-        assert self._stage is not None
-        self._stages[self._stage[0]] = self.stage_seconds(self._stage[0]) or 0.0
-        self._stage = None
+    def _end_stage(self, name: str) -> None:
+        with self._lock:
+            self._stages[name] = self.stage_seconds(name) or 0.0
+            del self._running[name]

@@ -22,6 +22,7 @@ import os
 import re
 import shlex
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
@@ -69,6 +70,7 @@ class RunDirectory:
         self._figures: dict[str, dict[str, Any]] = {}
         """What finished stages recorded, as far as it was read: it never changes."""
         self.clock = RunClock(path / "clock.json")
+        self._recording = threading.Lock()
         if lock is not None:  # what is damaged is told before any work, and a line cut short is dropped
             self._logs()
 
@@ -224,9 +226,9 @@ class RunDirectory:
 
     def record_stage(self, stage: str, iteration: int, figures: Mapping[str, Any]) -> None:
         """Note that a stage has finished, and with what figures."""
-        self.metrics.append_record(
-            {"id": stage_id(stage, iteration), "iteration": iteration, "stage": stage, **figures}
-        )
+        record = {"id": stage_id(stage, iteration), "iteration": iteration, "stage": stage, **figures}
+        with self._recording:  # stages may run beside each other
+            self.metrics.append_record(record)
 
     def check_rollouts(self, iterations: Iterable[int]) -> None:
         """Raises UserError: of these, one has fewer trajectories than were rolled out, so what is learned would be

@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,8 @@ class StudentServer:
         self._weights: Weights | None = None
         self._context = model_context
         self.num_restarts = 0
+        self._reviving = threading.Lock()
+        """Held while it comes up again, for policies that act in other threads."""
 
     def open(self, weights: Weights, *, log: Path, say: Say = lambda _: None) -> None:
         """Start the server, if it is not given, and try all that the run needs of it: weights renewed, tokens
@@ -155,6 +158,10 @@ class StudentServer:
             self.close()
             self._start_again()
 
+    @property
+    def takes_many_requests(self) -> bool:
+        return self._engine.most_requests is None
+
     def policy(self, *, greedy: bool) -> ServerPolicy:
         """The student as its weights now are, acting."""
         reviving = asyncio.Lock()
@@ -162,7 +169,7 @@ class StudentServer:
         async def revive() -> None:
             # Who asks while it comes up waits here: it may not have its weights yet.
             async with reviving:
-                if self._is_down:
+                if self._is_down or self._reviving.locked():
                     await asyncio.to_thread(self._revive)
 
         most = self._engine.most_requests
@@ -293,6 +300,10 @@ class StudentServer:
 
     def _revive(self) -> None:
         """Start a server that died again; where that is of no use, the requests it left fail by themselves."""
+        with self._reviving:
+            self._revive_if_down()
+
+    def _revive_if_down(self) -> None:
         if not self._is_down or self.num_restarts >= MOST_RESTARTS:
             return
         self.num_restarts += 1
