@@ -121,7 +121,8 @@ class EvaluationSettings(Settings):
     tasks: int = Field(default=200, ge=1)
     """The first so many holdout tasks, or all of them where there are fewer."""
     every: int = Field(default=1, ge=1)
-    """Evaluate after every so many iterations, and always after the last. The next rollouts run beside it, and come first."""
+    """Evaluate after every so many iterations, and always after the last. The next rollouts run beside it and come
+    first."""
     unfinished: Unfinished = "unresolved"
     """A trajectory whose agent did not call finish: unresolved, whatever it left; graded: what it left is judged, as
     harnesses do that take a patch from every trajectory. Each rate says which."""

@@ -71,7 +71,7 @@ def test_a_class_that_inherits_a_setting_inherits_its_docstring():
         "(number > 0, or null)\n  gradient_clip: 1.0\n",
         "  # Number of training tasks. (integer ≥ 1 and ≤ 1,000,000)\n  train: 4000\n",
         "([integer, integer])\n  modules: [3, 5]\n",
-        "is seen sooner.\n  # (true or false, or late)\n  base: true\n",
+        "that learning is seen sooner. (true or false, or late)\n  base: true\n",
     ],
 )
 def test_what_a_setting_may_be_stands_behind_what_it_means(explained, lines):
