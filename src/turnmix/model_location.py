@@ -8,6 +8,7 @@ from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.nano import CHECKPOINT, TEACHER
+from turnmix.store.deleted_checkpoint import check_is_not_deleted
 from turnmix.store.place import RECIPE
 from turnmix.store.run_directory import RunDirectory
 
@@ -37,6 +38,7 @@ def model_location(name: str, *, field: str) -> str:
         raise UserError(f"{field}: {name!r} is no model: did you mean {close[0]!r}?")
     name = os.path.expanduser(name)
     path = Path(name)
+    check_is_not_deleted(path, field=field)
     if _is_no_hub_id(name) and not path.is_dir():
         wrong = "is a file: name the directory that holds it" if path.exists() else "no such directory"
         raise UserError(f"{field}: {name}: {wrong}")

@@ -108,5 +108,7 @@ def test_a_run_killed_at_random_moments_and_resumed_ends_as_if_never_interrupted
             continue
         assert process.exitcode == 0, (tmp_path / f"{run.name}.log").read_text()
         assert outcome(run) == expected
+        states = [path.parent.name for path in run.glob("checkpoints/*/learner.pt")]
+        assert states == ["iteration-002"]
         completed += 1
     assert kills == num_kills

@@ -9,8 +9,10 @@ from recorded_trajectories import labelled_turn, trajectory
 
 from limited_files import no_file_larger_than
 from stored_checkpoints import store_checkpoint
+from turnmix.cli.evaluation_target import located
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
+from turnmix.model_location import model_location
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import is_locked
@@ -182,6 +184,20 @@ def test_weights_of_all_iterations_stay_by_default_and_the_last_optimisers_state
     weights = ["config.json", "model.safetensors"]
     assert held == [weights, weights, ["config.json", "learner.pt", "model.safetensors"]]
     assert run.resumed_checkpoint() == run.checkpoint(3)
+
+
+def test_who_names_a_checkpoint_that_was_deleted_is_told_which_are_left(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    for iteration in (1, 2, 3):
+        store_checkpoint(run.checkpoint(iteration))
+    run.prune_checkpoints(2)
+    left = r"iteration-001: this checkpoint is not there .*: left: \S+/iteration-002, \S+/iteration-003"
+    with pytest.raises(UserError, match=left):
+        located(str(run.checkpoint(1)))
+    with pytest.raises(UserError, match=f"student.model: .*{left}"):
+        model_location(str(run.checkpoint(1)), field="student.model")
+    assert model_location(str(run.checkpoint(2)), field="student.model") == str(run.checkpoint(2))
+    assert located(str(run.checkpoint(2))).run == tmp_path / "run"
 
 
 @pytest.mark.parametrize("keep", [None, 1])

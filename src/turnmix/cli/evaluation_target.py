@@ -11,6 +11,7 @@ from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.recipe_file import find_recipe
+from turnmix.store.deleted_checkpoint import check_is_not_deleted
 from turnmix.store.place import RECIPE
 from turnmix.store.run_directory import EVALUATION, RunDirectory, resume_command
 from turnmix.store.versions import when_begun
@@ -78,6 +79,7 @@ def located(target: str) -> Target:
         # As it was named, where that leads there.
         run_path = path.parent.parent if path.parent.parent.resolve() == above else above
         return _of_run(run_path, model=target)
+    check_is_not_deleted(path)
     return Target(model=target, recipe=None, folder=Path(FOLDER), name=path.name or path.resolve().name)
 
 

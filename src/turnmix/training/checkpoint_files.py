@@ -25,12 +25,21 @@ def checkpoint_name(iteration: int) -> str:
     return f"iteration-{iteration:03d}"
 
 
+def iteration_in(name: str) -> int | None:
+    """
+    >>> iteration_in("iteration-012"), iteration_in("iteration-0012"), iteration_in("best")
+    (12, None, None)
+    """
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match and checkpoint_name(int(match[1])) == name else None
+
+
 def whole_checkpoints(directory: Path) -> list[int]:
     """The iterations whose checkpoint is there with all of its weights, in order."""
     if not directory.is_dir():
         return []
-    found = (_NAME.fullmatch(path.name) for path in directory.iterdir() if _is_whole(path))
-    return sorted(int(match[1]) for match in found if match and checkpoint_name(int(match[1])) == match[0])
+    found = (iteration_in(path.name) for path in directory.iterdir() if _is_whole(path))
+    return sorted(iteration for iteration in found if iteration is not None)
 
 
 def prune(directory: Path, *, keep: int | None, named: Collection[str]) -> None:
