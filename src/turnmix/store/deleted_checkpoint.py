@@ -10,7 +10,7 @@ from turnmix.training.checkpoint_files import checkpoint_name, iteration_in, who
 
 
 def check_is_not_deleted(path: Path, *, field: str | None = None) -> None:
-    """`field`: where the recipe gives the path. Raises UserError: a run lies above it, whose checkpoint is not there."""
+    """`field`: where the recipe gives the path. Raises UserError: it is a run's checkpoint, and is not there."""
     run, folder = path.parent.parent, path.parent
     if path.exists() or iteration_in(path.name) is None or not (run / RECIPE).is_file():
         return
