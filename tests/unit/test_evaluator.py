@@ -1,4 +1,5 @@
 import asyncio
+import tracemalloc
 
 import pytest
 from recorded_trajectories import labelled_turn, trajectory
@@ -10,6 +11,7 @@ from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.report import evaluation_lines
+from turnmix.store.append_log import TrajectoryLog
 
 UNRESOLVED = Verdict(resolved=False, submitted=True, passed=0, failed=1)
 
@@ -27,6 +29,19 @@ def test_infra_errors_are_excluded_and_counted():
     assert (evaluation.low, evaluation.high) == wilson(1, 2)
     assert evaluation.mean_turns == 1.5
     assert evaluation.stop_reasons == {"finished": 1, "max_turns": 1}
+
+
+def test_the_figures_of_many_trajectories_are_made_with_one_in_memory(tmp_path):
+    log = TrajectoryLog(tmp_path / "log")
+    for number in range(40):
+        log.append(trajectory(f"e000-{number:05d}", labelled_turn("student", "x" * 250_000)))
+    tracemalloc.start()
+    try:
+        assert summarise(log.read(log.ids)).n == 40
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000  # the texts of all take 10 MB
 
 
 @pytest.mark.parametrize(("unfinished", "resolves"), [("unresolved", False), ("graded", True)])

@@ -6,8 +6,9 @@ Its trajectories lie in a directory of their own, with which the same command go
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from turnmix.cli.words import names_and_overrides
 from turnmix.config import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
-from turnmix.core.trajectory import Actor
+from turnmix.core.trajectory import Actor, Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
@@ -243,8 +244,15 @@ def _conclude(
 ) -> None:
     """Write and print the figures, and write the patches where they can be graded again. `found`: so many
     trajectories lay there before."""
-    trajectories = list(directory.trajectories.read(plan.trajectory_id for plan in plans))
-    figures = summarise(trajectories, unfinished=recipe.evaluation.unfinished).to_json()
+    judged: list[Trajectory] = []
+
+    def read() -> Iterator[Trajectory]:
+        for trajectory in directory.trajectories.read(plan.trajectory_id for plan in plans):
+            # What a prediction is made of: turns take far more memory.
+            judged.append(replace(trajectory, tools=(), prompt=(), turns=()))
+            yield trajectory
+
+    figures = summarise(read(), unfinished=recipe.evaluation.unfinished).to_json()
     for line in evaluation_lines(figures):
         console.print(printable_line(line))
     is_made_here = directory.is_made_here()
@@ -256,7 +264,7 @@ def _conclude(
         say(console, printable_line(f"{told}: --output makes all anew in another directory"))
     if isinstance(recipe.tasks, TaskFileSettings):
         path = directory.path / PREDICTIONS
-        written = directory.write_predictions(trajectories, model=model)
+        written = directory.write_predictions(judged, model=model)
         grading = f"turnmix grade {path} {directory.path / RECIPE}"
         say(console, printable_line(f"{written} patches in {path}: {grading}"))
     elsewhere = {} if is_made_here or not found else {"made_elsewhere": found}

@@ -7,13 +7,13 @@ stop reasons. Infra_errors are excluded from n and counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Actor, StopReason, Trajectory, Unfinished
-from turnmix.core.usage import total_usage
+from turnmix.core.usage import Usage, total_usage
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.policy import Policy
@@ -67,28 +67,39 @@ class Evaluation:
 
 
 def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "unresolved") -> Evaluation:
-    """The figures of trajectories already rolled out. `unfinished`: as they were rolled out with."""
-    everything = list(trajectories)
-    judged = [
-        (trajectory, trajectory.verdict)
-        for trajectory in everything
-        if trajectory.verdict is not None and trajectory.stop_reason is not StopReason.infra_error
-    ]
-    n = len(judged)
-    resolved = sum(verdict.resolved for _, verdict in judged)
+    """The figures of trajectories already rolled out, of which one is held at a time. `unfinished`: as they were rolled
+    out with."""
+    stop_reasons: Counter[str] = Counter()
+    resolved = submitted = turns = infra_errors = 0
+
+    def counted() -> Iterator[Mapping[str, Usage]]:
+        nonlocal resolved, submitted, turns, infra_errors
+        for trajectory in trajectories:
+            verdict = trajectory.verdict
+            if verdict is None or trajectory.stop_reason is StopReason.infra_error:
+                infra_errors += 1
+            else:
+                stop_reasons[trajectory.stop_reason.value] += 1
+                resolved += verdict.resolved
+                submitted += verdict.submitted
+                turns += len(trajectory.turns)
+            yield trajectory.usage
+
+    usage = total_usage(counted())
+    n = stop_reasons.total()
     low, high = wilson(resolved, n)
     return Evaluation(
         resolved=resolved,
-        submitted=sum(verdict.submitted for _, verdict in judged),
+        submitted=submitted,
         n=n,
         low=low,
         high=high,
-        mean_turns=sum(len(trajectory.turns) for trajectory, _ in judged) / n if n else None,
-        unfinished=sum(trajectory.stop_reason is not StopReason.finished for trajectory, _ in judged),
+        mean_turns=turns / n if n else None,
+        unfinished=n - stop_reasons[StopReason.finished.value],
         unfinished_are=unfinished,
-        stop_reasons=dict(sorted(Counter(trajectory.stop_reason.value for trajectory, _ in judged).items())),
-        infra_errors=len(everything) - n,
-        usage=total_usage(trajectory.usage for trajectory in everything),
+        stop_reasons=dict(sorted(stop_reasons.items())),
+        infra_errors=infra_errors,
+        usage=usage,
     )
 
 

@@ -39,9 +39,10 @@ def complete(
     Raises:
         InfrastructureError: too many failed around the agent. None of those is stored.
     """
-    ids = {plan.trajectory_id for plan in plans}
-    held = [member for member in log.ids if member in ids]
-    resolved = sum(trajectory.verdict.resolved for trajectory in log.read(held) if trajectory.verdict)
+    held = [plan.trajectory_id for plan in plans if plan.trajectory_id in log]
+    missing = unfinished_cohorts(plans, set(held))
+    counted = held if missing else ()  # each that is read is parsed and checked
+    resolved = sum(trajectory.verdict.resolved for trajectory in log.read(counted) if trajectory.verdict)
     infra_errors: list[Trajectory] = []
     done = len(held)
     iteration = plans[0].iteration
@@ -61,7 +62,7 @@ def complete(
         progress.advance(stage, iteration, done=done, note=f"{resolved} resolved{failed}")
         tick()
 
-    if missing := unfinished_cohorts(plans, set(held)):
+    if missing:
         run(collecting(missing, keep))
     # Stored last, so that a run stopped by an outage tries them again when it is resumed.
     if len(infra_errors) > LARGEST_INFRA_SHARE * len(plans):
