@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from paper_size import OBSERVATION, PROMPT, library, make_renderer, make_tokenizer
+from synthetic_text import library, make_renderer, make_tokenizer
 
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.task import Task
@@ -53,6 +53,7 @@ LATENCIES = {
     "verify": (0.5, 1.5),
 }
 """Seconds, from … to. Real turns take longer; the shorter they are, the more the framework's cost shows."""
+PROMPT, OBSERVATION = 9000, 2000  # characters, in the whole case
 ITERATION = 3
 MIXTURE = DaggerMixture()
 
@@ -68,10 +69,9 @@ def latencies(task_id: str, call: str, count: int) -> tuple[float, ...]:
 class Texts:
     """What tasks, tools and agents say in the whole case: other words in each trajectory and turn."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self._text = library()
-        make_tokenizer(self._text).save(str(folder / "tokenizer.json"))
-        self.renderer: Renderer = make_renderer(folder)
+        self.renderer: Renderer = make_renderer(make_tokenizer(merged=8000, vocabulary=151_936))
         self.tools = (BashTool.specification,)
 
     def words(self, count: int, *place: str | int) -> str:
@@ -257,7 +257,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        texts = Texts(folder)
+        texts = Texts()
         half = measured(arguments.whole, max(1, arguments.turns // 2), texts, folder / "half")
         framework = measured(arguments.trajectories, arguments.turns, None, folder / "none")
         whole = measured(arguments.whole, arguments.turns, texts, folder / "whole")
