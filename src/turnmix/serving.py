@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SERVER_LOG = "student-server.log"
 """In a run's directory: what a started server printed."""
+LEAST_CONTEXT = 2048
+"""Tokens that a started server reads in any case: the prompt on which its weights are compared has some hundred."""
 
 
 def make_student_server(
@@ -81,12 +83,13 @@ def make_engine(recipe: Recipe, settings: ServerSettings, *, model_context: int 
     lora = recipe.learner.lora
     served_name = SERVED_NAME if settings.endpoint is None else settings.model or student.model
     # What it kept room for beyond would be taken from all conversations.
+    needed = max(recipe.longest_context, LEAST_CONTEXT)
     return VllmEngine(
         dtype=student.dtype,
         lora_rank=None if lora is None else lora.rank,
         served_name=served_name,
         tells_tempered_logprobs=recipe.objective.has_ratio and student.temperature != 1,
-        context=None if model_context is None else min(model_context, recipe.longest_context),
+        context=None if model_context is None else min(model_context, needed),
     )
 
 

@@ -130,6 +130,20 @@ def test_the_environment_reaches_the_server(tmp_path):
     assert log_tail(log) == ["  on"]
 
 
+def test_how_the_learner_lays_out_its_memory_is_not_handed_to_a_server(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    command = [sys.executable, "-c", "import os; print(os.environ.get('PYTORCH_CUDA_ALLOC_CONF'))"]
+
+    def printed(name, **options):
+        process = ServerProcess(command, environment={}, log=tmp_path / name, **options)
+        with pytest.raises(InfrastructureError):
+            process.wait_until(lambda: False, timeout=30)
+        return log_tail(tmp_path / name)
+
+    assert printed("plain.log") == ["  None"]
+    assert printed("named.log", inherited=["PYTORCH_CUDA_ALLOC_CONF"]) == ["  expandable_segments:True"]
+
+
 def test_a_server_started_under_torchrun_makes_a_process_group_of_its_own(tmp_path):
     (tmp_path / "launched.py").write_text(LAUNCHED)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -92,6 +92,17 @@ def test_a_server_takes_other_weights_and_the_students_again_before_the_run(tmp_
     assert server.left == []
 
 
+def test_a_link_in_the_place_of_the_weights_tried_is_not_followed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine").write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / TRIAL).symlink_to(elsewhere)
+    assert opened(lambda path: True, run).left == []
+    assert [path.name for path in elsewhere.iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize("takes", [lambda path: False, lambda path: path.endswith(TRIAL)])
 def test_a_given_server_that_only_says_so_is_refused_before_the_run(tmp_path, takes):
     with pytest.raises(UserError, match=r"new weights were tried on it before the run: .*says that it took"):

@@ -79,6 +79,8 @@ class HeldWeights:
         """
         if self._trial is None or self._told is None:  # nothing tells what it holds
             return
+        if directory.is_symlink():  # somebody else's run: what it points at is not to be written or deleted
+            directory.unlink()
         shutil.rmtree(directory, ignore_errors=True)
         try:
             with self._trial(weights, directory) as (others, own):

@@ -33,6 +33,15 @@ _LOG_SECONDS = 5.0
 _LONGEST_LINE = 1 << 20
 
 
+_LEARNERS = frozenset({"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"})
+"""How memory is laid out for learning: in segments that grow, which a server of several cards cannot share between its
+processes."""
+
+
+def _named(names: Sequence[str]) -> dict[str, str]:
+    return {name: value for name, value in child_environment(names).items() if name in names}
+
+
 class ServerProcess:
     """One running server, under a watchdog process whose standard input this process holds open."""
 
@@ -50,7 +59,8 @@ class ServerProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         output = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
-            self._process = self._launched(command, {**child_environment(inherited), **environment})
+            own = {name: value for name, value in child_environment().items() if name not in _LEARNERS}
+            self._process = self._launched(command, {**own, **_named(inherited), **environment})
         except BaseException:
             os.close(output)
             raise
