@@ -10,8 +10,9 @@ from turnmix.core.task import Task
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.observation import decode, encode
 
-GIT_REPOSITORY = """git init -q -b main \
-&& git config user.name agent && git config user.email agent@localhost \
+# Settings as git writes them itself, which would take a process for each.
+GIT_REPOSITORY = r"""git init -q -b main \
+&& printf '[user]\n\tname = agent\n\temail = agent@localhost\n' >> .git/config \
 && git add -A -f && git -c gc.auto=0 commit -q --no-verify --allow-empty -m 'Initial state'"""
 
 

@@ -95,7 +95,7 @@ class MinirepoVerifier:
             await sandbox.write_file("/tmp/call.py", CALLER.encode())
             calls = [[case.module, case.function, list(case.arguments)] for case in cases]
             result = await sandbox.run(
-                f"/usr/bin/env -i /usr/bin/env python3 -I -S -B /tmp/call.py {task.working_directory}",
+                f"exec /usr/bin/env -i python3 -I -S -B /tmp/call.py {task.working_directory}",
                 working_directory="/tmp",
                 stdin=json_text(calls).encode(),
                 timeout=TIMEOUT_SECONDS,
