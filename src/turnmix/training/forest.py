@@ -6,19 +6,22 @@ which trajectories make a step does not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from turnmix.core.errors import UserError
+from turnmix.core.recent_cache import RecentCache
 from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection, Untaught
 from turnmix.rendering.readback import written_target
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective_settings import Average
+from turnmix.training.packed_transitions import PackedTransitions
 from turnmix.training.tree import RenderedTransition, TokenTree, split_trees
+
+MOST_ROWS_KEPT = 1 << 20
+"""Of trees: some 40 MB. Small trajectories are built once for all epochs."""
 
 
 class Renderer(Protocol):
@@ -33,29 +36,44 @@ class Renderer(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
 class Forest:
-    """What one fit learns from."""
+    """What one fit learns from. It holds packed tokens, and of trees no more than `MOST_ROWS_KEPT` rows: the others are
+    built anew for each step that asks for them."""
 
-    trajectories: list[list[RenderedTransition]]
-    """Of each trajectory what is taught, in order of first appearance."""
-    tokens_per_pass: int
-    tree: Literal["trajectory", "task"]
-    dropped_too_long: int
-    untaught: tuple[Untaught, ...]
-    """Targets that the student cannot say, or that nobody should."""
+    def __init__(
+        self,
+        trajectories: Sequence[PackedTransitions],
+        *,
+        settings: LearnerSettings,
+        average: Average,
+        dropped_too_long: int,
+        untaught: tuple[Untaught, ...],
+    ) -> None:
+        """`trajectories`: of each what is taught, in order of first appearance."""
+        self._trajectories = trajectories
+        self._settings = settings
+        self._average = average
+        self._kept = RecentCache[int, list[TokenTree]](most=MOST_ROWS_KEPT)
+        self.dropped_too_long = dropped_too_long
+        self.untaught = untaught
+        """Targets that the student cannot say, or that nobody should."""
 
     def __len__(self) -> int:
-        return len(self.trajectories)
+        return len(self._trajectories)
 
     @property
     def num_labels(self) -> int:
-        return sum(item.num_labels for items in self.trajectories for item in items)
+        return sum(each.num_labels for each in self._trajectories)
 
     @property
     def separate_tokens(self) -> int:
         """Rows that its transitions have when each is computed alone."""
-        return sum(item.num_rows for items in self.trajectories for item in items)
+        return sum(each.num_rows for each in self._trajectories)
+
+    @property
+    def num_tokens(self) -> int:
+        """Held."""
+        return sum(each.num_tokens for each in self._trajectories)
 
     @property
     def trees(self) -> list[TokenTree]:
@@ -64,25 +82,31 @@ class Forest:
 
     def trees_of(self, places: Sequence[int]) -> list[TokenTree]:
         """The trees of the trajectories at `places`."""
-        if self.tree == "trajectory":
-            return [tree for place in places for tree in self._trees[place]]
+        if self._settings.tree == "trajectory":
+            return [tree for place in places for tree in self._trees(place)]
         groups: dict[str, list[RenderedTransition]] = {}
         for place in places:
-            for item in self.trajectories[place]:
+            for item in self._transitions(place):
                 groups.setdefault(item.group, []).append(item)
-        return [tree for group in groups.values() for tree in self._built(group)]
+        return [
+            tree for group in groups.values() for tree in split_trees(group, self._settings.tokens_per_pass)
+        ]
 
-    @cached_property
-    def _trees(self) -> list[list[TokenTree]]:
-        """Of each trajectory its own: the same in every epoch."""
-        return [self._built(items) for items in self.trajectories]
+    def _trees(self, place: int) -> list[TokenTree]:
+        trees = self._kept.get(place)
+        if trees is None:
+            trees = split_trees(self._transitions(place), self._settings.tokens_per_pass)
+            self._kept.put(place, trees, size=sum(map(len, trees)))
+        return trees
 
-    def _built(self, items: Sequence[RenderedTransition]) -> list[TokenTree]:
-        return split_trees(items, self.tokens_per_pass)
+    def _transitions(self, place: int) -> list[RenderedTransition]:
+        """One trajectory's: each label token counts 1, or all of them together do."""
+        packed = self._trajectories[place]
+        return packed.unpacked(share=1.0 if self._average == "token" else 1 / packed.num_labels)
 
 
 def grow_forest(
-    transitions: Sequence[Transition],
+    transitions: Iterable[Transition],
     renderer: Renderer,
     settings: LearnerSettings,
     *,
@@ -91,9 +115,11 @@ def grow_forest(
     needs_sampled: bool = False,
     average: Average = "token",
 ) -> Forest:
-    """The trees of `transitions`. One of more tokens than `max_context` is dropped and counted; so is a target that
-    the student did not sample and that its own tokens do not say. `average`: which mean the loss is."""
-    trajectories: dict[str, list[RenderedTransition]] = {}
+    """What `transitions` teach. One of more tokens than `max_context` is dropped and counted; so is a target that the
+    student did not sample and that its own tokens do not say. Each is let go once it is rendered. `average`: which
+    mean the loss is."""
+    trajectories: dict[str, PackedTransitions] = {}
+    latest: PackedTransitions | None = None
     dropped = 0
     untaught: list[Untaught] = []
     for item in transitions:
@@ -102,7 +128,7 @@ def grow_forest(
             untaught.append(_left_out(item, target))
             continue
         rendered = RenderedTransition(
-            prompt_ids=tuple(renderer.prompt_ids(item.state)),
+            prompt_ids=renderer.prompt_ids(item.state),
             target_ids=tuple(target),
             weight=item.weight,
             reference_logprobs=item.reference_logprobs,
@@ -116,11 +142,17 @@ def grow_forest(
         elif needs_sampled and item.sampled_logprobs is None:
             raise ValueError(f"{item.trajectory_id}: the objective needs sampled_logprobs, there are none")
         elif rendered.num_labels:
-            trajectories.setdefault(item.trajectory_id, []).append(rendered)
+            packed = trajectories.setdefault(item.trajectory_id, PackedTransitions())
+            if latest is not None and latest is not packed:
+                latest.close()
+            packed.add(rendered)
+            latest = packed
+    if latest is not None:
+        latest.close()
     return Forest(
-        trajectories=[_with_shares(items, average) for items in trajectories.values()],
-        tokens_per_pass=settings.tokens_per_pass,
-        tree=settings.tree,
+        list(trajectories.values()),
+        settings=settings,
+        average=average,
         dropped_too_long=dropped,
         untaught=tuple(untaught),
     )
@@ -129,14 +161,6 @@ def grow_forest(
 def _left_out(item: Transition, objection: Objection) -> Untaught:
     turn = sum(message.role == "assistant" for message in item.state.messages)
     return Untaught(objection=objection, target=item.target, trajectory_id=item.trajectory_id, turn=turn)
-
-
-def _with_shares(items: list[RenderedTransition], average: Average) -> list[RenderedTransition]:
-    """One trajectory's transitions: each label token counts 1, or all of them together do."""
-    if average == "token":
-        return items
-    share = 1 / sum(item.num_labels for item in items)
-    return [replace(item, share=share) for item in items]
 
 
 def context_limit(config: Any, wanted: int | None) -> int:

@@ -11,10 +11,16 @@ Integers = NDArray[np.int64]
 Path = NDArray[np.int32]
 
 
-def path_of(prompt_ids: Sequence[int], target_ids: Sequence[int]) -> Path:
+def path_of(prompt_ids: Sequence[int] | Path, target_ids: Sequence[int] | Path) -> Path:
     """All tokens but the last one, which is predicted, never read."""
-    prompt = np.fromiter(prompt_ids, np.int32, len(prompt_ids))
-    return np.concatenate([prompt, np.fromiter(target_ids, np.int32, len(target_ids))[:-1]])
+    return np.concatenate([as_path(prompt_ids), as_path(target_ids)[:-1]])
+
+
+def as_path(token_ids: Sequence[int] | Path) -> Path:
+    """The tokens as an array."""
+    return (
+        token_ids if isinstance(token_ids, np.ndarray) else np.fromiter(token_ids, np.int32, len(token_ids))
+    )
 
 
 def sorting_key(path: Path) -> bytes:

@@ -41,8 +41,8 @@ from turnmix.training.tree_labels import merged_labels
 class RenderedTransition:
     """One transition as the student's tokens."""
 
-    prompt_ids: tuple[int, ...]
-    target_ids: tuple[int, ...]
+    prompt_ids: Sequence[int] | Path
+    target_ids: Sequence[int] | Path
     """The tokens to learn, end of turn included."""
     weight: float | tuple[float, ...] = 1.0
     """The weight of −log π, of either sign: one for all target tokens, or one each."""
@@ -56,7 +56,7 @@ class RenderedTransition:
     """The id of a trajectory or a task: transitions of one group share a tree."""
 
     def __post_init__(self) -> None:
-        if not self.prompt_ids or not self.target_ids:
+        if not len(self.prompt_ids) or not len(self.target_ids):
             sizes = f"{len(self.prompt_ids)} and {len(self.target_ids)} tokens"
             raise ValueError(f"prompt_ids and target_ids of {self.group!r} must not be empty, got {sizes}")
         if isinstance(self.weight, tuple) and len(self.weight) != len(self.target_ids):
