@@ -169,7 +169,8 @@ def cards(tmp_path, monkeypatch):
     """Lets nvidia-smi tell of cards with so many GB, all free."""
 
     def lay(*gigabytes):
-        lines = "\\n".join(f"{int(each * 1e9 / 2**20)}, {int(each * 1e9 / 2**20)}" for each in gigabytes)
+        sizes = [int(each * 1e9 / 2**20) for each in gigabytes]
+        lines = "\\n".join(f"{card}, GPU-{card}a-b, {size}, {size}" for card, size in enumerate(sizes))
         program = tmp_path / "nvidia-smi"
         program.write_text(f"#!/bin/sh\nprintf '{lines}\\n'\n")
         program.chmod(0o755)
@@ -230,6 +231,39 @@ def test_a_card_of_the_students_server_is_not_the_learners(cards):
     assert "to serve the student" in memory_of("student.server={}").detail
     told = "student.server={arguments: ['--gpu-memory-utilization=0.25']}"
     assert "20.0 GB to serve the student" in memory_of(told).detail
+
+
+@pytest.mark.parametrize(
+    ("visible", "servers", "says"),
+    [
+        ("1", "0", "1 GPU of 80 GB"),  # not all of them the server's
+        ("1,2", "2", "2 GPUs of 80, 24 GB"),
+        ("GPU-1a,2", "GPU-2a-b", "2 GPUs of 80, 24 GB"),
+        ("2,1", "2", "2 GPUs of 24, 80 GB"),
+    ],
+)
+def test_cards_are_told_apart_by_the_names_that_all_programs_have_for_them(
+    cards, monkeypatch, visible, servers, says
+):
+    cards(48, 80, 24)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = memory_of(f"student.server={{environment: {{CUDA_VISIBLE_DEVICES: '{servers}'}}}}")
+    assert found.passed
+    assert says in found.detail
+    assert "to serve" not in found.detail
+
+
+def test_a_server_that_was_told_its_share_of_the_learners_card_is_counted_on_it_though_it_names_the_card(
+    cards,
+):
+    cards(120)
+    environment = "environment: {CUDA_VISIBLE_DEVICES: '0'}"
+    found = memory_of(f"student.server={{{environment}, arguments: ['--gpu-memory-utilization=0.25']}}")
+    assert found.passed
+    assert "30.0 GB to serve the student" in found.detail
+    cards(48, 80)
+    told = "student.server={environment: {CUDA_VISIBLE_DEVICES: '0'}, arguments: ['--gpu-memory-utilization=0.5']}"
+    assert "to serve" not in memory_of("student.device=cuda:1", told).detail
 
 
 def test_the_size_of_a_model_is_that_of_its_weights(tmp_path):

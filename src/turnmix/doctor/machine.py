@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from turnmix.config import Recipe
-from turnmix.core.child_environment import child_environment
+from turnmix.doctor.gpus import Gpu, left_by_server, read_gpus
 from turnmix.doctor.memory import LORA_SHARE, ModelSize, largest_pass, learning_bytes, serving_bytes, size_of
 from turnmix.doctor.models import cached_file
 from turnmix.environments.swe.source import TaskFileSettings
@@ -26,7 +25,6 @@ WEIGHT_BYTES, STATE_BYTES = 4, 8
 """A parameter's share of a checkpoint: the weight, and AdamW's two moments, where it is learned."""
 USABLE = 0.97
 """Of a card's memory: its driver and the context of each process take the rest."""
-QUERY = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
 
 
 def check_packages(recipe: Recipe) -> Iterator[Finding]:
@@ -122,13 +120,13 @@ def check_memory(recipe: Recipe) -> Iterator[Finding]:
         detail = f"no GPU answers nvidia-smi; {estimate}: run it on a machine that has that"
         yield Finding(subject="gpu", passed=False, detail=detail)
         return
-    sizes = ", ".join(f"{total / GIGABYTE:.0f}" for total, _ in gpus)
+    sizes = ", ".join(f"{gpu.total / GIGABYTE:.0f}" for gpu in gpus)
     found = f"{len(gpus)} GPU{'s' * (len(gpus) > 1)} of {sizes} GB"
     if needs is None:
         yield Finding(subject="gpu", passed=None, detail=f"{found}; {estimate}")
     else:
-        yield _fit(needs, [total for total, _ in _left_by_server(recipe, gpus)], found)
-    if busy := [number for number, (total, free) in enumerate(gpus) if free < 0.9 * total]:
+        yield _fit(needs, [gpu.total for gpu in left_by_server(recipe, gpus)[0]], found)
+    if busy := [gpu.index for gpu in gpus if gpu.free < 0.9 * gpu.total]:
         note = f"GPU {busy[0]} is in use by another program"
         yield Finding(subject="gpu", passed=None, detail=note)
 
@@ -191,17 +189,7 @@ def _fit(needs: _Needs, cards: list[float], found: str) -> Finding:
     return Finding(subject="gpu", passed=False, detail=f"{found}; {needs.words(numbers[-1])}: {remedy}")
 
 
-def _left_by_server(recipe: Recipe, gpus: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The cards that a server which the run starts does not have for itself."""
-    server = recipe.student.server
-    if server is None or server.endpoint is not None:
-        return gpus
-    words = server.environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    taken = {int(word) for word in words if word.strip().isdigit()}
-    return [gpu for number, gpu in enumerate(gpus) if number not in taken]
-
-
-def _needs(recipe: Recipe, gpus: list[tuple[float, float]]) -> _Needs | None:
+def _needs(recipe: Recipe, gpus: list[Gpu]) -> _Needs | None:
     size = _size(recipe.student.model)
     if size is None:
         return None
@@ -213,12 +201,12 @@ def _needs(recipe: Recipe, gpus: list[tuple[float, float]]) -> _Needs | None:
     elif not is_trained and student.server is None:
         others["for the student"] = serving_bytes(size, student.dtype)
     if student.server is not None and student.server.endpoint is None:
-        has_own_card = "CUDA_VISIBLE_DEVICES" in student.server.environment
-        if not has_own_card or not is_trained:
+        is_shared = left_by_server(recipe, gpus)[1]
+        if is_shared or not is_trained:
             share = told_share(student.server.arguments)
             needed = serving_bytes(size, student.dtype)
             if share and gpus:
-                needed = share * min(total for total, _ in gpus)
+                needed = share * min(gpu.total for gpu in gpus)
             others["to serve the student"] = needed
     return _Needs(
         size=size,
@@ -239,23 +227,3 @@ def _is_for_evaluation(recipe: Recipe) -> bool:
 
 def _size(model: str) -> ModelSize | None:
     return size_of(model, cached_file(model, "config.json"))
-
-
-def read_gpus() -> list[tuple[float, float]]:
-    """Total and free bytes of each GPU that this process may use."""
-    try:
-        told = subprocess.run(
-            QUERY, capture_output=True, text=True, timeout=5, check=True, env=child_environment()
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    gpus = []
-    for line in told.splitlines():
-        total, _, free = line.partition(",")
-        if total.strip().isdigit() and free.strip().isdigit():
-            gpus.append((float(total) * 2**20, float(free) * 2**20))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return gpus
-    chosen = [int(word) for word in visible.split(",") if word.strip().isdigit()]
-    return [gpus[number] for number in chosen if number < len(gpus)]

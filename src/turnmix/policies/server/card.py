@@ -41,10 +41,19 @@ def shared_cards(settings: ServerSettings, *, device: str, environment: Mapping[
     ranks = int(environment.get("LOCAL_WORLD_SIZE") or environment.get("WORLD_SIZE") or 1)
     learners = _visible(environment.get(VISIBLE), first + ranks)[first:]
     inherited = settings.environment.get(VISIBLE, environment.get(VISIBLE))
-    width = 1
-    for given in _given(settings.arguments, _WIDTH):
-        width *= int(given) if given.isdigit() else 1
-    return [card for card in _visible(inherited, width) if card in learners]
+    return [card for card in _visible(inherited, width(settings.arguments)) if card in learners]
+
+
+def width(arguments: Sequence[str]) -> int:
+    """How many cards a server takes.
+
+    >>> width(["-tp=2", "--data-parallel-size", "2"]), width([])
+    (4, 1)
+    """
+    found = 1
+    for given in _given(arguments, _WIDTH):
+        found *= int(given) if given.isdigit() else 1
+    return found
 
 
 def told_share(arguments: Sequence[str]) -> float | None:
