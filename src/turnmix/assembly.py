@@ -190,7 +190,10 @@ class LearningStudent:
                 model_configuration=model.config,
                 own_logprobs=partial(token_logprobs, learner.acting_model),
                 trial=partial(
-                    trial_weights, learner.acting_model, dtype=getattr(torch, recipe.student.dtype)
+                    trial_weights,
+                    learner.acting_model,
+                    tokenizer=tokenizer,
+                    dtype=getattr(torch, recipe.student.dtype),
                 ),
             )
         return cls(
@@ -226,7 +229,7 @@ class LearningStudent:
     @property
     def has_room_beside_learning(self) -> bool:
         """Whether its base may act while it learns: an accelerator's memory is what learning takes."""
-        return bool(self.learner.acting_model.device.type == "cpu")
+        return self.learner.device.type == "cpu"
 
     @property
     def acts_twice(self) -> bool:

@@ -1,9 +1,12 @@
 """Which server, and which weights, a recipe asks for."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from turnmix.assembly import LearningStudent
 from turnmix.config import load_recipe
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.server.process import free_port
@@ -148,3 +151,18 @@ def test_an_endpoint_where_nothing_answers_is_a_finding():
     )
     assert finding.passed is False
     assert endpoint in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("computes_on", "copy_on", "has_room"), [("cuda", "cpu", False), ("cpu", "cpu", True)]
+)
+def test_the_base_does_not_act_beside_learning_on_a_card_also_where_the_acting_copy_lies_elsewhere(
+    computes_on, copy_on, has_room
+):
+    """Of several ranks whose student a server acts for, the copy lies on the CPU; the base would go to the card."""
+    learner = SimpleNamespace(
+        device=torch.device(computes_on), acting_model=SimpleNamespace(device=torch.device(copy_on))
+    )
+    nothing = dict.fromkeys(("renderer", "tokenizer", "teacher", "checkpoint", "server"))
+    student = LearningStudent(learner=learner, recipe=recipe(), **nothing)
+    assert student.has_room_beside_learning is has_room
