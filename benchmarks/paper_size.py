@@ -178,22 +178,24 @@ def rendered(run, renderer, count):
 def rows_by_budget(run, renderer, count):
     """Prints the table of rows; gives rows over those of trees that are not split, for each budget."""
     budgets = sorted({PAPER_BUDGET, DEFAULT_BUDGET, *OTHER_BUDGETS})
-    whole, shown = 0, []
-    sizes = {budget: [] for budget in budgets}
+    whole, rows, passes = 0, dict.fromkeys(budgets, 0), dict.fromkeys(budgets, 0)
+    shown = []
     for items, tokens in rendered(run, renderer, count):
         unsplit = len(build_tree(items))
         shown.append(f"{tokens:,} ({unsplit:,} rows)")
         whole += unsplit
         for budget in budgets:
-            sizes[budget] += map(len, split_trees(items, budget))
+            trees = split_trees(items, budget)
+            rows[budget] += sum(map(len, trees))
+            passes[budget] += len(trees)
     print(f"tokens of the longest state, and rows of the whole tree: {', '.join(shown)}")
-    print(f"{'tokens_per_pass':>17}{'trees':>8}{'largest':>10}{'rows':>11}{'rows / unsplit':>16}")
-    ratios = {budget: sum(rows) / whole for budget, rows in sizes.items()}
-    for budget, rows in sizes.items():
+    print(f"{'tokens_per_pass':>17}{'trees':>8}{'rows':>13}{'rows / unsplit':>16}")
+    for budget in budgets:
         name = {PAPER_BUDGET: "the paper recipe's", DEFAULT_BUDGET: "the default"}.get(budget, "")
-        line = f"{budget:17,}{len(rows):8}{max(rows):10,}{sum(rows):11,}{ratios[budget]:16.2f}  {name}"
-        print(line.rstrip())
-    return ratios
+        print(
+            f"{budget:17,}{passes[budget]:8}{rows[budget]:13,}{rows[budget] / whole:16.2f}  {name}".rstrip()
+        )
+    return {budget: rows[budget] / whole for budget in budgets}
 
 
 def compare(options, folder):

@@ -135,7 +135,7 @@ class Killing:
     def count(self):
         self._left -= 1
         if self._left == 0:
-            watchdog = self._server._process._process.pid
+            watchdog = self._server._started.pid
             children = Path(f"/proc/{watchdog}/task/{watchdog}/children").read_text().split()
             os.kill(int(children[0]), signal.SIGKILL)
             self.has_killed = True

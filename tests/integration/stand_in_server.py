@@ -1,7 +1,8 @@
 """Run as a program: answers as vLLM does, on the port that it is given, and notes what it got.
 
-In: vLLM's arguments; the variable STAND_IN, a folder; its file `host`, an address to listen at instead, if there is
-one. Out: in the folder `environment.json`, and `requests.jsonl`, a line [path, authorization] for each request.
+In: vLLM's arguments; the variable STAND_IN, a folder; its files, if there are any: `host`, an address to listen at
+instead; `refused`, a path that is answered with an error. Out: in the folder `environment.json`, and `requests.jsonl`,
+a line [path, authorization] for each request.
 """
 
 import json
@@ -37,8 +38,10 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("content-length", 0)))
         with (FOLDER / "requests.jsonl").open("a") as file:
             file.write(json.dumps([self.path, self.headers.get("authorization")]) + "\n")
-        body = json.dumps(ANSWERS.get(self.path, {})).encode()
-        self.send_response(200)
+        refused = FOLDER / "refused"
+        is_refused = refused.exists() and refused.read_text() == self.path
+        body = json.dumps({"message": "no such thing"} if is_refused else ANSWERS.get(self.path, {})).encode()
+        self.send_response(400 if is_refused else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -173,7 +173,7 @@ def test_whoever_takes_the_port_of_a_server_that_died_is_sent_nothing(program, t
     server, folder = served(program, tmp_path, max_attempts=2)
     try:
         server.open(BASE, log=tmp_path / "server.log")
-        port = server._port
+        port = server._started.port
         policy = server.policy(greedy=True)
 
         async def act():
@@ -199,7 +199,7 @@ def test_whoever_takes_the_port_of_a_server_that_died_is_sent_nothing(program, t
 
 def _listening_process(server):
     """The program itself, below its watchdog."""
-    watchdog = server._process.pid
+    watchdog = server._started.pid
     return int(Path(f"/proc/{watchdog}/task/{watchdog}/children").read_text().split()[0])
 
 
@@ -229,7 +229,7 @@ def test_a_started_server_gets_a_random_key_and_none_of_the_users(program, tmp_p
         try:
             server.open(BASE, log=tmp_path / f"server{number}.log")
             arguments = Path(f"/proc/{_listening_process(server)}/cmdline").read_bytes()
-            owners = {each.address for each in listeners(server._port)}
+            owners = {each.address for each in listeners(server._started.port)}
         finally:
             server.close()
         environment = json.loads((folder / "environment.json").read_text())

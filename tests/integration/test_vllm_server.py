@@ -47,11 +47,11 @@ class Opened:
     """A server, and the student in this process that it is held to."""
 
     def __init__(self, engine, log):
-        self.model, _, _ = load_student(STUDENT)
+        self.model, tokenizer, _ = load_student(STUDENT)
         self.server = student_server(
             engine,
             own_logprobs=lambda ids: token_logprobs(self.model, ids),
-            trial=partial(trial_weights, self.model, dtype=torch.float32),
+            trial=partial(trial_weights, self.model, tokenizer=tokenizer, dtype=torch.float32),
             program=PROGRAM,
             arguments=ARGUMENTS,
             start_timeout_seconds=900.0,

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,15 +14,18 @@ from failing_endpoint import FailingEndpoint, Reply
 from safetensors.torch import load_file
 from served_students import BASE, STUDENT, student_server
 
-from turnmix.core.errors import UserError
+from limited_files import no_file_larger_than
+from turnmix.core.errors import CheckpointError, UserError
 from turnmix.policies.load import load_student
 from turnmix.policies.server.held_weights import TRIAL
+from turnmix.policies.server.transformers import TransformersEngine
 from turnmix.policies.server.vllm import VllmEngine
 from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import add_adapter
 from turnmix.training.learner_settings import LoraSettings
 from turnmix.training.trial_weights import trial_weights
 
+STAND_IN = Path(__file__).with_name("stand_in_server.py")
 IDS = list(range(20, 60))
 
 
@@ -110,11 +115,90 @@ def test_a_given_server_that_only_says_so_is_refused_before_the_run(tmp_path, ta
     assert list(tmp_path.iterdir()) == []
 
 
+def started(folder, engine, *, refused):
+    """A started server that answers `refused` with an error, opened as a run would; what was said, and its end."""
+    noted = folder / "noted"
+    noted.mkdir()
+    (noted / "refused").write_text(refused)
+    program = folder / "vllm"
+    program.write_text(f"#!{sys.executable}\n{STAND_IN.read_text()}")
+    program.chmod(0o755)
+
+    @contextmanager
+    def trial(held, directory):
+        directory.mkdir()
+        yield replace(held, adapter=str(directory)), lambda ids: [-3.0] * (len(ids) - 1)
+
+    server = student_server(engine, trial=trial, program=str(program), environment={"STAND_IN": str(noted)})
+    said = []
+    try:
+        server.open(BASE, log=folder / "server.log", say=said.append)
+    finally:
+        server.close()
+    return said
+
+
+def test_a_started_server_that_takes_no_adapter_is_refused_for_another_start_would_not_give_it_one(tmp_path):
+    engine = VllmEngine(dtype="float32", lora_rank=8)
+    with pytest.raises(UserError, match=r"new weights were tried on it before the run: .*load_lora_adapter"):
+        started(tmp_path, engine, refused="/v1/load_lora_adapter")
+    assert not (tmp_path / TRIAL).exists()
+
+
+def test_a_server_that_tells_no_log_probabilities_must_say_that_it_takes_other_weights(tmp_path):
+    async def run():
+        answers = {"load_model": Reply(body=b'data: {"status": "ready"}\n\n')}
+        asked = []
+
+        def script(number, request):
+            last = request.path.rpartition("/")[2]
+            if last == "load_model":
+                asked.append(request.body["model"])
+                if request.body["model"].endswith(TRIAL):
+                    return Reply(status=404, body=b'{"detail": "no such directory"}')
+            return answers.get(last, Reply(body=b"{}"))
+
+        @contextmanager
+        def trial(held, directory):
+            directory.mkdir()
+            yield replace(held, location=str(directory)), lambda ids: [-3.0] * (len(ids) - 1)
+
+        async with FailingEndpoint(script) as endpoint:
+            engine = TransformersEngine(device="cpu", dtype="float32")
+            student = student_server(engine, trial=trial, endpoint=endpoint.url)
+            with pytest.raises(UserError, match=r"tried on it before the run: .*no such directory"):
+                await asyncio.to_thread(student.open, BASE, log=tmp_path / "server.log")
+        return asked
+
+    assert asyncio.run(run()) == [BASE.location, str(tmp_path / TRIAL)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_by_what_was_to_be_tried(tmp_path):
+    model, tokenizer, _ = load_student(STUDENT)
+    trial = trial_weights(model, BASE, tmp_path / TRIAL, tokenizer=tokenizer, dtype=torch.float32)
+    with (
+        no_file_larger_than(100_000),
+        pytest.raises(CheckpointError, match=r"tried with, .*\([\d,]+ MB are free there\): .*File too"),
+        trial,
+    ):
+        pass
+
+
+def test_what_a_run_that_was_killed_left_of_the_weights_tried_is_deleted(tmp_path):
+    (tmp_path / TRIAL).mkdir()
+    (tmp_path / TRIAL / "model.safetensors").write_bytes(b"half")
+    assert opened(lambda path: True, tmp_path).left == []
+
+
 def test_the_weights_tried_differ_in_every_row_and_the_students_stay_as_they_are(tmp_path):
-    model, _, _ = load_student(STUDENT)
+    model, tokenizer, _ = load_student(STUDENT)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     own = token_logprobs(model, IDS)
-    with trial_weights(model, BASE, tmp_path / "trial", dtype=torch.bfloat16) as (weights, logprobs):
+    with trial_weights(model, BASE, tmp_path / "trial", tokenizer=tokenizer, dtype=torch.bfloat16) as (
+        weights,
+        logprobs,
+    ):
         assert distance(logprobs(IDS), own) > 0.2  # twice what roundings of bfloat16 may explain
         written = load_file(tmp_path / "trial" / "model.safetensors")
         assert (weights.location, weights.base) == (str(tmp_path / "trial"), BASE.base)
@@ -127,8 +211,11 @@ def test_the_weights_tried_differ_in_every_row_and_the_students_stay_as_they_are
 
 @pytest.mark.parametrize("stale", ["lm_head", "self_attn.q_proj", "mlp.down_proj", "input_layernorm"])
 def test_a_server_that_keeps_a_kind_of_the_old_matrices_tells_other_log_probabilities(tmp_path, stale):
-    model, _, _ = load_student(STUDENT)
-    with trial_weights(model, BASE, tmp_path / "trial", dtype=torch.float32) as (_, logprobs):
+    model, tokenizer, _ = load_student(STUDENT)
+    with trial_weights(model, BASE, tmp_path / "trial", tokenizer=tokenizer, dtype=torch.float32) as (
+        _,
+        logprobs,
+    ):
         right = logprobs(IDS)
         other = logprobs.args[0]
         if stale == "lm_head":  # the embedding is new, the head that is tied to it is not
@@ -141,11 +228,11 @@ def test_a_server_that_keeps_a_kind_of_the_old_matrices_tells_other_log_probabil
 
 def test_an_adapter_is_tried_and_the_students_is_what_it_was(tmp_path):
     pytest.importorskip("peft", reason="LoRA needs the package peft: pip install 'turnmix[lora]'")
-    model, _, _ = load_student(STUDENT)
+    model, tokenizer, _ = load_student(STUDENT)
     add_adapter(model, LoraSettings(rank=4, alpha=8), seed=0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     own = token_logprobs(model, IDS)
-    trial = partial(trial_weights, model, BASE, tmp_path / "trial", dtype=torch.bfloat16)
+    trial = partial(trial_weights, model, BASE, tmp_path / "trial", tokenizer=tokenizer, dtype=torch.bfloat16)
     with trial() as (weights, logprobs):
         assert distance(logprobs(IDS), own) > 0.1
         assert load_file(f"{weights.adapter}/adapter_model.safetensors")

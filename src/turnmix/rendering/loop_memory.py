@@ -81,7 +81,7 @@ class LoopMemory:
         conversation = list(items)
         loop = LoopContext(conversation, self._undefined)
         try:
-            if not set(map(type, conversation)) <= {dict}:
+            if not all(type(item) is dict for item in conversation):
                 raise _NotComparableError
             place = self._beginning(number, outer)
         except _NotComparableError:

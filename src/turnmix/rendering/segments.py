@@ -125,9 +125,9 @@ class SegmentTokenizer:
         if self._seam is None:
             return list(self._turn_ids(text))
         ids: list[int] = []
-        seam, known = self.added_tokens[self._seam], self._turns.get
+        seam = self.added_tokens[self._seam]
         for turn in text.split(self._seam):
-            ids += known(turn) or self._turn_ids(turn)
+            ids += self._turn_ids(turn)
             ids.append(seam)
         ids.pop()
         return ids
@@ -135,21 +135,19 @@ class SegmentTokenizer:
     def _turn_ids(self, text: str) -> tuple[int, ...]:
         found = self._turns.get(text)
         if found is None:
-            found = tuple(map(self._numbers.__getitem__, self._cut_ids(text)))
+            found = tuple(self._numbers[token] for token in self._cut_ids(text))
             self._turns.put(text, found, size=len(text) + _CHARACTERS_PER_TURN)
         return found
 
-    def _cut_ids(self, text: str) -> list[int]:
-        ids: list[int] = []
+    def _cut_ids(self, text: str) -> Iterator[int]:
         position = 0
         for match in self._cut.finditer(text):
             if match.start() > position:
-                ids += self._between(text[position : match.start()])
-            ids.append(self.added_tokens[match[0]])
+                yield from self._between(text[position : match.start()])
+            yield self.added_tokens[match[0]]
             position = match.end()
         if position < len(text):
-            ids += self._between(text[position:])
-        return ids
+            yield from self._between(text[position:])
 
     def _between(self, text: str) -> tuple[int, ...]:
         return self._encode_cached(text) if len(text) <= _SHORT else self._encode(text)

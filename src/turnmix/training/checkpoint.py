@@ -22,10 +22,11 @@ import torch
 from safetensors import SafetensorError
 
 from turnmix.core.atomic_file import force_to_disk
-from turnmix.core.errors import CheckpointError, UserError
+from turnmix.core.errors import UserError
 from turnmix.training.adapter import ADAPTER, is_adapted, merged_weights, read_adapter, save_adapter
 from turnmix.training.checkpoint_files import LEARNER_FILE
 from turnmix.training.learner import Learner
+from turnmix.training.unwritten import first_line, told_if_unwritten
 
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
@@ -41,39 +42,34 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
     partial = directory.parent / f".{directory.name}.partial"
     replaced = directory.parent / f".{directory.name}.replaced"
     state = None if learner is None else learner.state_dict()
-    try:
-        for leftover in (partial, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial.mkdir(parents=True)
-        mode = _new_file_mode(partial)
-        if is_adapted(model):
-            model.save_pretrained(partial, state_dict=merged_weights(model))
-            save_adapter(model, partial / ADAPTER)
-        else:
-            model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        if state is not None:
-            # Through a file of Python's, which says why it cannot be written.
-            with (partial / LEARNER_FILE).open("wb") as file:
-                torch.save(state, file)
-        for path in [*partial.rglob("*"), partial]:
-            if path.is_file():
-                path.chmod(mode)
-            force_to_disk(path)
-        if directory.exists():
-            directory.rename(replaced)
-        partial.rename(directory)
-        force_to_disk(directory.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        # tokenizers raises no class of its own.
-        if isinstance(error, (OSError, RuntimeError, SafetensorError)) or type(error) is Exception:
-            free = shutil.disk_usage(directory.parent).free // 1_000_000
-            raise CheckpointError(
-                f"the checkpoint {directory} cannot be written ({free:,} MB are free there): {_first_line(error)}"
-            ) from error
-        raise
+    with told_if_unwritten(f"the checkpoint {directory}", directory.parent):
+        try:
+            for leftover in (partial, replaced):
+                shutil.rmtree(leftover, ignore_errors=True)
+            partial.mkdir(parents=True)
+            mode = _new_file_mode(partial)
+            if is_adapted(model):
+                model.save_pretrained(partial, state_dict=merged_weights(model))
+                save_adapter(model, partial / ADAPTER)
+            else:
+                model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+            if state is not None:
+                # Through a file of Python's, which says why it cannot be written.
+                with (partial / LEARNER_FILE).open("wb") as file:
+                    torch.save(state, file)
+            for path in [*partial.rglob("*"), partial]:
+                if path.is_file():
+                    path.chmod(mode)
+                force_to_disk(path)
+            if directory.exists():
+                directory.rename(replaced)
+            partial.rename(directory)
+            force_to_disk(directory.parent)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def restore_learner(directory: Path, learner: Learner) -> None:
@@ -95,7 +91,7 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         adapter = read_adapter(directory / ADAPTER) if is_adapted(learner.model) else None
         learner.load_state_dict(state, adapter=adapter)
     except _DAMAGE as error:
-        raise UserError(f"{path} cannot be loaded ({_first_line(error)}): {remedy}") from error
+        raise UserError(f"{path} cannot be loaded ({first_line(error)}): {remedy}") from error
 
 
 def _new_file_mode(directory: Path) -> int:
@@ -105,10 +101,3 @@ def _new_file_mode(directory: Path) -> int:
     mode = stat.S_IMODE(probe.stat().st_mode)
     probe.unlink()
     return mode
-
-
-def _first_line(error: BaseException) -> str:
-    # torch says no more than that a file has not the length that it should have.
-    if isinstance(error.__context__, OSError):
-        error = error.__context__
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -20,6 +20,7 @@ from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.verification import OwnLogprobs
 from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import ADAPTER, is_adapted, save_adapter
+from turnmix.training.unwritten import told_if_unwritten
 
 SPREAD = 0.1
 """Of the factor of each row around 1: logits move by far more than 16 bits round them, and stay in their order."""
@@ -29,14 +30,18 @@ ADAPTER_SPREAD = 0.02
 
 @contextmanager
 def trial_weights(
-    model: Any, held: Weights, directory: Path, *, dtype: torch.dtype
+    model: Any, held: Weights, directory: Path, *, tokenizer: Any, dtype: torch.dtype
 ) -> Iterator[tuple[Weights, OwnLogprobs]]:
     """The other weights, and log π of tokens by them; inside alone. `dtype`: what the server computes in.
 
-    Of LoRA they are another adapter; `model` then computes by it inside. Else they are a whole model.
+    Of LoRA they are another adapter; `model` then computes by it inside. Else they are a whole model, with its
+    `tokenizer`, as a checkpoint is.
+
+    Raises:
+        CheckpointError: they cannot be written.
     """
     generator = torch.Generator().manual_seed(0)
-    directory.mkdir(parents=True)
+    written = told_if_unwritten(f"what the student's server is tried with, {directory},", directory.parent)
     if is_adapted(model):
         before = {name: tensor.clone() for name, tensor in model.state_dict().items() if ".lora_B." in name}
         try:
@@ -44,12 +49,17 @@ def trial_weights(
                 if name in before:
                     noise = torch.randn(tensor.shape, generator=generator)
                     tensor += ADAPTER_SPREAD * noise.to(tensor)
-            save_adapter(model, directory / ADAPTER)
+            with written:
+                directory.mkdir(parents=True)
+                save_adapter(model, directory / ADAPTER)
             yield replace(held, adapter=str(directory / ADAPTER)), partial(token_logprobs, model)
         finally:
             model.load_state_dict(before, strict=False)
         return
-    model.save_pretrained(directory, state_dict=_scaled(model, generator, dtype))
+    with written:
+        directory.mkdir(parents=True)
+        model.save_pretrained(directory, state_dict=_scaled(model, generator, dtype))
+        tokenizer.save_pretrained(directory)
     other = type(model).from_pretrained(directory, dtype=torch.float32, attn_implementation="sdpa")
     device = model.device if _has_room(model) else torch.device("cpu")
     yield replace(held, location=str(directory)), partial(token_logprobs, other.to(device).eval())

@@ -73,6 +73,9 @@ class Engine(Protocol):
     least_version: tuple[int, int] | None
     """An older one cannot do what a run needs; None: none is known."""
 
+    starts_with_weights: bool
+    """Does a server that is started hold the weights at once? If not, starting it again is no way to give it others."""
+
     def command(self, weights: Weights, *, port: int) -> list[str]:
         """The arguments behind the program's name that serve the student on this machine."""
         ...

@@ -72,12 +72,13 @@ class HeldWeights:
             )
 
     def try_renewal(self, control: ServerControl, weights: Weights, *, directory: Path) -> None:
-        """Have the server, which holds `weights`, take others and then them again, before hours depend on it.
+        """Have the server, which holds `weights`, take others and then them again, before hours depend on it. One that
+        tells no log-probabilities is believed, if it says that it did.
 
         Raises:
             RenewalError: it does not take them.
         """
-        if self._trial is None or self._told is None:  # nothing tells what it holds
+        if self._trial is None:
             return
         if directory.is_symlink():  # somebody else's run: what it points at is not to be written or deleted
             directory.unlink()

@@ -8,19 +8,13 @@ a given one that dies cannot be: its trajectories are infra_errors.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from turnmix.core.errors import InfrastructureError, TurnMixError, UserError
-from turnmix.core.redaction import keep_secret
-from turnmix.credentials import keep_secrets_of
 from turnmix.policies.endpoint_settings import AskingSettings, EndpointSettings
 from turnmix.policies.local_settings import StudentSettings
 from turnmix.policies.server.check import check_serving, check_text_prompts, check_version, refuse
@@ -28,10 +22,8 @@ from turnmix.policies.server.control import ServerControl
 from turnmix.policies.server.engine import Engine, RenewalError, ServerSampling, Weights
 from turnmix.policies.server.held_weights import TRIAL, HeldWeights, Trial
 from turnmix.policies.server.policy import ServerPolicy
-from turnmix.policies.server.port_owner import PortGuard, check_can_start
-from turnmix.policies.server.process import ServerProcess, free_port
-from turnmix.policies.server.program import find_program
 from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
+from turnmix.policies.server.started import StartedServer
 from turnmix.policies.server.verification import OwnLogprobs
 from turnmix.rendering import probe
 from turnmix.rendering.renderer import Renderer
@@ -86,11 +78,7 @@ class StudentServer:
             trial=trial,
         )
         self._takes_weights = True
-        self._program = [] if settings.endpoint is not None else find_program(settings)
-        self._port: int | None = None
-        self._process: ServerProcess | None = None
-        self._guard: PortGuard | None = None
-        self._key = self._random_key()
+        self._started = None if settings.endpoint is not None else StartedServer(settings, engine)
         self._log: Path | None = None
         self._say: Say = lambda _: None
         self._weights: Weights | None = None
@@ -108,9 +96,8 @@ class StudentServer:
             InfrastructureError: it did not come up.
         """
         self._log, self._say, self._weights = log, say, weights
-        if self._settings.endpoint is None:
-            check_can_start()
-            self._port = free_port(self._settings.port)
+        if self._started is not None:
+            self._started.choose_port()
             self._start()
         elif not self._control.is_healthy():
             raise UserError(
@@ -152,7 +139,7 @@ class StudentServer:
         try:
             self._load_weights()
         except RenewalError as error:
-            if self._process is None:
+            if self._started is None:
                 raise
             self._say(f"student's server: weights not renewed ({error}): starting it again with the new ones")
             self.close()
@@ -190,38 +177,27 @@ class StudentServer:
             sampling=self._sampling(greedy=greedy),
             generator=self._generator,
             before_attempt=revive,
-            key=self._key,
-            guard=self._refusal,
+            key=None if self._started is None else self._started.key,
+            guard=None if self._started is None else self._started.refusal,
         )
 
     def close(self) -> None:
         """End a started server. Safe to call twice."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def _random_key(self) -> SecretStr | None:
-        """What a started server asks for, and nobody else knows; None: it is not started here, or asks for none."""
-        if self._settings.endpoint is not None or self._engine.key_variable is None:
-            return None
-        key = secrets.token_urlsafe(32)
-        keep_secret(key)
-        return SecretStr(key)
+        if self._started is not None:
+            self._started.close()
 
     @property
     def _control(self) -> ServerControl:
-        endpoint = self._settings.endpoint or f"http://127.0.0.1:{self._port}/v1"
-        return ServerControl(
-            endpoint,
-            api_key_environment=self._settings.api_key_environment,
-            key=self._key,
-            guard=self._refusal,
-        )
+        if self._started is None:
+            return ServerControl(
+                str(self._settings.endpoint), api_key_environment=self._settings.api_key_environment
+            )
+        return ServerControl(self._started.endpoint, key=self._started.key, guard=self._started.refusal)
 
     @property
     def _is_down(self) -> bool:
         """Should one run that was started here, and does not?"""
-        return self._settings.endpoint is None and not (self._process and self._process.is_alive)
+        return self._started is not None and self._started.is_down
 
     def _sampling(self, *, greedy: bool) -> ServerSampling:
         return ServerSampling(
@@ -232,42 +208,11 @@ class StudentServer:
         )
 
     def _start(self) -> None:
+        assert self._started is not None
         assert self._weights is not None
         assert self._log is not None
-        assert self._port is not None
-        settings = self._settings
-        command = self._engine.command(self._weights, port=self._port)
-        key = {} if self._key is None else {str(self._engine.key_variable): self._key.get_secret_value()}
-        keep_secrets_of({name: os.environ.get(name, "") for name in settings.inherited_environment})
-        self._process = ServerProcess(
-            [*self._program, *command, *settings.arguments],
-            environment={**self._engine.environment, **settings.environment, **key},
-            inherited=settings.inherited_environment,
-            log=self._log,
-        )
-        self._guard = PortGuard(self._port, root=self._process.pid)
         self._say(f"student's server: starting {self._engine.name}; it logs to {self._log}")
-        try:
-            self._process.wait_until(self._answers, timeout=settings.start_timeout_seconds)
-        except BaseException:
-            self.close()
-            raise
-
-    def _answers(self) -> bool:
-        """Does the started server answer? It is asked only where it is certain that it is the one that listens."""
-        assert self._guard is not None
-        if not self._guard.is_listened_to():
-            return False
-        if (refusal := self._guard.refusal()) is not None:
-            raise UserError(
-                f"student.server.port: {refusal}: nothing was sent to it; name another port, or start the server "
-                "yourself and give student.server.endpoint"
-            )
-        return self._control.is_healthy()
-
-    def _refusal(self) -> str | None:
-        """Why nothing may be sent to a started server now."""
-        return None if self._guard is None else self._guard.refusal()
+        self._started.start(self._weights, log=self._log, is_healthy=lambda: self._control.is_healthy())
 
     def _start_again(self) -> None:
         try:
@@ -285,13 +230,13 @@ class StudentServer:
         """A server that was started here and takes no new weights while it runs is started anew for each.
 
         Raises:
-            RenewalError: a given server does not.
+            RenewalError: a given server takes none, or one that is not started with its weights either.
         """
         assert self._weights is not None
         try:
             self._held.try_renewal(self._control, self._weights, directory=directory)
         except RenewalError as error:
-            if self._process is None:
+            if self._started is None or not self._engine.starts_with_weights:
                 raise
             self._say(f"student's server: {error}: it is started again for each iteration")
             self._takes_weights = False
@@ -307,7 +252,7 @@ class StudentServer:
         if not self._is_down or self.num_restarts >= MOST_RESTARTS:
             return
         self.num_restarts += 1
-        end = "" if self._process is None else "; " + "\n".join(self._process.end)
+        end = "; " + "\n".join(self._started.end) if self._started and self._started.end else ""
         self._say(
             "student's server died: starting it again with the same weights "
             f"({self.num_restarts} of at most {MOST_RESTARTS}){end}"

@@ -28,6 +28,7 @@ class TransformersEngine:
     environment: Mapping[str, str] = {}
     key_variable: str | None = None
     least_version: tuple[int, int] | None = None
+    starts_with_weights = False
 
     def __init__(self, *, device: str, dtype: str) -> None:
         self._device = device

@@ -58,6 +58,7 @@ class VllmEngine:
         self.tells_tempered_logprobs = tells_tempered_logprobs
         self._dtype = dtype
         self._lora_rank = lora_rank
+        self.starts_with_weights = lora_rank is None  # else the base model, which takes an adapter then
         self._served_name = served_name
         self._adapter: str | None = None
 
