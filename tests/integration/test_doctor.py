@@ -234,6 +234,19 @@ def test_a_card_of_the_students_server_is_not_the_learners(cards):
 
 
 @pytest.mark.parametrize(
+    ("server", "passed"),
+    [("{endpoint: 'http://host:8000/v1'}", True), ("{engine: transformers}", True), ("{engine: vllm}", None)],
+)
+def test_a_student_that_learns_on_a_cpu_needs_no_gpu_for_a_server_elsewhere_or_on_the_same_cpu(
+    cards, server, passed
+):
+    cards()
+    found = memory_of("student.device=cpu", f"student.server={server}")
+    assert found.passed is passed
+    assert "estimate for" in found.detail
+
+
+@pytest.mark.parametrize(
     ("visible", "servers", "says"),
     [
         ("1", "0", "1 GPU of 80 GB"),  # not all of them the server's

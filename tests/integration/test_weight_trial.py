@@ -202,6 +202,10 @@ def test_the_weights_tried_differ_in_every_row_and_the_students_stay_as_they_are
         assert distance(logprobs(IDS), own) > 0.2  # twice what roundings of bfloat16 may explain
         written = load_file(tmp_path / "trial" / "model.safetensors")
         assert (weights.location, weights.base) == (str(tmp_path / "trial"), BASE.base)
+        # A server of another user reads them as it will read checkpoints.
+        (tmp_path / "new").touch()
+        modes = {path.stat().st_mode for path in (tmp_path / "trial").iterdir()}
+        assert modes == {(tmp_path / "new").stat().st_mode}
     assert all(tensor.dtype == torch.bfloat16 for tensor in written.values())
     for name, tensor in written.items():
         is_other = ((tensor.float() != before[name]) | (before[name] == 0)).reshape(len(tensor), -1).any(1)

@@ -111,7 +111,13 @@ def check_memory(recipe: Recipe) -> Iterator[Finding]:
     gpus = read_gpus()
     needs = _needs(recipe, gpus)
     estimate = "what student.model takes is not known" if needs is None else needs.words(num_ranks=1)
-    if "cuda" not in student.device and student.server is None:
+    server = student.server
+    if "cuda" not in student.device and server and server.endpoint is None and server.engine == "vllm":
+        has_card = bool(gpus) or None  # there are builds of vLLM for CPUs
+        detail = "student.server starts vLLM, which takes a GPU, if it is not one for CPUs"
+        yield Finding(subject="gpu", passed=has_card, detail=f"{detail}; {estimate}")
+        return
+    if "cuda" not in student.device:
         yield Finding(
             subject="gpu", passed=True, detail=f"student.device = {student.device}: no GPU needed; {estimate}"
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from turnmix.core.errors import UserError
 from turnmix.training.adapter import ADAPTER, is_adapted, merged_weights, read_adapter, save_adapter
 from turnmix.training.checkpoint_files import LEARNER_FILE
 from turnmix.training.learner import Learner
-from turnmix.training.unwritten import first_line, told_if_unwritten
+from turnmix.training.weight_files import first_line, give_modes, told_if_unwritten
 
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
@@ -47,7 +46,6 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
             for leftover in (partial, replaced):
                 shutil.rmtree(leftover, ignore_errors=True)
             partial.mkdir(parents=True)
-            mode = _new_file_mode(partial)
             if is_adapted(model):
                 model.save_pretrained(partial, state_dict=merged_weights(model))
                 save_adapter(model, partial / ADAPTER)
@@ -58,9 +56,8 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
                 # Through a file of Python's, which says why it cannot be written.
                 with (partial / LEARNER_FILE).open("wb") as file:
                     torch.save(state, file)
+            give_modes(partial)
             for path in [*partial.rglob("*"), partial]:
-                if path.is_file():
-                    path.chmod(mode)
                 force_to_disk(path)
             if directory.exists():
                 directory.rename(replaced)
@@ -92,12 +89,3 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         learner.load_state_dict(state, adapter=adapter)
     except _DAMAGE as error:
         raise UserError(f"{path} cannot be loaded ({first_line(error)}): {remedy}") from error
-
-
-def _new_file_mode(directory: Path) -> int:
-    """The mode that a new file gets here by the user's umask: safetensors gives its files 0600."""
-    probe = directory / ".mode"
-    probe.touch()
-    mode = stat.S_IMODE(probe.stat().st_mode)
-    probe.unlink()
-    return mode

@@ -20,7 +20,7 @@ from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.verification import OwnLogprobs
 from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import ADAPTER, is_adapted, save_adapter
-from turnmix.training.unwritten import told_if_unwritten
+from turnmix.training.weight_files import give_modes, told_if_unwritten
 
 SPREAD = 0.1
 """Of the factor of each row around 1: logits move by far more than 16 bits round them, and stay in their order."""
@@ -52,6 +52,7 @@ def trial_weights(
             with written:
                 directory.mkdir(parents=True)
                 save_adapter(model, directory / ADAPTER)
+                give_modes(directory)
             yield replace(held, adapter=str(directory / ADAPTER)), partial(token_logprobs, model)
         finally:
             model.load_state_dict(before, strict=False)
@@ -60,6 +61,7 @@ def trial_weights(
         directory.mkdir(parents=True)
         model.save_pretrained(directory, state_dict=_scaled(model, generator, dtype))
         tokenizer.save_pretrained(directory)
+        give_modes(directory)
     other = type(model).from_pretrained(directory, dtype=torch.float32, attn_implementation="sdpa")
     device = model.device if _has_room(model) else torch.device("cpu")
     yield replace(held, location=str(directory)), partial(token_logprobs, other.to(device).eval())

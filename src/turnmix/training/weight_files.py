@@ -1,8 +1,9 @@
-"""What is said where weights cannot be written: their name, the room that is left, the machine's own words."""
+"""Weights in files: who may read them, and what is said where they cannot be written."""
 
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,18 @@ def told_if_unwritten(name: str, directory: Path) -> Iterator[None]:
         raise CheckpointError(
             f"{name} cannot be written ({free:,} MB are free there): {first_line(error)}"
         ) from error
+
+
+def give_modes(directory: Path) -> None:
+    """Every file below `directory` may be read by whom the user's umask lets: safetensors gives its files 0600, which
+    no server of another user can read."""
+    probe = directory / ".mode"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for path in directory.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def first_line(error: BaseException) -> str:
