@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from turnmix.policies.local_settings import StudentSettings
     from turnmix.policies.server.student_server import StudentServer
     from turnmix.rendering.renderer import Renderer
-    from turnmix.training.learner import FitReport, Learner, StepReport
+    from turnmix.training.fit_report import FitReport, StepReport
+    from turnmix.training.learner import Learner
 
 _ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
 

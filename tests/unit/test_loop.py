@@ -24,7 +24,7 @@ from turnmix.report import stage_text
 from turnmix.run_warnings import run_warnings
 from turnmix.store.run_directory import RunDirectory
 from turnmix.task_order import sampled_tasks
-from turnmix.training.learner import StepReport
+from turnmix.training.fit_report import StepReport
 from turnmix.training.learner_settings import LearnerSettings
 
 

@@ -15,7 +15,7 @@ from turnmix.rendering.control_text import ControlTextCount
 from turnmix.rendering.drift import Drift
 
 if TYPE_CHECKING:
-    from turnmix.training.learner import FitReport, StepReport
+    from turnmix.training.fit_report import FitReport, StepReport
 
 
 class Progress(Protocol):

@@ -22,7 +22,7 @@ from turnmix.scores import scoring_usage, with_teacher_logprobs
 from turnmix.store.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from turnmix.training.learner import StepReport
+    from turnmix.training.fit_report import StepReport
 
 
 class TrainingStage:

@@ -13,7 +13,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,12 +21,12 @@ from torch import Tensor
 
 from turnmix.core.errors import TrainingError
 from turnmix.core.transition import Transition
-from turnmix.core.untaught import Untaught
 from turnmix.training.adapter import add_adapter
 from turnmix.training.architecture import check_architecture
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.batching import deal, model_cost
 from turnmix.training.finiteness import check_weights, culprit
+from turnmix.training.fit_report import FitReport, StepReport
 from turnmix.training.forest import Renderer, context_limit, grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import CLIP_SHARE, Objective
@@ -52,49 +51,6 @@ from turnmix.training.tree import TokenTree
 ROWS_PER_CPU_PASS = 2048
 """Small trees share a pass up to here on a CPU: more rows at once leave the cache. Four to five nano trees in
 one pass took 1.1 (busy machine) to 1.6 (quiet) times as long as one by one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepReport:
-    """One optimiser step."""
-
-    step: int
-    """Counted from 1 within the fit."""
-    num_steps: int
-    loss: float
-    """Mean of the objective over the step's label tokens, or as `objective.average` says, before the step."""
-    gradient_norm: float
-    """Before clipping."""
-    learning_rate: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitReport:
-    """One fit. Counts are of one epoch."""
-
-    transitions: int
-    """Given, dropped ones included."""
-    dropped_too_long: int
-    untaught: tuple[Untaught, ...]
-    """Those whose target the student cannot say, or nobody should."""
-    label_tokens: int
-    tree_tokens: int
-    """Rows computed, in the first epoch."""
-    separate_tokens: int
-    """Rows that the same transitions have when each is computed alone."""
-    steps: int
-    """Optimiser steps of all epochs."""
-    first_epoch_loss: float | None
-    """Mean of the objective, each part before its step; None: nothing to learn from."""
-    last_epoch_loss: float | None
-    passes: Mapping[str, int]
-    """What its forward passes computed, as `PassCounts` names it."""
-    objective: Mapping[str, float]
-    """The objective's own figures, as means like the loss over all epochs; empty: nothing to learn from.
-    `first_step_clip_share` is of the first step alone: there the student is the one that sampled, so every ratio should
-    be 1, and what is clipped all the same is the difference between how tokens are sampled and how they are learned
-    (bfloat16, another engine)."""
-    seconds: float
 
 
 class Learner:
