@@ -61,7 +61,7 @@ def printed(name, *options):
             "rows_ratio peak_mb_growth render_seconds_per_trajectory open_seconds_per_gb",
         ),
         ("rollout_overhead", "--trajectories 20 --whole 4 --turns 3", "share_of_ideal ms_per_turn"),
-        ("student_generation", "--repetitions 1 --new-tokens 4", "speedup"),
+        ("student_generation", "--repetitions 1 --trajectories 4", "speedup"),
         pytest.param(
             "against_trl",
             "--turns 3 --repeats 1",

@@ -1,6 +1,7 @@
 """`turnmix doctor`: every line says ok or what to do, in seconds, whatever is missing."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from turnmix.config import load_recipe
 from turnmix.doctor.checks import CHECKS, run_checks
+from turnmix.doctor.cohort import check_cohort
 from turnmix.doctor.machine import check_disk, check_memory
 from turnmix.doctor.memory import ModelSize, learning_bytes, size_of
 
@@ -290,3 +292,17 @@ def test_the_size_of_a_model_is_that_of_its_weights(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(str(CHECKPOINT), dtype=torch.float32)
     size = size_of("nano-student", CHECKPOINT / "config.json")
     assert size.parameters == pytest.approx(model.num_parameters(), rel=0.01)
+
+
+def test_a_cohort_whose_cache_does_not_fit_is_told_with_one_that_does(cards):
+    cards(80)
+    shape = ["student.model=Qwen/Qwen3-4B", "student.device=cuda", "scaffold.max_tokens=16384"]
+    options = [*shape, "student.max_new_tokens=1024"]
+    (found,) = check_cohort(load_recipe("minirepo_dagger", options))
+    assert not found.passed  # 32 x 17,408 tokens x 36 layers x 2,048 numbers x 4 bytes = 164 GB
+    assert "32 conversations of 17,408 tokens take 164.3 GB" in found.detail
+    (remedy,) = re.findall(r"student\.cohort_size=\d+", found.detail)
+    assert next(check_cohort(load_recipe("minirepo_dagger", [*options, remedy]))).passed
+    served = "student.server={endpoint: 'http://host:8000/v1'}"
+    assert not list(check_cohort(load_recipe("minirepo_dagger", [*options, served])))
+    assert next(check_cohort(load_recipe("minirepo_dagger"))).passed

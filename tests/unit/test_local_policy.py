@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import weakref
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from chat_models import CODER_TEMPLATE, HERMES_TEMPLATE, answer, conversation, m
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import State
+from turnmix.policies import generation
+from turnmix.policies.cache import RowCache
 from turnmix.policies.local import LocalPolicy, refuse_unsupported
 from turnmix.policies.local_settings import StudentSettings
 from turnmix.policies.policy import Episode
@@ -118,6 +121,46 @@ def test_cached_lockstep_generation_is_generation_alone_without_a_cache(template
             assert action.completion_tokens == len(tokens)
             lengths.add(len(tokens))
     assert len(lengths) > 2, "rows should end at different times"
+
+
+def test_a_prompt_read_in_many_small_masks_gives_the_same_tokens(monkeypatch):
+    tokenizer = make_tokenizer()
+    renderer, model = EarlyStoppingRenderer(tokenizer), make_model(len(tokenizer))
+
+    def run():
+        policy = LocalPolicy(model, renderer, settings(), greedy=False)
+        return [[action.token_ids for _, action in pairs] for pairs in roll_out_all(policy, [3, 1, 4])]
+
+    whole = run()
+    masks = []
+    model.register_forward_pre_hook(
+        lambda module, arguments, named: masks.append(named["attention_mask"].numel()), with_kwargs=True
+    )
+    monkeypatch.setattr(generation, "_MASK_PAIRS", 2000)
+    assert run() == whole
+    assert max(masks) <= 2000 < 100 * len(masks)
+
+
+def test_a_cache_grows_without_a_second_one_beside_it(monkeypatch):
+    cache = RowCache()
+    states = torch.ones(1, 2, 4, 8)
+    cache.reserve(num_rows=1, length=4)
+    cache.aim(1, torch.arange(4)[None], 4)
+    for layer in range(6):
+        cache.update(states, states, layer)
+    grown, most = RowCache._grown, []
+
+    def counting(self, buffer):
+        new = grown(self, buffer)
+        alive.append(weakref.ref(new))
+        most.append(sum(each() is not None and each().shape[2] == 256 for each in alive))
+        return new
+
+    alive = [weakref.ref(buffer) for pair in cache._buffers for buffer in pair]
+    monkeypatch.setattr(RowCache, "_grown", counting)
+    cache.reserve(num_rows=1, length=1000)
+    assert most == [12, 12, 10, 10, 8, 8, 6, 6, 4, 4, 2, 2]
+    assert all(torch.equal(keys[:, :, :4], states) for keys, _ in cache._buffers)
 
 
 def test_timing_changes_no_bit():

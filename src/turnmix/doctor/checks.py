@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from turnmix.config import Recipe
 from turnmix.core.errors import TurnMixError
+from turnmix.doctor.cohort import check_cohort
 from turnmix.doctor.containers import check_containers
 from turnmix.doctor.endpoints import check_student_serving, check_teacher
 from turnmix.doctor.machine import check_disk, check_memory, check_packages
@@ -28,6 +29,7 @@ CHECKS: dict[str, Check] = {
     "sandbox": check_containers,
     "disk": check_disk,
     "memory": check_memory,
+    "cohort": check_cohort,
     "model": check_models,
     "student": check_student_serving,
     "teacher": check_teacher,

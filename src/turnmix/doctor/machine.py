@@ -39,7 +39,7 @@ def check_packages(recipe: Recipe) -> Iterator[Finding]:
 
 def _compilers(recipe: Recipe) -> Iterator[Finding]:
     """A GPU's attention is compiled where it runs, by triton, which compiles what starts it in C."""
-    if "cuda" not in recipe.student.device or _is_for_evaluation(recipe):
+    if "cuda" not in recipe.student.device or is_for_evaluation(recipe):
         return
     if importlib.util.find_spec("triton") is None:
         detail = (
@@ -65,12 +65,12 @@ def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def check_disk(recipe: Recipe, *, runs: Path = Path("runs"), num_written: int = 0) -> Iterator[Finding]:
     """`runs`: where the run's directory goes; `num_written`: of its checkpoints, those that are there."""
-    size = _size(recipe.student.model)
+    size = size_of_model(recipe.student.model)
     place = runs.resolve()
     while not place.is_dir():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if _is_for_evaluation(recipe):
+    if is_for_evaluation(recipe):
         detail = f"{_room(free)} free in {place}; nothing is trained, so no checkpoint is written"
         yield Finding(subject="runs", passed=True, detail=detail)
         return
@@ -196,13 +196,17 @@ def _fit(needs: _Needs, cards: list[float], found: str) -> Finding:
 
 
 def _needs(recipe: Recipe, gpus: list[Gpu]) -> _Needs | None:
-    size = _size(recipe.student.model)
+    size = size_of_model(recipe.student.model)
     if size is None:
         return None
     student, teacher = recipe.student, recipe.teacher
     others: dict[str, float] = {}
-    is_trained = not _is_for_evaluation(recipe)
-    if is_trained and isinstance(teacher, LocalTeacherSettings) and (teacher_size := _size(teacher.model)):
+    is_trained = not is_for_evaluation(recipe)
+    if (
+        is_trained
+        and isinstance(teacher, LocalTeacherSettings)
+        and (teacher_size := size_of_model(teacher.model))
+    ):
         others["for the teacher"] = serving_bytes(teacher_size, teacher.dtype)
     elif not is_trained and student.server is None:
         others["for the student"] = serving_bytes(size, student.dtype)
@@ -227,9 +231,11 @@ def _needs(recipe: Recipe, gpus: list[Gpu]) -> _Needs | None:
     )
 
 
-def _is_for_evaluation(recipe: Recipe) -> bool:
+def is_for_evaluation(recipe: Recipe) -> bool:
+    """Whether nothing is trained."""
     return isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.holdout == "all"
 
 
-def _size(model: str) -> ModelSize | None:
+def size_of_model(model: str) -> ModelSize | None:
+    """By what of it is on the disk, else by its name."""
     return size_of(model, cached_file(model, "config.json"))

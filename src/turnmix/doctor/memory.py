@@ -48,6 +48,10 @@ class ModelSize:
     hidden: int
     layers: int
     vocabulary: int
+    cached: int = 2048
+    """Numbers that one layer's cache keeps of a token: its keys and values."""
+    context: int | None = None
+    """Tokens that it reads at most."""
 
 
 def size_of(name: str, configuration: Path | None) -> ModelSize | None:
@@ -89,6 +93,8 @@ def _configured(data: dict[str, Any]) -> ModelSize:
         hidden=hidden,
         layers=layers,
         vocabulary=data["vocab_size"],
+        cached=2 * keys,
+        context=data.get("max_position_embeddings"),
     )
 
 
@@ -119,6 +125,16 @@ def largest_pass(learner: LearnerSettings, *, conversation: int, has_labels: boo
     makes a pass shorter. `has_labels`: labels hang below it, too."""
     path = conversation if learner.max_context is None else min(conversation, learner.max_context)
     return max(learner.tokens_per_pass, int(path * LABELED) if has_labels else path)
+
+
+def cohort_bytes(size: ModelSize, *, rows: int, tokens: int, dtype: str) -> float:
+    """Of the cache of a cohort that acts in this process: as many tokens for each of its rows as the longest has.
+
+    >>> size = ModelSize(parameters=0.6e9, hidden=1024, layers=28, vocabulary=151_936)
+    >>> round(cohort_bytes(size, rows=32, tokens=8192, dtype="float32") / 1e9)
+    60
+    """
+    return rows * tokens * size.layers * size.cached * float(BYTES[dtype])
 
 
 def serving_bytes(size: ModelSize, dtype: str) -> float:

@@ -42,7 +42,10 @@ class RowCache(Cache):  # type: ignore[misc]
             wanted = max(length + 1, self.capacity + self.capacity // 4)
             self.capacity = -(-wanted // _CAPACITY_STEP) * _CAPACITY_STEP
         self._num_rows = max(num_rows, self._num_rows)
-        self._buffers = [(self._grown(keys), self._grown(values)) for keys, values in self._buffers]
+        for layer, (keys, values) in enumerate(self._buffers):
+            # One layer at a time, and what it had is freed before the next: never two whole caches.
+            self._buffers[layer] = (self._grown(keys), self._grown(values))
+            del keys, values
 
     def aim(self, rows: torch.Tensor | int, positions_RQ: torch.Tensor, length: int) -> None:
         """Say where the next forward pass belongs.

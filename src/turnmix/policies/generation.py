@@ -24,7 +24,10 @@ from turnmix.policies.sampling import Sampling
 Key = TypeVar("Key", bound=Hashable)
 
 _PREFILL_TOKENS = 8192
-"""At most so many tokens, padding included, in one prefill pass: it bounds the attention mask."""
+"""At most so many tokens, padding included, in one prefill pass."""
+_MASK_PAIRS = 2**26
+"""At most so many pairs of a new token and one that it may see in one prefill pass, where that is more than a token a
+row: 256 MB of mask in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,8 @@ class CohortGeneration:
     ) -> torch.Tensor:
         """Compute new tokens of the rows in `group`; logits of the last column."""
         rows = torch.tensor(group, device=self._device)
-        step = max(1, _PREFILL_TOKENS // len(group))
+        longest = int(positions_NQ.max()) + 1
+        step = max(1, min(_PREFILL_TOKENS, _MASK_PAIRS // longest) // len(group))
         for start in range(0, tokens_NQ.shape[1], step):
             positions = positions_NQ[:, start : start + step]
             length = int(positions.max()) + 1
