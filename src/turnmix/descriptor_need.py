@@ -5,20 +5,27 @@ Enters: a recipe. Leaves: a number, or, before any work starts, an error that sa
 
 from __future__ import annotations
 
+import os
+
 from turnmix.config import EndpointTeacherSettings, Recipe
 from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import limit_text, num_open, open_limit
 from turnmix.sandboxes.starts import HELD, LAUNCHED, STARTING, starts_at_once
 
-OTHERS = 64
+OTHERS = 16
 """Files of the run, of models and of libraries, beside what is open now."""
+OF_A_GPU = 48
+"""Its driver's devices and its libraries' connections."""
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 OF_AN_ENGINE = 24
 """Connections to Docker or Podman that all containers share."""
 
 
 def descriptors_needed(recipe: Recipe, concurrency: int) -> int:
     """How many this process has open when so many trajectories are under way."""
-    fixed = num_open() + OTHERS + LAUNCHED + STARTING * starts_at_once()
+    fixed = num_open() + OTHERS + LAUNCHED + STARTING * min(starts_at_once(), concurrency)
+    if any(map(os.path.exists, GPU_DEVICES)):
+        fixed += OF_A_GPU
     if recipe.sandbox.kind == "container":
         fixed += OF_AN_ENGINE
     return fixed + HELD * concurrency + _connections(recipe, concurrency)

@@ -62,7 +62,6 @@ asyncio.run(all_of_them())
 # At each limit from where nothing goes to where all does, a sandbox starts or fails.
 LEVELS = """
 import asyncio, re
-from failing_endpoint import FailingEndpoint, completion
 from held_things import expect_nothing_more_than, held_at_rest, limit_to, own_orphans
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.{module} import {kind}
@@ -96,7 +95,6 @@ asyncio.run(all_levels())
 # Cancelled after each few milliseconds of a start, out of time, and without bwrap.
 FAILING = """
 import asyncio, os
-from failing_endpoint import FailingEndpoint, completion
 from held_things import expect_nothing_more_than, held_at_rest, own_orphans
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes import supervised
@@ -166,7 +164,6 @@ asyncio.run(limit())
 CONNECTING = """
 import asyncio, os
 from failing_endpoint import FailingEndpoint, completion
-from failing_endpoint import FailingEndpoint, completion
 from held_things import held, limit_to
 from turnmix.policies.endpoint_client import EndpointClient
 
@@ -187,6 +184,13 @@ async def asked():
         assert held() == before
         print(fault.detail)
 asyncio.run(asked())
+"""
+FEW = """
+from turnmix.cli import main
+words = ["minirepo_sft", "iterations=1", "tasks={train: 4, holdout: 2}", "scaffold.max_turns=3", "data.filter=all",
+         "rollouts={tasks_per_iteration: 4, concurrency: 4}", "evaluation={tasks: 2, base: false}",
+         "learner.epochs=1", "student.max_new_tokens=8", "--run", "run"]
+assert main(["train", *words]) == 0
 """
 # A first container, a further one and a shell where one descriptor after the other is missing; and cancelled starts.
 CONTAINERS = """
@@ -323,6 +327,11 @@ def test_more_sandboxes_than_descriptors_carry_are_refused_before_any_work(
     assert "ulimit -n" in told[0]
     assert "set rollouts.concurrency=" in told[0]
     assert os.listdir() == []
+
+
+@needs_bubblewrap
+def test_a_run_of_few_sandboxes_needs_few_descriptors(tmp_path):
+    under_limit(FEW, 128, cwd=tmp_path)
 
 
 @needs_bubblewrap

@@ -55,11 +55,18 @@ def test_a_line_is_parsed_when_its_record_is_asked_for_and_its_damage_named_then
     assert log.ids == ("a", "b", "c", "d")
     assert list(log.records(["d", "a"])) == [{"id": "d"}, {"id": "a"}]
     with pytest.raises(
-        UserError, match=r"log, line 2: not a record of a run \(JSONDecodeError.*delete that line"
+        UserError, match=r"log, line 2: not a record of a run \(JSONDecodeError: .*delete that line"
     ):
         list(log.records(["b"]))
     with pytest.raises(UserError, match=r"log, line 3: not a record of a run .*begins with the id 'c', and"):
         list(log.records(["c"]))
+
+
+def test_damage_is_told_without_the_line_that_it_is_in(tmp_path):
+    (tmp_path / "log").write_bytes(b'{"id":"a","text":"' + b"x" * 100_000 + b'\xff"}\n')
+    with pytest.raises(UserError, match=r"log, line 1: not a record .*can't decode byte 0xff") as told:
+        list(AppendLog(tmp_path / "log").records(["a"]))
+    assert len(str(told.value)) < 400
 
 
 def test_lines_that_another_program_wrote_are_known_by_their_ids_too(tmp_path):
@@ -98,6 +105,8 @@ def test_looking_at_a_run_reads_no_log_that_is_not_asked_for(tmp_path):
         run.trajectories  # noqa: B018
     with pytest.raises(UserError, match="line 1: not a record"):
         RunDirectory.resume(tmp_path / "run")
+    (tmp_path / "run" / "trajectories.jsonl").unlink()
+    RunDirectory.resume(tmp_path / "run").close()  # what was mended is opened, also by this process
 
 
 def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):

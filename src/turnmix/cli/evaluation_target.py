@@ -12,8 +12,8 @@ from pathlib import Path
 from turnmix.core.errors import UserError
 from turnmix.recipe_file import find_recipe
 from turnmix.store.deleted_checkpoint import check_is_not_deleted
-from turnmix.store.place import RECIPE
-from turnmix.store.run_directory import EVALUATION, RunDirectory, resume_command
+from turnmix.store.place import RECIPE, resume_command
+from turnmix.store.run_directory import EVALUATION, RunDirectory
 from turnmix.store.versions import when_begun
 
 FOLDER = "evaluations"

@@ -18,8 +18,8 @@ import yaml
 from turnmix.config import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.store.differences import differences
-from turnmix.store.place import RECIPE
-from turnmix.store.run_directory import RunDirectory, check_is_free, resume_command
+from turnmix.store.place import RECIPE, check_is_free, resume_command
+from turnmix.store.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

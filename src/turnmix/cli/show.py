@@ -27,8 +27,9 @@ from turnmix.report import (
 from turnmix.run_warnings import run_warnings
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
+from turnmix.store.place import resume_command
 from turnmix.store.records import read_evaluation, read_results, read_summary
-from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory, resume_command
+from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory
 from turnmix.trajectory_choice import Choice, Row, fair_sample, shortened
 from turnmix.transcript import Part, transcript
 

@@ -29,8 +29,9 @@ from turnmix.preflight import check_training
 from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text, usage_table
 from turnmix.run_warnings import run_warnings
 from turnmix.serving import SERVER_LOG
+from turnmix.store.place import resume_command
 from turnmix.store.records import read_summary
-from turnmix.store.run_directory import SUMMARY, RunDirectory, resume_command
+from turnmix.store.run_directory import SUMMARY, RunDirectory
 from turnmix.teacher import dialect_of
 from turnmix.tracking import Trackers
 

@@ -143,7 +143,8 @@ class AppendLog:
                 return record
             reason = f"its id is a {type(record['id']).__name__}, not a text"
         except (ValueError, TypeError, KeyError) as error:
-            reason = repr(error)
+            # Not its repr: that of a text that is no UTF-8 repeats the whole line.
+            reason = f"{type(error).__name__}: {error}"
         raise self._no_record(file, start, reason)
 
     def _no_record(self, file: BinaryIO, start: int, reason: str) -> UserError:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import shlex
 import stat
 from pathlib import Path
 
 from turnmix.core.bounded_file import LINK
 from turnmix.core.errors import UserError
 from turnmix.core.own_file import NO_FILE, open_own_directory
+from turnmix.store.lock import LOCK
+from turnmix.store.made_here import SEAL
+from turnmix.store.versions import VERSIONS
 
 RECIPE = "recipe.yaml"
 MARKS = ("versions.json", "evaluation.json", "trajectories.jsonl", "evaluations.jsonl", "metrics.jsonl",
@@ -75,3 +79,26 @@ def _run_meant(path: Path) -> str:
     if close := difflib.get_close_matches(path.name, list(by_name), n=1):
         return f"did you mean {by_name[close[0]]}?"
     return f"name a run directory, such as {next(iter(by_name.values()), 'runs/demo')}"
+
+
+def check_is_free(path: Path) -> None:
+    """Raise UserError when a run cannot begin in this directory, because it holds one or something else."""
+    if not path.is_dir():
+        return
+    # A run killed before its recipe was written has no more than this, and is begun anew.
+    taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, SEAL, VERSIONS})
+    taken = [name for name in taken if not name.endswith(".partial")]
+    if RECIPE in taken:
+        raise UserError(
+            f"run directory {path} holds a run already: {resume_command(path)}, or name another directory with "
+            "--run"
+        )
+    if taken:
+        raise UserError(
+            f"run directory {path} is not empty ({taken[0]} is in it): name another directory with --run"
+        )
+
+
+def resume_command(path: Path) -> str:
+    """What goes on with the run in `path`, as a shell takes it."""
+    return f"turnmix train --resume {shlex.quote(str(path))}"

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,11 +36,18 @@ from turnmix.core.untaught import Untaught
 from turnmix.rendering.arguments import without_surrogates
 from turnmix.store.append_log import FIX, AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
-from turnmix.store.lock import LOCK, locked
-from turnmix.store.made_here import SEAL, seal
-from turnmix.store.place import RECIPE, check_holds_run, check_leads_nowhere, open_place
+from turnmix.store.lock import locked
+from turnmix.store.made_here import seal
+from turnmix.store.place import (
+    RECIPE,
+    check_holds_run,
+    check_is_free,
+    check_leads_nowhere,
+    open_place,
+    resume_command,
+)
 from turnmix.store.records import STAGES, checked, read_evaluation
-from turnmix.store.versions import VERSIONS, changed_versions, when_begun, write_versions
+from turnmix.store.versions import changed_versions, when_begun, write_versions
 from turnmix.training.checkpoint_files import (
     LEARNER_FILE,
     checkpoint_name,
@@ -117,6 +123,10 @@ class RunDirectory:
             check_leads_nowhere(path)
             lock = _locked(path)
             return cls(path, lock=lock)
+        except UserError:  # who mends what is damaged opens it again
+            if lock is not None:
+                os.close(lock)
+            raise
         except OSError as error:
             if lock is not None:
                 os.close(lock)
@@ -294,29 +304,6 @@ class RunDirectory:
 def stage_id(stage: str, iteration: int) -> str:
     """A stage's name in `metrics.jsonl` and `clock.json`."""
     return f"{stage}-{iteration:03d}"
-
-
-def resume_command(path: Path) -> str:
-    """What goes on with the run in `path`, as a shell takes it."""
-    return f"turnmix train --resume {shlex.quote(str(path))}"
-
-
-def check_is_free(path: Path) -> None:
-    """Raise UserError when a run cannot begin in this directory, because it holds one or something else."""
-    if not path.is_dir():
-        return
-    # A run killed before its recipe was written has no more than this, and is begun anew.
-    taken = sorted({entry.name for entry in path.iterdir()} - {LOCK, SEAL, VERSIONS})
-    taken = [name for name in taken if not name.endswith(".partial")]
-    if RECIPE in taken:
-        raise UserError(
-            f"run directory {path} holds a run already: {resume_command(path)}, or name another directory with "
-            "--run"
-        )
-    if taken:
-        raise UserError(
-            f"run directory {path} is not empty ({taken[0]} is in it): name another directory with --run"
-        )
 
 
 def _empty(path: Path, *, leaves_directory: bool) -> None:
