@@ -205,8 +205,10 @@ def test_a_damaged_or_missing_learner_file_is_refused_with_its_path(tmp_path, to
     saved(tmp_path / "one", tokenizer)
     path = tmp_path / "one" / "learner.pt"
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(UserError, match=r"learner\.pt cannot be loaded"):
+    with pytest.raises(UserError, match=r"learner\.pt cannot be loaded") as told:
         restore_learner(tmp_path / "one", learner_of(tiny_model()))
+    # No checkpoint before it has an optimiser's state: to delete this one alone leads nowhere.
+    assert f"delete {tmp_path} to have each iteration trained again" in str(told.value)
 
 
 def test_a_learner_file_cut_short_is_refused(tmp_path, tokenizer):

@@ -54,6 +54,7 @@ from turnmix.training.checkpoint_files import (
     has_learner,
     prune,
     whole_checkpoints,
+    without_learner,
 )
 
 EVALUATION = "evaluation.json"
@@ -209,9 +210,7 @@ class RunDirectory:
         if not has_learner(checkpoint):
             raise UserError(
                 f"{checkpoint} holds no {LEARNER_FILE}: the optimiser's state stays with the last checkpoint alone, "
-                f"and without it the run does not go on as it would have: put the last checkpoint back, delete "
-                f"{self.path / CHECKPOINTS} to have each iteration trained again from the stored rollouts, or begin "
-                f"another run with student.model={checkpoint}"
+                f"and {without_learner(checkpoint)}"
             )
         return checkpoint
 

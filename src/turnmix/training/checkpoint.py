@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from turnmix.core.atomic_file import force_to_disk
 from turnmix.core.errors import UserError
 from turnmix.training.adapter import ADAPTER, is_adapted, merged_weights, read_adapter, save_adapter
-from turnmix.training.checkpoint_files import LEARNER_FILE
+from turnmix.training.checkpoint_files import LEARNER_FILE, without_learner
 from turnmix.training.learner import Learner
 from turnmix.training.weight_files import first_line, give_modes, told_if_unwritten
 
@@ -77,10 +77,6 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         UserError: the checkpoint has no learner, a damaged one, or one of another model.
     """
     path = directory / LEARNER_FILE
-    remedy = (
-        f"without it the run does not go on as it would have: put it back, delete {directory} to have its iteration "
-        f"trained again, or begin another run with student.model={directory}"
-    )
     try:
         # Mapped, each rank reads its own part, and one host's ranks share what they read.
         is_shared = learner.num_ranks > 1
@@ -88,4 +84,6 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         adapter = read_adapter(directory / ADAPTER) if is_adapted(learner.model) else None
         learner.load_state_dict(state, adapter=adapter)
     except _DAMAGE as error:
-        raise UserError(f"{path} cannot be loaded ({first_line(error)}): {remedy}") from error
+        raise UserError(
+            f"{path} cannot be loaded ({first_line(error)}): {without_learner(directory)}"
+        ) from error

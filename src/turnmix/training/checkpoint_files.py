@@ -67,6 +67,14 @@ def has_learner(checkpoint: Path) -> bool:
     return (checkpoint / LEARNER_FILE).is_file()
 
 
+def without_learner(checkpoint: Path) -> str:
+    """What to do where a run cannot go on from `checkpoint`, its last: no other one has an optimiser's state."""
+    return (
+        f"without it the run does not go on as it would have: put it back, delete {checkpoint.parent} to have each "
+        f"iteration trained again from the stored rollouts, or begin another run with student.model={checkpoint}"
+    )
+
+
 def _is_whole(path: Path) -> bool:
     if not (path / "config.json").is_file():
         return False
