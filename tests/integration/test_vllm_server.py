@@ -40,14 +40,17 @@ pytestmark = [
     ),
     pytest.mark.skipif(not has_sandbox(), reason="bwrap is not installed: apt install bubblewrap"),
 ]
+LORA = LoraSettings(rank=4, alpha=8)
 ARGUMENTS = ("--max-model-len=8192", "--enforce-eager")
 
 
 class Opened:
     """A server, and the student in this process that it is held to."""
 
-    def __init__(self, engine, log):
+    def __init__(self, engine, log, *, lora=None):
         self.model, tokenizer, _ = load_student(STUDENT)
+        if lora is not None:
+            add_adapter(self.model, lora, seed=0)
         self.server = student_server(
             engine,
             own_logprobs=lambda ids: token_logprobs(self.model, ids),
@@ -136,7 +139,7 @@ def test_a_server_killed_in_the_middle_is_started_again_with_the_same_weights(fu
 def adapted(directory, seed):
     """A checkpoint of LoRA whose matrices are not 0, and its merged weights."""
     model, tokenizer, _ = load_student(STUDENT)
-    add_adapter(model, LoraSettings(rank=4, alpha=8), seed=seed)
+    add_adapter(model, LORA, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -151,7 +154,8 @@ def adapted(directory, seed):
 
 
 def test_adapters_are_swapped_while_it_runs(tmp_path):
-    lora = Opened(VllmEngine(dtype="float32", lora_rank=4), tmp_path / "server.log")
+    engine = VllmEngine(dtype="float32", lora_rank=LORA.rank)
+    lora = Opened(engine, tmp_path / "server.log", lora=LORA)
     server = lora.server
     try:
         check_acts_as(server, BASE.location)

@@ -229,3 +229,28 @@ def test_the_learner_file_is_read_without_running_code(tmp_path, tokenizer):
     with pytest.raises(UserError):
         restore_learner(tmp_path / "one", learner_of(tiny_model()))
     assert not (tmp_path / "attacked").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has mapped is read from /proc")
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_each_of_several_ranks_reads_what_it_needs_of_the_optimisers_state_and_not_the_whole(
+    tmp_path, tokenizer, num_ranks
+):
+    class Rank:
+        model = tiny_model()
+
+        def load_state_dict(self, state, *, adapter):
+            self.state = state
+
+    saved(tmp_path / "one", tokenizer)
+    rank = Rank()
+    rank.num_ranks = num_ranks
+    restore_learner(tmp_path / "one", rank)
+    moments = [each["exp_avg"] for each in rank.state["optimizer"]["state"].values()]
+    lines = [
+        line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "learner.pt" in line
+    ]
+    mapped = [[int(end, 16) for end in line[0].split("-")] for line in lines]
+    is_mapped = [any(start <= each.data_ptr() < end for start, end in mapped) for each in moments]
+    assert moments
+    assert set(is_mapped) == {num_ranks > 1}

@@ -5,11 +5,13 @@ import asyncio
 from datetime import datetime
 
 import pytest
+import torch
 
 from chat_models import conversation, make_model, make_tokenizer
 from published_templates import ROWS, tokenizer_of
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action
+from turnmix.policies.device import check_device
 from turnmix.policies.load import load_model, load_renderer, load_student
 from turnmix.policies.local import LocalPolicy
 from turnmix.policies.local_settings import StudentSettings
@@ -119,3 +121,14 @@ def test_every_way_to_write_the_moment_is_the_clocks(directive):
     )
     template = ChatTemplate(tokenizer, with_tools=False, moment=MOMENT)
     assert template.render(probe.BEGINNING.messages).text == MOMENT.strftime(directive)
+
+
+def test_looking_for_a_card_opens_none(monkeypatch):
+    """A process that learns on another card would hold memory of the one it opened; here none can be opened."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert check_device("cuda", field="student.device") == torch.device("cuda")
+    assert check_device("cuda:1", field="student.device") == torch.device("cuda:1")
+    with pytest.raises(UserError, match=r"student\.device: 'cuda:2'"):
+        check_device("cuda:2", field="student.device")
+    assert not torch.cuda.is_initialized()
