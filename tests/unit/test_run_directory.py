@@ -209,6 +209,19 @@ def test_who_names_a_checkpoint_that_was_deleted_is_told_which_are_left(tmp_path
     assert located(str(run.checkpoint(2))).run == tmp_path / "run"
 
 
+def test_what_lies_in_the_way_of_a_checkpoint_to_be_deleted_is_deleted_and_no_link_followed(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", recipe_yaml="")
+    for iteration in (1, 2, 3):
+        store_checkpoint(run.checkpoint(iteration))
+    folder = run.checkpoint(1).parent
+    (tmp_path / "mine").mkdir()
+    (folder / ".iteration-001.pruned").symlink_to(tmp_path / "mine")
+    (folder / ".iteration-002.pruned").write_text("")
+    run.prune_checkpoints(1)
+    assert os.listdir(folder) == ["iteration-003"]
+    assert (tmp_path / "mine").is_dir()
+
+
 @pytest.mark.parametrize("keep", [None, 1])
 def test_the_last_optimisers_state_stays_where_a_newer_checkpoint_has_none(keep, tmp_path):
     run = RunDirectory.create(tmp_path / "run", recipe_yaml="")

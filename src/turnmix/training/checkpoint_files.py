@@ -48,7 +48,10 @@ def prune(directory: Path, *, keep: int | None, named: Collection[str]) -> None:
     midst leaves no half of a checkpoint under its name."""
     iterations = whole_checkpoints(directory)
     for path in directory.glob(".iteration-*.pruned"):
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:  # none of ours, and in the way of ours
+            path.unlink()
     last = max(filter(lambda each: has_learner(directory / checkpoint_name(each)), iterations), default=None)
     for iteration in iterations[:-1]:
         path = directory / checkpoint_name(iteration)
