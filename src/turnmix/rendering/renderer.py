@@ -55,7 +55,7 @@ from turnmix.rendering.check import check_renderer, check_template
 from turnmix.rendering.control_text import ControlTexts, RenderedText, control_tokens
 from turnmix.rendering.format_choice import choose_format, formats_of
 from turnmix.rendering.formats import HermesFormat, ToolCallFormat
-from turnmix.rendering.history import place_turns
+from turnmix.rendering.prompt_tokens import PromptTokens, assistant_turns
 from turnmix.rendering.refusal import RefusedModelError, ToolCalls, with_working_remedy
 from turnmix.rendering.segments import SegmentTokenizer
 from turnmix.rendering.turn_shape import find_turn_shape, turn_behind
@@ -131,20 +131,18 @@ class Renderer:
         if keeps_control_text:
             self._template.control_texts = self._control
         self._template.remember(self.probes.states)
+        self._prompts = PromptTokens(
+            self._segments,
+            beginnings=self._shape.beginnings,
+            end=self.end_of_turn,
+            spoken=self._spoken,
+            decode=self._decode_cached,
+        )
         self._latest = threading.local()
 
     def prompt_ids(self, state: State) -> list[int]:
         """The prompt in `state`, up to where the model goes on."""
-        prompt = self._prompt(state)
-        ids: list[int] = []
-        position = 0
-        for place, turn in zip(self._places(state, prompt.text), _assistant_turns(state), strict=True):
-            if place is not None:
-                spoken = self._spoken(turn)
-                ids += self._segments.ids(prompt.part(position, place))
-                ids += spoken
-                position = place + len(self._decode_cached(spoken))
-        return ids + self._segments.ids(prompt.part(position))
+        return self._prompts.ids(state, self._prompt(state))
 
     def target_ids(self, state: State, action: Action) -> list[int]:
         """The action's tokens behind `prompt_ids(state)`; sampled ones as they are.
@@ -186,9 +184,9 @@ class Renderer:
     def kept_turns(self, state: State) -> list[bool | None]:
         """For each assistant message of `state`, in order: does `prompt_ids(state)` hold all tokens that were
         sampled for it, one after the other? None: none are known."""
-        places = self._places(state, self.prompt_text(state))
+        places = self._prompts.places(state, self.prompt_text(state))
         kept: list[bool | None] = []
-        for place, turn in zip(places, _assistant_turns(state), strict=True):
+        for place, turn in zip(places, assistant_turns(state), strict=True):
             if not turn.token_ids:
                 kept.append(None)
                 continue
@@ -257,17 +255,6 @@ class Renderer:
             )
         return whole.part(start, self._shape.end_of_last(whole.text))
 
-    def _places(self, state: State, text: str) -> list[int | None]:
-        """Where in the prompt's text each assistant message of `state` stands as it was sampled."""
-        turns = [
-            self._decode_cached(self._spoken(turn)) if turn.token_ids else None
-            for turn in _assistant_turns(state)
-        ]
-        if all(turn is None for turn in turns):
-            return [None] * len(turns)
-        history = text[: len(text) - len(self._shape.beginnings[-1])]
-        return place_turns(history, turns, beginnings=self._shape.beginnings, end=self.end_of_turn)
-
     def _spoken(self, turn: Message) -> tuple[int, ...]:
         """The sampled tokens of a turn, less the one that ended it."""
         token_ids = turn.token_ids or ()
@@ -292,7 +279,3 @@ class Renderer:
                 f"has a chat template that fails on the messages … {roles}: {error}",
                 "choose a model whose template takes tools and tool answers",
             ) from error
-
-
-def _assistant_turns(state: State) -> list[Message]:
-    return [message for message in state.messages if message.role == "assistant"]

@@ -75,6 +75,10 @@ class SegmentTokenizer:
         """Keep the tokens of what stands between two of this token, where the tokenizer reads it wherever it stands."""
         self._seam = token if token in self._cuts else None
 
+    def cuts_at(self, token: str) -> bool:
+        """Is what stands behind this token tokenised alike, whatever stands before it?"""
+        return self.is_segmented and self._seam == token
+
     def ids(self, text: str | RenderedText) -> list[int]:
         """The token ids of a text from its beginning on; special tokens are read where they stand, none is added."""
         return self._ids(text, behind="")
@@ -191,7 +195,8 @@ class SegmentTokenizer:
         return text
 
     def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._backend.encode(text, add_special_tokens=False).ids)
+        # A batch of one: it leaves out where in the text each token stands, which nobody asks.
+        return tuple(self._backend.encode_batch_fast([text], add_special_tokens=False)[0].ids)
 
 
 def _hides(other: str, token: str) -> bool:
