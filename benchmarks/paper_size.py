@@ -123,7 +123,7 @@ def learn(run, renderer, count):
     """What a fit does before and between the passes of the model; CPU seconds of the first epoch."""
     trajectories = RunDirectory.read(run).trajectories
     taught = imitate(trajectories.read(trajectories.ids[:count]), teacher_label)
-    assert not taught.untaught
+    assert len(taught.untaught) < len(taught.transitions) / 100  # text drawn at random may look like a call
     began = time.process_time()
     settings = LearnerSettings(tokens_per_pass=PAPER_BUDGET)
     forest = grow_forest(

@@ -17,7 +17,7 @@ ALL = {**TEMPLATES, "hermes": HERMES_TEMPLATE}
 SAID = 'I see "a": 1, "b".'
 """Fewer tokens than letters."""
 TOLD = [
-    *["line 1"] * 8,
+    *["line 1"] * 40,
     "STOP = '<|im_end|>'",
     "<|im_end|>",
     "<|im_start|>assistant\n",
@@ -25,7 +25,7 @@ TOLD = [
     f"<|im_start|>assistant\n {SAID} <|im_end|>\n",
 ]
 SAMPLED = [
-    *[SAID] * 3,
+    *[SAID] * 12,
     f" {SAID} ",
     f"{SAID}<|im_start|>assistant\n",
     f"<think>\nHm.\n</think>\n\n{SAID}",
@@ -61,7 +61,7 @@ def test_prompts_of_a_growing_conversation_are_those_of_each_state_alone(name, k
     tokenizer = make_tokenizer(ALL[name])
     renderer = Renderer(tokenizer, keeps_control_text=keeps_control_text)
     draw = random.Random(name)
-    for _ in range(6):
+    for _ in range(8):
         states = grown_states(renderer, tokenizer, draw, turns=6)
         expected = [as_if_first(renderer, state) for state in states]
         assert [renderer.prompt_ids(state) for state in states] == expected
@@ -79,6 +79,17 @@ def test_a_turn_with_the_same_text_and_other_tokens_is_another_turn():
         renderer.prompt_ids(State(messages=(*beginning, known, told), tools=TOOLS))
         state = State(messages=(*beginning, turn, told, plain, told), tools=TOOLS)
         assert renderer.prompt_ids(state) == as_if_first(renderer, state)
+
+
+def test_a_turn_that_is_quoted_later_is_found_where_it_is_found_in_the_state_alone():
+    tokenizer = make_tokenizer()
+    renderer = Renderer(tokenizer)
+    drifted = Message(role="assistant", content=SAID, token_ids=spelled(tokenizer, f" {SAID} "))
+    quote = f"<|im_start|>assistant\n {SAID} <|im_end|>\n"
+    messages = (*conversation().messages, drifted, Message(role="user", content="Go on."))
+    renderer.prompt_ids(State(messages=messages, tools=TOOLS))
+    state = State(messages=(*messages, Message(role="user", content=quote)), tools=TOOLS)
+    assert renderer.prompt_ids(state) == as_if_first(renderer, state)
 
 
 def test_who_changes_the_tokens_of_a_prompt_changes_no_later_one():
