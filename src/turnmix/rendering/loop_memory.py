@@ -81,7 +81,7 @@ class LoopMemory:
         conversation = list(items)
         loop = LoopContext(conversation, self._undefined)
         try:
-            if not all(type(item) is dict for item in conversation):
+            if not set(map(type, conversation)) <= {dict}:
                 raise _NotComparableError
             place = self._beginning(number, outer)
         except _NotComparableError:

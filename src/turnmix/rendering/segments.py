@@ -129,9 +129,9 @@ class SegmentTokenizer:
         if self._seam is None:
             return list(self._turn_ids(text))
         ids: list[int] = []
-        seam = self.added_tokens[self._seam]
+        seam, known = self.added_tokens[self._seam], self._turns.get
         for turn in text.split(self._seam):
-            ids += self._turn_ids(turn)
+            ids += known(turn) or self._turn_ids(turn)
             ids.append(seam)
         ids.pop()
         return ids
@@ -139,19 +139,21 @@ class SegmentTokenizer:
     def _turn_ids(self, text: str) -> tuple[int, ...]:
         found = self._turns.get(text)
         if found is None:
-            found = tuple(self._numbers[token] for token in self._cut_ids(text))
+            found = tuple(map(self._numbers.__getitem__, self._cut_ids(text)))
             self._turns.put(text, found, size=len(text) + _CHARACTERS_PER_TURN)
         return found
 
-    def _cut_ids(self, text: str) -> Iterator[int]:
+    def _cut_ids(self, text: str) -> list[int]:
+        ids: list[int] = []
         position = 0
         for match in self._cut.finditer(text):
             if match.start() > position:
-                yield from self._between(text[position : match.start()])
-            yield self.added_tokens[match[0]]
+                ids += self._between(text[position : match.start()])
+            ids.append(self.added_tokens[match[0]])
             position = match.end()
         if position < len(text):
-            yield from self._between(text[position:])
+            ids += self._between(text[position:])
+        return ids
 
     def _between(self, text: str) -> tuple[int, ...]:
         return self._encode_cached(text) if len(text) <= _SHORT else self._encode(text)
