@@ -44,6 +44,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from turnmix.training.attention import batch_trees, tree_attention_in, tree_hidden_states
 from turnmix.training.batching import Cost, model_cost
 from turnmix.training.forest import grow_forest
+from turnmix.training.learner import ROWS_PER_CPU_PASS
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import Objective
 from turnmix.training.tree import RenderedTransition, TokenTree, build_tree, split_trees
@@ -324,11 +325,12 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--turns", type=int, help="only the rollout of so many turns")
-    parser.add_argument("--rows-per-pass", type=int, default=32_768, help="of per-branch packing")
+    parser.add_argument("--rows-per-pass", type=int, help="of per-branch packing")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     is_cpu = options.device == "cpu"
+    options.rows_per_pass = options.rows_per_pass or (ROWS_PER_CPU_PASS if is_cpu else 32_768)
     dtype = torch.float32 if is_cpu else torch.bfloat16
     model = Qwen3ForCausalLM(cpu_model() if is_cpu else gpu_model()).to(options.device, dtype).eval()
     cost = model_cost(model)

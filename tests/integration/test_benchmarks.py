@@ -20,6 +20,7 @@ AT_MOST = {
     "half_budget_rows_16": 1.25,
     "weight_difference": 1e-3,
     "rows_ratio": 1.25,
+    "peak_mb_growth": 60,
     "open_seconds_per_gb": 1,
 }
 
