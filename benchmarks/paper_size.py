@@ -42,9 +42,10 @@ from turnmix.training.tree import RenderedTransition, build_tree, split_trees
 
 VOCABULARY = 151_936
 MERGED = 8000  # of it; with more, Python's library would be fewer tokens than a coding agent's texts are
-MAX_CONTEXT = PAPER_BUDGET = 65_536
+MAX_CONTEXT = 65_536
+PAPER_BUDGET = 81_920
 DEFAULT_BUDGET = LearnerSettings().tokens_per_pass
-OTHER_BUDGETS = (2048, 32_768, 61_440, 73_728, 131_072)
+OTHER_BUDGETS = (2048, 32_768, 65_536, 73_728, 131_072)
 BATCH, EPOCHS = 16, 2
 COST = Cost(per_row=3.6e9, per_pair=2 * 36 * 32 * 128, per_label=151_936 * 2560)  # Qwen3-4B
 PROMPT, OBSERVATION, ACTION = 9000, 2000, 500  # characters

@@ -17,6 +17,7 @@ from tiny_student import CharacterRenderer, batch, settings, tiny_model
 
 from turnmix.core.errors import TrainingError
 from turnmix.training.checkpoint import restore_learner, save_checkpoint
+from turnmix.training.forest import grow_forest
 from turnmix.training.learner import Learner
 from turnmix.training.ranks import Ranks
 
@@ -112,10 +113,34 @@ def resumed(ranks, checkpoint, name):
     return learner
 
 
+class CountingRenderer(CharacterRenderer):
+    """Counts the prompts that it renders."""
+
+    def __init__(self):
+        self.prompts = 0
+
+    def prompt_ids(self, state):
+        self.prompts += 1
+        return super().prompt_ids(state)
+
+
+def forest_of(ranks):
+    """What all ranks learn from, with the prompts that each of them rendered. Trajectories lie in each other, and some
+    transitions are too long."""
+    transitions = sorted(batch(5), key=lambda item: len(item.state.messages))
+    renderer = CountingRenderer()
+    forest = grow_forest(
+        transitions, renderer, settings(), max_context=60, needs_references=False, ranks=ranks
+    )
+    trees = [(tree.token_ids.tolist(), tree.position_ids.tolist(), tree.num_labels) for tree in forest.trees]
+    return ranks.gathered(renderer.prompts), forest.dropped_too_long, forest.untaught, trees
+
+
 def main(output, earlier):
     torch.set_num_threads(1)
     ranks = Ranks.join("cpu")
     found = {way: lead(ranks, learner_of(ranks, **changes), three_steps) for way, changes in WAYS.items()}
+    found["forest"] = forest_of(ranks)
     found["overflowing"] = lead(ranks, learner_of(ranks, batch_size=5), overflowing)
     has_that_of_the_first = ranks.agreed(ranks.index) == 0
     found["agreed"] = ranks.sum(torch.tensor(int(has_that_of_the_first)))

@@ -12,6 +12,7 @@ import torch
 from learning_ranks import (
     CHECKPOINTS,
     WAYS,
+    forest_of,
     go_on,
     lead,
     learner_of,
@@ -102,6 +103,15 @@ def test_two_ranks_stop_before_the_step_whose_gradient_is_not_finite(of_two_rank
 
 def test_two_ranks_agree_on_what_the_first_has(of_two_ranks):
     assert of_two_ranks["agreed"] == 2
+
+
+def test_each_of_two_ranks_renders_its_share_of_what_both_learn(of_two_ranks):
+    prompts, dropped, untaught, trees = of_two_ranks["forest"]
+    (of_one,), *expected = forest_of(ALONE)
+    assert [dropped, untaught, trees] == expected
+    assert 0 < dropped < of_one
+    assert sum(prompts) == of_one
+    assert min(prompts) > of_one / 4
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)

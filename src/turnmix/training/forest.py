@@ -7,6 +7,8 @@ which trajectories make a step does not depend on it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 from turnmix.core.errors import UserError
@@ -18,6 +20,7 @@ from turnmix.rendering.readback import written_target
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective_settings import Average
 from turnmix.training.packed_transitions import PackedTransitions
+from turnmix.training.ranks import Ranks
 from turnmix.training.tree import RenderedTransition, TokenTree, split_trees
 
 MOST_ROWS_KEPT = 1 << 20
@@ -105,6 +108,16 @@ class Forest:
         return packed.unpacked(share=1.0 if self._average == "token" else 1 / packed.num_labels)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """What one rank rendered. Numbers are of transitions among all, which set the order."""
+
+    trajectories: list[tuple[int, PackedTransitions]]
+    """Each with the number of the first that is taught."""
+    untaught: list[tuple[int, Untaught]]
+    dropped_too_long: int
+
+
 def grow_forest(
     transitions: Iterable[Transition],
     renderer: Renderer,
@@ -114,18 +127,65 @@ def grow_forest(
     needs_references: bool,
     needs_sampled: bool = False,
     average: Average = "token",
+    ranks: Ranks | None = None,
 ) -> Forest:
     """What `transitions` teach. One of more tokens than `max_context` is dropped and counted; so is a target that the
     student did not sample and that its own tokens do not say. Each is let go once it is rendered. `average`: which
-    mean the loss is."""
-    trajectories: dict[str, PackedTransitions] = {}
+    mean the loss is. `ranks`: each renders its share of the trajectories and gives it to the others."""
+    index, number = (0, 1) if ranks is None else (ranks.index, ranks.number)
+    places: dict[str, int] = {}
+    mine = (
+        (order, item)
+        for order, item in enumerate(transitions)
+        if places.setdefault(item.trajectory_id, len(places)) % number == index
+    )
+    found: _Share | Exception
+    try:
+        found = _rendered(
+            mine,
+            renderer,
+            is_by_task=settings.tree == "task",
+            max_context=max_context,
+            needs_references=needs_references,
+            needs_sampled=needs_sampled,
+        )
+    except Exception as error:
+        if number == 1:
+            raise
+        found = error  # the others wait for this rank's share: all of them end by it
+    shares: list[_Share] = []
+    for share in [found] if ranks is None else ranks.gathered(found):
+        if isinstance(share, Exception):
+            raise share
+        shares.append(share)
+    trajectories = sorted((each for share in shares for each in share.trajectories), key=itemgetter(0))
+    untaught = sorted((each for share in shares for each in share.untaught), key=itemgetter(0))
+    return Forest(
+        [packed for _, packed in trajectories],
+        settings=settings,
+        average=average,
+        dropped_too_long=sum(share.dropped_too_long for share in shares),
+        untaught=tuple(each for _, each in untaught),
+    )
+
+
+def _rendered(
+    transitions: Iterable[tuple[int, Transition]],
+    renderer: Renderer,
+    *,
+    is_by_task: bool,
+    max_context: int,
+    needs_references: bool,
+    needs_sampled: bool,
+) -> _Share:
+    trajectories: dict[str, tuple[int, PackedTransitions]] = {}
     latest: PackedTransitions | None = None
     dropped = 0
-    untaught: list[Untaught] = []
-    for item in transitions:
+    untaught: list[tuple[int, Untaught]] = []
+    for order, item in transitions:
         target = written_target(renderer, item.state, item.target)
         if isinstance(target, Objection):
-            untaught.append(_left_out(item, target))
+            untaught.append((order, _left_out(item, target)))
             continue
         rendered = RenderedTransition(
             prompt_ids=renderer.prompt_ids(item.state),
@@ -133,7 +193,7 @@ def grow_forest(
             weight=item.weight,
             reference_logprobs=item.reference_logprobs,
             sampled_logprobs=item.sampled_logprobs if needs_sampled else None,
-            group=item.trajectory_id if settings.tree == "trajectory" else item.task_id,
+            group=item.task_id if is_by_task else item.trajectory_id,
         )
         if len(rendered.prompt_ids) + len(rendered.target_ids) > max_context:
             dropped += 1
@@ -142,20 +202,14 @@ def grow_forest(
         elif needs_sampled and item.sampled_logprobs is None:
             raise ValueError(f"{item.trajectory_id}: the objective needs sampled_logprobs, there are none")
         elif rendered.num_labels:
-            packed = trajectories.setdefault(item.trajectory_id, PackedTransitions())
+            _, packed = trajectories.setdefault(item.trajectory_id, (order, PackedTransitions()))
             if latest is not None and latest is not packed:
                 latest.close()
             packed.add(rendered)
             latest = packed
     if latest is not None:
         latest.close()
-    return Forest(
-        list(trajectories.values()),
-        settings=settings,
-        average=average,
-        dropped_too_long=dropped,
-        untaught=tuple(untaught),
-    )
+    return _Share(trajectories=list(trajectories.values()), untaught=untaught, dropped_too_long=dropped)
 
 
 def _left_out(item: Transition, objection: Objection) -> Untaught:

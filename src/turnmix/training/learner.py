@@ -135,6 +135,7 @@ class Learner:
             needs_references=self._objective.needs_references,
             needs_sampled=self._objective.needs_sampled,
             average=self._objective.settings.average,
+            ranks=self._ranks,
         )
         per_epoch = math.ceil(len(forest) / self.settings.batch_size)
         num_steps = per_epoch * self.settings.epochs

@@ -66,11 +66,30 @@ class Ranks:
         try:
             distributed.broadcast_object_list(heard, src=0, group=self.words)
         except RuntimeError as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InfrastructureError(
-                f"rank {self.index} has lost rank 0, which leads: its own error is the one to look at ({reason})"
-            ) from error
+            raise self._lost(error) from error
         return heard[0]
+
+    def gathered(self, value: Any) -> list[Any]:
+        """What every rank has, in their order; all call this together.
+
+        Raises:
+            InfrastructureError: one has gone.
+        """
+        if self.number == 1:
+            return [value]
+        values = [None] * self.number
+        try:
+            distributed.all_gather_object(values, value, group=self.words)
+        except RuntimeError as error:
+            raise self._lost(error) from error
+        return values
+
+    def _lost(self, error: RuntimeError) -> InfrastructureError:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        lost = "another" if self.is_first else "rank 0, which leads"
+        return InfrastructureError(
+            f"rank {self.index} has lost {lost}: its own error is the one to look at ({reason})"
+        )
 
     def agreed(self, value: Any) -> Any:
         """Rank 0's value, on every rank; each calls this once."""
