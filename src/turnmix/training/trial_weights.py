@@ -62,7 +62,13 @@ def trial_weights(
         model.save_pretrained(directory, state_dict=_scaled(model, generator, dtype))
         tokenizer.save_pretrained(directory)
         give_modes(directory)
-    other = type(model).from_pretrained(directory, dtype=torch.float32, attn_implementation="sdpa")
+    other = type(model).from_pretrained(
+        directory,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
     device = model.device if _has_room(model) else torch.device("cpu")
     yield replace(held, location=str(directory)), partial(token_logprobs, other.to(device).eval())
 
