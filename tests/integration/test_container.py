@@ -329,7 +329,7 @@ def test_a_container_that_writes_too_much_is_ended(monkeypatch):
 
     async def scenario(sandbox):
         with pytest.raises(SandboxLimitExceeded) as caught:
-            await sandbox.run("head -c 30000000 /dev/zero > /testbed/big; sleep 30")
+            await sandbox.run("head -c 30000000 /dev/zero > /testbed/big; sleep 90")
         assert caught.value.limit == "disk_bytes"
 
     inside(scenario, Limits(disk_bytes=20 << 20))

@@ -308,7 +308,7 @@ def test_files_of_the_machine_in_a_container_count_as_its_own(path, monkeypatch)
 
     async def scenario(sandbox):
         with pytest.raises(SandboxLimitExceeded) as caught:
-            await sandbox.run(f"head -c 30000000 /dev/zero > {path}; sleep 30")
+            await sandbox.run(f"head -c 30000000 /dev/zero > {path}; sleep 90")
         assert caught.value.limit == "disk_bytes"
 
     inside(scenario, Limits(disk_bytes=20 << 20))

@@ -127,8 +127,11 @@ def test_a_checkpoint_of_two_processes_is_resumed_by_one(directories, name):
 
 
 DESERTED = """\
-import os
+import os, sys
+from torch import distributed
 from turnmix.training.ranks import Ranks
+if os.environ["RANK"] == "0" and sys.argv[1] == "joining":
+    distributed.new_group = lambda **_: os._exit(0)
 ranks = Ranks.join("cpu")
 if ranks.is_first:
     os._exit(0)
@@ -136,14 +139,15 @@ ranks.hear()
 """
 
 
-def test_a_rank_that_has_lost_the_first_one_ends_with_an_error(tmp_path):
+@pytest.mark.parametrize("moment", ["joining", "learning"])
+def test_a_rank_that_has_lost_the_first_one_ends_with_an_error(moment):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", DESERTED],
+            [sys.executable, "-c", DESERTED, moment],
             env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

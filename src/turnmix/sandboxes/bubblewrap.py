@@ -158,12 +158,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             arguments += ["--cap-add", capability]
         shared_memory = min(SHARED_MEMORY_BYTES, limits.disk_bytes // 4)
         arguments += [*_size(limits.disk_bytes - shared_memory), "--tmpfs", "/"]
-        arguments += ["--ro-bind", "/usr", "/usr"]
-        for name in SYSTEM_LINKS:
-            if os.path.islink(f"/{name}"):
-                arguments += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
-            elif os.path.isdir(f"/{name}"):
-                arguments += ["--ro-bind", f"/{name}", f"/{name}"]
+        arguments += system_binds()
         arguments += ["--perms", "0755", "--dir", "/etc"]
         for name in SYSTEM_FILES:
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
@@ -179,6 +174,18 @@ class BubblewrapSandbox(SupervisedSandbox):
         for directory in (WORKSPACE, HOME):
             arguments += ["--perms", "0755", "--dir", directory]
         return [*arguments, "--chmod", "0555", "/etc", "--chmod", "0555", "/"]
+
+
+def system_binds() -> list[str]:
+    """The machine's programs, and nothing else of it: what is mounted elsewhere, such as under a container that ends
+    at this moment, may be gone before `bwrap` has looked at it."""
+    binds = ["--ro-bind", "/usr", "/usr"]
+    for name in SYSTEM_LINKS:
+        if os.path.islink(f"/{name}"):
+            binds += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
+        elif os.path.isdir(f"/{name}"):
+            binds += ["--ro-bind", f"/{name}", f"/{name}"]
+    return binds
 
 
 @functools.lru_cache

@@ -18,7 +18,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
+from turnmix.sandboxes.bubblewrap import BubblewrapSandbox, system_binds
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.images import ensure_image
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
@@ -29,7 +29,7 @@ from turnmix.sandboxes.sandbox import Limits, Sandbox
 from turnmix.settings import Settings
 
 DEFAULTS = Limits()
-PROBE = ("--unshare-all", "--unshare-user", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc")
+PROBE = ("--unshare-all", "--unshare-user", "--die-with-parent", *system_binds(), "--proc", "/proc")
 
 
 class SandboxSettings(Settings):

@@ -33,18 +33,28 @@ class Ranks:
 
     @classmethod
     def join(cls, device: str) -> Ranks:
-        """This process among those that a launcher started together, on its own `device` of that type."""
+        """This process among those that a launcher started together, on its own `device` of that type.
+
+        Raises:
+            InfrastructureError: one of them has gone before all were together.
+        """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(device=torch.device(device))
         from accelerate import PartialState
 
         on_cpu = torch.device(device).type == "cpu"
-        state = PartialState(cpu=on_cpu, backend=None if on_cpu else "cuda:nccl,cpu:gloo")
+        try:
+            state = PartialState(cpu=on_cpu, backend=None if on_cpu else "cuda:nccl,cpu:gloo")
+            words = distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
+        except RuntimeError as error:
+            if not isinstance(error, distributed.DistError) and "gloo/transport" not in str(error):
+                raise  # of this machine, such as a backend that is not built in
+            raise _lost(int(os.environ.get("RANK", "0")), error) from error
         return cls(
             index=state.process_index,
             number=state.num_processes,
             device=torch.device("cpu") if on_cpu else state.device,
-            words=distributed.new_group(backend="gloo", timeout=LONGEST_WAIT),
+            words=words,
         )
 
     @property
@@ -66,7 +76,7 @@ class Ranks:
         try:
             distributed.broadcast_object_list(heard, src=0, group=self.words)
         except RuntimeError as error:
-            raise self._lost(error) from error
+            raise _lost(self.index, error) from error
         return heard[0]
 
     def gathered(self, value: Any) -> list[Any]:
@@ -81,15 +91,8 @@ class Ranks:
         try:
             distributed.all_gather_object(values, value, group=self.words)
         except RuntimeError as error:
-            raise self._lost(error) from error
+            raise _lost(self.index, error) from error
         return values
-
-    def _lost(self, error: RuntimeError) -> InfrastructureError:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        lost = "another" if self.is_first else "rank 0, which leads"
-        return InfrastructureError(
-            f"rank {self.index} has lost {lost}: its own error is the one to look at ({reason})"
-        )
 
     def agreed(self, value: Any) -> Any:
         """Rank 0's value, on every rank; each calls this once."""
@@ -109,3 +112,9 @@ class Ranks:
         """Take the processes apart, if they had been put together."""
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _lost(rank: int, error: RuntimeError) -> InfrastructureError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    lost = "another" if rank == 0 else "rank 0, which leads"
+    return InfrastructureError(f"rank {rank} has lost {lost}: its own error is the one to look at ({reason})")
