@@ -65,8 +65,10 @@ def test_prompts_of_a_growing_conversation_are_those_of_each_state_alone(name, k
         states = grown_states(renderer, tokenizer, draw, turns=6)
         expected = [as_if_first(renderer, state) for state in states]
         assert [renderer.prompt_ids(state) for state in states] == expected
-        order = draw.sample(range(len(states)), len(states))
-        assert [renderer.prompt_ids(states[place]) for place in order] == [expected[place] for place in order]
+        assert [renderer.prompt_array(state).tolist() for state in states] == expected
+        for place in draw.sample(range(len(states)), len(states)):
+            asked = draw.choice([renderer.prompt_ids, renderer.prompt_array])
+            assert list(asked(states[place])) == expected[place]
 
 
 def test_a_turn_with_the_same_text_and_other_tokens_is_another_turn():
@@ -97,4 +99,6 @@ def test_who_changes_the_tokens_of_a_prompt_changes_no_later_one():
     state = conversation(Message(role="assistant", content=SAID), Message(role="user", content="Go on."))
     expected = renderer.prompt_ids(state)
     renderer.prompt_ids(state).clear()
+    with pytest.raises(ValueError, match="read-only"):
+        renderer.prompt_array(replace(state))[0] = 7
     assert renderer.prompt_ids(replace(state)) == expected

@@ -10,6 +10,10 @@ import operator
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from turnmix.core.message import Message
 from turnmix.core.trajectory import State
@@ -18,6 +22,8 @@ from turnmix.rendering.history import place_turns
 from turnmix.rendering.segments import SegmentTokenizer
 
 Tokens = tuple[int, ...]
+Array = NDArray[np.int32]
+Held = TypeVar("Held", list[int], Array)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +34,7 @@ class _History:
     literals: tuple[tuple[int, int], ...]
     turns: list[Message]
     """All of the prompt. Each begins at the one place where it may."""
-    token_ids: list[int]
+    token_ids: list[int] | Array
     """Those of `text` are the first `num_tokens`."""
     num_tokens: int
 
@@ -56,11 +62,25 @@ class PromptTokens:
 
     def ids(self, state: State, prompt: RenderedText) -> list[int]:
         """The tokens of `state`, whose prompt is `prompt`."""
+        return self._joined(state, prompt, _list).copy()
+
+    def array(self, state: State, prompt: RenderedText) -> Array:
+        """The same tokens, not to be written to. What a long prompt shares with the latest one is copied as a whole,
+        not token by token."""
+        return self._joined(state, prompt, _array)
+
+    def _joined(
+        self, state: State, prompt: RenderedText, join: Callable[[list[int] | Array, list[int]], Held]
+    ) -> Held:
+        """What `join` makes of the tokens that are shared with the latest prompt, and of those behind them. It may be
+        kept for the next prompt."""
         turns = assistant_turns(state)
         history = self._shared_history(turns, prompt)
-        ids, position, more = [], 0, turns
+        shared: list[int] | Array = []
+        ids: list[int] = []
+        position, more = 0, turns
         if history is not None:
-            ids, position = history.token_ids[: history.num_tokens], len(history.text)
+            shared, position = history.token_ids[: history.num_tokens], len(history.text)
             more = turns[len(history.turns) :]
         places = self._places(more, prompt.text, position)
         for place, turn in zip(places, more, strict=True):
@@ -71,12 +91,12 @@ class PromptTokens:
                 position = place + len(self._decode(spoken))
         cut = self._last_cut(prompt, position)
         if cut is None:
-            return ids + self._segments.ids(prompt.part(position))
+            return join(shared, ids + self._segments.ids(prompt.part(position)))
         ids += self._segments.ids(prompt.part(position, cut))
-        num_tokens = len(ids)
-        ids += self._segments.ids(prompt.part(cut))
-        self._latest.history = self._kept(prompt, cut, turns, history, ids, num_tokens)
-        return ids.copy()
+        num_tokens = len(shared) + len(ids)
+        joined = join(shared, ids + self._segments.ids(prompt.part(cut)))
+        self._latest.history = self._kept(prompt, cut, turns, history, joined, num_tokens)
+        return joined
 
     def places(self, state: State, text: str) -> list[int | None]:
         """Where in the prompt's text each assistant message of `state` stands as it was sampled."""
@@ -111,7 +131,7 @@ class PromptTokens:
         cut: int,
         turns: list[Message],
         shared: _History | None,
-        ids: list[int],
+        ids: list[int] | Array,
         num_tokens: int,
     ) -> _History | None:
         """What the next prompt may share: nothing where it is not settled by the history alone where turns stand."""
@@ -156,6 +176,16 @@ class PromptTokens:
         """Does a beginning of a turn stand on both sides of `cut`?"""
         most = len(self._beginnings[0]) - 1
         return self._beginnings[0] in text[max(0, cut - most) : cut + most]
+
+
+def _list(shared: list[int] | Array, more: list[int]) -> list[int]:
+    return (shared if isinstance(shared, list) else shared.tolist()) + more
+
+
+def _array(shared: list[int] | Array, more: list[int]) -> Array:
+    joined = np.concatenate([np.asarray(shared, dtype=np.int32), np.array(more, dtype=np.int32)])
+    joined.flags.writeable = False
+    return joined
 
 
 def assistant_turns(state: State) -> list[Message]:

@@ -45,6 +45,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
@@ -143,6 +146,11 @@ class Renderer:
     def prompt_ids(self, state: State) -> list[int]:
         """The prompt in `state`, up to where the model goes on."""
         return self._prompts.ids(state, self._prompt(state))
+
+    def prompt_array(self, state: State) -> NDArray[np.int32]:
+        """`prompt_ids(state)`, not to be written to: where prompts of 64K tokens follow one another, a fraction of the
+        work."""
+        return self._prompts.array(state, self._prompt(state))
 
     def target_ids(self, state: State, action: Action) -> list[int]:
         """The action's tokens behind `prompt_ids(state)`; sampled ones as they are.

@@ -6,10 +6,10 @@ which trajectories make a step does not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from turnmix.core.errors import UserError
 from turnmix.core.recent_cache import RecentCache
@@ -21,6 +21,7 @@ from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective_settings import Average
 from turnmix.training.packed_transitions import PackedTransitions
 from turnmix.training.ranks import Ranks
+from turnmix.training.token_paths import Path, as_path
 from turnmix.training.tree import RenderedTransition, TokenTree, split_trees
 
 MOST_ROWS_KEPT = 1 << 20
@@ -36,6 +37,15 @@ class Renderer(Protocol):
 
     def target_ids(self, state: State, action: Action) -> list[int]:
         """The tokens of `action` taken in `state`, end of turn included."""
+        ...
+
+
+@runtime_checkable
+class RendersArrays(Protocol):
+    """A renderer that has the tokens of a prompt as an array."""
+
+    def prompt_array(self, state: State) -> Path:
+        """As `prompt_ids`."""
         ...
 
 
@@ -182,14 +192,15 @@ def _rendered(
     latest: PackedTransitions | None = None
     dropped = 0
     untaught: list[tuple[int, Untaught]] = []
+    prompt_of = _prompts_of(renderer)
     for order, item in transitions:
         target = written_target(renderer, item.state, item.target)
         if isinstance(target, Objection):
             untaught.append((order, _left_out(item, target)))
             continue
         rendered = RenderedTransition(
-            prompt_ids=renderer.prompt_ids(item.state),
-            target_ids=tuple(target),
+            prompt_ids=prompt_of(item.state),
+            target_ids=as_path(target),
             weight=item.weight,
             reference_logprobs=item.reference_logprobs,
             sampled_logprobs=item.sampled_logprobs if needs_sampled else None,
@@ -210,6 +221,10 @@ def _rendered(
     if latest is not None:
         latest.close()
     return _Share(trajectories=list(trajectories.values()), untaught=untaught, dropped_too_long=dropped)
+
+
+def _prompts_of(renderer: Renderer) -> Callable[[State], Sequence[int] | Path]:
+    return renderer.prompt_array if isinstance(renderer, RendersArrays) else renderer.prompt_ids
 
 
 def _left_out(item: Transition, objection: Objection) -> Untaught:

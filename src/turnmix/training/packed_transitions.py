@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from turnmix.training.token_paths import Path, as_path
+from turnmix.training.token_paths import Path, as_path, shared_prefix
 from turnmix.training.tree import RenderedTransition
 
-_COMPARED_AT_ONCE = 4096
 _NOTHING = np.empty(0, dtype=np.int32)
 
 
@@ -36,7 +35,7 @@ class PackedTransitions:
 
     def __init__(self) -> None:
         self._packed: list[_Packed] = []
-        self._latest: list[int] = []
+        self._latest: Path = _NOTHING
         self.num_labels = 0
         self.num_rows = 0
         """Of all of them, each alone."""
@@ -44,9 +43,9 @@ class PackedTransitions:
         """Held."""
 
     def add(self, item: RenderedTransition) -> None:
-        prompt = list(item.prompt_ids)
-        num_shared = _num_shared(self._latest, prompt)
-        more, target = as_path(prompt[num_shared:]), as_path(item.target_ids)
+        prompt = as_path(item.prompt_ids)
+        num_shared = shared_prefix(self._latest, prompt)
+        more, target = prompt[num_shared:].copy(), as_path(item.target_ids)
         self.num_labels += item.num_labels
         self.num_rows += item.num_rows
         self.num_tokens += len(more) + len(target)
@@ -56,7 +55,7 @@ class PackedTransitions:
 
     def close(self) -> None:
         """Forget the latest prompt: what is added from now on shares nothing with it."""
-        self._latest = []
+        self._latest = _NOTHING
 
     def unpacked(self, *, share: float = 1.0) -> list[RenderedTransition]:
         """All of them; `share`: of each."""
@@ -69,13 +68,3 @@ class PackedTransitions:
 
 
 _ANY_PROMPT = np.zeros(1, dtype=np.int32)
-
-
-def _num_shared(left: list[int], right: list[int]) -> int:
-    """The length of the longest common prefix."""
-    shorter = min(len(left), len(right))
-    for start in range(0, shorter, _COMPARED_AT_ONCE):
-        stop = min(shorter, start + _COMPARED_AT_ONCE)
-        if left[start:stop] != right[start:stop]:
-            return next(place for place in range(start, stop) if left[place] != right[place])
-    return shorter
