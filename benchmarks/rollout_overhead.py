@@ -32,6 +32,7 @@ from pathlib import Path
 from synthetic_text import library, make_renderer, make_tokenizer
 
 from turnmix.core.message import Message, ToolCall
+from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Verdict
 from turnmix.environments.counting import TOOLS
@@ -41,7 +42,7 @@ from turnmix.policies.scripted import call_action
 from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture
-from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans
+from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.scaffold.bash import BashTool
 from turnmix.store.run_directory import RunDirectory
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from turnmix.policies.generation import CohortGeneration, TurnRequest
-from turnmix.policies.sampling import Sampling
+from turnmix.policies.local.generation import CohortGeneration, TurnRequest
+from turnmix.policies.local.sampling import Sampling
 
 VOCABULARY = 1138
 TURNS = (6, 6, 6, 6, 6, 6, 6, 10, 10, 10, 10, 10, 14, 14, 14, 14, 27, 30, 30, 30)

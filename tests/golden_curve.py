@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 
 from turnmix.core.trajectory import Trajectory
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.registry import METHODS
 from turnmix.nano import CHECKPOINT, TEACHER
-from turnmix.policies.load import load_model
+from turnmix.policies.local.loading import load_model
 from turnmix.policies.scoring import ScoreRequest, TokenPath
 from turnmix.rendering.renderer import Renderer
 from turnmix.training.learner import Learner
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import Objective
-from turnmix.training.objective_settings import ObjectiveSettings
 from turnmix.training.tree_scorer import TreeScorer
 
 FOLDER = Path(__file__).parent / "golden"

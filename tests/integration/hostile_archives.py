@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from turnmix.environments.swe.row_sandbox import make_row_sandbox
-from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
-from turnmix.environments.swe.task_file import TaskRow, write_rows
+from turnmix.environments.repositories.row_sandbox import make_row_sandbox
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.repositories.task_file import TaskRow, write_rows
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings

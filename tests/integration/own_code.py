@@ -12,17 +12,17 @@ from pathlib import Path
 from vandal import make_vandal
 
 from turnmix.core.trajectory import Trajectory, Verdict
-from turnmix.environments.swe.row_sandbox import make_row_sandbox
-from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
-from turnmix.making.issue import TemplateIssueWriter
-from turnmix.making.make_settings import MakeSettings
-from turnmix.making.making import Making
-from turnmix.policies.oracle import OraclePolicy
+from turnmix.environments.oracle.policy import OraclePolicy
+from turnmix.environments.repositories.row_sandbox import make_row_sandbox
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import make_plans
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
+from turnmix.task_making.issue import TemplateIssueWriter
+from turnmix.task_making.making import Making
+from turnmix.task_making.settings import MakeSettings
 
 COMMITTED = "2026-01-01T00:00:00Z"
 """When every commit is made: tasks are named after commits, and a random student draws by its task's name."""

@@ -15,13 +15,13 @@ from turnmix.core.trajectory import State
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans
 from turnmix.nano import CHECKPOINT
-from turnmix.policies.load import load_renderer, load_student
-from turnmix.policies.local import LocalPolicy
-from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.local.loading import load_renderer, load_student
+from turnmix.policies.local.policy import LocalPolicy
 from turnmix.policies.policy import Episode
 from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.settings import ServerSettings
 from turnmix.policies.server.student_server import StudentServer
+from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 

@@ -14,8 +14,8 @@ from typing import Any
 from container_runtime import DEBIAN, make_container, settings
 
 from published_rows import GOLD, gym_row
-from turnmix.environments.swe.adapters.swe_bench import from_swe_gym
-from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.repositories.adapters.swe_bench import from_swe_gym
+from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.images import has_image
 from turnmix.sandboxes.container.sandbox import ContainerSandbox

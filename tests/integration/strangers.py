@@ -4,8 +4,8 @@ import json
 
 import yaml
 
+from turnmix.assembly.model_location import model_location
 from turnmix.cli import main
-from turnmix.model_location import model_location
 
 SMALL = {
     "method": "dagger",

@@ -31,8 +31,8 @@ from hostile_archives import (
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import UserError
-from turnmix.environments.swe import source as task_files
-from turnmix.environments.swe.archive import load_archive
+from turnmix.environments.repositories import source as task_files
+from turnmix.environments.repositories.archive import load_archive
 from turnmix.policies.scripted import call_action
 
 MEBIBYTE = 1 << 20

@@ -13,11 +13,11 @@ import turnmix
 from stored_checkpoints import store_checkpoint
 from strict_environment import strict_environment
 from turnmix.cli.command_line import make_parser
-from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn, Verdict
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.scripted import text_action
+from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
 
 

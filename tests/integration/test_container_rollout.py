@@ -11,7 +11,7 @@ from container_runtime import DEBIAN, needs_containers, settings
 
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
-from turnmix.policies.oracle import OraclePolicy
+from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, TeacherMixture

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from turnmix.config import load_recipe
 from turnmix.doctor.checks import CHECKS, run_checks
 from turnmix.doctor.cohort import check_cohort
 from turnmix.doctor.machine import check_disk, check_memory
 from turnmix.doctor.memory import ModelSize, learning_bytes, size_of
+from turnmix.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"

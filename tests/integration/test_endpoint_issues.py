@@ -12,7 +12,7 @@ from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 from test_task_file_source import SHELF, TESTS, lay
 
-from turnmix.environments.swe.task_file import load_rows
+from turnmix.environments.repositories.task_file import load_rows
 
 pytestmark = needs_sandbox
 REPORT = "Too few things come back\n\nI asked for two items and was given one. I expected both of them."

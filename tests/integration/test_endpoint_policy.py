@@ -16,9 +16,9 @@ from turnmix.core.errors import TeacherError, UserError
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.task import Task
 from turnmix.core.trajectory import State
-from turnmix.policies.endpoint import EndpointPolicy, EndpointSettings
-from turnmix.policies.endpoint_check import check_endpoint
-from turnmix.policies.endpoint_wire import request_seed
+from turnmix.policies.endpoint.check import check_endpoint
+from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
+from turnmix.policies.endpoint.wire import request_seed
 from turnmix.policies.policy import Episode
 from turnmix.rendering.arguments import MAX_DEPTH
 
@@ -641,7 +641,7 @@ def test_an_unreachable_endpoint_is_one_finding():
     assert findings[0].passed is False
 
 
-@pytest.mark.parametrize("module", ["turnmix", "turnmix.core.trajectory", "turnmix.policies.endpoint"])
+@pytest.mark.parametrize("module", ["turnmix", "turnmix.core.trajectory", "turnmix.policies.endpoint.policy"])
 def test_importing_loads_neither_httpx_nor_torch(module):
     code = f"import sys, {module}; print(sorted({{'httpx', 'torch'}} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

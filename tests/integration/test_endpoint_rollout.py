@@ -12,7 +12,7 @@ from chat_models import make_tokenizer
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.counting import CountingSource
 from turnmix.methods.targets import imitate, teacher_label
-from turnmix.policies.endpoint import EndpointPolicy, EndpointSettings
+from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect

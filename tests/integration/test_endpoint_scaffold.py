@@ -8,7 +8,7 @@ from failing_endpoint import FailingEndpoint, Reply, completion, refusal
 
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
-from turnmix.policies.endpoint import EndpointPolicy, EndpointSettings
+from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import TeacherMixture

@@ -7,11 +7,11 @@ import random
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, refusal
 
-from turnmix.config import EndpointTeacherSettings
 from turnmix.core.errors import TeacherError, UserError
-from turnmix.policies.endpoint_scorer import EndpointScorer
-from turnmix.policies.endpoint_settings import EndpointSettings
+from turnmix.policies.endpoint.scorer import EndpointScorer
+from turnmix.policies.endpoint.settings import EndpointSettings
 from turnmix.policies.scoring import ScoreRequest, TokenPath
+from turnmix.recipe.recipe import EndpointTeacherSettings
 
 NAMES = {token: f"word{token}" for token in range(200)}
 

@@ -11,7 +11,7 @@ from scaffold_in_sandbox import needs_sandbox
 from stored_trajectories import trajectories
 
 from strict_environment import strict_environment
-from turnmix.model_location import model_location
+from turnmix.assembly.model_location import model_location
 
 pytestmark = needs_sandbox
 LOG = "evaluations.jsonl"

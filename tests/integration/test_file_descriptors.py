@@ -26,7 +26,7 @@ import asyncio, os, random
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import State
-from turnmix.policies.endpoint import EndpointPolicy, EndpointSettings
+from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.policies.policy import Episode
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
@@ -165,7 +165,7 @@ CONNECTING = """
 import asyncio, os
 from failing_endpoint import FailingEndpoint, completion
 from held_things import held, limit_to
-from turnmix.policies.endpoint_client import EndpointClient
+from turnmix.policies.endpoint.client import EndpointClient
 
 async def asked():
     async with FailingEndpoint(lambda *_: completion("yes")) as endpoint:

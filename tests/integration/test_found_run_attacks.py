@@ -10,9 +10,9 @@ import yaml
 from scaffold_in_sandbox import needs_sandbox
 from strangers import SMALL, embedded_student, laid_over, strangers_run, turnmix
 
-from turnmix.config import Recipe, load_recipe, recipe_yaml
-from turnmix.found_recipe import HARMLESS, POWERFUL
-from turnmix.setting_search import setting_names, settings_in
+from turnmix.recipe.found_recipe import HARMLESS, POWERFUL
+from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
+from turnmix.recipe.setting_search import setting_names, settings_in
 from turnmix.store.made_here import SEAL, is_made_here
 from turnmix.store.run_directory import RunDirectory
 
@@ -247,7 +247,7 @@ def test_every_setting_that_may_be_any_text_is_known_to_be_powerful_or_harmless(
 
 
 def _is_number_or_section(name):
-    from turnmix.setting_search import _walk
+    from turnmix.recipe.setting_search import _walk
 
     annotations = [annotation for each, annotation in _walk(Recipe, "") if each == name]
     plain = {int, float, bool, type(None)}

@@ -13,8 +13,8 @@ from test_archive_protection import FLAT, row_of
 from turnmix.cli.command_line import main
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Verdict
-from turnmix.environments.swe.archive import store_archive
-from turnmix.environments.swe.task_file import write_rows
+from turnmix.environments.repositories.archive import store_archive
+from turnmix.environments.repositories.task_file import write_rows
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.store.verdict_book import VerdictBook
 
@@ -57,7 +57,7 @@ def forged(folder, key):
 def key_of(folder):
     """The key under which earlier versions looked for a verdict in the file beside the predictions."""
     from turnmix.core.json_text import json_text
-    from turnmix.environments.swe.task_file import load_rows
+    from turnmix.environments.repositories.task_file import load_rows
 
     (row,) = load_rows(folder / "tasks.jsonl")
     patch = json.loads((folder / "predictions.jsonl").read_text())["model_patch"].encode()

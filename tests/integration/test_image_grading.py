@@ -13,15 +13,15 @@ from shelf_image import SECRET, shelf_row
 from published_rows import FAILING, GOLD, smith_row
 from turnmix.core.errors import SandboxError
 from turnmix.core.trajectory import StopReason
-from turnmix.environments.swe.adapters.reversal import reversed_patch
-from turnmix.environments.swe.adapters.swe_smith import from_swe_smith
-from turnmix.environments.swe.image_execution import execute_in_image
-from turnmix.environments.swe.image_repository import prepare_image, take_image_patch
-from turnmix.environments.swe.laying import encoded
-from turnmix.environments.swe.row_sandbox import make_row_sandbox
-from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
-from turnmix.environments.swe.task_file import TaskRow, write_rows
-from turnmix.environments.swe.test_log import swebench_report
+from turnmix.environments.repositories.adapters.reversal import reversed_patch
+from turnmix.environments.repositories.adapters.swe_smith import from_swe_smith
+from turnmix.environments.repositories.image_execution import execute_in_image
+from turnmix.environments.repositories.image_repository import prepare_image, take_image_patch
+from turnmix.environments.repositories.row_sandbox import make_row_sandbox
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.repositories.task_file import TaskRow, write_rows
+from turnmix.environments.repositories.test_log import swebench_report
+from turnmix.environments.repositories.unpacking import encoded
 from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.owner import RUN_LABEL, labels

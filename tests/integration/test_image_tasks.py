@@ -18,7 +18,7 @@ from test_image_grading import WRONG, left_behind
 from published_rows import GOLD, gym_row
 from turnmix.cli.grade import grade_predictions
 from turnmix.core.errors import InfrastructureError
-from turnmix.environments.swe.task_file import load_rows, split_rows, write_rows
+from turnmix.environments.repositories.task_file import load_rows, split_rows, write_rows
 
 pytestmark = needs_containers
 MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"

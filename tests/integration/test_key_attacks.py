@@ -343,7 +343,7 @@ def test_programs_that_are_asked_something_get_no_key(tmp_path, keys, monkeypatc
         "from turnmix.sandboxes.selection import *; check_sandbox(SandboxSettings())",
         "from turnmix.doctor.machine import *; import turnmix.doctor.machine as m; "
         "[each() for name, each in vars(m).items() if name in ('_cards', 'cards')]; m.subprocess",
-        "from pathlib import Path; from turnmix.making.version_control import git; git(Path('.'), 'status')",
+        "from pathlib import Path; from turnmix.task_making.version_control import git; git(Path('.'), 'status')",
     ):
         subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     noted = (tmp_path / "noted").read_text()

@@ -7,10 +7,10 @@ from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import SandboxError
 from turnmix.environments.preparation import GIT_REPOSITORY
-from turnmix.environments.swe import laying
-from turnmix.environments.swe import patch as patches
-from turnmix.environments.swe.laying import must_run
-from turnmix.environments.swe.patch import take_patch
+from turnmix.environments.repositories import laying
+from turnmix.environments.repositories import patch as patches
+from turnmix.environments.repositories.patch import take_patch
+from turnmix.environments.repositories.unpacking import must_run
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
 pytestmark = needs_sandbox

@@ -12,8 +12,8 @@ from own_code import commit_all, making_into
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import UserError
-from turnmix.making.from_repository import make_from_repository
-from turnmix.making.from_revisions import make_from_revisions
+from turnmix.task_making.from_repository import make_from_repository
+from turnmix.task_making.from_revisions import make_from_revisions
 
 pytestmark = needs_sandbox
 OLD = "def old(x):\n    return x + 1\n"

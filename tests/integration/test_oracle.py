@@ -10,8 +10,8 @@ import pytest
 from turnmix.core.errors import SandboxError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.nano.wanderer import make_wanderer
-from turnmix.policies.oracle import OraclePolicy
 from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.rollout.collector import collect

@@ -6,11 +6,11 @@ import pytest
 from own_code import MAKE_SANDBOX
 from scaffold_in_sandbox import WORKSPACE, needs_sandbox
 
-from turnmix.environments.swe.archive import pack_tree
-from turnmix.environments.swe.execution import execute_tests
-from turnmix.environments.swe.image_repository import take_image_patch
-from turnmix.environments.swe.patch import read_tree
-from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.repositories.archive import pack_tree
+from turnmix.environments.repositories.execution import execute_tests
+from turnmix.environments.repositories.image_repository import take_image_patch
+from turnmix.environments.repositories.patch import read_tree
+from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
 pytestmark = needs_sandbox

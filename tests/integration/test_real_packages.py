@@ -16,10 +16,10 @@ from long_tests import takes_minutes
 from own_code import commit_all, grades, making_into, oracle_trajectories, source_of
 from scaffold_in_sandbox import needs_sandbox
 
-from turnmix.environments.swe.task_file import load_rows, write_rows
-from turnmix.making.from_repository import make_from_repository
-from turnmix.making.from_revisions import make_from_revisions
+from turnmix.environments.repositories.task_file import load_rows, write_rows
 from turnmix.rollout.mixture import DaggerMixture, TeacherMixture
+from turnmix.task_making.from_repository import make_from_repository
+from turnmix.task_making.from_revisions import make_from_revisions
 
 pytestmark = [needs_sandbox, takes_minutes]
 

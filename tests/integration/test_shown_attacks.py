@@ -20,9 +20,9 @@ import yaml
 from chat_models import make_model, make_tokenizer
 from strict_environment import strict_environment
 from turnmix.cli import main
-from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn, Verdict
+from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
 
 MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"

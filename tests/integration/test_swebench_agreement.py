@@ -13,8 +13,8 @@ pytest.importorskip("swebench", reason="grading in images needs swebench: pip in
 
 from published_rows import FAILING, PASSING, TEST_PATCH, gym_row, rebench_v2_row, verified_row
 from turnmix.core.errors import InfrastructureError
-from turnmix.environments.swe.adapters.registry import DatasetSettings, adapt_rows
-from turnmix.environments.swe.test_log import check_parser, count_tests
+from turnmix.environments.repositories.adapters.registry import DatasetSettings, adapt_rows
+from turnmix.environments.repositories.test_log import check_parser, count_tests
 
 
 def task(name, row):
@@ -168,7 +168,7 @@ def test_of_names_that_differ_by_a_time_alone_all_have_to_pass():
 
 
 def test_every_parser_that_an_adapter_names_is_one_of_swebench():
-    from turnmix.environments.swe.adapters.gym_commands import COMMANDS
+    from turnmix.environments.repositories.adapters.gym_commands import COMMANDS
 
     for command in COMMANDS.values():
         check_parser(task("swe-gym", gym_row()).model_copy(update={"log_parser": command.parser}))
@@ -194,8 +194,8 @@ import json, sys
 from published_rows import bench_columns, gym_row
 from swebench.harness import constants
 from swebench.harness.test_spec.create_scripts import make_eval_script_list
-from turnmix.environments.swe.adapters.gym_commands import COMMANDS
-from turnmix.environments.swe.adapters.registry import DatasetSettings, adapt_rows
+from turnmix.environments.repositories.adapters.gym_commands import COMMANDS
+from turnmix.environments.repositories.adapters.registry import DatasetSettings, adapt_rows
 
 def read(name, row):
     result = adapt_rows(DatasetSettings(rows="x.jsonl", adapter=name), [row])

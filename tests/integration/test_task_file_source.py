@@ -15,11 +15,11 @@ from scaffold_in_sandbox import needs_sandbox
 from turnmix.cli.grade import grade_predictions
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
-from turnmix.environments.swe.task_file import load_rows, write_rows
-from turnmix.making.from_repository import make_from_repository
-from turnmix.making.from_revisions import make_from_revisions
+from turnmix.environments.repositories.task_file import load_rows, write_rows
 from turnmix.policies.scripted import call_action
 from turnmix.rollout.mixture import DaggerMixture, TeacherMixture
+from turnmix.task_making.from_repository import make_from_repository
+from turnmix.task_making.from_revisions import make_from_revisions
 
 pytestmark = needs_sandbox
 

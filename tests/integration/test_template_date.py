@@ -8,8 +8,8 @@ import pytest
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.cli import main
-from turnmix.config import load_recipe, recipe_yaml
 from turnmix.nano import CHECKPOINT
+from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
 from turnmix.store.versions import when_begun
 

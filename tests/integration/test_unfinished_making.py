@@ -17,9 +17,9 @@ from scaffold_in_sandbox import needs_sandbox
 from test_task_file_source import NEW_SHELF, NEW_TESTS, SHELF, TESTS, lay
 
 from turnmix.core.errors import SandboxError
-from turnmix.environments.swe.task_file import load_rows
-from turnmix.making.from_repository import make_from_repository
-from turnmix.making.from_revisions import make_from_revisions
+from turnmix.environments.repositories.task_file import load_rows
+from turnmix.task_making.from_repository import make_from_repository
+from turnmix.task_making.from_revisions import make_from_revisions
 
 pytestmark = needs_sandbox
 MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"

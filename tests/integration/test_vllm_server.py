@@ -25,10 +25,10 @@ from served_students import (
 
 from turnmix.core.trajectory import StopReason
 from turnmix.nano import CHECKPOINT
-from turnmix.policies.load import load_student
+from turnmix.policies.local.loading import load_student
+from turnmix.policies.local.token_logprobs import token_logprobs
 from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.vllm import VllmEngine
-from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import add_adapter, merged_weights, save_adapter
 from turnmix.training.learner_settings import LoraSettings
 from turnmix.training.trial_weights import trial_weights

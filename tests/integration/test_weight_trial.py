@@ -16,11 +16,11 @@ from served_students import BASE, STUDENT, student_server
 
 from limited_files import no_file_larger_than
 from turnmix.core.errors import CheckpointError, UserError
-from turnmix.policies.load import load_student
+from turnmix.policies.local.loading import load_student
+from turnmix.policies.local.token_logprobs import token_logprobs
 from turnmix.policies.server.held_weights import TRIAL
 from turnmix.policies.server.transformers import TransformersEngine
 from turnmix.policies.server.vllm import VllmEngine
-from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import add_adapter
 from turnmix.training.learner_settings import LoraSettings
 from turnmix.training.trial_weights import trial_weights

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from limited_files import no_file_larger_than
 from turnmix.core.errors import CheckpointError, UserError
-from turnmix.policies.load import load_model
+from turnmix.policies.local.loading import load_model
 from turnmix.training import checkpoint
 from turnmix.training.checkpoint import restore_learner, save_checkpoint
 from turnmix.training.checkpoint_files import checkpoint_name, prune, whole_checkpoints

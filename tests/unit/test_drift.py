@@ -10,8 +10,8 @@ from sampled_turns import rollout, said, sampled, spelled, stored, student_turn,
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action, State
 from turnmix.environments.counting import CountingSource
-from turnmix.policies.local import LocalPolicy
-from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.local.policy import LocalPolicy
+from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rendering.history import place_turns
 from turnmix.rendering.renderer import Renderer

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from turnmix.core.message import ToolCall
-from turnmix.policies.endpoint_wire import MalformedAnswer, read_answer
+from turnmix.policies.endpoint.wire import MalformedAnswer, read_answer
 from turnmix.rendering.thinking import holds_thinking, without_thinking
 
 LS = {"name": "execute_bash", "arguments": '{"command": "ls"}'}

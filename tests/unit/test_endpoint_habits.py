@@ -7,11 +7,11 @@ import pytest
 
 from turnmix.core.message import Message, ProviderFields, ToolCall
 from turnmix.core.trajectory import Action
-from turnmix.policies.endpoint_dialect import Dialect
-from turnmix.policies.endpoint_history import wire_messages
-from turnmix.policies.endpoint_route import proxy_for
-from turnmix.policies.endpoint_settings import AskingSettings
-from turnmix.policies.endpoint_throttle import Throttle
+from turnmix.policies.endpoint.dialect import Dialect
+from turnmix.policies.endpoint.history import wire_messages
+from turnmix.policies.endpoint.route import proxy_for
+from turnmix.policies.endpoint.settings import AskingSettings
+from turnmix.policies.endpoint.throttle import Throttle
 
 CALL = ToolCall(id="tool_0_ls", name="ls", arguments={})
 FIELDS = ProviderFields(
@@ -75,10 +75,10 @@ def test_a_value_out_of_range_and_a_field_that_the_user_set_are_the_users_to_cha
 
 @pytest.mark.parametrize("value", ["socks://h:1", "socks5h://h:1"])
 def test_a_socks_proxy_without_its_package_names_the_extra(value, monkeypatch):
-    monkeypatch.setattr("turnmix.policies.endpoint_route.find_spec", lambda name: None)
+    monkeypatch.setattr("turnmix.policies.endpoint.route.find_spec", lambda name: None)
     with pytest.raises(Exception, match=r"turnmix\[socks\]"):
         proxy_for("https://host/v1", {"ALL_PROXY": value})
-    monkeypatch.setattr("turnmix.policies.endpoint_route.find_spec", lambda name: object())
+    monkeypatch.setattr("turnmix.policies.endpoint.route.find_spec", lambda name: object())
     assert proxy_for("https://host/v1", {"ALL_PROXY": value}).startswith("socks5")
 
 

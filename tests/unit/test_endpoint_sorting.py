@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from turnmix.policies.endpoint_sorting import remedy_for, said_status
+from turnmix.policies.endpoint.sorting import remedy_for, said_status
 
 TOO_LONG = {
     "openai": (400, "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000."),

@@ -10,8 +10,8 @@ from turnmix.environments.counting import CountingSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
-from turnmix.report import evaluation_lines
 from turnmix.store.append_log import TrajectoryLog
+from turnmix.viewing.report import evaluation_lines
 
 UNRESOLVED = Verdict(resolved=False, submitted=True, passed=0, failed=1)
 

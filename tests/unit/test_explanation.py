@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from turnmix.config import EndpointTeacherSettings, Recipe, load_recipe
-from turnmix.explanation import explained_yaml
-from turnmix.field_docstrings import field_docstrings
 from turnmix.methods.registry import METHODS
-from turnmix.recipe_mistakes import settings_in
+from turnmix.recipe.explanation import explained_yaml
+from turnmix.recipe.field_docstrings import field_docstrings
+from turnmix.recipe.mistakes import settings_in
+from turnmix.recipe.recipe import EndpointTeacherSettings, Recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -105,9 +105,9 @@ def test_credentials_are_not_in_an_explained_recipe(explained):
 
 def test_reading_a_recipe_reads_no_source_for_docstrings():
     code = (
-        "import inspect, turnmix.config\n"
-        "from turnmix.settings import Settings\n"
+        "import inspect, turnmix.recipe.recipe\n"
+        "from turnmix.core.settings import Settings\n"
         "assert not Settings.model_config.get('use_attribute_docstrings')\n"
-        "assert turnmix.config.Recipe.model_fields['seed'].description is None"
+        "assert turnmix.recipe.recipe.Recipe.model_fields['seed'].description is None"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,10 +16,10 @@ import turnmix
 from turnmix.core.errors import TrainingError
 from turnmix.core.json_text import json_text
 from turnmix.core.transition import compared
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.store.append_log import AppendLog
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective, reverse_kl
-from turnmix.training.objective_settings import ObjectiveSettings
 
 ROOT = Path(turnmix.__file__).parent
 POISON = 2 + ord("z") % 62

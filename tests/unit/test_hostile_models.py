@@ -16,7 +16,7 @@ from chat_models import make_model, make_tokenizer
 from peak_memory import MAIN, peak_bytes
 from strict_environment import strict_environment
 from turnmix.core.errors import UserError
-from turnmix.policies.load import load_model, load_renderer
+from turnmix.policies.local.loading import load_model, load_renderer
 
 ROOT = Path(turnmix.__file__).parent
 SECONDS, BYTES = 10, 1 << 30

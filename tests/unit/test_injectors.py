@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
-from turnmix.making import hidden_tests, injectors
-from turnmix.making.hidden_tests import test_source as source_of_test
-from turnmix.making.hidden_tests import without_tests
-from turnmix.making.injectors import find_bugs
+from turnmix.task_making import hidden_tests, injectors
+from turnmix.task_making.hidden_tests import test_source as source_of_test
+from turnmix.task_making.hidden_tests import without_tests
+from turnmix.task_making.injectors import find_bugs
 
 MODULE = '''\
 """A module with   odd formatting."""
@@ -130,8 +130,8 @@ NESTED = {
 def test_a_module_nested_without_end_is_refused_and_ends_nothing(source):
     # In a process of its own: a parser that recurses without a limit would end this one.
     script = (
-        "import sys\nfrom turnmix.making.injectors import find_bugs\n"
-        "from turnmix.making.python_source import UNREADABLE\n"
+        "import sys\nfrom turnmix.task_making.injectors import find_bugs\n"
+        "from turnmix.task_making.python_source import UNREADABLE\n"
         "try:\n    find_bugs(sys.stdin.read())\nexcept UNREADABLE:\n    print('refused')\n"
     )
     ended = subprocess.run(

@@ -1,35 +1,52 @@
-"""The layers point one way, and the pure ones stay free of torch and of HTTP."""
+"""Rooms import downwards only, and the pure ones stay free of torch and of HTTP."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import turnmix
 
 ROOT = Path(turnmix.__file__).parent
 HEAVY = {"torch", "transformers", "httpx", "requests", "aiohttp", "urllib3", "openai"}
 
-# A module may import from its own layer and those before it. What is not named belongs to the loop.
-LAYERS = [
-    ["core"],
-    ["settings", "credentials", "hub", "rendering"],
-    ["policies.policy", "policies.scripted", "sandboxes", "scaffold", "environments"],
-    ["rollout"],
-    ["policies", "methods", "training", "evaluation"],
-    [""],
-    ["cli", "__main__"],
+# From the ground up. A room imports from itself and from rooms named before it: no circle, no arrow up.
+ROOMS = [
+    "core",
+    "rendering",
+    "sandboxes",
+    "policies",
+    "scaffold",
+    "environments",
+    "environments.oracle",
+    "environments.minirepo",
+    "environments.repositories",
+    "rollout",
+    "methods",
+    "policies.local",
+    "policies.endpoint",
+    "policies.server",
+    "training",
+    "evaluation",
+    "store",
+    "recipe",
+    "loop",
+    "nano",
+    "assembly",
+    "doctor",
+    "viewing",
+    "task_making",
+    "running",
+    "cli",
+    "__main__",
 ]
-LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 
-def layer(module):
-    """The layer of a dotted name below `turnmix`: that of its longest named beginning."""
+def room(module):
+    """The room of a dotted name below `turnmix`: its longest beginning that is one."""
     parts = module.split(".")
     beginnings = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    return next((LAYER[name] for name in beginnings if name in LAYER), LAYER[""])
+    return next(name for name in beginnings if name in ROOMS)
 
 
 def imports_of(path):
@@ -48,12 +65,16 @@ def modules():
             yield ".".join(path.relative_to(ROOT).with_suffix("").parts), path
 
 
-def test_no_module_imports_from_a_later_layer():
+def test_no_module_lies_loose_in_the_root():
+    assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__"}
+
+
+def test_imports_point_downwards_only():
     wrong = [
         f"{module} imports {imported}"
         for module, path in modules()
         for imported in imports_of(path)
-        if layer(imported) > layer(module)
+        if ROOMS.index(room(imported)) > ROOMS.index(room(module))
     ]
     assert wrong == []
 
@@ -89,16 +110,3 @@ def test_importing_turnmix_takes_under_0_3_seconds():
         for _ in range(3)
     ]
     assert min(taken) < 0.3
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later"),
-    [
-        ("core.task", "settings"),
-        ("rollout.mixture", "methods.sft"),
-        ("policies.policy", "policies.local"),
-        ("loop", "cli"),
-    ],
-)
-def test_the_layers_are_what_the_design_says(earlier, later):
-    assert layer(earlier) < layer(later)

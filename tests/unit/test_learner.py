@@ -29,9 +29,9 @@ from transformers import (
 
 from limited_memory import memory_for
 from turnmix.core.errors import UserError
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective
-from turnmix.training.objective_settings import ObjectiveSettings
 from turnmix.training.optimizer import learning_rate
 
 

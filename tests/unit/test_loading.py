@@ -11,11 +11,11 @@ from chat_models import conversation, make_model, make_tokenizer
 from published_templates import ROWS, tokenizer_of
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action
-from turnmix.policies.device import check_device
-from turnmix.policies.load import load_model, load_renderer, load_student
-from turnmix.policies.local import LocalPolicy
-from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.local.device import check_device
+from turnmix.policies.local.loading import load_model, load_renderer, load_student
+from turnmix.policies.local.policy import LocalPolicy
 from turnmix.policies.policy import Episode
+from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.rendering import probe
 from turnmix.rendering.chat_template import ChatTemplate
 from turnmix.rendering.renderer import Renderer

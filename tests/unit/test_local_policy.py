@@ -12,11 +12,11 @@ from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import State
 from turnmix.policies import generation
-from turnmix.policies.cache import RowCache
-from turnmix.policies.local import LocalPolicy, refuse_unsupported
-from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.local.cache import RowCache
+from turnmix.policies.local.policy import LocalPolicy, refuse_unsupported
+from turnmix.policies.local.sampling import turn_uniforms
 from turnmix.policies.policy import Episode
-from turnmix.policies.sampling import turn_uniforms
+from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.rendering.renderer import Renderer
 
 TASK = Task(id="t", problem_statement="", working_directory="/w", files={})

@@ -7,12 +7,12 @@ import pytest
 
 from chat_models import HERMES_TEMPLATE, conversation, make_model, make_tokenizer
 from stored_checkpoints import store_checkpoint
+from turnmix.assembly.model_location import model_location
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
-from turnmix.model_location import model_location
-from turnmix.policies.local import refuse_unsupported
-from turnmix.policies.local_settings import LocalTeacherSettings
-from turnmix.policies.local_teacher import LocalTeacher
+from turnmix.policies.local.policy import refuse_unsupported
+from turnmix.policies.local.settings import LocalTeacherSettings
+from turnmix.policies.local.teacher import LocalTeacher
 from turnmix.policies.policy import Episode
 from turnmix.rendering.renderer import Renderer
 from turnmix.store.run_directory import RunDirectory

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from stored_checkpoints import store_checkpoint
-from turnmix.config import Recipe
 from turnmix.core.errors import InfrastructureError, TeacherError, TrainingError, UserError
 from turnmix.core.untaught import Objection, Untaught
 from turnmix.core.usage import Usage
 from turnmix.environments.counting import CountingSource
 from turnmix.loop.loop import Loop
+from turnmix.loop.task_order import sampled_tasks
 from turnmix.policies.scoring import TokenPath
 from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.recipe.recipe import Recipe
 from turnmix.rendering.control_text import ControlTextCount
 from turnmix.rendering.drift import Drift
-from turnmix.report import stage_text
-from turnmix.run_warnings import run_warnings
 from turnmix.store.run_directory import RunDirectory
-from turnmix.task_order import sampled_tasks
 from turnmix.training.fit_report import StepReport
 from turnmix.training.learner_settings import LearnerSettings
+from turnmix.viewing.report import stage_text
+from turnmix.viewing.run_warnings import run_warnings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
 from turnmix.core.errors import SandboxError
-from turnmix.making.issue import TemplateIssueWriter
-from turnmix.making.make_settings import MakeSettings
-from turnmix.making.making import ATTEMPTS, MOST_FAILURES, Making, draft_row
+from turnmix.task_making.issue import TemplateIssueWriter
+from turnmix.task_making.making import ATTEMPTS, MOST_FAILURES, Making, draft_row
+from turnmix.task_making.settings import MakeSettings
 
 SETTINGS = MakeSettings(output=Path("tasks.jsonl"))
 ROW = draft_row(SETTINGS, path=Path("shelf"), archive=f"archives/{'0' * 64}.tar.gz", tree=[])

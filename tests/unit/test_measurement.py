@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
-from turnmix.environments.swe.execution import Execution
-from turnmix.making.issue import Failure, TemplateIssueWriter, collect_failures, opening
-from turnmix.making.measurement import compare, settle, why_none_pass
+from turnmix.environments.repositories.execution import Execution
+from turnmix.task_making.issue import Failure, TemplateIssueWriter, collect_failures, opening
+from turnmix.task_making.measurement import compare, settle, why_none_pass
 
 
 def runs_of(*outcomes):

@@ -9,12 +9,12 @@ from turnmix.core.trajectory import Action, StopReason, Verdict
 from turnmix.environments.counting import CountingSource
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.grpo import group_advantages
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.registry import METHODS, methods_table
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import MixtureSettings, make_mixture
 from turnmix.rollout.plan import make_plans
-from turnmix.training.objective_settings import ObjectiveSettings
 
 RESOLVED = Verdict(resolved=True, submitted=True, passed=1, failed=0)
 SUBMITTED = Verdict(resolved=False, submitted=True, passed=0, failed=1)

@@ -13,12 +13,12 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 import turnmix.training.objective
 from limited_memory import memory_for
 from turnmix.core.errors import UserError
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.policies.scoring import ScoreRequest, TokenPath
 from turnmix.training.attention import batch_trees
 from turnmix.training.learner import Learner
 from turnmix.training.loss import sum_over_labels
 from turnmix.training.objective import Objective, reverse_kl
-from turnmix.training.objective_settings import ObjectiveSettings
 from turnmix.training.tree import RenderedTransition, build_tree
 from turnmix.training.tree_scorer import TreeScorer
 

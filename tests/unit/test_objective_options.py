@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_student import CharacterRenderer, batch, settings, tiny_model
 
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective, reverse_kl
-from turnmix.training.objective_settings import ObjectiveSettings
 
 RENDERER = CharacterRenderer()
 VOCABULARY = 60

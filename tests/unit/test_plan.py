@@ -2,9 +2,10 @@ import doctest
 
 import pytest
 
+from turnmix.core.seed import derive_seed
 from turnmix.environments.counting import CountingSource
 from turnmix.rollout import plan as plan_module
-from turnmix.rollout.plan import derive_seed, make_plans, unfinished_cohorts
+from turnmix.rollout.plan import make_plans, unfinished_cohorts
 
 TASKS = CountingSource(num_train=5).tasks("train")
 

@@ -8,12 +8,12 @@ from recorded_trajectories import trajectory
 
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason, Verdict
-from turnmix.environments.swe.grading import verdict
-from turnmix.environments.swe.laying import encoded
-from turnmix.environments.swe.predictions import read_predictions, write_predictions
-from turnmix.environments.swe.task_file import TaskRow
+from turnmix.environments.repositories.grading import verdict
+from turnmix.environments.repositories.predictions import read_predictions, write_predictions
+from turnmix.environments.repositories.task_file import TaskRow
+from turnmix.environments.repositories.unpacking import encoded
 from turnmix.store.append_log import TrajectoryLog
-from turnmix.transcript import transcript
+from turnmix.viewing.transcript import transcript
 
 LATIN = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-caf\xe9\n+caf\xe9s\n"
 ROW = TaskRow(

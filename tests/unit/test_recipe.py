@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError
 from turnmix.methods.registry import METHODS
-from turnmix.setting_search import meant, setting_names, synonyms
+from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
+from turnmix.recipe.setting_search import meant, setting_names, synonyms
 
 
 @pytest.fixture
@@ -680,7 +680,7 @@ def test_methods_are_compared_on_the_embedded_tasks_by_one_word(method):
 
 def test_reading_a_recipe_imports_no_tensor_code():
     code = (
-        "import sys, turnmix.config, turnmix.assembly\n"
+        "import sys, turnmix.recipe.recipe, turnmix.assembly.student\n"
         "assert not {'torch', 'transformers', 'httpx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

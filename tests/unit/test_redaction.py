@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.child_environment import child_environment
+from turnmix.core.credentials import keep_secrets_of
 from turnmix.core.redaction import keep_secret, own_secrets, redacted, redacted_bytes
-from turnmix.credentials import keep_secrets_of
 from turnmix.store.append_log import AppendLog
 
 KEY = "sk-test/é+0123456789"

@@ -2,8 +2,8 @@
 
 import doctest
 
+from turnmix.environments.oracle.repair import Hunk, plan_repair
 from turnmix.policies import repair
-from turnmix.policies.repair import Hunk, plan_repair
 
 BASE = "one\ntwo\nthree\nfour\n"
 GOLD = "one\nTWO\nthree\nFOUR\n"

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from turnmix.cli.console import make_progress
 from turnmix.cli.show import show_run
-from turnmix.report import stage_text, summary_table
-from turnmix.run_warnings import run_warnings, stage_warnings
+from turnmix.viewing.report import stage_text, summary_table
+from turnmix.viewing.run_warnings import run_warnings, stage_warnings
 
 ROLLOUT = {"resolved": 480, "rollouts": 512, "beta": 0.8, "realised_beta": 0.79, "infra_errors": 2}
 EVALUATION = {"resolved": 1000, "n": 1000, "low": 0.9962, "high": 1.0}

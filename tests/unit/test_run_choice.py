@@ -8,8 +8,8 @@ import yaml
 
 from turnmix.cli.evaluation_target import located
 from turnmix.cli.run_choice import chosen_run, resumed_recipe
-from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError, UserError
+from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from turnmix.policies.sampling import Sampling
+from turnmix.policies.local.sampling import Sampling
 
 
 def drawn(logits, *, vocabulary, greedy=False, count=200, temperature=1.0):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from turnmix.config import load_recipe, recipe_yaml
 from turnmix.core.errors import RecipeError
 from turnmix.policies.server.settings import ServerSettings
+from turnmix.recipe.recipe import load_recipe, recipe_yaml
 
 ROOT = Path(__file__).parents[2]
 

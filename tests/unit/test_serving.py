@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from turnmix.assembly import LearningStudent
-from turnmix.config import load_recipe
+from turnmix.assembly.server import check_student_server, make_engine, weights_of
+from turnmix.assembly.student import LearningStudent
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.server.process import free_port
 from turnmix.policies.server.vllm import VllmEngine
-from turnmix.serving import check_student_server, make_engine, weights_of
+from turnmix.recipe.recipe import load_recipe
 
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml")
 

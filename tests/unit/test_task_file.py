@@ -6,12 +6,12 @@ import pytest
 
 from turnmix.cli.make_tasks import training_advice
 from turnmix.core.errors import UserError
-from turnmix.environments.swe import execution, patch
-from turnmix.environments.swe.archive import load_archive, pack_tree, store_archive
-from turnmix.environments.swe.execution import read_report
-from turnmix.environments.swe.grading import verdict
-from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
-from turnmix.environments.swe.task_file import TaskRow, load_rows, read_rows, split_rows, write_rows
+from turnmix.environments.repositories import execution, patch
+from turnmix.environments.repositories.archive import load_archive, pack_tree, store_archive
+from turnmix.environments.repositories.execution import read_report
+from turnmix.environments.repositories.grading import verdict
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.repositories.task_file import TaskRow, load_rows, read_rows, split_rows, write_rows
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 ROW = {

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from chat_models import make_tokenizer
-from turnmix.config import load_recipe
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
+from turnmix.recipe.recipe import load_recipe
 from turnmix.rendering.renderer import Renderer
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
 

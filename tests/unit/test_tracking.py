@@ -5,7 +5,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_availa
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.tracking import Trackers, check_trackers
+from turnmix.loop.trackers import Trackers, check_trackers
 
 
 class ScriptedTracker(GeneralTracker):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnmix.trajectory_choice import Choice, Row, fair_sample, shortened
+from turnmix.viewing.trajectory_choice import Choice, Row, fair_sample, shortened
 
 
 def row(number, outcome="resolved", **changes):

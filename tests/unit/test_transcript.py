@@ -8,7 +8,7 @@ import pytest
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn, Verdict
 from turnmix.policies.scripted import call_action, text_action
-from turnmix.transcript import differs, transcript
+from turnmix.viewing.transcript import differs, transcript
 
 LONG = "\n".join(
     f"FAILED tests/test_{number}.py - AssertionError: {number} != {number + 1}" for number in range(20)

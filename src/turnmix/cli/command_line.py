@@ -13,11 +13,11 @@ from typing import NoReturn
 
 import turnmix
 from turnmix.cli.making_arguments import add_making_arguments
+from turnmix.core.credentials import keep_secrets_of, masked_text
 from turnmix.core.errors import TurnMixError, UserError
 from turnmix.core.file_descriptors import raise_limit
 from turnmix.core.redaction import own_secrets
 from turnmix.core.terminal import show_printable, tell
-from turnmix.credentials import keep_secrets_of, masked_text
 
 DONE, FAILED, MISTAKEN = 0, 1, 2
 
@@ -205,7 +205,7 @@ def _main(given: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:
-        from turnmix.cli.going_on import failure_text
+        from turnmix.cli.continuation import failure_text
 
         tell(f"turnmix: {failure_text(error)}")
         return FAILED
@@ -277,8 +277,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "train":
         from turnmix.cli.train import train
-        from turnmix.config import recipe_yaml
-        from turnmix.explanation import explained_yaml
+        from turnmix.recipe.explanation import explained_yaml
+        from turnmix.recipe.recipe import recipe_yaml
 
         printed = explained_yaml if options.explain else recipe_yaml if options.dry_run else None
         train(words=options.words, run=options.run, resume=options.resume, printed=printed)
@@ -290,7 +290,7 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.show import show_run, show_trajectory
 
         if options.trajectory is None:
-            from turnmix.trajectory_choice import Choice
+            from turnmix.viewing.trajectory_choice import Choice
 
             choice = Choice(
                 is_resolved=True if options.resolved else False if options.unresolved else None,

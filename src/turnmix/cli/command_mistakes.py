@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from turnmix.credentials import masked_word
+from turnmix.core.credentials import masked_word
 
 _COMMANDS = {
     "train": ("run", "fit", "start", "learn", "finetune", "fine-tune", "sft", "dagger", "grpo", "launch"),
@@ -50,7 +50,7 @@ def command_mistake(word: str, known: Sequence[str]) -> str:
     close += difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
     if close:
         return f"{word!r} is no command: did you mean `turnmix {close[0]}`?"
-    from turnmix.recipe_file import is_recipe
+    from turnmix.recipe.recipe_file import is_recipe
 
     if is_recipe(word):
         return f"{word!r} is a recipe, not a command: did you mean `turnmix train {word}`?"
@@ -81,7 +81,7 @@ def option_mistake(option: str, *, command: str, value: str | None, parser: argp
     flat = {key.replace("_", ""): string for key, string in known.items()}
     close = difflib.get_close_matches(plain.replace("_", ""), list(flat), n=1, cutoff=0.8)
     if not close or not name.startswith("--"):
-        from turnmix.cli.words import setting_of_option
+        from turnmix.cli.arguments import setting_of_option
 
         if len(plain) > 1 and (told := setting_of_option(name, value)):
             return told

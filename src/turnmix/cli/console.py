@@ -15,12 +15,12 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 
-from turnmix.assembly import is_follower
+from turnmix.assembly.student import is_follower
 from turnmix.core.printable import printable_line, spelled_out
 from turnmix.core.terminal import tell
-from turnmix.report import stage_name, stage_text
-from turnmix.run_warnings import large_pass_warnings, stage_warnings
 from turnmix.store.run_directory import stage_id
+from turnmix.viewing.report import stage_name, stage_text
+from turnmix.viewing.run_warnings import large_pass_warnings, stage_warnings
 
 PLAIN_LINE_SECONDS = 20.0
 PLAIN_STEP_SECONDS = 2.0

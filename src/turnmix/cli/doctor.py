@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, say_note
-from turnmix.cli.words import names_and_overrides
-from turnmix.config import load_recipe
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.doctor.checks import run_checks
+from turnmix.recipe.recipe import load_recipe
 
 STATES = {True: ("ok", "green"), False: ("FAIL", "bold red"), None: ("note", "yellow")}
 

@@ -15,30 +15,31 @@ from typing import Any
 
 from rich.console import Console
 
-from turnmix.assembly import acting_student, check_machine, make_source, student_location
+from turnmix.assembly.student import acting_student, check_machine, make_source, student_location
+from turnmix.assembly.teacher import Teacher, dialect_of, teacher_name
+from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, make_progress, say, say_note
+from turnmix.cli.continuation import told_how_to_go_on
 from turnmix.cli.evaluation_target import FOLDER, TEACHER, acting_teacher, located
-from turnmix.cli.going_on import told_how_to_go_on
-from turnmix.cli.words import names_and_overrides
-from turnmix.config import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
+from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Actor, Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.environments.minirepo.source import MinirepoSource
-from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.completion import Keep, complete
-from turnmix.model_digest import model_digest
+from turnmix.policies.local.model_digest import model_digest
 from turnmix.policies.policy import Policy
-from turnmix.preflight import check_acting_endpoint
-from turnmix.recipe_file import find_recipe, is_recipe
-from turnmix.report import evaluation_lines
-from turnmix.rollout.plan import RolloutPlan, derive_seed
+from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml, stored_recipe
+from turnmix.recipe.recipe_file import find_recipe, is_recipe
+from turnmix.rollout.plan import RolloutPlan
+from turnmix.running.preflight import check_acting_endpoint
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
 from turnmix.store.place import RECIPE
 from turnmix.store.versions import when_begun
-from turnmix.teacher import Teacher, dialect_of, teacher_name
+from turnmix.viewing.report import evaluation_lines
 
 UNUSED = ("teacher", "trackers", "tasks.dataset")
 """Settings that an evaluation of a student makes no use of."""

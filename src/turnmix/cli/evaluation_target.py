@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from turnmix.core.errors import UserError
-from turnmix.recipe_file import find_recipe
+from turnmix.recipe.recipe_file import find_recipe
 from turnmix.store.deleted_checkpoint import check_is_not_deleted
 from turnmix.store.place import RECIPE, resume_command
 from turnmix.store.run_directory import EVALUATION, RunDirectory

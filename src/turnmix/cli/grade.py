@@ -14,29 +14,29 @@ from functools import partial
 from pathlib import Path
 
 from turnmix import __version__
-from turnmix.assembly import check_machine, make_source
+from turnmix.assembly.student import check_machine, make_source
+from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, say
-from turnmix.cli.words import names_and_overrides
-from turnmix.config import EvaluationSettings, Recipe, load_recipe
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished, Verdict
-from turnmix.environments.swe.grading import verdict as unjudged
-from turnmix.environments.swe.laying import decoded
-from turnmix.environments.swe.predictions import Prediction, read_predictions
-from turnmix.environments.swe.row_sandbox import make_row_sandbox
-from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
-from turnmix.environments.swe.task_file import TaskRow
-from turnmix.environments.swe.test_log import reader_version, unknown_parser
+from turnmix.environments.repositories.grading import verdict as unjudged
+from turnmix.environments.repositories.predictions import Prediction, read_predictions
+from turnmix.environments.repositories.row_sandbox import make_row_sandbox
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.repositories.task_file import TaskRow
+from turnmix.environments.repositories.test_log import reader_version, unknown_parser
+from turnmix.environments.repositories.unpacking import decoded
 from turnmix.evaluation.interval import wilson
-from turnmix.recipe_file import validated
+from turnmix.recipe.recipe import EvaluationSettings, Recipe, load_recipe
+from turnmix.recipe.recipe_file import validated
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.store.verdict_book import VerdictBook
-from turnmix.transcript import set_aside_text
+from turnmix.viewing.transcript import set_aside_text
 
 SOCKET, UNFINISHED = "sandbox.container.socket", "evaluation.unfinished"
 
@@ -163,7 +163,7 @@ def _open(name: str, overrides: Sequence[str]) -> _Opened:
             unfinished=recipe.evaluation.unfinished,
         )
     settings = TaskFileSettings(path=Path(name), holdout="all")
-    from turnmix.environments.swe.task_file import load_rows
+    from turnmix.environments.repositories.task_file import load_rows
 
     kind = "container" if any(row.image for row in load_rows(settings.path)) else "bubblewrap"
     given = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}

@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from turnmix.cli.console import make_console
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.printable import printable_line
-from turnmix.environments.swe.row_sandbox import make_row_sandbox
-from turnmix.environments.swe.task_file import TaskRow, write_rows
-from turnmix.making.make_settings import MakeSettings
-from turnmix.policies.endpoint import EndpointPolicy
-from turnmix.policies.endpoint_check import must_answer
-from turnmix.policies.endpoint_settings import EndpointSettings
+from turnmix.environments.repositories.row_sandbox import make_row_sandbox
+from turnmix.environments.repositories.task_file import TaskRow, write_rows
+from turnmix.policies.endpoint.check import must_answer
+from turnmix.policies.endpoint.policy import EndpointPolicy
+from turnmix.policies.endpoint.settings import EndpointSettings
 from turnmix.sandboxes.python_environment import find_python_environment
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.task_making.settings import MakeSettings
 
 
 def make_tasks(options: argparse.Namespace) -> None:
@@ -34,10 +34,10 @@ def make_tasks(options: argparse.Namespace) -> None:
         InfrastructureError: sandboxes fail.
     """
     try:
-        from turnmix.making.from_repository import make_from_repository
-        from turnmix.making.from_revisions import make_from_revisions
-        from turnmix.making.issue import PolicyIssueWriter, TemplateIssueWriter
-        from turnmix.making.making import Making
+        from turnmix.task_making.from_repository import make_from_repository
+        from turnmix.task_making.from_revisions import make_from_revisions
+        from turnmix.task_making.issue import PolicyIssueWriter, TemplateIssueWriter
+        from turnmix.task_making.making import Making
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"making tasks needs {error.name}: pip install 'turnmix[tasks]'"

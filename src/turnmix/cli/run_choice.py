@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from turnmix.config import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.core.errors import RecipeError, UserError
+from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.store.differences import differences
 from turnmix.store.place import RECIPE, check_is_free, resume_command
 from turnmix.store.run_directory import RunDirectory

@@ -58,10 +58,10 @@ def _is_offered(word: str, prefix: str) -> bool:
 
 def _words(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """A recipe, then settings; behind `=`, what the setting may be."""
-    from turnmix.config import Recipe
     from turnmix.methods.registry import METHODS
-    from turnmix.recipe_file import known_recipes
-    from turnmix.setting_search import choices, setting_names
+    from turnmix.recipe.recipe import Recipe
+    from turnmix.recipe.recipe_file import known_recipes
+    from turnmix.recipe.setting_search import choices, setting_names
 
     name, equals, _value = prefix.partition("=")
     if equals:

@@ -15,8 +15,13 @@ from turnmix.cli.console import make_console, print_warnings, say
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import StopReason
-from turnmix.recipe_mistakes import nearest
-from turnmix.report import (
+from turnmix.recipe.mistakes import nearest
+from turnmix.store.evaluation_directory import RESULTS
+from turnmix.store.lock import is_locked
+from turnmix.store.place import resume_command
+from turnmix.store.records import read_evaluation, read_results, read_summary
+from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory
+from turnmix.viewing.report import (
     duration_text,
     evaluation_lines,
     stage_name,
@@ -24,14 +29,9 @@ from turnmix.report import (
     untaught_text,
     usage_table,
 )
-from turnmix.run_warnings import run_warnings
-from turnmix.store.evaluation_directory import RESULTS
-from turnmix.store.lock import is_locked
-from turnmix.store.place import resume_command
-from turnmix.store.records import read_evaluation, read_results, read_summary
-from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory
-from turnmix.trajectory_choice import Choice, Row, fair_sample, shortened
-from turnmix.transcript import Part, transcript
+from turnmix.viewing.run_warnings import run_warnings
+from turnmix.viewing.trajectory_choice import Choice, Row, fair_sample, shortened
+from turnmix.viewing.transcript import Part, transcript
 
 SHOWN = 8
 """Trajectories listed of each kind."""

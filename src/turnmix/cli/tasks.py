@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from turnmix.assembly import make_source
+from turnmix.assembly.student import make_source
+from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console
-from turnmix.cli.words import names_and_overrides
-from turnmix.config import load_recipe
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable, printable_line
 from turnmix.core.task import Task
 from turnmix.environments.environment import Split, TaskSource
+from turnmix.recipe.recipe import load_recipe
 
 SPLITS: tuple[Split, ...] = ("train", "holdout")
 

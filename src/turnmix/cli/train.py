@@ -12,28 +12,35 @@ from typing import Any
 
 from rich.console import Console
 
-from turnmix.assembly import LearningStudent, check_machine, check_models, is_follower, make_source
+from turnmix.assembly.server import SERVER_LOG
+from turnmix.assembly.student import LearningStudent, check_machine, check_models, is_follower, make_source
+from turnmix.assembly.teacher import dialect_of
+from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, make_progress, print_warnings, say_note
-from turnmix.cli.going_on import told_how_to_go_on
+from turnmix.cli.continuation import told_how_to_go_on
 from turnmix.cli.run_choice import RunChoice, chosen_run, resumed_recipe
-from turnmix.cli.words import names_and_overrides
-from turnmix.config import Recipe, load_recipe, recipe_yaml
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.terminal import write_output
 from turnmix.environments.minirepo.source import MinirepoSource
-from turnmix.environments.swe.source import TaskFileSettings, TaskFileSource
-from turnmix.policies.endpoint_dialect import Dialect
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
+from turnmix.loop.trackers import Trackers
+from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.scoring import Scorer
-from turnmix.preflight import check_training
-from turnmix.report import control_text, drift_text, duration_text, summary_table, untaught_text, usage_table
-from turnmix.run_warnings import run_warnings
-from turnmix.serving import SERVER_LOG
+from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
+from turnmix.running.preflight import check_training
 from turnmix.store.place import resume_command
 from turnmix.store.records import read_summary
 from turnmix.store.run_directory import SUMMARY, RunDirectory
-from turnmix.teacher import dialect_of
-from turnmix.tracking import Trackers
+from turnmix.viewing.report import (
+    control_text,
+    drift_text,
+    duration_text,
+    summary_table,
+    untaught_text,
+    usage_table,
+)
+from turnmix.viewing.run_warnings import run_warnings
 
 
 def train(

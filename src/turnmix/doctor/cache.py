@@ -10,8 +10,8 @@ import math
 import re
 from dataclasses import dataclass
 
-from turnmix.policies.endpoint_check import Finding
-from turnmix.policies.endpoint_retry import Fault
+from turnmix.policies.endpoint.check import Finding
+from turnmix.policies.endpoint.retry import Fault
 from turnmix.policies.server.control import ServerControl
 
 SLOW_TOKENS_PER_SECOND = 20.0

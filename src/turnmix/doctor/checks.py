@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from turnmix.config import Recipe
 from turnmix.core.errors import TurnMixError
 from turnmix.doctor.cohort import check_cohort
 from turnmix.doctor.containers import check_containers
@@ -19,7 +18,8 @@ from turnmix.doctor.endpoints import check_student_serving, check_teacher
 from turnmix.doctor.machine import check_disk, check_memory, check_packages
 from turnmix.doctor.models import check_models
 from turnmix.doctor.tasks import check_tasks
-from turnmix.policies.endpoint_check import Finding
+from turnmix.policies.endpoint.check import Finding
+from turnmix.recipe.recipe import Recipe
 
 SECONDS = 30.0
 Check = Callable[[Recipe], Iterable[Finding]]

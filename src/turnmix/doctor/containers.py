@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from turnmix.config import Recipe
+from turnmix.assembly.descriptor_need import check_descriptors, most_sandboxes
 from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import given_limit, limit_text, open_limit
-from turnmix.descriptor_need import check_descriptors, most_sandboxes
-from turnmix.environments.swe.source import TaskFileSettings
-from turnmix.environments.swe.task_file import read_rows
-from turnmix.policies.endpoint_check import Finding
+from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.environments.repositories.task_file import read_rows
+from turnmix.policies.endpoint.check import Finding
+from turnmix.recipe.recipe import Recipe
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.settings import ContainerSettings
 from turnmix.sandboxes.selection import check_sandbox

@@ -6,15 +6,15 @@ import asyncio
 import random
 from collections.abc import Iterator
 
-from turnmix.config import EndpointTeacherSettings, OracleSettings, Recipe
+from turnmix.assembly.model_location import model_location
+from turnmix.assembly.server import check_student_server
 from turnmix.core.errors import UserError
 from turnmix.doctor.cache import Asking, cache_findings
 from turnmix.doctor.models import cached_file
-from turnmix.model_location import model_location
-from turnmix.policies.endpoint_check import Finding, check_endpoint
-from turnmix.policies.endpoint_dialect import Dialect
-from turnmix.policies.endpoint_settings import AskingSettings
-from turnmix.serving import check_student_server
+from turnmix.policies.endpoint.check import Finding, check_endpoint
+from turnmix.policies.endpoint.dialect import Dialect
+from turnmix.policies.endpoint.settings import AskingSettings
+from turnmix.recipe.recipe import EndpointTeacherSettings, OracleSettings, Recipe
 
 ANSWER_SECONDS = 5.0
 LONG_SECONDS = 20.0
@@ -87,7 +87,7 @@ def endpoint_findings(
 ) -> tuple[Finding, ...]:
     """Does the endpoint answer, and act? Asked as patiently as `settings` say; what it wants goes into `dialect`.
     `is_acting`: will it be asked for actions; None: as the recipe says. `must_list`: see `check_endpoint`."""
-    from turnmix.policies.endpoint import EndpointPolicy
+    from turnmix.policies.endpoint.policy import EndpointPolicy
 
     acts = recipe.asks_teacher if is_acting is None else is_acting
 
@@ -114,8 +114,8 @@ def _scores_findings(recipe: Recipe, teacher: EndpointTeacherSettings) -> Iterat
         detail = "whether it returns prompt_logprobs cannot be told before student.model is here"
         yield Finding(subject="logprobs", passed=None, detail=detail)
         return
-    from turnmix.policies.endpoint_scorer import EndpointScorer
-    from turnmix.policies.load import load_tokenizer
+    from turnmix.policies.endpoint.scorer import EndpointScorer
+    from turnmix.policies.local.loading import load_tokenizer
 
     tokenizer = load_tokenizer(location)
     hurried = {"timeout_seconds": LONG_SECONDS, "max_attempts": 1, "max_throttled_seconds": 0.0}

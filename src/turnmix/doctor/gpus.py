@@ -9,10 +9,10 @@ import os
 import subprocess
 from dataclasses import dataclass
 
-from turnmix.config import Recipe
 from turnmix.core.child_environment import child_environment
 from turnmix.policies.server.card import VISIBLE, told_share, width
 from turnmix.policies.server.settings import ServerSettings
+from turnmix.recipe.recipe import Recipe
 
 QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,memory.free", "--format=csv,noheader,nounits"]
 

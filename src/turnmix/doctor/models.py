@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from turnmix.config import Recipe
+from turnmix.assembly.model_location import model_location
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
+from turnmix.core.hub import fetch_elsewhere, hub_problem
 from turnmix.core.json_text import MOST_BYTES, json_value
-from turnmix.hub import fetch_elsewhere, hub_problem
-from turnmix.model_location import model_location
-from turnmix.policies.endpoint_check import Finding
+from turnmix.policies.endpoint.check import Finding
+from turnmix.recipe.recipe import Recipe
 
 
 def check_models(recipe: Recipe) -> Iterator[Finding]:
@@ -32,7 +32,7 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
         )
         return
     # Imported here: it takes seconds, and is not needed where the model is not there.
-    from turnmix.policies.load import load_renderer
+    from turnmix.policies.local.loading import load_renderer
 
     try:
         _, renderer = load_renderer(location, tool_calls=recipe.scaffold.tool_calls)

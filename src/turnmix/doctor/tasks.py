@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from turnmix.assembly import make_source
-from turnmix.config import Recipe
+from turnmix.assembly.student import make_source
 from turnmix.core.errors import UserError
-from turnmix.environments.swe.source import TaskFileSettings
-from turnmix.policies.endpoint_check import Finding
+from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.policies.endpoint.check import Finding
+from turnmix.recipe.recipe import Recipe
 
 
 def check_tasks(recipe: Recipe) -> Iterator[Finding]:

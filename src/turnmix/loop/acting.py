@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from turnmix.config import Recipe
+from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.branch import Branch
 from turnmix.loop.completion import complete
 from turnmix.loop.parts import Progress, Student
+from turnmix.loop.task_order import sampled_tasks
 from turnmix.methods.registry import METHODS
 from turnmix.policies.policy import Policy
+from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
-from turnmix.rollout.plan import RolloutPlan, derive_seed, make_plans
+from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.rollout.room import Room
 from turnmix.rollout.share import teacher_share
 from turnmix.rollout.teacher_answers import count_teacher_answers
 from turnmix.store.run_directory import RunDirectory
-from turnmix.task_order import sampled_tasks
 
 
 class ActingStages:

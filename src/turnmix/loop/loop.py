@@ -19,17 +19,17 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from turnmix.config import Recipe
 from turnmix.environments.environment import TaskSource
 from turnmix.loop.acting import ActingStages
 from turnmix.loop.branch import Branch
 from turnmix.loop.parts import Metrics, Progress, Student
+from turnmix.loop.summary import summary_of
 from turnmix.loop.telling import SharedMetrics, SharedProgress
 from turnmix.loop.training import TrainingStage
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer
+from turnmix.recipe.recipe import Recipe
 from turnmix.store.run_directory import RunDirectory, stage_id
-from turnmix.summary import summary_of
 
 
 class Loop:

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from turnmix.config import Recipe
 from turnmix.core.errors import TrainingError, UserError
+from turnmix.core.seed import derive_seed
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Untaught, count_reasons
 from turnmix.loop.parts import Metrics, Progress, Student
+from turnmix.loop.teacher_scores import scoring_usage, with_teacher_logprobs
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.method import Taught
 from turnmix.methods.registry import METHODS
 from turnmix.policies.scoring import Scorer
-from turnmix.rollout.plan import derive_seed
+from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.share import teacher_share
-from turnmix.scores import scoring_usage, with_teacher_logprobs
 from turnmix.store.run_directory import RunDirectory
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Literal
 
 from turnmix.methods.filters import FilterName
 from turnmix.methods.method import Method
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.registry import METHODS
 from turnmix.rollout.mixture import MixtureSettings
-from turnmix.training.objective_settings import ObjectiveSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from turnmix.core.trajectory import Trajectory
 from turnmix.methods.method import Method, Taught
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.targets import imitate, teacher_label
 from turnmix.rollout.mixture import MixtureSettings
-from turnmix.training.objective_settings import ObjectiveSettings
 
 
 def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition, compared
 from turnmix.methods.method import Method, Taught
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.targets import sampled_turns
 from turnmix.rollout.mixture import MixtureSettings
-from turnmix.training.objective_settings import ObjectiveSettings
 
 
 def group_advantages(rewards: Sequence[float], *, divide_by_std: bool) -> list[float] | None:

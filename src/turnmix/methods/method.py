@@ -13,8 +13,8 @@ from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Untaught
 from turnmix.methods.filters import FilterName
+from turnmix.methods.objective_settings import ObjectiveKind, ObjectiveSettings
 from turnmix.rollout.mixture import MixtureKind, MixtureSettings
-from turnmix.training.objective_settings import ObjectiveKind, ObjectiveSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.nano.wanderer import make_wanderer
-from turnmix.policies.oracle import OraclePolicy
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import Actors
 from turnmix.rollout.plan import make_plans

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from turnmix.core.errors import UserError
+from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
 from turnmix.core.usage import Usage
 from turnmix.environments.environment import Environment, TaskSource
 from turnmix.policies.policy import Episode, Policy, PolicySession
 from turnmix.rollout.mixture import Mixture
-from turnmix.rollout.plan import RolloutPlan, derive_seed
+from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.rollout import Closable, close_quietly, roll_out
 from turnmix.rollout.room import Place, Room
 

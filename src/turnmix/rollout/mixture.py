@@ -17,8 +17,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import model_validator
 
+from turnmix.core.settings import Settings
 from turnmix.core.trajectory import Actor
-from turnmix.settings import Settings
 
 MixtureKind = Literal["dagger", "aggrevate", "teacher", "student"]
 Actors = Callable[[int], Actor]

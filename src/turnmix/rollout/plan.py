@@ -6,10 +6,10 @@ so it can be run again to the same end: after a failure of the infrastructure, o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
 
 
@@ -26,16 +26,6 @@ class RolloutPlan:
     """Trajectories with one cohort name begin together and generate in lockstep."""
     beta: float | None
     """The nominal teacher share, recorded with the trajectory."""
-
-
-def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed from `parts`, the same on every machine and in every process.
-
-    >>> derive_seed(0, "i", 1, 42)
-    5420519272318986846
-    """
-    digest = hashlib.sha256("\0".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def make_plans(

@@ -18,6 +18,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.core.settings import Settings
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox, system_binds
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.images import ensure_image
@@ -26,7 +27,6 @@ from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, HANDLING, Con
 from turnmix.sandboxes.local import UnsandboxedSandbox
 from turnmix.sandboxes.python_environment import PythonEnvironment
 from turnmix.sandboxes.sandbox import Limits, Sandbox
-from turnmix.settings import Settings
 
 DEFAULTS = Limits()
 PROBE = ("--unshare-all", "--unshare-user", "--die-with-parent", *system_binds(), "--proc", "/proc")

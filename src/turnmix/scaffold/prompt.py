@@ -13,9 +13,9 @@ from typing import Literal
 
 from turnmix.core.errors import RecipeError
 from turnmix.core.message import Message
+from turnmix.core.settings import Settings
 from turnmix.core.task import Task
 from turnmix.scaffold.observation import printable
-from turnmix.settings import Settings
 
 
 class PromptSettings(Settings):

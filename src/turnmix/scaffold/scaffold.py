@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.settings import NAMES, Settings
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action
 from turnmix.sandboxes.sandbox import Sandbox
@@ -22,7 +23,6 @@ from turnmix.scaffold.prompt import PromptSettings, prompt_for
 from turnmix.scaffold.text_calls import as_user_message, read_calls, tools_told
 from turnmix.scaffold.think import Finish, Think
 from turnmix.scaffold.tool import Tool, answer, signature
-from turnmix.settings import NAMES, Settings
 
 ToolName = Literal["execute_bash", "str_replace_editor", "think", "finish"]
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.yaml_text import yaml_value
-from turnmix.environments.swe.predictions import write_predictions
-from turnmix.recipe_file import read_recipe
+from turnmix.environments.repositories.predictions import write_predictions
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.differences import differences
@@ -36,6 +36,7 @@ from turnmix.store.versions import VERSIONS, changed_versions, write_versions
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.jsonl"
+MOST_RECIPE_BYTES = 1 << 20
 _ANOTHER = "name another directory with --output"
 
 
@@ -62,12 +63,22 @@ class Evaluated:
         elif self.weights != begun_with:
             was = "what lay there" if stored["student"] == self.student else stored["student"]
             yield f"student: {self.student}, but the evaluation in {path} is of {was}, whose files are others"
-        recipes = [read_recipe(path / RECIPE), yaml_value(self.recipe_yaml)]
+        recipes = [_stored_recipe(path / RECIPE), yaml_value(self.recipe_yaml)]
         for recipe in recipes:
             if isinstance(student := recipe.get("student"), dict):
                 student.pop("model", None)
         for field, was, now in differences(*recipes):
             yield f"{field}: {now!r}, but the evaluation in {path} was begun with {was!r}"
+
+
+def _stored_recipe(path: Path) -> dict[str, Any]:
+    try:
+        recipe = yaml_value(read_bounded(path, most=MOST_RECIPE_BYTES).decode())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): name another directory with --output") from error
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path} holds no recipe: name another directory with --output")
+    return recipe
 
 
 class EvaluationDirectory:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from turnmix.settings import Settings
+from turnmix.core.settings import Settings
 
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 

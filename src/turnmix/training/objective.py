@@ -33,10 +33,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.policies.scoring import LOWEST_LOGPROB
 from turnmix.training.attention import TreeBatch, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import sum_over_labels
-from turnmix.training.objective_settings import ObjectiveSettings
 
 CLIP_SHARE = "clip_share"
 LARGEST_LOG_RATIO = 20.0

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from turnmix.policies.local.token_logprobs import token_logprobs
 from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.verification import OwnLogprobs
-from turnmix.policies.token_logprobs import token_logprobs
 from turnmix.training.adapter import ADAPTER, is_adapted, save_adapter
 from turnmix.training.weight_files import give_modes, told_if_unwritten
 

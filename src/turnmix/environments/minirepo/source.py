@@ -11,6 +11,7 @@ from typing import overload
 from pydantic import Field, model_validator
 
 from turnmix.core.json_text import json_text
+from turnmix.core.settings import Settings
 from turnmix.core.task import Solution, Task
 from turnmix.environments.environment import Split
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
@@ -20,7 +21,6 @@ from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
-from turnmix.settings import Settings
 
 WORKING_DIRECTORY = "/testbed"
 HOLDOUT_SHARE = 5

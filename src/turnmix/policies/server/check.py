@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from turnmix.core.errors import UserError
-from turnmix.policies.endpoint_check import Finding
-from turnmix.policies.endpoint_retry import Fault
-from turnmix.policies.endpoint_wire import MalformedAnswer
+from turnmix.policies.endpoint.check import Finding
+from turnmix.policies.endpoint.retry import Fault
+from turnmix.policies.endpoint.wire import MalformedAnswer
 from turnmix.policies.server.control import QUICK_SECONDS, ServerControl, failure_of
 from turnmix.policies.server.engine import Completion, Engine, ServerSampling
 from turnmix.policies.server.settings import GIVES_TOKENS

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from turnmix.policies.endpoint_retry import Fault
-from turnmix.policies.endpoint_settings import read_key, redacted_url
+from turnmix.policies.endpoint.retry import Fault
+from turnmix.policies.endpoint.settings import read_key, redacted_url
 
 if TYPE_CHECKING:
-    from turnmix.policies.endpoint_client import Guard, Reply
+    from turnmix.policies.endpoint.client import Guard, Reply
 
 QUICK_SECONDS = 10.0
 """For what a server answers at once."""
@@ -53,7 +53,7 @@ class ServerControl:
         timeout: float = QUICK_SECONDS,
     ) -> Reply | Fault:
         """One request and its whole response."""
-        from turnmix.policies.endpoint_client import EndpointClient
+        from turnmix.policies.endpoint.client import EndpointClient
 
         async def sending() -> Reply | Fault:
             client = EndpointClient(self._root, self._key, max_idle=1, guard=self._guard)

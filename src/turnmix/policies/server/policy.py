@@ -17,16 +17,16 @@ from pydantic import SecretStr
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.trajectory import Action, State
 from turnmix.core.usage import Usage
-from turnmix.policies.endpoint_asking import EndpointAsker, EndpointCounters
-from turnmix.policies.endpoint_settings import EndpointSettings
-from turnmix.policies.endpoint_wire import request_seed
+from turnmix.policies.endpoint.asking import EndpointAsker, EndpointCounters
+from turnmix.policies.endpoint.settings import EndpointSettings
+from turnmix.policies.endpoint.wire import request_seed
 from turnmix.policies.policy import Episode
 from turnmix.policies.server.engine import Completion, Engine, ServerSampling
-from turnmix.policies.unfinished import cut_off, no_room
+from turnmix.policies.unfinished_answer import cut_off, no_room
 from turnmix.rendering.renderer import Renderer
 
 if TYPE_CHECKING:
-    from turnmix.policies.endpoint_client import Guard
+    from turnmix.policies.endpoint.client import Guard
 
 COMPLETIONS = "/completions"
 

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from turnmix.policies.endpoint_settings import AskingSettings, check_names_variable
-from turnmix.settings import NAMES
+from turnmix.core.settings import NAMES
+from turnmix.policies.endpoint.settings import AskingSettings, check_names_variable
 
 EngineName = Literal["vllm", "transformers"]
 GIVES_TOKENS: dict[EngineName, bool] = {"vllm": True, "transformers": False}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from turnmix.core.credentials import keep_secrets_of
 from turnmix.core.errors import UserError
 from turnmix.core.redaction import keep_secret
-from turnmix.credentials import keep_secrets_of
 from turnmix.policies.server.engine import Engine, Weights
 from turnmix.policies.server.port_owner import PortGuard, check_can_start
 from turnmix.policies.server.process import ServerProcess, free_port

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.errors import InfrastructureError, TurnMixError, UserError
-from turnmix.policies.endpoint_settings import AskingSettings, EndpointSettings
-from turnmix.policies.local_settings import StudentSettings
+from turnmix.policies.endpoint.settings import AskingSettings, EndpointSettings
 from turnmix.policies.server.check import check_serving, check_text_prompts, check_version, refuse
 from turnmix.policies.server.control import ServerControl
 from turnmix.policies.server.engine import Engine, RenewalError, ServerSampling, Weights
@@ -24,6 +23,7 @@ from turnmix.policies.server.held_weights import TRIAL, HeldWeights, Trial
 from turnmix.policies.server.policy import ServerPolicy
 from turnmix.policies.server.settings import GIVES_TOKENS, ServerSettings
 from turnmix.policies.server.started import StartedServer
+from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.policies.server.verification import OwnLogprobs
 from turnmix.rendering import probe
 from turnmix.rendering.renderer import Renderer

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnmix.core.json_text import json_text
-from turnmix.policies.endpoint_wire import read_json
+from turnmix.policies.endpoint.wire import read_json
 from turnmix.policies.server.completion_wire import read_completion
 from turnmix.policies.server.control import ServerControl, failure_of
 from turnmix.policies.server.engine import Completion, RenewalError, ServerSampling, Weights

@@ -13,8 +13,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from turnmix.policies.endpoint_retry import Fault
-from turnmix.policies.endpoint_wire import read_body, read_json
+from turnmix.policies.endpoint.retry import Fault
+from turnmix.policies.endpoint.wire import read_body, read_json
 from turnmix.policies.scoring import known_logprob
 from turnmix.policies.server.completion_wire import read_completion
 from turnmix.policies.server.control import ServerControl, failure_of

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from turnmix.core.settings import Settings
 from turnmix.sandboxes.sandbox import Limits
-from turnmix.settings import Settings
 
 CONTAINER_LIMITS = Limits(
     memory_bytes=4 << 30,

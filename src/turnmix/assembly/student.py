@@ -1,0 +1,335 @@
+"""From a recipe to the parts of a run: task source, teacher, student.
+
+In: settings. Out: what they describe, checked for what this machine lacks before any work starts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnmix.assembly.descriptor_need import check_descriptors
+from turnmix.assembly.model_location import model_location
+from turnmix.assembly.server import make_student_server, served_alone, weights_of
+from turnmix.assembly.teacher import Teacher
+from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
+from turnmix.core.message import Message
+from turnmix.core.seed import derive_seed
+from turnmix.core.trajectory import Action, State, Trajectory
+from turnmix.core.transition import Transition
+from turnmix.core.untaught import Objection
+from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.environments.repositories.row_sandbox import make_row_sandbox
+from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
+from turnmix.loop.trackers import check_trackers
+from turnmix.policies.endpoint.dialect import Dialect
+from turnmix.policies.local.settings import LocalTeacherSettings
+from turnmix.policies.policy import Policy
+from turnmix.policies.scoring import Scorer, TokenPath
+from turnmix.recipe.recipe import Recipe
+from turnmix.rendering.arguments import without_surrogates
+from turnmix.rendering.control_text import ControlTextCount, count_control_texts
+from turnmix.rendering.drift import Drift, count_drift
+from turnmix.rendering.readback import written_target
+from turnmix.sandboxes.selection import check_sandbox, make_sandbox
+from turnmix.scaffold.prompt import prompt_for
+
+if TYPE_CHECKING:
+    from turnmix.policies.server.student_server import StudentServer
+    from turnmix.policies.server.student_settings import StudentSettings
+    from turnmix.rendering.renderer import Renderer
+    from turnmix.training.fit_report import FitReport, StepReport
+    from turnmix.training.learner import Learner
+
+_ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
+
+
+def make_source(recipe: Recipe) -> MinirepoSource | TaskFileSource:
+    """The tasks of a recipe; nothing is started yet. Raises UserError for a task file, or a prompt, that is none."""
+    prompt_for(recipe.scaffold.prompt)
+    if isinstance(recipe.tasks, TaskFileSettings):
+        return TaskFileSource(
+            recipe.tasks, make_sandbox=partial(make_row_sandbox, recipe.sandbox), scaffold=recipe.scaffold
+        )
+    settings = MinirepoSettings.model_validate(recipe.tasks.model_dump(exclude={"source"}))
+    return MinirepoSource(
+        settings, make_sandbox=partial(make_sandbox, recipe.sandbox), scaffold=recipe.scaffold
+    )
+
+
+def check_machine(recipe: Recipe) -> None:
+    """Refuse a recipe whose sandboxes, trackers or adapters this machine cannot make.
+
+    Raises:
+        UserError: a tracker is not known, or more sandboxes at once are asked for than can be held.
+        MissingDependencyError: something is not installed.
+    """
+    check_sandbox(recipe.sandbox)
+    check_descriptors(recipe)
+    check_trackers(recipe.trackers)
+    if recipe.learner.lora is not None:
+        from turnmix.training.adapter import check_peft
+
+        check_peft()
+
+
+def check_models(recipe: Recipe) -> None:
+    """Refuse what can be seen to be wrong of the student and of a local teacher before any is loaded.
+
+    Raises:
+        UserError: there is no such device, or no such directory of a model.
+    """
+    from turnmix.policies.local.device import check_device
+
+    named: list[tuple[str, StudentSettings | LocalTeacherSettings]] = [("student", recipe.student)]
+    if isinstance(recipe.teacher, LocalTeacherSettings):
+        named.append(("teacher", recipe.teacher))
+    for name, settings in named:
+        check_device(settings.device, field=f"{name}.device")
+        model_location(settings.model, field=f"{name}.model")
+
+
+def is_follower() -> bool:
+    """Did a launcher start this process to learn beside another one, which leads?"""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def student_location(settings: StudentSettings) -> str:
+    """Where the student's weights come from. Raises UserError when they are not there."""
+    return model_location(settings.model, field="student.model")
+
+
+class LearningStudent:
+    """One model in this process that acts and learns."""
+
+    def __init__(
+        self,
+        *,
+        learner: Learner,
+        renderer: Renderer,
+        tokenizer: Any,
+        teacher: Teacher,
+        recipe: Recipe,
+        checkpoint: Path | None,
+        server: StudentServer | None,
+    ) -> None:
+        """`checkpoint`: where it stands. `server`: what it acts through; None: it acts in this process."""
+        self.learner = learner
+        self.renderer = renderer
+        self.tokenizer = tokenizer
+        self.teacher = teacher
+        self.server = server
+        self._recipe = recipe
+        self._checkpoint = checkpoint
+
+    @classmethod
+    def load(
+        cls,
+        recipe: Recipe,
+        *,
+        checkpoint: Path | None,
+        moment: datetime | None = None,
+        dialect: Dialect | None = None,
+    ) -> LearningStudent:
+        """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet. `moment`: what
+        templates show as now. `dialect`: what is known of the teacher's endpoint.
+
+        Raises:
+            UserError: it cannot be a student, or not that of the recipe's teacher.
+        """
+        import torch
+
+        from turnmix.policies.local.device import check_device
+        from turnmix.policies.local.loading import load_student
+        from turnmix.policies.local.token_logprobs import token_logprobs
+        from turnmix.training.checkpoint import restore_learner
+        from turnmix.training.learner import Learner
+        from turnmix.training.ranks import Ranks
+        from turnmix.training.trial_weights import trial_weights
+
+        _prepare_tensor_code(recipe)
+        check_device(recipe.student.device, field="student.device")
+        ranks = Ranks.join(recipe.student.device)
+        moment = ranks.agreed(moment)
+        base = student_location(recipe.student)
+        # With LoRA a checkpoint holds merged weights; its adapter belongs on the base model.
+        source = base if checkpoint is None or recipe.learner.lora else checkpoint
+        model, tokenizer, renderer = load_student(
+            recipe.student,
+            source=source,
+            dtype=torch.float32,
+            device=ranks.device,
+            tool_calls=recipe.scaffold.tool_calls,
+            moment=moment,
+            takes_tokens=recipe.student.takes_tokens,
+        )
+        teacher = Teacher.load(recipe, moment=moment, dialect=dialect)
+        learner = Learner(
+            model,
+            renderer,
+            recipe.learner,
+            objective=teacher.objective(tokenizer, device=ranks.device),
+            ranks=ranks,
+            seed=derive_seed(recipe.seed, "adapter"),
+            acts_elsewhere=recipe.student.server is not None,
+        )
+        teacher.check_context(learner.max_context)
+        if checkpoint is not None:
+            restore_learner(checkpoint, learner)
+        server = None
+        if not is_follower():
+            server = make_student_server(
+                recipe,
+                renderer=renderer,
+                tokenizer=tokenizer,
+                model_configuration=model.config,
+                own_logprobs=partial(token_logprobs, learner.acting_model),
+                trial=partial(
+                    trial_weights,
+                    learner.acting_model,
+                    tokenizer=tokenizer,
+                    dtype=getattr(torch, recipe.student.dtype),
+                ),
+            )
+        return cls(
+            learner=learner,
+            renderer=renderer,
+            tokenizer=tokenizer,
+            teacher=teacher,
+            recipe=recipe,
+            checkpoint=checkpoint,
+            server=server,
+        )
+
+    def scorer(self) -> Scorer | None:
+        """What scores its tokens; None: nothing is to be scored. Raises UserError: its teacher cannot."""
+        return self.teacher.scorer(self.tokenizer, student_context=self.learner.max_context)
+
+    @contextmanager
+    def serving(self, *, log: Path, say: Callable[[str], None]) -> Iterator[None]:
+        """Its server, if it has one, is open inside: tried, with the student's weights.
+
+        Raises:
+            UserError: the server lacks something that the run needs.
+            InfrastructureError: it did not come up.
+        """
+        try:
+            if self.server is not None:
+                self.server.open(weights_of(self._recipe, checkpoint=self._checkpoint), log=log, say=say)
+            yield
+        finally:
+            if self.server is not None:
+                self.server.close()
+
+    @property
+    def has_room_beside_learning(self) -> bool:
+        """Whether its base may act while it learns: an accelerator's memory is what learning takes."""
+        return self.learner.device.type == "cpu"
+
+    @property
+    def acts_twice(self) -> bool:
+        """Whether two of its policies may act at one time."""
+        return self.server is None or self.server.takes_many_requests
+
+    def policy(self, *, greedy: bool) -> Policy:
+        """The student as it was last saved, or loaded, acting."""
+        if self.server is not None:
+            return self.server.policy(greedy=greedy)
+        from turnmix.policies.local.policy import LocalPolicy
+
+        return LocalPolicy(self.learner.acting_model, self.renderer, self._recipe.student, greedy=greedy)
+
+    def base_policy(self) -> Policy:
+        """The student as it was before any training, in a copy of its own, acting greedily."""
+        from turnmix.policies.local.loading import load_model
+        from turnmix.policies.local.policy import LocalPolicy
+
+        model, _ = load_model(student_location(self._recipe.student))
+        device = self.learner.device
+        return LocalPolicy(model.to(device), self.renderer, self._recipe.student, greedy=True)
+
+    def learn(
+        self,
+        transitions: Sequence[Transition],
+        *,
+        generator: random.Random,
+        on_step: Callable[[StepReport], None],
+    ) -> FitReport:
+        """Train on `transitions`, as the recipe's learner section says."""
+        return self.learner.fit(transitions, generator=generator, on_step=on_step)
+
+    def token_path(self, transition: Transition) -> TokenPath | None:
+        """A transition as its tokens; None: it is too long to learn from, or the student cannot say its target."""
+        target = written_target(self.renderer, transition.state, transition.target)
+        if isinstance(target, Objection):
+            return None
+        prompt = tuple(self.renderer.prompt_ids(transition.state))
+        is_too_long = len(prompt) + len(target) > self.learner.max_context
+        return None if is_too_long else TokenPath(prompt_ids=prompt, target_ids=tuple(target))
+
+    def count_tokens(self, action: Action) -> int:
+        """Tokens of an action as the student writes it, whoever acted; of its bare text where it cannot."""
+        try:
+            return len(self.renderer.target_ids(_ANY_STATE, action))
+        except (UserError, ValueError, TypeError):
+            text = without_surrogates(json_text(action.message.to_json(), ensure_ascii=False))
+            return len(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
+        """How many of its turns later prompts show otherwise than it sampled them."""
+        return count_drift(trajectories, self.renderer)
+
+    def control_texts(self, trajectories: Sequence[Trajectory]) -> ControlTextCount:
+        """How many texts that its agents read spell a control token."""
+        return count_control_texts(trajectories, self.renderer)
+
+    def save(self, checkpoint: Path) -> None:
+        """Weights, tokenizer and optimiser: whole or not at all. Its server acts with them from now on."""
+        from turnmix.training.checkpoint import save_checkpoint
+
+        save_checkpoint(
+            checkpoint, model=self.learner.acting_model, tokenizer=self.tokenizer, learner=self.learner
+        )
+        if self.server is not None:
+            self.server.renew(weights_of(self._recipe, checkpoint=checkpoint))
+
+    def close(self) -> None:
+        """End learning, on all ranks."""
+        from turnmix.training.ranks import Ranks
+
+        self.learner.close()
+        Ranks.leave()
+
+
+def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = None) -> Policy:
+    """A student that only acts, greedily; its template shows `moment` as now. To be closed: it may have a server of
+    its own."""
+    from turnmix.policies.local.loading import load_student
+    from turnmix.policies.local.policy import LocalPolicy
+
+    _prepare_tensor_code(recipe)
+    if recipe.student.server is not None:
+        return served_alone(recipe, location=location, moment=moment)
+    model, _, renderer = load_student(
+        recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls, moment=moment
+    )
+    return LocalPolicy(model, renderer, recipe.student, greedy=True)
+
+
+def _prepare_tensor_code(recipe: Recipe) -> None:
+    import torch
+    from transformers.utils import logging
+
+    if not os.environ.keys() & {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}:
+        # Passes differ in size: what one leaves would lie in pieces that the next one has no use for. Read when a GPU
+        # is first used.
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    torch.set_num_threads(recipe.threads)
+    logging.disable_progress_bar()

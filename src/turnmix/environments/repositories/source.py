@@ -1,0 +1,157 @@
+"""The tasks of a task file, each in a sandbox of its own."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from turnmix.core.bounded_cache import BoundedCache
+from turnmix.core.errors import UserError
+from turnmix.core.settings import Settings
+from turnmix.core.task import Solution, Task
+from turnmix.environments.environment import Split
+from turnmix.environments.repositories.activation import ActivatedSandbox
+from turnmix.environments.repositories.adapters.registry import DatasetSettings
+from turnmix.environments.repositories.archive import load_archive
+from turnmix.environments.repositories.grading import Grader
+from turnmix.environments.repositories.solution import solve
+from turnmix.environments.repositories.task_file import TaskRow, load_rows, split_rows
+from turnmix.environments.repositories.test_log import check_swebench
+from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.scaffold.scaffold import ScaffoldSettings
+
+MOST_KEPT = 512 << 20
+"""Bytes of archives, and of solutions, that are kept for the next trajectory."""
+READ_FIRST = 256 << 20
+"""Bytes of archives that are read at the start."""
+
+
+class TaskFileSettings(Settings):
+    """Tasks from a file that `turnmix tasks make` or `turnmix tasks prepare` wrote."""
+
+    path: Path
+    """The task file. Archives lie beside it."""
+    dataset: DatasetSettings | None = None
+    """The published set of which `turnmix tasks prepare` writes the task file."""
+    holdout: Annotated[int, Field(ge=1)] | Literal["all"] = 100
+    """So many tasks, drawn by `seed`, are for evaluation alone; all: nothing is trained on them."""
+    seed: int = Field(default=0, ge=0)
+    """Other seeds hold out other tasks."""
+
+
+class TaskFileSource:
+    """Every task of a file is in one split."""
+
+    name = "file"
+
+    def __init__(
+        self,
+        settings: TaskFileSettings,
+        *,
+        make_sandbox: Callable[[TaskRow], Sandbox],
+        scaffold: ScaffoldSettings,
+    ) -> None:
+        """Raises UserError: the file holds a row that is no task, or too few, or an archive that is none."""
+        self._path = settings.path.expanduser()
+        rows = load_rows(self._path)
+        holdout = len(rows) if settings.holdout == "all" else settings.holdout
+        if settings.holdout != "all" and holdout >= len(rows):
+            fix = (
+                f"set it to less than {len(rows)}, such as {-(-len(rows) // 5)}"
+                if len(rows) > 1
+                else "make more"
+            )
+            raise UserError(
+                f"tasks.holdout = {settings.holdout}: {self._path} holds {len(rows)} tasks, so none is left to "
+                f"train on: {fix}"
+            )
+        self._splits = split_rows(rows, holdout=holdout, seed=settings.seed)
+        self._rows = {row.instance_id: row for row in rows}
+        self._make_sandbox = make_sandbox
+        self._scaffold = scaffold
+        self._archives = BoundedCache[bytes](max_bytes=MOST_KEPT)
+        self._solutions = BoundedCache[Solution](max_bytes=MOST_KEPT)
+        self._loading = threading.Lock()
+        self._solving: dict[str, threading.Lock] = {}
+        self.grader = Grader(
+            row=self._rows.__getitem__, archive=self._content, make_sandbox=self._make_sandbox
+        )
+        self._read_first_archives(rows)
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        return [
+            Task(
+                id=row.instance_id,
+                problem_statement=row.problem_statement,
+                working_directory=row.working_directory,
+                files={},
+            )
+            for row in self._splits[split]
+        ]
+
+    def environment(self, task: Task) -> ScaffoldedEnvironment:
+        row = self._rows[task.id]
+        if row.image is not None:
+            check_swebench(row)
+        sandbox = self._make_sandbox(row)
+        if row.activation:
+            sandbox = ActivatedSandbox(sandbox, activation=row.activation)
+        return ScaffoldedEnvironment(
+            task=task,
+            sandbox=sandbox,
+            settings=self._scaffold,
+            verifier=self.grader,
+            prepare=self.grader.prepare,
+        )
+
+    @property
+    def rows(self) -> Sequence[TaskRow]:
+        """All tasks of the file, for the grader and tools alone."""
+        return list(self._rows.values())
+
+    def row(self, task: Task) -> TaskRow:
+        """Everything about a task, for the grader and tools alone."""
+        return self._rows[task.id]
+
+    def solution(self, task: Task) -> Solution:
+        """For the verifier and the oracle alone. Not to be called in an event loop's thread: this blocks until a
+        sandbox has told.
+
+        Raises:
+            SandboxError: it did not.
+            UserError: the archive is gone, or the gold patch does not fit.
+        """
+        with self._solving.setdefault(task.id, threading.Lock()):
+            if (found := self._solutions.get(task.id)) is None:
+                row = self._rows[task.id]
+                found = solve(row, self._content(row), self._make_sandbox)
+                self._solutions.put(task.id, found, size=_size(found))
+            return found
+
+    def _read_first_archives(self, rows: Sequence[TaskRow]) -> None:
+        """A damaged archive is told before anything long begins; of very many, those that are read quickly."""
+        unread = READ_FIRST
+        for row in {row.archive: row for row in rows}.values():
+            if unread > 0:
+                unread -= len(self._content(row))
+
+    def _content(self, row: TaskRow) -> bytes:
+        """Of the row's archive; nothing where it has an image."""
+        if row.archive is None:
+            return b""
+        with self._loading:
+            if (found := self._archives.get(row.archive)) is None:
+                found = load_archive(self._path, row.archive)
+                self._archives.put(row.archive, found, size=len(found))
+            return found
+
+
+def _size(solution: Solution) -> int:
+    """Bytes that a solution takes, roughly."""
+    return sum(map(sys.getsizeof, (*solution.base.values(), *solution.files.values(), *solution.present)))

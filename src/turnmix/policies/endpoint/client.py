@@ -1,0 +1,159 @@
+"""One HTTP exchange with an endpoint, by httpx: imported only when a first request is sent.
+
+In: a method, a path, a JSON body. Out: a `Reply`, or a `Fault` when the connection failed. Holds the key, and
+shows it to nobody: it is replaced in whatever the server says, before anything reads it, and no httpx exception leaves
+(they carry the request).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from turnmix.core.file_descriptors import shortage
+from turnmix.core.json_text import json_text
+from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
+from turnmix.policies.endpoint.retry import Fault
+from turnmix.policies.endpoint.route import certificates, proxy_for
+from turnmix.policies.endpoint.settings import redacted_url, secrets_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole HTTP response."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes = field(repr=False)
+    """Without secrets, so too below."""
+    excerpt: str
+    """The start of the body as one line, for messages."""
+    location: str | None = None
+    """Where it redirects to, without query and credentials."""
+
+
+Guard = Callable[[], "str | None"]
+"""Why nothing may be sent now; None: nothing stands against it."""
+
+
+class _Refused(Exception):
+    """The guard refused a connection that had just been made."""
+
+
+class _Queries(logging.Filter):
+    """httpx logs the URL of each request: a key may stand in it."""
+
+    def hide_from_now_on(self) -> None:
+        logging.getLogger("httpx").addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                redacted_url(str(part)) if isinstance(part, httpx.URL) else part for part in record.args
+            )
+        return True
+
+
+_QUERIES = _Queries()
+
+
+class EndpointClient:
+    """Connections to one endpoint, in one event loop."""
+
+    def __init__(self, url: str, key: SecretStr | None, *, max_idle: int, guard: Guard | None = None) -> None:
+        """`url`: the base URL. Credentials in it go into a header and out of the URL, which httpx logs. `guard` is
+        asked before each request, and once more on each new connection, before the first byte."""
+        self._guard = guard
+        parsed = httpx.URL(url)
+        self._base = parsed.copy_with(username=None, password=None)
+        self._secrets = list(secrets_of(url))
+        _QUERIES.hide_from_now_on()
+        headers = {"content-type": "application/json"}
+        auth = httpx.BasicAuth(parsed.username, parsed.password) if parsed.userinfo else None
+        if key is not None:
+            self._secrets.append(key.get_secret_value())
+            if auth is None:
+                headers["authorization"] = f"Bearer {key.get_secret_value()}"
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle)
+        proxy = proxy_for(url)
+        # The proxy's password may stand in what a failed connection says.
+        self._secrets += secrets_of(proxy or "")
+        for secret in self._secrets:
+            keep_secret(secret)
+        self._through = f" through the proxy {redacted_url(proxy)}" if proxy else ""
+        # Time is bounded as a whole, by `send`: httpx's own limits are per read, and a server that trickles
+        # keep-alive bytes never meets them. What the environment says is read here: httpx stumbles over forms of it.
+        self._http = httpx.AsyncClient(
+            headers=headers,
+            auth=auth,
+            limits=limits,
+            timeout=None,
+            trust_env=False,
+            proxy=proxy,
+            verify=certificates() if parsed.scheme == "https" or (proxy or "").startswith("https") else True,
+        )
+
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float
+    ) -> Reply | Fault:
+        """One request and its whole response, within `timeout` seconds."""
+        content = None
+        if body is not None:
+            content = json_text(body, ensure_ascii=False).encode("utf-8", "replace")
+        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+        if self._guard is not None and (refusal := self._guard()) is not None:
+            return Fault(remedy="retry", cause="connect", detail=refusal)
+        try:
+            request = self._http.request(method, url, content=content, extensions={"trace": self._traced})
+            response = await asyncio.wait_for(request, timeout)
+        except asyncio.TimeoutError:
+            return Fault(remedy="retry", cause="timeout", detail=f"no whole answer within {timeout:g} s")
+        except _Refused as error:
+            return Fault(remedy="retry", cause="connect", detail=str(error))
+        except httpx.ConnectError as error:
+            detail = self._redact(f"cannot connect{self._through}: {shortage(error) or error}")
+            return Fault(remedy="retry", cause="connect", detail=detail)
+        except httpx.RequestError as error:
+            detail = self._redact(f"connection lost: {shortage(error) or error or type(error).__name__}")
+            return Fault(remedy="retry", cause="connection_lost", detail=detail)
+        said = redacted_bytes(response.content)
+        text = said[:65536].decode("utf-8", "replace")
+        return Reply(
+            status=response.status_code,
+            headers={name.lower(): redacted(value) for name, value in response.headers.items()},
+            body=said,
+            excerpt=self._redact(" ".join(text.split()))[:500],
+            location=self._location(url, response),
+        )
+
+    async def _traced(self, event: str, information: Mapping[str, Any]) -> None:
+        if event != "connection.connect_tcp.complete" or self._guard is None:
+            return
+        if (refusal := self._guard()) is not None:
+            await information["return_value"].aclose()
+            raise _Refused(refusal)
+
+    def _location(self, url: httpx.URL, response: httpx.Response) -> str | None:
+        location = response.headers.get("location")
+        if location is None or response.status_code // 100 != 3:
+            return None
+        try:
+            return self._redact(redacted_url(str(url.join(location))))
+        except (httpx.InvalidURL, ValueError):
+            return "an address that is none"
+
+    def _redact(self, text: str) -> str:
+        """Also without secrets so short that they are hidden in messages alone."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return redacted(text)
+
+    async def close(self) -> None:
+        await self._http.aclose()

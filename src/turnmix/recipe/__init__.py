@@ -1,0 +1,1 @@
+"""The recipe: from files and words to validated settings, and what a person is told of them."""

@@ -1,0 +1,58 @@
+"""What `turnmix doctor` finds cheaply, asked again by whatever is about to take long.
+
+In: a recipe. Out: notes; what would end the run later is a `UserError` now. The teacher's endpoint is asked as
+patiently as in the run itself: a rate limit or a server that is starting is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from turnmix.core.errors import UserError
+from turnmix.doctor.endpoints import check_student_serving, endpoint_findings
+from turnmix.doctor.machine import check_disk
+from turnmix.policies.endpoint.check import Finding
+from turnmix.policies.endpoint.dialect import Dialect
+from turnmix.recipe.recipe import EndpointTeacherSettings, Recipe
+
+_NOTES = {"teacher": ("request", "context")}
+"""Findings that end no run: what the endpoint wants is learned, and a context that fills up is data."""
+
+
+def check_training(
+    recipe: Recipe, *, run: Path, num_written: int, is_rolled_out: bool, dialect: Dialect
+) -> list[str]:
+    """Room on the disk, the student's server, the teacher. Returns notes.
+
+    num_written: checkpoints that the run has
+    is_rolled_out: the teacher is not needed any more
+
+    Raises:
+        UserError: a line for each thing that is to be mended.
+    """
+    notes = [*_told("disk", check_disk(recipe, runs=run, num_written=num_written))]
+    if recipe.student.server is not None:
+        notes += _told("student", check_student_serving(recipe))
+    return notes if is_rolled_out else [*notes, *check_acting_endpoint(recipe, dialect)]
+
+
+def check_acting_endpoint(recipe: Recipe, dialect: Dialect, *, is_acting: bool | None = None) -> list[str]:
+    """Does the teacher's endpoint, if that is what it is, answer and call a tool? Returns notes. Raises as above."""
+    teacher = recipe.teacher
+    if not isinstance(teacher, EndpointTeacherSettings):
+        return []
+    findings = endpoint_findings(recipe, teacher, dialect=dialect, is_acting=is_acting, must_list=False)
+    return [*_told("teacher", findings)]
+
+
+def _told(name: str, findings: Iterable[Finding]) -> Iterator[str]:
+    failed = []
+    for finding in findings:
+        is_note = finding.subject in _NOTES.get(name, ())
+        if is_note and finding.passed is not True:
+            yield f"{name}: {finding.detail}"
+        elif finding.passed is False:
+            failed.append(f"{name}, {finding.subject}: {finding.detail}")
+    if failed:
+        raise UserError(*failed)

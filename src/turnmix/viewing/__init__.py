@@ -1,0 +1,1 @@
+"""Runs and trajectories as a person reads them."""
