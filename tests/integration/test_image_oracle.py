@@ -7,12 +7,12 @@ import pytest
 from container_runtime import needs_containers, settings
 from shelf_image import shelf_row
 
+from turnmix.environments.oracle import policy as oracle
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.repositories import image_tree
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.repositories.task_file import write_rows
-from turnmix.policies import oracle
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture

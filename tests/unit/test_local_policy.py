@@ -11,7 +11,7 @@ from chat_models import CODER_TEMPLATE, HERMES_TEMPLATE, answer, conversation, m
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import State
-from turnmix.policies import generation
+from turnmix.policies.local import generation
 from turnmix.policies.local.cache import RowCache
 from turnmix.policies.local.policy import LocalPolicy, refuse_unsupported
 from turnmix.policies.local.sampling import turn_uniforms

@@ -2,8 +2,8 @@
 
 import doctest
 
+from turnmix.environments.oracle import repair
 from turnmix.environments.oracle.repair import Hunk, plan_repair
-from turnmix.policies import repair
 
 BASE = "one\ntwo\nthree\nfour\n"
 GOLD = "one\nTWO\nthree\nFOUR\n"
