@@ -6,11 +6,13 @@ of the next state: the state of turn t is the prompt and the executed actions an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
+from turnmix.core.errors import UserError
 from turnmix.core.message import Message, ProviderFields, ToolSpecification
 from turnmix.core.usage import Usage, usage_from_json
 
@@ -145,11 +147,19 @@ class Verdict:
     """The agent's change as a unified diff."""
     set_aside: tuple[str, ...] = ()
     """Files of the patch that were not used, because they decide what tests come to; the first of them."""
+    reward: float | None = None
+    """How well the trajectory ended, where the world says it by a finite number; None: the world says no more than
+    `resolved`. Every number that Python can make a float of is taken as one."""
+
+    def __post_init__(self) -> None:
+        if self.reward is not None:
+            object.__setattr__(self, "reward", _finite("reward", self.reward))
 
     def to_json(self) -> dict[str, Any]:
         names = ("resolved", "submitted", "passed", "failed", "patch")
         set_aside = {"set_aside": list(self.set_aside)} if self.set_aside else {}
-        return {**{name: getattr(self, name) for name in names}, **set_aside}
+        reward = {} if self.reward is None else {"reward": self.reward}
+        return {**{name: getattr(self, name) for name in names}, **set_aside, **reward}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
@@ -221,3 +231,14 @@ class Trajectory:
             prompt=tuple(Message.from_json(message) for message in data["prompt"]),
             turns=tuple(Turn.from_json(turn) for turn in data["turns"]),
         )
+
+
+def _finite(name: str, value: Any) -> float:
+    """`value` as a float. Raises UserError: it is no finite number."""
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{name}: {value!r} in a verdict; give a finite number, or None where there is none")
+    return number

@@ -89,6 +89,7 @@ class _Verdict(Record):
     passed: Count
     failed: Count
     patch: str = ""
+    reward: Figure | None = None
 
 
 class _Tool(Record):
