@@ -25,5 +25,5 @@ def test_a_reward_is_a_float_or_none_and_comes_back_from_a_store(reward: object)
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, "1.0", [1.0], 10**400])
 def test_a_reward_that_is_no_finite_number_is_refused_by_its_name(reward: object) -> None:
-    with pytest.raises(UserError, match="reward: .* finite number"):
+    with pytest.raises(UserError, match=r"reward: .* finite number"):
         _verdict(reward)
