@@ -12,7 +12,7 @@ import yaml
 import turnmix
 from stored_checkpoints import store_checkpoint
 from strict_environment import strict_environment
-from turnmix.cli.command_line import make_parser
+from turnmix.cli.parser import make_parser
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn, Verdict
 from turnmix.nano import CHECKPOINT

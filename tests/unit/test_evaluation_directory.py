@@ -8,10 +8,10 @@ import pytest
 from recorded_trajectories import trajectory
 
 from stored_checkpoints import store_checkpoint
-from turnmix.cli.evaluation_target import located
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.evaluation.evaluator import evaluation_plans
+from turnmix.running.evaluation_target import located
 from turnmix.store.evaluation_directory import Evaluated, EvaluationDirectory
 from turnmix.store.run_directory import RunDirectory
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from turnmix.cli.evaluation_target import located
-from turnmix.cli.run_choice import chosen_run, resumed_recipe
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
+from turnmix.running.evaluation_target import located
+from turnmix.running.run_choice import chosen_run, resumed_recipe
 from turnmix.store.run_directory import RunDirectory
 
 

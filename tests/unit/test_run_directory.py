@@ -10,9 +10,9 @@ from recorded_trajectories import labelled_turn, trajectory
 from limited_files import no_file_larger_than
 from stored_checkpoints import store_checkpoint
 from turnmix.assembly.model_location import model_location
-from turnmix.cli.evaluation_target import located
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
+from turnmix.running.evaluation_target import located
 from turnmix.store.append_log import AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import is_locked

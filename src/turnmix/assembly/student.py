@@ -1,11 +1,10 @@
-"""From a recipe to the parts of a run: task source, teacher, student.
+"""The student of a run: one model in this process that acts and learns, or one that acts alone.
 
-In: settings. Out: what they describe, checked for what this machine lacks before any work starts.
+In: a recipe, and the checkpoint at which it stands. Out: what the loop asks of a student.
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnmix.assembly.descriptor_need import check_descriptors
+from turnmix.assembly.machine import is_follower, prepare_tensor_code
 from turnmix.assembly.model_location import model_location
 from turnmix.assembly.server import make_student_server, served_alone, weights_of
 from turnmix.assembly.teacher import Teacher
@@ -25,12 +24,7 @@ from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection
-from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
-from turnmix.environments.repositories.row_sandbox import make_row_sandbox
-from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
-from turnmix.loop.trackers import check_trackers
 from turnmix.policies.endpoint.dialect import Dialect
-from turnmix.policies.local.settings import LocalTeacherSettings
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer, TokenPath
 from turnmix.recipe.recipe import Recipe
@@ -38,8 +32,6 @@ from turnmix.rendering.arguments import without_surrogates
 from turnmix.rendering.control_text import ControlTextCount, count_control_texts
 from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rendering.readback import written_target
-from turnmix.sandboxes.selection import check_sandbox, make_sandbox
-from turnmix.scaffold.prompt import prompt_for
 
 if TYPE_CHECKING:
     from turnmix.policies.server.student_server import StudentServer
@@ -49,56 +41,6 @@ if TYPE_CHECKING:
     from turnmix.training.learner import Learner
 
 _ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
-
-
-def make_source(recipe: Recipe) -> MinirepoSource | TaskFileSource:
-    """The tasks of a recipe; nothing is started yet. Raises UserError for a task file, or a prompt, that is none."""
-    prompt_for(recipe.scaffold.prompt)
-    if isinstance(recipe.tasks, TaskFileSettings):
-        return TaskFileSource(
-            recipe.tasks, make_sandbox=partial(make_row_sandbox, recipe.sandbox), scaffold=recipe.scaffold
-        )
-    settings = MinirepoSettings.model_validate(recipe.tasks.model_dump(exclude={"source"}))
-    return MinirepoSource(
-        settings, make_sandbox=partial(make_sandbox, recipe.sandbox), scaffold=recipe.scaffold
-    )
-
-
-def check_machine(recipe: Recipe) -> None:
-    """Refuse a recipe whose sandboxes, trackers or adapters this machine cannot make.
-
-    Raises:
-        UserError: a tracker is not known, or more sandboxes at once are asked for than can be held.
-        MissingDependencyError: something is not installed.
-    """
-    check_sandbox(recipe.sandbox)
-    check_descriptors(recipe)
-    check_trackers(recipe.trackers)
-    if recipe.learner.lora is not None:
-        from turnmix.training.adapter import check_peft
-
-        check_peft()
-
-
-def check_models(recipe: Recipe) -> None:
-    """Refuse what can be seen to be wrong of the student and of a local teacher before any is loaded.
-
-    Raises:
-        UserError: there is no such device, or no such directory of a model.
-    """
-    from turnmix.policies.local.device import check_device
-
-    named: list[tuple[str, StudentSettings | LocalTeacherSettings]] = [("student", recipe.student)]
-    if isinstance(recipe.teacher, LocalTeacherSettings):
-        named.append(("teacher", recipe.teacher))
-    for name, settings in named:
-        check_device(settings.device, field=f"{name}.device")
-        model_location(settings.model, field=f"{name}.model")
-
-
-def is_follower() -> bool:
-    """Did a launcher start this process to learn beside another one, which leads?"""
-    return int(os.environ.get("RANK", "0")) > 0
 
 
 def student_location(settings: StudentSettings) -> str:
@@ -154,7 +96,7 @@ class LearningStudent:
         from turnmix.training.ranks import Ranks
         from turnmix.training.trial_weights import trial_weights
 
-        _prepare_tensor_code(recipe)
+        prepare_tensor_code(recipe)
         check_device(recipe.student.device, field="student.device")
         ranks = Ranks.join(recipe.student.device)
         moment = ranks.agreed(moment)
@@ -314,22 +256,10 @@ def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = N
     from turnmix.policies.local.loading import load_student
     from turnmix.policies.local.policy import LocalPolicy
 
-    _prepare_tensor_code(recipe)
+    prepare_tensor_code(recipe)
     if recipe.student.server is not None:
         return served_alone(recipe, location=location, moment=moment)
     model, _, renderer = load_student(
         recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls, moment=moment
     )
     return LocalPolicy(model, renderer, recipe.student, greedy=True)
-
-
-def _prepare_tensor_code(recipe: Recipe) -> None:
-    import torch
-    from transformers.utils import logging
-
-    if not os.environ.keys() & {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}:
-        # Passes differ in size: what one leaves would lie in pieces that the next one has no use for. Read when a GPU
-        # is first used.
-        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
-    torch.set_num_threads(recipe.threads)
-    logging.disable_progress_bar()

@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 
-from turnmix.assembly.student import is_follower
+from turnmix.assembly.machine import is_follower
 from turnmix.core.printable import printable_line, spelled_out
 from turnmix.core.terminal import tell
 from turnmix.store.run_directory import stage_id

@@ -15,12 +15,12 @@ from typing import Any
 
 from rich.console import Console
 
-from turnmix.assembly.student import acting_student, check_machine, make_source, student_location
+from turnmix.assembly.machine import check_machine
+from turnmix.assembly.source import make_source
+from turnmix.assembly.student import acting_student, student_location
 from turnmix.assembly.teacher import Teacher, dialect_of, teacher_name
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, make_progress, say, say_note
-from turnmix.cli.continuation import told_how_to_go_on
-from turnmix.cli.evaluation_target import FOLDER, TEACHER, acting_teacher, located
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.seed import derive_seed
@@ -35,6 +35,8 @@ from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml, stored_recipe
 from turnmix.recipe.recipe_file import find_recipe, is_recipe
 from turnmix.rollout.plan import RolloutPlan
+from turnmix.running.continuation import told_how_to_go_on
+from turnmix.running.evaluation_target import FOLDER, TEACHER, acting_teacher, located
 from turnmix.running.preflight import check_acting_endpoint
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
 from turnmix.store.place import RECIPE

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from turnmix import __version__
-from turnmix.assembly.student import check_machine, make_source
+from turnmix.assembly.machine import check_machine
+from turnmix.assembly.source import make_source
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, say
 from turnmix.core.atomic_file import write_atomically

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from turnmix.assembly.student import make_source
+from turnmix.assembly.source import make_source
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console
 from turnmix.core.errors import UserError

@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.console import Console
 
+from turnmix.assembly.machine import check_machine, check_models, is_follower
 from turnmix.assembly.server import SERVER_LOG
-from turnmix.assembly.student import LearningStudent, check_machine, check_models, is_follower, make_source
+from turnmix.assembly.source import make_source
+from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import dialect_of
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, make_progress, print_warnings, say_note
-from turnmix.cli.continuation import told_how_to_go_on
-from turnmix.cli.run_choice import RunChoice, chosen_run, resumed_recipe
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.terminal import write_output
@@ -28,7 +28,9 @@ from turnmix.loop.trackers import Trackers
 from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.scoring import Scorer
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
+from turnmix.running.continuation import told_how_to_go_on
 from turnmix.running.preflight import check_training
+from turnmix.running.run_choice import RunChoice, chosen_run, resumed_recipe
 from turnmix.store.place import resume_command
 from turnmix.store.records import read_summary
 from turnmix.store.run_directory import SUMMARY, RunDirectory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from turnmix.assembly.student import make_source
+from turnmix.assembly.source import make_source
 from turnmix.core.errors import UserError
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.policies.endpoint.check import Finding

@@ -1,0 +1,66 @@
+"""What a recipe needs of this machine, checked before any work starts; and how tensor code is to run on it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from turnmix.assembly.descriptor_need import check_descriptors
+from turnmix.assembly.model_location import model_location
+from turnmix.loop.trackers import check_trackers
+from turnmix.policies.local.settings import LocalTeacherSettings
+from turnmix.recipe.recipe import Recipe
+from turnmix.sandboxes.selection import check_sandbox
+
+if TYPE_CHECKING:
+    from turnmix.policies.server.student_settings import StudentSettings
+
+
+def check_machine(recipe: Recipe) -> None:
+    """Refuse a recipe whose sandboxes, trackers or adapters this machine cannot make.
+
+    Raises:
+        UserError: a tracker is not known, or more sandboxes at once are asked for than can be held.
+        MissingDependencyError: something is not installed.
+    """
+    check_sandbox(recipe.sandbox)
+    check_descriptors(recipe)
+    check_trackers(recipe.trackers)
+    if recipe.learner.lora is not None:
+        from turnmix.training.adapter import check_peft
+
+        check_peft()
+
+
+def check_models(recipe: Recipe) -> None:
+    """Refuse what can be seen to be wrong of the student and of a local teacher before any is loaded.
+
+    Raises:
+        UserError: there is no such device, or no such directory of a model.
+    """
+    from turnmix.policies.local.device import check_device
+
+    named: list[tuple[str, StudentSettings | LocalTeacherSettings]] = [("student", recipe.student)]
+    if isinstance(recipe.teacher, LocalTeacherSettings):
+        named.append(("teacher", recipe.teacher))
+    for name, settings in named:
+        check_device(settings.device, field=f"{name}.device")
+        model_location(settings.model, field=f"{name}.model")
+
+
+def is_follower() -> bool:
+    """Did a launcher start this process to learn beside another one, which leads?"""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def prepare_tensor_code(recipe: Recipe) -> None:
+    """Settle what torch and transformers read at their first use."""
+    import torch
+    from transformers.utils import logging
+
+    if not os.environ.keys() & {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}:
+        # Passes differ in size: what one leaves would lie in pieces that the next one has no use for. Read when a GPU
+        # is first used.
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    torch.set_num_threads(recipe.threads)
+    logging.disable_progress_bar()
