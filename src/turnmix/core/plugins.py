@@ -1,0 +1,255 @@
+"""Names of a user's own code enter, as `package.module:Name`; the things they name leave, or one line on what is wrong.
+
+Nothing is registered anywhere: what Python can import can be named. The current directory can be imported from too,
+after all that is installed, so that a file beside the recipe is enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import importlib
+import inspect
+import keyword
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
+
+from turnmix.core.errors import TurnMixError, UserError
+
+_OWN = "turnmix"
+_INSTALLED = ("site-packages", "dist-packages")
+_DIGITS = 16
+"""Hexadecimal digits of a digest that are noted."""
+
+
+def is_plugin_name(name: object) -> bool:
+    """Is it written as the name of a plugin?
+
+    >>> [is_plugin_name(each) for each in ("my_world.tasks:Words", "minirepo", "my_world.Words", "a/b.py:Words", 3)]
+    [True, False, False, False, False]
+    """
+    if not isinstance(name, str):
+        return False
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and _is_dotted(module) and _is_dotted(attribute)
+
+
+def meant_plugin(name: object) -> str | None:
+    """The plugin's name that was meant by a path or by a name without a colon; None: none was.
+
+    >>> [meant_plugin(each) for each in ("my_world.Words", "my/world.py:Words", "./world.py:Words", "container")]
+    ['my_world:Words', 'my.world:Words', 'world:Words', None]
+    """
+    if not isinstance(name, str):
+        return None
+    path, colon, attribute = name.partition(":")
+    if not colon:
+        path, _, attribute = name.rpartition(".")
+    module = path.removeprefix("./").removesuffix(".py").replace("/", ".")
+    found = f"{module}:{attribute}"
+    return found if is_plugin_name(found) and attribute != "py" else None
+
+
+def load_plugin(name: str, *, field: str) -> Any:
+    """What `package.module:Name` names.
+
+    Args:
+        name: a plugin's name.
+        field: the recipe's field that names it, for errors.
+
+    Raises:
+        UserError: there is no such module, or nothing of that name in it; or the module itself raises, told with its
+            own file and line.
+    """
+    if not is_plugin_name(name):
+        meant = f"; did you mean {meant_plugin(name)!r}?" if meant_plugin(name) else ""
+        raise UserError(f"{field}: {name!r}: name code of your own as package.module:Name{meant}")
+    module, _, attribute = name.partition(":")
+    found: Any = _imported(module, name=name, field=field)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            close = difflib.get_close_matches(part, _public(found), n=1)
+            hint = (
+                f"; did you mean {close[0]!r}?"
+                if close
+                else f"; it has {', '.join(_public(found)) or 'none'}"
+            )
+            where = shown_path(getattr(found, "__file__", None)) or module
+            raise UserError(f"{field}: {name!r}: there is no {part} in {where}{hint}")
+        found = getattr(found, part)
+    return found
+
+
+def plugin_fault(error: BaseException, *, name: str) -> str:
+    """What a plugin raised, and where: `my_world/tasks.py:12 (my_world.tasks:Words): KeyError: 'x'`, one line.
+
+    The innermost frame of the plugin's own code is told; where there is none, where what is named begins.
+    """
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        where = f"{shown_path(error.filename)}:{error.lineno}"
+        message = error.msg
+    else:
+        where = _raised_in(error.__traceback__, name) or _defined_in(name)
+        message = str(error)
+    told = type(error).__name__ if not isinstance(error, TurnMixError) else ""
+    told = ": ".join(part for part in (told, " ".join(message.split())) if part)
+    return f"{where} ({name}): {told}".lstrip()
+
+
+def plugin_versions(names: Iterable[str]) -> dict[str, str]:
+    """Of the plugins that are loaded: distribution -> version; of what was not installed, package -> digest of its
+    Python files."""
+    found: dict[str, str] = {}
+    for name in names:
+        module = sys.modules.get(name.partition(":")[0])
+        file = None if module is None else getattr(module, "__file__", None)
+        if module is None or file is None:
+            continue
+        if (distribution := _distribution_of(Path(file))) is not None:
+            found[distribution.name] = distribution.version
+        else:
+            found[_package(name)] = _digest(_package(name), Path(file))
+    return found
+
+
+def shown_path(file: str | None) -> str:
+    """A file as it is found from here; nothing for none."""
+    if file is None:
+        return ""
+    here = os.getcwd()
+    return os.path.relpath(file, here) if os.path.abspath(file).startswith(f"{here}{os.sep}") else file
+
+
+def _is_dotted(text: str) -> bool:
+    return all(part.isidentifier() and not keyword.iskeyword(part) for part in text.split("."))
+
+
+def _imported(module: str, *, name: str, field: str) -> ModuleType:
+    try:
+        # What a plugin prints is not what a command was asked for.
+        with _importable_here(module), contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise UserError(f"{field}: {name!r}: {_not_found(module, error.name)}") from None
+        raise UserError(f"{field}: {plugin_fault(error, name=name)}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{field}: {plugin_fault(error, name=name)}") from error
+
+
+@contextlib.contextmanager
+def _importable_here(module: str) -> Iterator[None]:
+    """The current directory is last in the path; it stays there where the plugin was found in it, because a plugin may
+    import more as it runs."""
+    here = os.getcwd()
+    is_new = here not in sys.path
+    if is_new:
+        sys.path.append(here)
+        importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        top = sys.modules.get(module.partition(".")[0])
+        if is_new and not any(_is_below(Path(file), Path(here)) for file in _places(top)):
+            sys.path.remove(here)
+
+
+def _not_found(module: str, missing: str) -> str:
+    """Why a module cannot be imported, and what to do."""
+    above = missing.rpartition(".")[0]
+    if above:
+        places = _places(sys.modules.get(above))
+        found = f" in {shown_path(places[0])}" if places else ""
+        own = Path(*module.split("."))
+        hidden = own.with_suffix(".py").is_file() or own.is_dir()
+        fix = f"its name hides {own} here: give that another name" if hidden else "name one that it has"
+        return f"there is no module {missing!r}{found}: {fix}"
+    return (
+        f"there is no module {missing!r}, neither installed nor in {os.getcwd()}: install it, or start TurnMix where "
+        "it lies"
+    )
+
+
+def _places(module: ModuleType | None) -> list[str]:
+    """The file of a module, or the directories of a package that has none."""
+    file = getattr(module, "__file__", None)
+    return [file] if file is not None else [str(path) for path in getattr(module, "__path__", ())]
+
+
+def _is_below(file: Path, directory: Path) -> bool:
+    return directory in file.parents and not any(part in _INSTALLED for part in file.parts)
+
+
+def _public(thing: Any) -> list[str]:
+    """Names that a module itself defines."""
+    return [
+        name
+        for name, value in vars(thing).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == getattr(thing, "__name__", None)
+    ]
+
+
+def _raised_in(traceback: TracebackType | None, name: str) -> str:
+    """The innermost frame of the plugin's package, else of what lies beside it and is not installed."""
+    of_package = beside = ""
+    top = sys.modules.get(_package(name))
+    places = [str(path) for path in getattr(top, "__path__", ())] or _places(top)
+    directory = Path(places[0]).parent if places else Path.cwd()
+    while traceback is not None:
+        module = str(traceback.tb_frame.f_globals.get("__name__"))
+        place = f"{shown_path(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"
+        if module.partition(".")[0] == _package(name):
+            of_package = beside = place
+        elif module.partition(".")[0] != _OWN and _lies_in(directory, traceback.tb_frame.f_code):
+            beside = place
+        traceback = traceback.tb_next
+    return beside or of_package
+
+
+def _lies_in(directory: Path, code: CodeType) -> bool:
+    return _is_below(Path(os.path.abspath(code.co_filename)), directory)
+
+
+def _defined_in(name: str) -> str:
+    """Where what is named begins; nothing where that cannot be told."""
+    module, _, attribute = name.partition(":")
+    thing: Any = sys.modules.get(module)
+    for part in attribute.split("."):
+        thing = getattr(thing, part, None)
+    try:
+        return f"{shown_path(inspect.getsourcefile(thing))}:{inspect.getsourcelines(thing)[1]}"
+    except (TypeError, OSError):
+        return ""
+
+
+def _package(name: str) -> str:
+    return name.partition(":")[0].partition(".")[0]
+
+
+def _distribution_of(file: Path) -> metadata.Distribution | None:
+    """The one that installed a file."""
+    for distribution in metadata.distributions():
+        place = Path(str(distribution.locate_file("")))
+        if file.is_relative_to(place):
+            # Asking it for its files would make an object of each.
+            listed = distribution.read_text("RECORD") or ""
+            if f"\n{file.relative_to(place).as_posix()}," in f"\n{listed}":
+                return distribution
+    return None
+
+
+def _digest(package: str, file: Path) -> str:
+    """Of all Python files of a package, or of the one that a module is."""
+    top = sys.modules.get(package)
+    folders = [Path(path) for path in getattr(top, "__path__", ())]
+    files = sorted(path for folder in folders for path in folder.rglob("*.py")) or [file]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"sha256:{digest.hexdigest()[:_DIGITS]}"
