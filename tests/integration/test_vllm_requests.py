@@ -10,12 +10,12 @@ from transformers import AutoTokenizer
 
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
-from turnmix.doctor.cache import Asking, cache_findings
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.endpoint.settings import EndpointSettings
 from turnmix.policies.endpoint.wire import MalformedAnswer
 from turnmix.policies.local.loading import load_renderer
 from turnmix.policies.policy import Episode
+from turnmix.policies.server.cache import Asking, cache_findings
 from turnmix.policies.server.check import check_serving, check_text_prompts, refuse
 from turnmix.policies.server.control import ServerControl
 from turnmix.policies.server.engine import RenewalError, ServerSampling, Weights

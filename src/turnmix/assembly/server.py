@@ -24,7 +24,7 @@ from turnmix.policies.server.settings import ServerSettings
 from turnmix.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from turnmix.policies.endpoint.check import Finding
+    from turnmix.core.finding import Finding
     from turnmix.policies.server.engine import Engine, Weights
     from turnmix.policies.server.held_weights import Trial
     from turnmix.policies.server.student_server import StudentServer
@@ -111,7 +111,7 @@ def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
     settings = recipe.student.server
     if settings is None:
         return ()
-    from turnmix.policies.endpoint.check import Finding
+    from turnmix.core.finding import Finding
     from turnmix.policies.server.check import check_serving
     from turnmix.policies.server.control import ServerControl
     from turnmix.policies.server.engine import ServerSampling

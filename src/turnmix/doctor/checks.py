@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from turnmix.core.errors import TurnMixError
+from turnmix.core.finding import Finding
 from turnmix.doctor.cohort import check_cohort
 from turnmix.doctor.containers import check_containers
 from turnmix.doctor.endpoints import check_student_serving, check_teacher
 from turnmix.doctor.machine import check_disk, check_memory, check_packages
 from turnmix.doctor.models import check_models
 from turnmix.doctor.tasks import check_tasks
-from turnmix.policies.endpoint.check import Finding
 from turnmix.recipe.recipe import Recipe
 
 SECONDS = 30.0

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from turnmix.core.finding import Finding
 from turnmix.doctor.gpus import read_gpus
 from turnmix.doctor.machine import GIGABYTE, USABLE, is_for_evaluation, size_of_model
 from turnmix.doctor.memory import BYTES, cohort_bytes
-from turnmix.policies.endpoint.check import Finding
 from turnmix.recipe.recipe import Recipe
 
 

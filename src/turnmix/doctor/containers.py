@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from turnmix.assembly.descriptor_need import check_descriptors, most_sandboxes
 from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import given_limit, limit_text, open_limit
+from turnmix.core.finding import Finding
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.environments.repositories.task_file import read_rows
-from turnmix.policies.endpoint.check import Finding
 from turnmix.recipe.recipe import Recipe
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.settings import ContainerSettings

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from turnmix.assembly.model_location import model_location
 from turnmix.assembly.server import check_student_server
 from turnmix.core.errors import UserError
-from turnmix.doctor.cache import Asking, cache_findings
+from turnmix.core.finding import Finding
 from turnmix.doctor.models import cached_file
-from turnmix.policies.endpoint.check import Finding, check_endpoint
+from turnmix.policies.endpoint.check import check_endpoint
 from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.endpoint.settings import AskingSettings
+from turnmix.policies.server.cache import Asking, cache_findings
 from turnmix.recipe.recipe import EndpointTeacherSettings, OracleSettings, Recipe
 
 ANSWER_SECONDS = 5.0

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnmix.core.finding import Finding
 from turnmix.doctor.gpus import Gpu, left_by_server, read_gpus
 from turnmix.doctor.memory import LORA_SHARE, ModelSize, largest_pass, learning_bytes, serving_bytes, size_of
 from turnmix.doctor.models import cached_file
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.methods.registry import METHODS
-from turnmix.policies.endpoint.check import Finding
 from turnmix.policies.local.settings import LocalTeacherSettings
 from turnmix.policies.server.card import told_share
 from turnmix.recipe.recipe import Recipe

@@ -11,9 +11,9 @@ from pathlib import Path
 from turnmix.assembly.model_location import model_location
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
+from turnmix.core.finding import Finding
 from turnmix.core.hub import fetch_elsewhere, hub_problem
 from turnmix.core.json_text import MOST_BYTES, json_value
-from turnmix.policies.endpoint.check import Finding
 from turnmix.recipe.recipe import Recipe
 
 

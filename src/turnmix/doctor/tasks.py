@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from turnmix.assembly.source import make_source
 from turnmix.core.errors import UserError
+from turnmix.core.finding import Finding
 from turnmix.environments.repositories.source import TaskFileSettings
-from turnmix.policies.endpoint.check import Finding
 from turnmix.recipe.recipe import Recipe
 
 

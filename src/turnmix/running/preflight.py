@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from turnmix.core.errors import UserError
+from turnmix.core.finding import Finding
 from turnmix.doctor.endpoints import check_student_serving, endpoint_findings
 from turnmix.doctor.machine import check_disk
-from turnmix.policies.endpoint.check import Finding
 from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.recipe.recipe import EndpointTeacherSettings, Recipe
 

@@ -7,10 +7,10 @@ they were made. What the endpoint wants otherwise than most is learned here, and
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import Literal
 
 from turnmix.core.errors import TeacherError, UserError
+from turnmix.core.finding import Finding
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.policies.endpoint.client import Reply
@@ -41,17 +41,6 @@ _FOREIGN_CALL = Message(
     tool_calls=(ToolCall(id="call_0", name=_PROBE.name, arguments={"message": "ready"}),),
 )
 _FOREIGN_WORD = Message(role="assistant", content="Ready.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was checked."""
-
-    subject: str
-    """`reachable`, `model`, `context`, `tool_call`, `answer`, `history` or `request`."""
-    passed: bool | None
-    """None: could not be told, which is no failure."""
-    detail: str
 
 
 async def check_endpoint(

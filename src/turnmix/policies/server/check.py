@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnmix.core.errors import UserError
-from turnmix.policies.endpoint.check import Finding
+from turnmix.core.finding import Finding
 from turnmix.policies.endpoint.retry import Fault
 from turnmix.policies.endpoint.wire import MalformedAnswer
 from turnmix.policies.server.control import QUICK_SECONDS, ServerControl, failure_of

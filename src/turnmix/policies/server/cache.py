@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from turnmix.policies.endpoint.check import Finding
+from turnmix.core.finding import Finding
 from turnmix.policies.endpoint.retry import Fault
 from turnmix.policies.server.control import ServerControl
 
