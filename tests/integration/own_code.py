@@ -12,7 +12,6 @@ from pathlib import Path
 from vandal import make_vandal
 
 from turnmix.core.trajectory import Trajectory, Verdict
-from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.rollout.collector import collect
@@ -65,7 +64,7 @@ def oracle_trajectories(source: TaskFileSource, mixture: Mixture, *, iteration: 
             plans,
             source=source,
             student=make_vandal(0),
-            teacher=OraclePolicy(source.solution),
+            teacher=source.expert(),
             mixture=mixture,
             label=False,
             concurrency=2,

@@ -11,7 +11,6 @@ from container_runtime import DEBIAN, needs_containers, settings
 
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
-from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, TeacherMixture
@@ -50,7 +49,7 @@ def roll_out(source, student, mixture, *, num_tasks, concurrency=8, attempts=3):
             plans,
             source=source,
             student=student,
-            teacher=OraclePolicy(source.solution),
+            teacher=source.expert(),
             mixture=mixture,
             label=True,
             concurrency=concurrency,
@@ -70,7 +69,7 @@ def killer(source, *, attempts):
 
     def act(episode, state):
         if turn_number(state) == 1 and len(source.environments) <= attempts:
-            name = source.environments[-1].sandbox.name
+            name = source.environments[-1].privileged_view().name
             subprocess.run(["podman", "kill", name], check=True, capture_output=True)
         return call_action("execute_bash", command=f"echo turn {turn_number(state)}")
 

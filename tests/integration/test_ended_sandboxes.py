@@ -71,7 +71,7 @@ def test_an_agent_that_ends_its_sandbox_has_failed_and_is_counted():
         environment = environment_in(BubblewrapSandbox())
         try:
             await environment.reset()
-            asyncio.get_running_loop().call_later(0.3, kill_supervisor, environment.sandbox)
+            asyncio.get_running_loop().call_later(0.3, kill_supervisor, environment.privileged_view())
             step = await asyncio.wait_for(environment.step(bash("sleep 20")), 15)
             return step, await environment.verify(step.stop_reason)
         finally:

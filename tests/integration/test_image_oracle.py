@@ -8,7 +8,6 @@ from container_runtime import needs_containers, settings
 from shelf_image import shelf_row
 
 from turnmix.environments.oracle import policy as oracle
-from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.repositories import image_tree
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
@@ -89,7 +88,7 @@ def test_the_oracle_leaves_what_the_image_brought_and_removes_what_the_student_l
             plans,
             source=source,
             student=student,
-            teacher=OraclePolicy(source.solution),
+            teacher=source.expert(),
             mixture=AggrevateMixture(support=(1, 1)),
             label=False,
             concurrency=1,

@@ -162,6 +162,6 @@ def test_a_solution_is_not_read_before_the_first_look():
         scaffold=ScaffoldSettings(),
     )
     task = source.tasks("train")[0]
-    episode = Episode(trajectory_id="i", task=task, seed=0, environment=source.environment(task))
+    episode = Episode(trajectory_id="i", task=task, seed=0, inspectable=source.environment(task))
     OraclePolicy(solved.append).begin(episode)
     assert solved == []

@@ -61,7 +61,7 @@ def say(text, **keywords):
 def test_a_reset_lays_the_files_and_tells_the_task():
     async def test(environment, verifier):
         for path, text in FILES.items():
-            assert await environment.sandbox.read_file(f"/testbed/{path}") == text.encode()
+            assert await environment.privileged_view().read_file(f"/testbed/{path}") == text.encode()
         assert "Repair a.py." in environment.first.messages[-1].content
         names = [tool.name for tool in environment.first.tools]
         assert names == ["execute_bash", "str_replace_editor", "think", "finish"]
@@ -71,7 +71,7 @@ def test_a_reset_lays_the_files_and_tells_the_task():
 
 def test_a_task_of_any_size_can_be_laid():
     async def test(environment, verifier):
-        assert len(await environment.sandbox.read_file("/testbed/a.py")) == 1_000_000
+        assert len(await environment.privileged_view().read_file("/testbed/a.py")) == 1_000_000
 
     files = {"a.py": "x" * 1_000_000}
     in_environment(test, task=Task(id="t", problem_statement="", working_directory="/testbed", files=files))
@@ -83,7 +83,7 @@ def test_a_task_can_begin_as_a_git_repository():
             call("execute_bash", command="rm -r -- *; git checkout -q . && git status -s")
         )
         assert step.observation[0].content.startswith("[Current working directory: /testbed]")
-        assert await environment.sandbox.read_file("/testbed/a.py") == FILES["a.py"].encode()
+        assert await environment.privileged_view().read_file("/testbed/a.py") == FILES["a.py"].encode()
 
     in_environment(test, prepare=functools.partial(lay_files, afterwards=GIT_REPOSITORY))
 

@@ -106,8 +106,8 @@ class RecordingSession:
         self.note("look")
         await self.policy.source.pause()
         await self.policy.source.pause()
-        if self.episode.environment is not None:
-            self.seen = self.episode.environment.count
+        if self.episode.inspectable is not None:
+            self.seen = self.episode.privileged_view().count
         self.note("looked")
 
     async def act(self, state):

@@ -8,6 +8,7 @@ from recording_world import RecordingPolicy, RecordingSource
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.counting import CountingSource
+from turnmix.environments.environment import expert_of
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture, StudentMixture, TeacherMixture
@@ -143,8 +144,29 @@ def test_the_teacher_sees_the_environment_and_the_student_does_not():
     source = RecordingSource()
     student, teacher = RecordingPolicy("student", source), RecordingPolicy("teacher", source)
     run(collecting(source, student=student, teacher=teacher))
-    assert all(episode.environment is None for episode in student.episodes)
-    assert all(episode.environment is not None for episode in teacher.episodes)
+    assert all(episode.privileged_view().count > 0 for episode in teacher.episodes)
+    for episode in student.episodes:
+        with pytest.raises(
+            UserError, match=rf"task {episode.task.id}: a privileged policy .* must be the teacher"
+        ):
+            episode.privileged_view()
+
+
+def test_the_expert_of_a_world_looks_into_it_and_repairs_what_the_student_wrecked():
+    source = CountingSource(num_train=6)
+    wrecking = ScriptedPolicy.of_actions("student", [call_action("add", amount=-7)])
+    collected = run(
+        collecting(source, student=wrecking, teacher=expert_of(source), mixture=DaggerMixture(floor=0.5))
+    )
+    assert {turn.actor for one in collected for turn in one.turns} == {"student", "teacher"}
+    assert all(one.verdict.resolved for one in collected)
+
+
+def test_a_source_that_says_nothing_of_an_expert_has_none():
+    class Silent:
+        name = "silent"
+
+    assert expert_of(Silent()) is None
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2, 5, 9, 30, 77])

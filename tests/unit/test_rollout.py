@@ -30,7 +30,7 @@ def rollout_of(source, student, teacher, *, actors=student_only, label=True, **m
     environment = source.environment(plan.task)
 
     def episode(seen):
-        return Episode(trajectory_id=plan.trajectory_id, task=plan.task, seed=plan.seed, environment=seen)
+        return Episode(trajectory_id=plan.trajectory_id, task=plan.task, seed=plan.seed, inspectable=seen)
 
     return roll_out(
         plan,

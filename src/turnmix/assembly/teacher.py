@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from turnmix.assembly.model_location import model_location
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
-from turnmix.core.task import Solution, Task
+from turnmix.core.task import Task
 from turnmix.environments.oracle.policy import OraclePolicy
+from turnmix.environments.oracle.solution import Solution
 from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.endpoint.policy import EndpointPolicy
 from turnmix.policies.endpoint.settings import redacted_url

@@ -13,6 +13,8 @@ from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.environments.environment import Split, Step
+from turnmix.policies.policy import Episode, Policy
+from turnmix.policies.scripted import ScriptedPolicy, call_action
 
 _AMOUNT = {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]}
 TOOLS = (
@@ -27,9 +29,13 @@ class CountingEnvironment:
     def __init__(self, task: Task, *, goal: int, max_turns: int = 20) -> None:
         self.goal = goal
         self.count = 0
-        """Where the counter stands: a privileged policy may read it."""
+        """Where the counter stands."""
         self._task = task
         self._turns_left = max_turns
+
+    def privileged_view(self) -> CountingEnvironment:
+        """Itself: `goal` and `count`."""
+        return self
 
     async def reset(self) -> State:
         return State(messages=(Message(role="user", content=self._task.problem_statement),), tools=TOOLS)
@@ -107,6 +113,16 @@ class CountingSource:
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return self._tasks[split]
+
+    def expert(self) -> Policy:
+        """Adds what is missing, and finishes."""
+
+        def script(episode: Episode, state: State) -> Action:
+            counter: CountingEnvironment = episode.privileged_view()
+            missing = counter.goal - counter.count
+            return call_action("add", amount=missing) if missing else call_action("finish")
+
+        return ScriptedPolicy("counting expert", script)
 
     def environment(self, task: Task) -> CountingEnvironment:
         return CountingEnvironment(task, goal=self._goals[task.id], max_turns=self._max_turns)

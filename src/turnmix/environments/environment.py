@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.policies.policy import Policy
 
 Split = Literal["train", "holdout"]
 
@@ -23,7 +24,7 @@ class Step:
 
 
 class Environment(Protocol):
-    """One trajectory's world: a sandbox, the scaffold's tools, budgets, and a verifier."""
+    """One trajectory's world. Where a privileged teacher may look into it, it is `Inspectable` too."""
 
     async def reset(self) -> State:
         """Start the world; the first state: prompt and tools. Raises InfrastructureError."""
@@ -53,3 +54,17 @@ class TaskSource(Protocol):
     def environment(self, task: Task) -> Environment:
         """A fresh world for one trajectory of `task`."""
         ...
+
+
+@runtime_checkable
+class HasExpert(Protocol):
+    """A task source whose world has an expert: a teacher that knows more than any agent, and costs nothing to ask."""
+
+    def expert(self) -> Policy | None:
+        """The expert, to be closed by whoever asks; None: these tasks have none."""
+        ...
+
+
+def expert_of(source: TaskSource) -> Policy | None:
+    """The expert of the source's world, to be closed by the caller; None: there is none."""
+    return source.expert() if isinstance(source, HasExpert) else None

@@ -34,7 +34,7 @@ class Verifier(Protocol):
 
 
 class ScaffoldedEnvironment:
-    """One trajectory's world. `sandbox` and `task` are open to a privileged teacher."""
+    """One trajectory's world. A privileged teacher looks into its sandbox."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class ScaffoldedEnvironment:
         prepare: Prepare = lay_files,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.task = task
-        self.sandbox = sandbox
+        self._task = task
+        self._sandbox = sandbox
         self._settings = settings
         self._verifier = verifier
         self._prepare = prepare
@@ -61,22 +61,25 @@ class ScaffoldedEnvironment:
         self._history: deque[Exchange] = deque(maxlen=HISTORY_NEEDED)
         self._is_destroyed = False
 
+    def privileged_view(self) -> Sandbox:
+        return self._sandbox
+
     async def reset(self) -> State:
-        await self.sandbox.start()
-        await self._prepare(self.task, self.sandbox)
-        self.sandbox.pause_lifetime()
-        prompt = self._scaffold.prompt(self.task)
+        await self._sandbox.start()
+        await self._prepare(self._task, self._sandbox)
+        self._sandbox.pause_lifetime()
+        prompt = self._scaffold.prompt(self._task)
         self._characters = sum(len(message.content) for message in prompt)
         return State(messages=prompt, tools=self._scaffold.specifications)
 
     async def step(self, action: Action) -> Step:
         # Between steps a model is asked, which may take minutes where many ask it: neither budget counts that.
         began = self._clock()
-        self.sandbox.resume_lifetime()
+        self._sandbox.resume_lifetime()
         try:
             return await self._step(action, began)
         finally:
-            self.sandbox.pause_lifetime()
+            self._sandbox.pause_lifetime()
 
     async def _step(self, action: Action, began: float) -> Step:
         try:
@@ -99,15 +102,15 @@ class ScaffoldedEnvironment:
     async def verify(self, stop_reason: StopReason) -> Verdict:
         if self._is_destroyed:  # there is no final state to judge, and nothing was submitted
             return Verdict(resolved=False, submitted=False, passed=0, failed=0)
-        self.sandbox.resume_lifetime()
+        self._sandbox.resume_lifetime()
         await self._scaffold.close()
-        return await self._verifier(self.task, self.sandbox, stop_reason)
+        return await self._verifier(self._task, self._sandbox, stop_reason)
 
     async def close(self) -> None:
         try:
             await self._scaffold.close()
         finally:
-            await self.sandbox.stop()
+            await self._sandbox.stop()
 
     def _stop_reason(self, action: Action, answer: Answer) -> StopReason | None:
         if answer.is_finished:

@@ -13,7 +13,6 @@ from pathlib import Path
 from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
-from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.nano.wanderer import make_wanderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import Actors
@@ -64,7 +63,7 @@ def collect_experience(path: Path, *, num_trajectories: int, teacher_share: floa
                 plans,
                 source=source,
                 student=make_wanderer("wanderer", seed, source.solution),
-                teacher=OraclePolicy(source.solution),
+                teacher=source.expert(),
                 mixture=TeacherShareMixture(most=teacher_share),
                 label=True,
                 concurrency=CONCURRENCY,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from turnmix.core.message import Message, ToolSpecification
-from turnmix.core.task import Solution, Task
+from turnmix.core.task import Task
 from turnmix.environments.minirepo.injectors import find_bugs
+from turnmix.environments.oracle.solution import Solution
 from turnmix.nano.model import SPECIAL_TOKENS
 from turnmix.nano.wanderer import rewrite, view
 from turnmix.scaffold.prompt import PromptSettings, prompt_for

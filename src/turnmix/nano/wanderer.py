@@ -11,10 +11,11 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
-from turnmix.core.task import Solution, Task
+from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
 from turnmix.environments.minirepo.injectors import mutate_line
 from turnmix.environments.minirepo.repository import TEST_COMMAND
+from turnmix.environments.oracle.solution import Solution
 from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 

@@ -4,6 +4,8 @@ session = policy.begin(episode)
 await session.look()                 # the environment is at rest: a privileged policy reads it now
 action = await session.act(state)    # may run beside the environment's next step
 await session.close()
+
+A privileged policy, such as the expert of a world, also knows what `episode.privileged_view()` shows.
 """
 
 from __future__ import annotations
@@ -11,9 +13,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
 from turnmix.core.usage import Usage
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """An environment that a privileged teacher may look into."""
+
+    def privileged_view(self) -> Any:
+        """What the world's expert looks at: a text world gives its hidden state, a repository its sandbox. A change of
+        the world shows in it, or in the next view; a policy reads it in `look`, or in `act` before it first awaits."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +37,19 @@ class Episode:
     task: Task
     seed: int
     """Seeds everything a policy draws for this trajectory."""
-    environment: Any = None
-    """The trajectory's environment, for a privileged policy alone."""
+    inspectable: Inspectable | None = None
+    """The trajectory's environment, for a teacher alone, where it can be looked into."""
     cohort: str = ""
     """Trajectories of one cohort generate in lockstep, so that a batch never depends on timing."""
+
+    def privileged_view(self) -> Any:
+        """What the environment shows a privileged teacher now. Raises UserError: it shows nothing."""
+        if self.inspectable is None:
+            raise UserError(
+                f"task {self.task.id}: a privileged policy looks into the environment and is shown nothing: it must "
+                "be the teacher, and the environment's class must have a method `privileged_view`"
+            )
+        return self.inspectable.privileged_view()
 
 
 class PolicySession(Protocol):

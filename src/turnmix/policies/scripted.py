@@ -1,6 +1,7 @@
-"""A policy that plays a script: for tests, demonstrations and benchmarks.
+"""A policy that plays a script: for experts of worlds, tests, demonstrations and benchmarks.
 
-In: an episode and its state. Out: the action that the script names, after a simulated latency.
+In: an episode and its state. Out: the action that the script names, after a simulated latency. The script is called
+while the environment rests, so an expert reads `episode.privileged_view()` in it.
 
     >>> actions = [call_action("think", thought="hm"), text_action("done")]
     >>> ScriptedPolicy.of_actions("student", actions).name
@@ -100,9 +101,10 @@ class ScriptedSession:
         """A script sees the state alone."""
 
     async def act(self, state: State) -> Action:
+        action = self._script(self._episode, state)
         if self._latency > 0:
             await self._sleep(self._latency)
-        return self._script(self._episode, state)
+        return action
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -22,7 +22,7 @@ from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
 from turnmix.core.usage import Usage
 from turnmix.environments.environment import Environment, TaskSource
-from turnmix.policies.policy import Episode, Policy, PolicySession
+from turnmix.policies.policy import Episode, Inspectable, Policy, PolicySession
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.rollout import Closable, close_quietly, roll_out
@@ -131,12 +131,12 @@ class _Members:
         opened: list[Closable] = [environment]
         self._open[plan.trajectory_id] = opened
 
-        def episode(environment: Environment | None) -> Episode:
+        def episode(inspectable: Inspectable | None) -> Episode:
             return Episode(
                 trajectory_id=plan.trajectory_id,
                 task=plan.task,
                 seed=plan.seed,
-                environment=environment,
+                inspectable=inspectable,
                 cohort=cohort,
             )
 
@@ -144,7 +144,9 @@ class _Members:
         opened.append(student_session)
         teacher_session = None
         if self.teacher is not None:
-            teacher_session = self.teacher.begin(episode(environment))
+            teacher_session = self.teacher.begin(
+                episode(environment if isinstance(environment, Inspectable) else None)
+            )
             opened.append(teacher_session)
         return _Member(
             plan=plan,

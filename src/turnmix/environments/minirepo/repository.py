@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from turnmix.core.task import Solution
 from turnmix.environments.minirepo.injectors import Bug, find_bugs
 from turnmix.environments.minirepo.kinds import draw_argument
 from turnmix.environments.minirepo.templates import MODULES, NOUNS, TEMPLATES, Template
+from turnmix.environments.oracle.solution import Solution
 
 TEST_COMMAND = "python3 run_tests.py"
 

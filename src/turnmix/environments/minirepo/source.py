@@ -12,11 +12,13 @@ from pydantic import Field, model_validator
 
 from turnmix.core.json_text import json_text
 from turnmix.core.settings import Settings
-from turnmix.core.task import Solution, Task
+from turnmix.core.task import Task
 from turnmix.environments.environment import Split
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
 from turnmix.environments.minirepo.templates import MODULES
 from turnmix.environments.minirepo.verifier import MinirepoVerifier
+from turnmix.environments.oracle.policy import OraclePolicy
+from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.sandboxes.sandbox import Sandbox
@@ -108,6 +110,10 @@ class MinirepoSource:
             verifier=self._verifier,
             prepare=partial(lay_files, afterwards=GIT_REPOSITORY),
         )
+
+    def expert(self) -> OraclePolicy:
+        """Knows every task's solution."""
+        return OraclePolicy(self.solution)
 
     def solution(self, task: Task) -> Solution:
         """For the verifier and the oracle alone."""

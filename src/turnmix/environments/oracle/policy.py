@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from turnmix.core.message import Message
-from turnmix.core.task import Solution, Task
+from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
 from turnmix.environments.oracle.repair import Hunk, merge_hunks, plan_repair
+from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.workspace import WORKSPACE_LIMIT, read_workspace
 from turnmix.policies.policy import Episode, PolicySession
 from turnmix.policies.scripted import call_action
-from turnmix.sandboxes.sandbox import SandboxEnded
+from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 RUNNING = "is still running"
 DIRECTORY = re.compile(r"\[Current working directory: (.*?)\]")
@@ -67,7 +68,7 @@ class OracleSession:
     _paths: list[str]
 
     def __init__(self, episode: Episode, solve: Callable[[], Awaitable[Solution]]) -> None:
-        self._sandbox = episode.environment.sandbox
+        self._sandbox: Sandbox = episode.privileged_view()
         self._task = episode.task
         self._solve = solve
         self._limit: int | None = None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from turnmix.core.errors import UserError
-from turnmix.core.task import Solution
+from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.repositories.image_repository import prepare_image
 from turnmix.environments.repositories.image_tree import list_files, read_files, read_tracked
 from turnmix.environments.repositories.patch_application import changed_paths

@@ -13,8 +13,10 @@ from pydantic import Field
 from turnmix.core.bounded_cache import BoundedCache
 from turnmix.core.errors import UserError
 from turnmix.core.settings import Settings
-from turnmix.core.task import Solution, Task
+from turnmix.core.task import Task
 from turnmix.environments.environment import Split
+from turnmix.environments.oracle.policy import OraclePolicy
+from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.repositories.activation import ActivatedSandbox
 from turnmix.environments.repositories.adapters.registry import DatasetSettings
 from turnmix.environments.repositories.archive import load_archive
@@ -118,6 +120,10 @@ class TaskFileSource:
     def row(self, task: Task) -> TaskRow:
         """Everything about a task, for the grader and tools alone."""
         return self._rows[task.id]
+
+    def expert(self) -> OraclePolicy:
+        """Knows every task's solution."""
+        return OraclePolicy(self.solution)
 
     def solution(self, task: Task) -> Solution:
         """For the verifier and the oracle alone. Not to be called in an event loop's thread: this blocks until a
