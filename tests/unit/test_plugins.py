@@ -5,8 +5,15 @@ import textwrap
 
 import pytest
 
-from turnmix.core.errors import UserError
-from turnmix.core.plugins import is_plugin_name, load_plugin, meant_plugin, plugin_fault, plugin_versions
+from turnmix.core.errors import PluginError, TeacherError, UserError
+from turnmix.core.plugins import (
+    is_plugin_name,
+    load_plugin,
+    meant_plugin,
+    plugin_fault,
+    plugin_versions,
+    telling_faults,
+)
 
 
 @pytest.fixture
@@ -146,3 +153,13 @@ def test_a_path_or_a_dot_for_the_colon_is_told_with_the_name_that_was_meant(here
     assert mistake("my_world.Words") == (
         "tasks.source: 'my_world.Words': name code of your own as package.module:Name; did you mean 'my_world:Words'?"
     )
+
+
+def test_what_fails_inside_a_plugin_is_told_with_its_line_and_what_it_raises_on_purpose_passes(here):
+    write(here / "my_world.py", "def step(words):\n    return words['x']\n")
+    step = load_plugin("my_world:step", field="tasks.source")
+    with pytest.raises(PluginError) as raised, telling_faults("my_world:step"):
+        step({})
+    assert raised.value.lines == ("my_world.py:2 (my_world:step): KeyError: 'x'",)
+    with pytest.raises(TeacherError, match="no answer"), telling_faults("my_world:step"):
+        raise TeacherError("no answer")

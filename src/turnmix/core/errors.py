@@ -5,6 +5,7 @@
     │   ├── RecipeError
     │   └── MissingDependencyError names the package to install
     ├── TrainingError              a number that is not finite: nothing more is learned (exit code 1)
+    ├── PluginError                code of the user's own failed: names its file and line (exit code 1)
     ├── CheckpointError            weights could not be written: a full disk (exit code 1)
     └── InfrastructureError        retried, then excluded; never a reward of 0 (exit code 1 when fatal)
         ├── SandboxError
@@ -44,6 +45,10 @@ class TrainingError(TurnMixError):
 
 class CheckpointError(TurnMixError):
     """Weights could not be written. The message names the checkpoint; nothing of it is left."""
+
+
+class PluginError(TurnMixError):
+    """Code of the user's own failed. The message names its file and line; a run stops, and can be gone on with."""
 
 
 class InfrastructureError(TurnMixError):

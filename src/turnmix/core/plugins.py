@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
-from turnmix.core.errors import TurnMixError, UserError
+from turnmix.core.errors import PluginError, TurnMixError, UserError
 
 _OWN = "turnmix"
 _INSTALLED = ("site-packages", "dist-packages")
@@ -100,6 +100,22 @@ def plugin_fault(error: BaseException, *, name: str) -> str:
     told = type(error).__name__ if not isinstance(error, TurnMixError) else ""
     told = ": ".join(part for part in (told, " ".join(message.split())) if part)
     return f"{where} ({name}): {told}".lstrip()
+
+
+@contextlib.contextmanager
+def telling_faults(name: str) -> Iterator[None]:
+    """Inside, a plugin runs: what it raises by mistake is a PluginError, told with the plugin's own file and line. What
+    it raises on purpose, a TurnMixError of any kind, passes: a TeacherError is tried again, for one.
+
+    Raises:
+        PluginError: see there.
+    """
+    try:
+        yield
+    except TurnMixError:
+        raise
+    except Exception as error:
+        raise PluginError(plugin_fault(error, name=name)) from error
 
 
 def plugin_versions(names: Iterable[str]) -> dict[str, str]:
