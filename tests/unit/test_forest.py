@@ -59,7 +59,8 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("is_mixed", [False, True])
 def test_its_trees_are_those_of_transitions_rendered_alone(template, tree, average, is_mixed):
     tokenizer = make_tokenizer(TEMPLATES[template])
-    renderer = Renderer(tokenizer)
+    renderer, plain = Renderer(tokenizer), Renderer(tokenizer)
+    plain._template._memory = None
     transitions = taught(renderer, tokenizer, "ab")
     half = len(transitions) // 2
     if is_mixed:
@@ -68,7 +69,7 @@ def test_its_trees_are_those_of_transitions_rendered_alone(template, tree, avera
     forest = grown(transitions, renderer, settings, average)
     separate = {name: [each for each in transitions if each.trajectory_id == name] for name in "ab"}
     counts = {
-        name: sum(len(renderer.target_ids(each.state, each.target)) for each in items)
+        name: sum(len(plain.target_ids(each.state, each.target)) for each in items)
         for name, items in separate.items()
     }
     groups = {}
@@ -76,7 +77,7 @@ def test_its_trees_are_those_of_transitions_rendered_alone(template, tree, avera
         for each in items:
             group = each.trajectory_id if tree == "trajectory" else each.task_id
             share = 1.0 if average == "token" else 1 / counts[name]
-            groups.setdefault(group, []).append(rendered(renderer, each, group=group, share=share))
+            groups.setdefault(group, []).append(rendered(plain, each, group=group, share=share))
     expected = [each for items in groups.values() for each in split_trees(items, 900)]
     assert_equal(forest.trees, expected)
     assert_equal(forest.trees, expected)
@@ -112,3 +113,15 @@ def test_transitions_may_come_one_by_one():
     transitions = taught(renderer, tokenizer, "ab")
     alone = grown(transitions, renderer, LearnerSettings())
     assert_equal(grown(iter(transitions), renderer, LearnerSettings()).trees, alone.trees)
+
+
+def test_a_conversation_that_grows_too_long_for_its_template_is_taught_up_to_there():
+    refuses = "{% if messages | length > 9 %}{{ raise_exception('too many') }}{% endif %}"
+    tokenizer = make_tokenizer(TEMPLATES["instruct"] + refuses)
+    renderer = Renderer(tokenizer)
+    transitions = taught(renderer, tokenizer, "a")
+    forest = grown(transitions, renderer, LearnerSettings())
+    written = [item for item in transitions if len(item.state.messages) < 9]
+    assert_equal(forest.trees, grown(written, renderer, LearnerSettings()).trees)
+    assert {each.objection.reason for each in forest.untaught} == {"template_refuses"}
+    assert len(forest.untaught) == len(transitions) - len(written)

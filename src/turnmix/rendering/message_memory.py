@@ -5,7 +5,7 @@ In: messages. Out: for each the mapping that a template is shown, the same objec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ _MOST_CHARACTERS = 1 << 23
 _PER_MESSAGE = 200
 """Characters' worth of what a short message takes."""
 _PLAIN = (str, int, float, bool, type(None))
+_Key = tuple[int, str | None]
+"""Which message, and the name of the tool that it answers for."""
 
 
 class NotPlainError(Exception):
@@ -42,15 +44,15 @@ class MessageMemory:
         self,
         *,
         show: Callable[[Message, str | None], dict[str, Any]],
-        see: Callable[[dict[str, Any]], dict[str, Any]],
+        see: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
         control: ControlTexts,
     ) -> None:
         """`show` makes a message's mapping, given the name of the tool that it answers for, and `see` what a template
-        sees of such a mapping."""
+        sees of some such mappings."""
         self._show = show
         self._see = see
         self._control = control
-        self._kept = RecentCache[tuple[int, str | None], _Kept](most=_MOST_CHARACTERS)
+        self._kept = RecentCache[_Key, _Kept](most=_MOST_CHARACTERS)
 
     def shown(self, messages: Sequence[Message], names: Sequence[str | None]) -> MarkedMessages:
         """What a template sees of `messages`, with marks around what spells control tokens; `names`: see `show`.
@@ -58,29 +60,32 @@ class MessageMemory:
         Raises:
             NotPlainError: one of them is to be shown anew each time.
         """
-        get = self._kept.get
-        kept = [
-            get((id(message), name)) or self._new(message, name)
-            for message, name in zip(messages, names, strict=True)
-        ]
+        keys = list(zip(map(id, messages), names, strict=True))
+        found = list(map(self._kept.get, keys))
+        new = self._new(
+            {key: message for key, message, each in zip(keys, messages, found, strict=True) if each is None}
+        )
+        kept = [each or new[key] for key, each in zip(keys, found, strict=True)]
         if not any([each.is_marked for each in kept]):
             return MarkedMessages(messages=[each.seen for each in kept], marks=None)
         marks = free_marks(self._marks_in(each) for each in kept)
         seen = [self._marked(each, marks) if each.is_marked else each.seen for each in kept]
         return MarkedMessages(messages=seen, marks=marks)
 
-    def _new(self, message: Message, name: str | None) -> _Kept:
-        shown = self._show(message, name)
-        if not is_plain(shown):
+    def _new(self, messages: Mapping[_Key, Message]) -> dict[_Key, _Kept]:
+        """What is kept from now on of messages that were not."""
+        shown = {key: self._show(message, key[1]) for key, message in messages.items()}
+        plain = {key: each for key, each in shown.items() if is_plain(each)}
+        seen = self._see(list(plain.values())) if plain else []
+        new = {
+            key: _Kept(message=messages[key], shown=each, seen=alone, is_marked=self._control.stand_in(each))
+            for (key, each), alone in zip(plain.items(), seen, strict=True)
+        }
+        for key, kept in new.items():
+            self._kept.put(key, kept, size=_size(kept.message))
+        if len(new) < len(messages):
             raise NotPlainError
-        kept = _Kept(
-            message=message,
-            shown=shown,
-            seen=self._see(shown),
-            is_marked=self._control.stand_in(shown),
-        )
-        self._kept.put((id(message), name), kept, size=_size(message))
-        return kept
+        return new
 
     def _marks_in(self, kept: _Kept) -> frozenset[str]:
         if kept.marks is None:
@@ -90,7 +95,8 @@ class MessageMemory:
     def _marked(self, kept: _Kept, marks: tuple[str, str]) -> dict[str, Any]:
         found = kept.marked.get(marks)
         if found is None:
-            found = kept.marked.setdefault(marks, self._see(self._control.marked(kept.shown, marks)))
+            (seen,) = self._see([self._control.marked(kept.shown, marks)])
+            found = kept.marked.setdefault(marks, seen)
         return found
 
 

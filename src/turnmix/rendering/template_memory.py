@@ -111,9 +111,8 @@ class TemplateMemory:
             self._tools[key] = (tools, json_value(text))
         return self._tools[key][1]
 
-    def _seen(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What transformers shows a template of a message."""
-        given = message if self._finish is None else self._finish(message)
-        text = self._tokenizer.apply_chat_template([given], chat_template=_AS_JSON, tokenize=False)
-        (seen,) = json_value(text)
-        return dict(seen)
+    def _seen(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What transformers shows a template of messages."""
+        given = messages if self._finish is None else list(map(self._finish, messages))
+        text = self._tokenizer.apply_chat_template(given, chat_template=_AS_JSON, tokenize=False)
+        return list(map(dict, json_value(text)))

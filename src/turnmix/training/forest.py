@@ -6,8 +6,10 @@ which trajectories make a step does not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol, runtime_checkable
 
@@ -193,7 +195,7 @@ def _rendered(
     dropped = 0
     untaught: list[tuple[int, Untaught]] = []
     prompt_of = _prompts_of(renderer)
-    for order, item in transitions:
+    for order, item in _foretold(transitions, renderer):
         target = written_target(renderer, item.state, item.target)
         if isinstance(target, Objection):
             untaught.append((order, _left_out(item, target)))
@@ -221,6 +223,20 @@ def _rendered(
     if latest is not None:
         latest.close()
     return _Share(trajectories=list(trajectories.values()), untaught=untaught, dropped_too_long=dropped)
+
+
+def _foretold(
+    transitions: Iterable[tuple[int, Transition]], renderer: Renderer
+) -> Iterator[tuple[int, Transition]]:
+    """The same. Of those in a row that are of one trajectory, the longest prompt is asked for before all others: its
+    turns are read one right after the other, and the others hold most of them."""
+    for _, group in groupby(transitions, lambda each: each[1].trajectory_id):
+        items = list(group)
+        if isinstance(renderer, RendersArrays) and len(items) > 1:
+            longest = max(items, key=lambda each: len(each[1].state.messages))[1]
+            with suppress(UserError, ValueError, TypeError):  # it is told when its own turn comes
+                renderer.prompt_array(longest.state)
+        yield from items
 
 
 def _prompts_of(renderer: Renderer) -> Callable[[State], Sequence[int] | Path]:
