@@ -5,7 +5,6 @@ Enters: a hub id. Leaves: why not, and where this machine keeps what the hub gav
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -19,26 +18,29 @@ HUB_ID = re.compile(r"([\w.-]+/)?[\w.-]+")
 
 def hub_problem(name: str, *, kind: Literal["model", "dataset"] = "model") -> str:
     """Why the hub would not give it; empty: it would, or its client says more, or `name` is no hub id."""
-    import httpx
-    from huggingface_hub import get_token
+    from huggingface_hub import HfApi, get_hf_file_metadata, get_token, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 
     if Path(name).is_dir() or not HUB_ID.fullmatch(name):
         return ""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return "HF_HUB_OFFLINE is set"
-    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    path = f"{name}/resolve/main/config.json" if kind == "model" else f"api/datasets/{name}"
-    token = get_token()
-    keep_secret(token or "")
-    headers = {"authorization": f"Bearer {token}"} if token else {}
+    keep_secret(get_token() or "")
     try:
-        answer = httpx.head(f"{hub}/{path}", headers=headers, timeout=HUB_SECONDS, follow_redirects=True)
-    # A proxy variable that httpx cannot use is an ImportError or a ValueError.
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
+        if kind == "model":  # of a model that is shown to all and given to some, the file alone is refused
+            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_SECONDS)
+        else:
+            HfApi().dataset_info(name, timeout=HUB_SECONDS)
+    except OfflineModeIsEnabled:
+        return "HF_HUB_OFFLINE is set"
+    except EntryNotFoundError:  # there is a repository, of which transformers says more
+        return ""
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403, 404):
+            return f"the hub has no such {kind}, or not for you (HTTP {status})"
+        return f"the hub answers HTTP {status}" if status >= 500 else ""
+    except Exception as error:  # of the HTTP client that the library has chosen, or of a proxy that it cannot use
         return f"the hub cannot be reached ({error or type(error).__name__})"
-    if answer.status_code in (401, 403, 404):
-        return f"the hub has no such {kind}, or not for you (HTTP {answer.status_code})"
-    return f"the hub answers HTTP {answer.status_code}" if answer.status_code >= 500 else ""
+    return ""
 
 
 def model_to_load(name: str, *, field: str) -> str:
