@@ -61,3 +61,12 @@ class SandboxError(InfrastructureError):
 
 class TeacherError(InfrastructureError):
     """The teacher gave no usable answer after all retries."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says first; its kind, where it says nothing.
+
+    >>> first_line(ValueError("no such key\\n  in line 3")), first_line(KeyError())
+    ('no such key', 'KeyError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

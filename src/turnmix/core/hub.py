@@ -38,7 +38,9 @@ def hub_problem(name: str, *, kind: Literal["model", "dataset"] = "model") -> st
         if status in (401, 403, 404):
             return f"the hub has no such {kind}, or not for you (HTTP {status})"
         return f"the hub answers HTTP {status}" if status >= 500 else ""
-    except Exception as error:  # of the HTTP client that the library has chosen, or of a proxy that it cannot use
+    except (
+        Exception
+    ) as error:  # of the HTTP client that the library has chosen, or of a proxy that it cannot use
         return f"the hub cannot be reached ({error or type(error).__name__})"
     return ""
 

@@ -16,6 +16,7 @@ from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.endpoint.settings import AskingSettings
 from turnmix.policies.server.cache import Asking, cache_findings
 from turnmix.recipe.recipe import EndpointTeacherSettings, OracleSettings, Recipe
+from turnmix.rendering.vocabulary import vocabulary_size
 
 ANSWER_SECONDS = 5.0
 LONG_SECONDS = 20.0
@@ -123,7 +124,7 @@ def _scores_findings(recipe: Recipe, teacher: EndpointTeacherSettings) -> Iterat
     scorer = EndpointScorer(teacher.model_copy(update=hurried), generator=random.Random(0))
     try:
         scorer.check(
-            vocabulary=max(tokenizer.get_vocab().values()) + 1,
+            vocabulary=vocabulary_size(tokenizer),
             name_of=lambda token: str(tokenizer.decode([token])),
         )
         yield Finding(

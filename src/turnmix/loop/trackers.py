@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
-from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.core.errors import MissingDependencyError, UserError, first_line
 from turnmix.core.json_text import json_text
 from turnmix.store.records import read_trackers
 
@@ -64,9 +64,8 @@ class Trackers:
                 tracker = LOGGER_TYPE_TO_CLASS[name](**_options(name, run, ids.get(name)))
                 tracker.start()
             except Exception as error:
-                first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(
-                    f"trackers: {name} does not start ({first_line}): set it up as its documentation says, "
+                    f"trackers: {name} does not start ({first_line(error)}): set it up as its documentation says, "
                     "or leave it out"
                 ) from error
             self._trackers[name] = tracker

@@ -62,6 +62,7 @@ from turnmix.rendering.prompt_tokens import PromptTokens, assistant_turns
 from turnmix.rendering.refusal import RefusedModelError, ToolCalls, with_working_remedy
 from turnmix.rendering.segments import SegmentTokenizer
 from turnmix.rendering.turn_shape import find_turn_shape, turn_behind
+from turnmix.rendering.vocabulary import vocabulary_size
 
 _CACHED_TURNS = 4096
 
@@ -114,7 +115,7 @@ class Renderer:
         formats = formats_of(self._template, self._tokenizer, self.refusal) if is_native else ()
         self._segments = SegmentTokenizer(self._tokenizer)
         self._decode_cached = lru_cache(maxsize=_CACHED_TURNS)(self._decode)
-        self.vocabulary = max(self._tokenizer.get_vocab().values()) + 1
+        self.vocabulary = vocabulary_size(self._tokenizer)
         """Token ids lie below; those from here on that a model has logits for are padding."""
         self._shape = find_turn_shape(self._template, self.probes, self._segments, self.refusal)
         self.end_of_turn = self._shape.end

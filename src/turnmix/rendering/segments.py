@@ -18,6 +18,7 @@ from typing import Any
 from turnmix.core.json_text import json_text, json_value
 from turnmix.core.recent_cache import RecentCache
 from turnmix.rendering.control_text import RenderedText
+from turnmix.rendering.vocabulary import vocabulary_size
 
 _CACHED_CHARACTERS = 1 << 24
 _CHARACTERS_PER_TURN = 100
@@ -50,7 +51,7 @@ class SegmentTokenizer:
         self._backend.no_truncation()
         self._encode_cached = lru_cache(maxsize=_CACHED_SHORT)(self._encode)
         self._turns = RecentCache[str, tuple[int, ...]](most=_CACHED_CHARACTERS)
-        self._numbers = list(range(max(tokenizer.get_vocab().values(), default=0) + 1))
+        self._numbers = list(range(vocabulary_size(tokenizer)))
         """One object a token: what is cached of long conversations shares them."""
         self.added_tokens: dict[str, int] = {
             token.content: index for index, token in tokenizer.added_tokens_decoder.items()

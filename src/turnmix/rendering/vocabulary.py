@@ -10,6 +10,11 @@ from turnmix.core.errors import UserError
 _SHOWN = 3
 
 
+def vocabulary_size(tokenizer: Any) -> int:
+    """One more than the highest token of the tokenizer; 0: it has none. A model may be padded to more."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
 def check_embedded(tokenizer: Any, num_embeddings: int, *, field: str) -> None:
     """Does the model have an embedding for each token of its tokenizer? More of them are padding.
 
@@ -40,7 +45,7 @@ def check_same_vocabulary(student_tokenizer: Any, teacher_tokenizer: Any) -> int
     student: dict[str, int] = student_tokenizer.get_vocab()
     teacher: dict[str, int] = teacher_tokenizer.get_vocab()
     if student == teacher:
-        return max(student.values()) + 1
+        return vocabulary_size(student_tokenizer)
     student_by_id = {index: token for token, index in student.items()}
     teacher_by_id = {index: token for token, index in teacher.items()}
     first = min(

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.core.errors import MissingDependencyError, UserError, first_line
 from turnmix.training.learner_settings import LoraSettings
 
 ADAPTER = "adapter"
@@ -52,7 +52,7 @@ def add_adapter(model: Any, settings: LoraSettings, *, seed: int) -> None:
                 {name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)}
             )
             raise UserError(
-                f"learner.lora.target_modules: {', '.join(targets)}: {str(error).splitlines()[0]} "
+                f"learner.lora.target_modules: {', '.join(targets)}: {first_line(error)} "
                 f"Choose among {', '.join(linear)}, or 'all-linear'."
             ) from error
     _refuse_tied(model)

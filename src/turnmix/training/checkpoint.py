@@ -25,7 +25,7 @@ from turnmix.core.errors import UserError
 from turnmix.training.adapter import ADAPTER, is_adapted, merged_weights, read_adapter, save_adapter
 from turnmix.training.checkpoint_files import LEARNER_FILE, without_learner
 from turnmix.training.learner import Learner
-from turnmix.training.weight_files import first_line, give_modes, told_if_unwritten
+from turnmix.training.weight_files import failure_line, give_modes, told_if_unwritten
 
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
@@ -85,5 +85,5 @@ def restore_learner(directory: Path, learner: Learner) -> None:
         learner.load_state_dict(state, adapter=adapter)
     except _DAMAGE as error:
         raise UserError(
-            f"{path} cannot be loaded ({first_line(error)}): {without_learner(directory)}"
+            f"{path} cannot be loaded ({failure_line(error)}): {without_learner(directory)}"
         ) from error

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from turnmix.core.errors import InfrastructureError
+from turnmix.core.errors import InfrastructureError, first_line
 
 LONGEST_WAIT = timedelta(days=30)
 """Followers wait while rank 0 rolls out."""
@@ -115,6 +115,7 @@ class Ranks:
 
 
 def _lost(rank: int, error: RuntimeError) -> InfrastructureError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
     lost = "another" if rank == 0 else "rank 0, which leads"
-    return InfrastructureError(f"rank {rank} has lost {lost}: its own error is the one to look at ({reason})")
+    return InfrastructureError(
+        f"rank {rank} has lost {lost}: its own error is the one to look at ({first_line(error)})"
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from turnmix.core.errors import CheckpointError
+from turnmix.core.errors import CheckpointError, first_line
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def told_if_unwritten(name: str, directory: Path) -> Iterator[None]:
             raise
         free = shutil.disk_usage(directory).free // 1_000_000
         raise CheckpointError(
-            f"{name} cannot be written ({free:,} MB are free there): {first_line(error)}"
+            f"{name} cannot be written ({free:,} MB are free there): {failure_line(error)}"
         ) from error
 
 
@@ -40,8 +40,8 @@ def give_modes(directory: Path) -> None:
             path.chmod(mode)
 
 
-def first_line(error: BaseException) -> str:
+def failure_line(error: BaseException) -> str:
     # torch says no more than that a file has not the length that it should have.
     if isinstance(error.__context__, OSError):
         error = error.__context__
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return first_line(error)

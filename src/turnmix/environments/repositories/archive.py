@@ -20,7 +20,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from turnmix.core.atomic_file import force_to_disk
+from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
 from turnmix.environments.tar_members import (
     TREE_LIMITS,
@@ -43,11 +43,7 @@ def store_archive(task_file: Path, content: bytes) -> str:
     path = task_file.parent / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(gzip.compress(content, mtime=0))
-        force_to_disk(partial)
-        partial.replace(path)
-        force_to_disk(path.parent)
+        write_atomically(path, gzip.compress(content, mtime=0))
     return name
 
 

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from turnmix.core.errors import UserError
+from turnmix.core.errors import UserError, first_line
 from turnmix.core.hub import HUB_ID, model_to_load
 from turnmix.policies.local.device import check_device
 from turnmix.policies.local.model_files import CONFIGURATION, check_model_files
@@ -176,5 +176,4 @@ def _not_loaded(source: str | Path, error: Exception, *, field: str) -> UserErro
         return UserError(
             f"{field}: {source} brings code of its own, which is not run: choose a model that transformers itself knows"
         )
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"{field}: {source} cannot be loaded ({first_line}): {REMEDY}")
+    return UserError(f"{field}: {source} cannot be loaded ({first_line(error)}): {REMEDY}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.bounded_file import bounded_lines, read_bounded
-from turnmix.core.errors import InfrastructureError, MissingDependencyError, UserError
+from turnmix.core.errors import InfrastructureError, MissingDependencyError, UserError, first_line
 from turnmix.core.hub import hub_problem
 from turnmix.core.json_text import MOST_BYTES, json_value
 from turnmix.environments.repositories.adapters.registry import HUB_IDS, DatasetSettings
@@ -81,7 +81,7 @@ def _hub_rows(settings: DatasetSettings) -> Iterator[Mapping[str, Any]]:
         with _offline(bool(problem)):
             rows = load_dataset(settings.rows, split=split, revision=settings.revision)
     except Exception as error:  # the hub's client raises a dozen unrelated kinds
-        told = problem or (str(error).strip() or type(error).__name__).splitlines()[0]
+        told = problem or first_line(error)
         raise InfrastructureError(
             f"tasks.dataset.rows: the hub did not give {settings.rows} ({split}): {told}. Check the name and "
             "the network, or name a parquet file that was downloaded elsewhere"
