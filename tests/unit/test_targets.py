@@ -9,9 +9,9 @@ from chat_models import EDIT, FINISH, assistant
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action
 from turnmix.methods.targets import executed_action, imitate, teacher_label
-from turnmix.rendering.arguments import typed_value
 from turnmix.rendering.markup import call_markup, without_code
 from turnmix.rendering.mending import mended
+from turnmix.rendering.tool_parameters import typed_value
 from turnmix.scaffold.text_calls import tools_in, tools_told
 
 SPECIFIED = ToolSpecification(

@@ -9,15 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
-
-from turnmix.core.message import ToolSpecification
 
 MAX_DEPTH = 32
 MAX_DIGITS = 40
 
-_PLAIN_SPELLINGS = {"True": True, "true": True, "False": False, "false": False}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -78,52 +74,6 @@ def require_usable(value: Any) -> None:
             return
         level = deeper
     raise UnreadableJsonError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
-
-
-def typed_value(text: str, schema: Any) -> Any:
-    """`text` as the schema's type; as text where the schema takes text, is silent, or does not fit.
-
-    >>> typed_value("3", {"type": "integer"}), typed_value("3", {"type": "string"}), typed_value("3", None)
-    (3, '3', '3')
-    >>> typed_value("3", {"anyOf": [{"type": "integer"}, {"type": "null"}]}), typed_value("3", {"type": ["string"]})
-    (3, '3')
-    """
-    wanted = types_of(schema)
-    if not wanted or "string" in wanted:
-        return text
-    if "boolean" in wanted and text.strip() in _PLAIN_SPELLINGS:
-        return _PLAIN_SPELLINGS[text.strip()]
-    if "null" in wanted and text.strip() in ("None", "null"):
-        return None
-    if not wanted & {"integer", "number", "array", "object"}:
-        return text
-    try:
-        return read_whole_json(text)
-    except UnreadableJsonError:
-        return text
-
-
-def types_of(schema: Any) -> frozenset[str]:
-    """The JSON types that a schema takes; none where it does not tell."""
-    if not isinstance(schema, Mapping):
-        return frozenset()
-    told = schema.get("type")
-    if isinstance(told, str):
-        return frozenset({told, "null"} if schema.get("nullable") is True else {told})
-    if isinstance(told, list):
-        return frozenset(each for each in told if isinstance(each, str))
-    choices = next((schema[key] for key in ("anyOf", "oneOf") if isinstance(schema.get(key), list)), ())
-    each_of = [types_of(choice) for choice in choices]
-    return frozenset().union(*each_of) if all(each_of) else frozenset()
-
-
-def properties_of(name: str, tools: Sequence[ToolSpecification]) -> Mapping[str, Any]:
-    """The argument schemas of the tool `name`; none for an unknown tool."""
-    for tool in tools:
-        if tool.name == name:
-            properties: Mapping[str, Any] = tool.parameters.get("properties", {})
-            return properties
-    return {}
 
 
 def without_surrogates(text: str) -> str:

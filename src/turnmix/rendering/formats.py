@@ -16,11 +16,11 @@ from turnmix.core.json_text import json_text
 from turnmix.core.message import ToolCall, ToolSpecification
 from turnmix.rendering.arguments import (
     UnreadableJsonError,
-    properties_of,
     read_json,
-    typed_value,
     without_surrogates,
 )
+from turnmix.rendering.schema import object_schema, types_of
+from turnmix.rendering.tool_parameters import parameters_of, typed_argument
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _SPACE = re.compile(r"\s*")
@@ -132,7 +132,7 @@ class Qwen3CoderFormat:
         if opening is None:
             raise MalformedCallError(f"`{OPEN}` must be followed by `<function=NAME>`")
         name = opening[1].strip()
-        properties = properties_of(name, tools)
+        parameters = parameters_of(name, tools)
         arguments: dict[str, Any] = {}
         position = opening.end()
         while (parameter := _PARAMETER.match(text, position)) is not None:
@@ -145,7 +145,7 @@ class Qwen3CoderFormat:
             value = text[parameter.end() : closing.start()]
             value = value[1:] if value.startswith("\n") else value
             value = value[:-1] if value.endswith("\n") else value
-            arguments[key] = typed_value(value, properties.get(key))
+            arguments[key] = typed_argument(value, key, parameters)
             position = closing.end()
         ending = _FUNCTION_END.match(text, position)
         if ending is None:
@@ -253,8 +253,10 @@ def _refuse_stray_marks(text: str) -> None:
 def example_call(tools: Sequence[ToolSpecification]) -> ToolCall:
     """A call of the first tool that takes text, with its required arguments."""
     for tool in tools:
-        properties = tool.parameters.get("properties", {})
-        required = [key for key in tool.parameters.get("required", ()) if key in properties]
-        if required and all(properties[key].get("type") == "string" for key in required):
-            return ToolCall(id="call_0", name=tool.name, arguments={key: "..." for key in required})
+        members = object_schema(tool.parameters)
+        required = [name for name in members.required if name in members.properties]
+        if required and all(
+            types_of(members.properties[name], tool.parameters) == {"string"} for name in required
+        ):
+            return ToolCall(id="call_0", name=tool.name, arguments={name: "..." for name in required})
     return ToolCall(id="call_0", name="TOOL_NAME", arguments={"ARGUMENT_NAME": "VALUE"})

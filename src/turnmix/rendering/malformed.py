@@ -5,15 +5,13 @@ In: an action, mended, and the tools on offer in its state. Out: what is wrong w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from turnmix.core.message import ToolCall, ToolSpecification, is_blank
 from turnmix.core.trajectory import Action
 from turnmix.core.untaught import Objection
-from turnmix.rendering.arguments import types_of
 from turnmix.rendering.markup import call_markup, named_call, without_code
-from turnmix.rendering.mending import is_of_type
+from turnmix.rendering.schema import misfit, object_schema
 from turnmix.rendering.thinking import holds_thinking, without_thinking
 
 
@@ -47,31 +45,19 @@ def malformed_call(call: ToolCall, tools: Sequence[ToolSpecification]) -> Object
         return Objection(
             reason="unknown_tool", detail=f"there is no tool {call.name!r}; the tools are: {known}"
         )
-    properties = tool.parameters.get("properties")
-    known_arguments = properties if isinstance(properties, Mapping) else {}
+    members = object_schema(tool.parameters)
     for name, value in call.arguments.items():
-        if name not in known_arguments:
-            if properties is None or tool.parameters.get("additionalProperties"):
+        if name not in members.properties:
+            if members.is_open:
                 continue
-            listed = ", ".join(known_arguments) or "none"
+            listed = ", ".join(members.properties) or "none"
             detail = f"{call.name} has no argument {name!r}; its arguments are: {listed}"
             return Objection(reason="unknown_argument", detail=detail)
-        if not _fits(value, known_arguments[name]):
-            detail = f"{call.name}: the argument {name!r} is not as its schema says: {known_arguments[name]}"
+        schema = members.properties[name]
+        if misfit(value, schema, tool.parameters) is not None:
+            detail = f"{call.name}: the argument {name!r} is not as its schema says: {schema}"
             return Objection(reason="argument_of_another_type", detail=detail)
-    missing = [name for name in tool.parameters.get("required", ()) if name not in call.arguments]
+    missing = [name for name in members.required if name not in call.arguments]
     if missing:
         return Objection(reason="missing_argument", detail=f"{call.name} lacks the argument {missing[0]!r}")
     return None
-
-
-def _fits(value: Any, schema: Any) -> bool:
-    if not isinstance(schema, Mapping):
-        return True
-    wanted = types_of(schema)
-    if wanted and not any(is_of_type(value, each) for each in wanted):
-        return False
-    choices = schema.get("enum")
-    if isinstance(choices, list) and value not in choices:
-        return False
-    return not isinstance(value, list) or all(_fits(item, schema.get("items")) for item in value)

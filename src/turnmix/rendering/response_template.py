@@ -15,12 +15,11 @@ from typing import Any
 from turnmix.core.message import ToolCall, ToolSpecification
 from turnmix.rendering.arguments import (
     UnreadableJsonError,
-    properties_of,
     read_json,
-    typed_value,
     without_surrogates,
 )
 from turnmix.rendering.formats import MalformedCallError, ParsedTurn, example_call, malformed_turn
+from turnmix.rendering.tool_parameters import parameters_of, typed_argument
 
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _THINKING = re.compile(r"<think>\n(.*?)\n</think>\n\n", re.DOTALL)
@@ -121,9 +120,9 @@ def _read_call(value: Any, name_of_call: str, tools: Sequence[ToolSpecification]
         raise MalformedCallError(f"the arguments of `{name[:60]}` are no JSON object: {error}") from None
     if not isinstance(arguments, dict):
         raise MalformedCallError(f"the arguments of `{name[:60]}` must be an object of values by name")
-    properties = properties_of(name, tools)
+    parameters = parameters_of(name, tools)
     typed = {
-        key: typed_value(given, properties.get(key)) if isinstance(given, str) else given
+        key: typed_argument(given, key, parameters) if isinstance(given, str) else given
         for key, given in arguments.items()
     }
     return ToolCall(id=name_of_call, name=name, arguments=typed)
