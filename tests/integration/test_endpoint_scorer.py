@@ -11,7 +11,7 @@ from turnmix.core.errors import TeacherError, UserError
 from turnmix.policies.endpoint.scorer import EndpointScorer
 from turnmix.policies.endpoint.settings import EndpointSettings
 from turnmix.policies.scoring import ScoreRequest, TokenPath
-from turnmix.recipe.recipe import EndpointTeacherSettings
+from turnmix.teachers.endpoint import EndpointTeacherSettings
 
 NAMES = {token: f"word{token}" for token in range(200)}
 

@@ -11,7 +11,8 @@ from turnmix.methods.registry import METHODS
 from turnmix.recipe.explanation import explained_yaml
 from turnmix.recipe.field_docstrings import field_docstrings
 from turnmix.recipe.mistakes import settings_in
-from turnmix.recipe.recipe import EndpointTeacherSettings, Recipe, load_recipe
+from turnmix.recipe.recipe import Recipe, load_recipe
+from turnmix.teachers.endpoint import EndpointTeacherSettings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 

@@ -27,6 +27,7 @@ ROOMS = [
     "policies.endpoint",
     "policies.server",
     "training",
+    "teachers",
     "evaluation",
     "store",
     "recipe",

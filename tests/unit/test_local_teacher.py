@@ -11,11 +11,11 @@ from turnmix.assembly.model_location import model_location
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.policies.local.policy import refuse_unsupported
-from turnmix.policies.local.settings import LocalTeacherSettings
-from turnmix.policies.local.teacher import LocalTeacher
+from turnmix.policies.local.teacher import LocalTeacherPolicy
 from turnmix.policies.policy import Episode
 from turnmix.rendering.renderer import Renderer
 from turnmix.store.run_directory import RunDirectory
+from turnmix.teachers.local import LocalTeacherSettings
 
 TASK = Task(id="t", problem_statement="", working_directory="/w", files={})
 
@@ -25,7 +25,7 @@ def make_teacher():
     tokenizer = make_tokenizer(HERMES_TEMPLATE)
     model, renderer = make_model(len(tokenizer)), Renderer(tokenizer)
     settings = LocalTeacherSettings(model="tiny", temperature=1.5, max_new_tokens=8)
-    return lambda: LocalTeacher(model, renderer, settings)
+    return lambda: LocalTeacherPolicy(model, renderer, settings)
 
 
 def episode(number):

@@ -163,6 +163,6 @@ def test_the_base_does_not_act_beside_learning_on_a_card_also_where_the_acting_c
     learner = SimpleNamespace(
         device=torch.device(computes_on), acting_model=SimpleNamespace(device=torch.device(copy_on))
     )
-    nothing = dict.fromkeys(("renderer", "tokenizer", "teacher", "checkpoint", "server"))
+    nothing = dict.fromkeys(("renderer", "tokenizer", "checkpoint", "server"))
     student = LearningStudent(learner=learner, recipe=recipe(), **nothing)
     assert student.has_room_beside_learning is has_room

@@ -9,7 +9,7 @@ import os
 
 from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import limit_text, num_open, open_limit
-from turnmix.recipe.recipe import EndpointTeacherSettings, Recipe
+from turnmix.recipe.recipe import Recipe
 from turnmix.sandboxes.starts import HELD, LAUNCHED, STARTING, starts_at_once
 
 OTHERS = 16
@@ -60,8 +60,7 @@ def check_descriptors(recipe: Recipe) -> None:
 
 def _connections(recipe: Recipe, concurrency: int) -> int:
     """To the endpoints of the teacher and the student, one for each request under way."""
-    asked = [recipe.teacher] if isinstance(recipe.teacher, EndpointTeacherSettings) else []
-    bounds = [endpoint.max_concurrency for endpoint in asked]
+    bounds = [recipe.teacher.max_connections]
     if recipe.student.server is not None:
         bounds.append(recipe.student.server.max_concurrency)
     return sum(min(bound, concurrency) for bound in bounds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from turnmix.assembly.descriptor_need import check_descriptors
 from turnmix.assembly.model_location import model_location
 from turnmix.loop.trackers import check_trackers
-from turnmix.policies.local.settings import LocalTeacherSettings
+from turnmix.policies.teacher import ModelHere
 from turnmix.recipe.recipe import Recipe
 from turnmix.sandboxes.selection import check_sandbox
 
@@ -40,9 +40,9 @@ def check_models(recipe: Recipe) -> None:
     """
     from turnmix.policies.local.device import check_device
 
-    named: list[tuple[str, StudentSettings | LocalTeacherSettings]] = [("student", recipe.student)]
-    if isinstance(recipe.teacher, LocalTeacherSettings):
-        named.append(("teacher", recipe.teacher))
+    named: list[tuple[str, StudentSettings | ModelHere]] = [("student", recipe.student)]
+    if recipe.teacher.model_here is not None:
+        named.append(("teacher", recipe.teacher.model_here))
     for name, settings in named:
         check_device(settings.device, field=f"{name}.device")
         model_location(settings.model, field=f"{name}.model")

@@ -9,24 +9,20 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnmix.assembly.machine import is_follower, prepare_tensor_code
+from turnmix.assembly.machine import prepare_tensor_code
 from turnmix.assembly.model_location import model_location
-from turnmix.assembly.server import make_student_server, served_alone, weights_of
-from turnmix.assembly.teacher import Teacher
+from turnmix.assembly.server import served_alone, weights_of
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
-from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Action, State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection
-from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.policy import Policy
-from turnmix.policies.scoring import Scorer, TokenPath
+from turnmix.policies.scoring import TokenPath
 from turnmix.recipe.recipe import Recipe
 from turnmix.rendering.arguments import without_surrogates
 from turnmix.rendering.control_text import ControlTextCount, count_control_texts
@@ -48,6 +44,18 @@ def student_location(settings: StudentSettings) -> str:
     return model_location(settings.model, field="student.model")
 
 
+def frozen_base(recipe: Recipe, *, device: Any) -> Any:
+    """The student as it was before any training, in a copy of its own that never changes.
+
+    Raises:
+        UserError: it is not there.
+    """
+    from turnmix.policies.local.loading import load_model
+
+    model, _ = load_model(student_location(recipe.student))
+    return model.to(device).requires_grad_(False)
+
+
 class LearningStudent:
     """One model in this process that acts and learns."""
 
@@ -57,7 +65,6 @@ class LearningStudent:
         learner: Learner,
         renderer: Renderer,
         tokenizer: Any,
-        teacher: Teacher,
         recipe: Recipe,
         checkpoint: Path | None,
         server: StudentServer | None,
@@ -66,93 +73,9 @@ class LearningStudent:
         self.learner = learner
         self.renderer = renderer
         self.tokenizer = tokenizer
-        self.teacher = teacher
         self.server = server
         self._recipe = recipe
         self._checkpoint = checkpoint
-
-    @classmethod
-    def load(
-        cls,
-        recipe: Recipe,
-        *,
-        checkpoint: Path | None,
-        moment: datetime | None = None,
-        dialect: Dialect | None = None,
-    ) -> LearningStudent:
-        """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet. `moment`: what
-        templates show as now. `dialect`: what is known of the teacher's endpoint.
-
-        Raises:
-            UserError: it cannot be a student, or not that of the recipe's teacher.
-        """
-        import torch
-
-        from turnmix.policies.local.device import check_device
-        from turnmix.policies.local.loading import load_student
-        from turnmix.policies.local.token_logprobs import token_logprobs
-        from turnmix.training.checkpoint import restore_learner
-        from turnmix.training.learner import Learner
-        from turnmix.training.ranks import Ranks
-        from turnmix.training.trial_weights import trial_weights
-
-        prepare_tensor_code(recipe)
-        check_device(recipe.student.device, field="student.device")
-        ranks = Ranks.join(recipe.student.device)
-        moment = ranks.agreed(moment)
-        base = student_location(recipe.student)
-        # With LoRA a checkpoint holds merged weights; its adapter belongs on the base model.
-        source = base if checkpoint is None or recipe.learner.lora else checkpoint
-        model, tokenizer, renderer = load_student(
-            recipe.student,
-            source=source,
-            dtype=torch.float32,
-            device=ranks.device,
-            tool_calls=recipe.scaffold.tool_calls,
-            moment=moment,
-            takes_tokens=recipe.student.takes_tokens,
-        )
-        teacher = Teacher.load(recipe, moment=moment, dialect=dialect)
-        learner = Learner(
-            model,
-            renderer,
-            recipe.learner,
-            objective=teacher.objective(tokenizer, device=ranks.device),
-            ranks=ranks,
-            seed=derive_seed(recipe.seed, "adapter"),
-            acts_elsewhere=recipe.student.server is not None,
-        )
-        teacher.check_context(learner.max_context)
-        if checkpoint is not None:
-            restore_learner(checkpoint, learner)
-        server = None
-        if not is_follower():
-            server = make_student_server(
-                recipe,
-                renderer=renderer,
-                tokenizer=tokenizer,
-                model_configuration=model.config,
-                own_logprobs=partial(token_logprobs, learner.acting_model),
-                trial=partial(
-                    trial_weights,
-                    learner.acting_model,
-                    tokenizer=tokenizer,
-                    dtype=getattr(torch, recipe.student.dtype),
-                ),
-            )
-        return cls(
-            learner=learner,
-            renderer=renderer,
-            tokenizer=tokenizer,
-            teacher=teacher,
-            recipe=recipe,
-            checkpoint=checkpoint,
-            server=server,
-        )
-
-    def scorer(self) -> Scorer | None:
-        """What scores its tokens; None: nothing is to be scored. Raises UserError: its teacher cannot."""
-        return self.teacher.scorer(self.tokenizer, student_context=self.learner.max_context)
 
     @contextmanager
     def serving(self, *, log: Path, say: Callable[[str], None]) -> Iterator[None]:
@@ -190,12 +113,10 @@ class LearningStudent:
 
     def base_policy(self) -> Policy:
         """The student as it was before any training, in a copy of its own, acting greedily."""
-        from turnmix.policies.local.loading import load_model
         from turnmix.policies.local.policy import LocalPolicy
 
-        model, _ = load_model(student_location(self._recipe.student))
-        device = self.learner.device
-        return LocalPolicy(model.to(device), self.renderer, self._recipe.student, greedy=True)
+        model = frozen_base(self._recipe, device=self.learner.device)
+        return LocalPolicy(model, self.renderer, self._recipe.student, greedy=True)
 
     def learn(
         self,

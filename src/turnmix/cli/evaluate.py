@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from rich.console import Console
 from turnmix.assembly.machine import check_machine
 from turnmix.assembly.source import make_source
 from turnmix.assembly.student import acting_student, student_location
-from turnmix.assembly.teacher import Teacher, dialect_of, teacher_name
+from turnmix.assembly.teacher import make_teacher
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, make_progress, say, say_note
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Actor, Trajectory
-from turnmix.environments.environment import TaskSource
+from turnmix.environments.environment import TaskSource, expert_of
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
@@ -37,7 +38,7 @@ from turnmix.recipe.recipe_file import find_recipe, is_recipe
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.running.continuation import told_how_to_go_on
 from turnmix.running.evaluation_target import FOLDER, TEACHER, acting_teacher, located
-from turnmix.running.preflight import check_acting_endpoint
+from turnmix.running.preflight import check_teacher
 from turnmix.store.evaluation_directory import PREDICTIONS, Evaluated, EvaluationDirectory, has_begun
 from turnmix.store.place import RECIPE
 from turnmix.store.versions import when_begun
@@ -103,7 +104,7 @@ def _evaluate_teacher(names: Sequence[str], overrides: Sequence[str], output: st
         )
     is_url = any(override.startswith("teacher.endpoint=") for override in overrides)
     recipe = load_recipe(names[0], [*(["teacher.kind=endpoint"] if is_url else []), *overrides])
-    name = teacher_name(recipe)
+    name = recipe.teacher.shown_name
     path = Path(output) if output is not None else _teacher_directory(names[0], name)
     evaluated = Evaluated(student=name, weights=None, recipe=names[0], recipe_yaml=recipe_yaml(recipe))
     _evaluate(
@@ -168,11 +169,11 @@ def _evaluate(
 
 def _teacher(recipe: Recipe, begun: datetime) -> Policy:
     check_machine(recipe)
-    dialect = dialect_of(recipe)
-    for note in check_acting_endpoint(recipe, dialect, is_acting=True):
+    teacher = make_teacher(recipe, expert=partial(expert_of, make_source(recipe)), acts=True, moment=begun)
+    for note in check_teacher(teacher):
         say_note(note)
-    teacher = Teacher.load(recipe, moment=begun, dialect=dialect, is_acting=True)
-    return teacher.opener(make_source(recipe).solution)()
+    teacher.load()
+    return teacher.policy()
 
 
 def _planned(recipe: Recipe) -> tuple[MinirepoSource | TaskFileSource, list[RolloutPlan]]:

@@ -7,26 +7,29 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from turnmix.assembly.learning import load_learning_student, make_scorer
 from turnmix.assembly.machine import check_machine, check_models, is_follower
 from turnmix.assembly.server import SERVER_LOG
 from turnmix.assembly.source import make_source
 from turnmix.assembly.student import LearningStudent
-from turnmix.assembly.teacher import dialect_of
+from turnmix.assembly.teacher import make_teacher
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.cli.console import make_console, make_progress, print_warnings, say_note
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.terminal import write_output
+from turnmix.environments.environment import expert_of
 from turnmix.environments.minirepo.source import MinirepoSource
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.loop.trackers import Trackers
-from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.scoring import Scorer
+from turnmix.policies.teacher import Teacher
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
 from turnmix.running.continuation import told_how_to_go_on
 from turnmix.running.preflight import check_training
@@ -106,12 +109,13 @@ def train(
 def _begin(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) -> None:
     # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
     begun = datetime.now()
-    dialect = _checked(recipe, path, num_written=0, is_rolled_out=False)
-    student = LearningStudent.load(recipe, checkpoint=None, moment=begun, dialect=dialect)
-    scorer = student.scorer()
+    teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=begun)
+    _check(recipe, path, teacher, num_written=0, is_rolled_out=False)
+    student = load_learning_student(recipe, teacher=teacher, checkpoint=None, moment=begun)
+    scorer = make_scorer(recipe, teacher, student)
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe), begun=begun)) as directory:
         try:
-            _train(recipe, directory, student, scorer, source)
+            _train(recipe, directory, student, teacher, scorer, source)
         except UserError:  # so does a tracker or a server that does not start
             directory.discard()
             raise
@@ -128,21 +132,19 @@ def _go_on(recipe: Recipe, path: Path, source: MinirepoSource | TaskFileSource) 
             )
         checkpoint = directory.resumed_checkpoint()
         is_rolled_out = directory.stage_metrics("rollout", recipe.iterations) is not None
-        dialect = _checked(recipe, path, num_written=iteration, is_rolled_out=is_rolled_out)
-        student = LearningStudent.load(
-            recipe, checkpoint=checkpoint, moment=directory.begun(), dialect=dialect
-        )
-        _train(recipe, directory, student, student.scorer(), source)
+        moment = directory.begun()
+        teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=moment)
+        _check(recipe, path, teacher, num_written=iteration, is_rolled_out=is_rolled_out)
+        student = load_learning_student(recipe, teacher=teacher, checkpoint=checkpoint, moment=moment)
+        _train(recipe, directory, student, teacher, make_scorer(recipe, teacher, student), source)
 
 
-def _checked(recipe: Recipe, run: Path, *, num_written: int, is_rolled_out: bool) -> Dialect:
-    """What is known of the teacher's endpoint, once all that is cheap to check was found well. Prints notes."""
-    dialect = dialect_of(recipe)
+def _check(recipe: Recipe, run: Path, teacher: Teacher, *, num_written: int, is_rolled_out: bool) -> None:
+    """All that is cheap to check. Prints notes."""
     for note in check_training(
-        recipe, run=run, num_written=num_written, is_rolled_out=is_rolled_out, dialect=dialect
+        recipe, run=run, num_written=num_written, is_rolled_out=is_rolled_out, teacher=teacher
     ):
         say_note(note)
-    return dialect
 
 
 def _follow(recipe: Recipe, choice: RunChoice) -> None:
@@ -156,7 +158,8 @@ def _follow(recipe: Recipe, choice: RunChoice) -> None:
         with closing(RunDirectory.read(choice.path)) as directory:
             iteration, begun = directory.last_checkpoint(), directory.begun()
             checkpoint = directory.checkpoint(iteration) if iteration else None
-    student = LearningStudent.load(recipe, checkpoint=checkpoint, moment=begun)
+    teacher = make_teacher(recipe, expert=None, moment=begun)
+    student = load_learning_student(recipe, teacher=teacher, checkpoint=checkpoint, moment=begun)
     student.learner.follow()
     student.close()
 
@@ -175,6 +178,7 @@ def _train(
     recipe: Recipe,
     run: RunDirectory,
     student: LearningStudent,
+    teacher: Teacher,
     scorer: Scorer | None,
     source: MinirepoSource | TaskFileSource,
 ) -> None:
@@ -194,7 +198,7 @@ def _train(
             recipe,
             run=run,
             source=source,
-            teacher=student.teacher.opener(source.solution),
+            teacher=teacher.policy,
             scorer=scorer,
             student=student,
             progress=progress,

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from turnmix.assembly.model_location import model_location
 from turnmix.assembly.server import check_student_server
+from turnmix.assembly.source import make_source
+from turnmix.assembly.teacher import make_teacher, student_tokens
 from turnmix.core.errors import UserError
 from turnmix.core.finding import Finding
 from turnmix.doctor.models import cached_file
-from turnmix.policies.endpoint.check import check_endpoint
-from turnmix.policies.endpoint.dialect import Dialect
-from turnmix.policies.endpoint.settings import AskingSettings
+from turnmix.environments.environment import expert_of
+from turnmix.policies.policy import Policy
 from turnmix.policies.server.cache import Asking, cache_findings
-from turnmix.recipe.recipe import EndpointTeacherSettings, OracleSettings, Recipe
-from turnmix.rendering.vocabulary import vocabulary_size
+from turnmix.policies.server.settings import ServerSettings
+from turnmix.policies.teacher import Teacher
+from turnmix.recipe.recipe import Recipe
 
-ANSWER_SECONDS = 5.0
-LONG_SECONDS = 20.0
+
+class _NoTasks(UserError):
+    """The tasks cannot be made, which is a finding of its own."""
 
 
 def check_student_serving(recipe: Recipe) -> Iterator[Finding]:
@@ -29,110 +30,49 @@ def check_student_serving(recipe: Recipe) -> Iterator[Finding]:
     yield from check_student_server(recipe)
     server = recipe.student.server
     if server.endpoint is not None:
-        yield from _cache(recipe, server, endpoint=server.endpoint, field="student.server")
+        yield from _cache(recipe, server, server.endpoint)
 
 
 def check_teacher(recipe: Recipe) -> Iterator[Finding]:
-    teacher = recipe.teacher
-    if isinstance(teacher, OracleSettings):
-        yield Finding(subject="kind", passed=True, detail="the oracle: it costs nothing and is always there")
-        return
-    if not isinstance(teacher, EndpointTeacherSettings):
+    def expert() -> Policy | None:
         try:
-            location = model_location(teacher.model, field="teacher.model")
+            return expert_of(make_source(recipe))
         except UserError as error:
-            yield Finding(subject="model", passed=False, detail=str(error))
-            return
-        is_here = cached_file(location, "config.json") is not None
-        detail = f"{teacher.model} {'is here' if is_here else 'is fetched from the hub at the start'}"
-        yield Finding(subject="model", passed=True if is_here else None, detail=detail)
+            raise _NoTasks(str(error)) from error
+
+    try:
+        teacher = make_teacher(recipe, expert=expert)
+    except _NoTasks:
+        detail = "whether the tasks have an expert cannot be told before they are there"
+        yield Finding(subject="kind", passed=None, detail=detail)
         return
-    hurried = teacher.model_copy(
-        update={
-            "timeout_seconds": min(ANSWER_SECONDS, teacher.timeout_seconds),
-            "max_attempts": 1,
-            "max_throttled_seconds": 0.0,
-        }
-    )
-    findings = endpoint_findings(recipe, hurried)
+    findings = list(teacher.check(is_hurried=True))
     yield from findings
-    if not findings[0].passed:
-        return
-    if recipe.asks_teacher:
-        yield from _cache(recipe, teacher, endpoint=teacher.endpoint, field="teacher")
-    if recipe.objective.needs_scores:
+    if recipe.objective.needs_scores and all(each.passed is not False for each in findings[:1]):
         yield from _scores_findings(recipe, teacher)
 
 
-def _cache(recipe: Recipe, asked: AskingSettings, *, endpoint: str, field: str) -> list[Finding]:
-    """How many conversations the server holds, beside how many will be asked."""
+def _cache(recipe: Recipe, server: ServerSettings, endpoint: str) -> list[Finding]:
+    """How many conversations the student's server holds, beside how many will be asked."""
     answer = recipe.student.max_new_tokens
-    if isinstance(asked, EndpointTeacherSettings):
-        answer = asked.max_new_tokens
     asking = Asking(
-        field=field,
+        field="student.server",
         context=recipe.scaffold.max_tokens + answer,
         answer=answer,
-        at_once=min(asked.max_concurrency, recipe.rollouts.concurrency),
-        timeout=asked.timeout_seconds,
+        at_once=min(server.max_concurrency, recipe.rollouts.concurrency),
+        timeout=server.timeout_seconds,
     )
     return cache_findings(endpoint, asking)
 
 
-def endpoint_findings(
-    recipe: Recipe,
-    settings: EndpointTeacherSettings,
-    *,
-    dialect: Dialect | None = None,
-    is_acting: bool | None = None,
-    must_list: bool = True,
-) -> tuple[Finding, ...]:
-    """Does the endpoint answer, and act? Asked as patiently as `settings` say; what it wants goes into `dialect`.
-    `is_acting`: will it be asked for actions; None: as the recipe says. `must_list`: see `check_endpoint`."""
-    from turnmix.policies.endpoint.policy import EndpointPolicy
-
-    acts = recipe.asks_teacher if is_acting is None else is_acting
-
-    async def ask() -> tuple[Finding, ...]:
-        policy = EndpointPolicy(settings, generator=random.Random(0), dialect=dialect)
-        try:
-            return await check_endpoint(
-                policy,
-                needed_context=recipe.scaffold.max_tokens,
-                answer_tokens=settings.max_new_tokens if acts else 0,
-                tool_calls=recipe.scaffold.tool_calls if acts else None,
-                must_list=must_list,
-            )
-        finally:
-            await policy.close()
-
-    return asyncio.run(ask())
-
-
-def _scores_findings(recipe: Recipe, teacher: EndpointTeacherSettings) -> Iterator[Finding]:
+def _scores_findings(recipe: Recipe, teacher: Teacher) -> Iterable[Finding]:
     """Does the teacher say how likely it finds the student's tokens, also of as many as a conversation has?"""
     location = model_location(recipe.student.model, field="student.model")
     if cached_file(location, "tokenizer.json") is None:
         detail = "whether it returns prompt_logprobs cannot be told before student.model is here"
-        yield Finding(subject="logprobs", passed=None, detail=detail)
-        return
-    from turnmix.policies.endpoint.scorer import EndpointScorer
+        return [Finding(subject="logprobs", passed=None, detail=detail)]
     from turnmix.policies.local.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(location)
-    hurried = {"timeout_seconds": LONG_SECONDS, "max_attempts": 1, "max_throttled_seconds": 0.0}
-    scorer = EndpointScorer(teacher.model_copy(update=hurried), generator=random.Random(0))
-    try:
-        scorer.check(
-            vocabulary=vocabulary_size(tokenizer),
-            name_of=lambda token: str(tokenizer.decode([token])),
-        )
-        yield Finding(
-            subject="logprobs", passed=True, detail="returns prompt_logprobs of the student's tokens"
-        )
-        length = min(recipe.learner.max_context or recipe.longest_context, recipe.longest_context)
-        seconds = scorer.check_length(length)
-    except UserError as error:
-        yield Finding(subject="logprobs", passed=False, detail=str(error))
-        return
-    yield Finding(subject="length", passed=True, detail=f"scored {length:,} tokens in {seconds:.0f} s")
+    longest = recipe.learner.max_context or recipe.longest_context
+    student = student_tokens(recipe, load_tokenizer(location), max_context=longest)
+    return teacher.check_scoring(student)

@@ -15,7 +15,6 @@ from turnmix.doctor.memory import LORA_SHARE, ModelSize, largest_pass, learning_
 from turnmix.doctor.models import cached_file
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.methods.registry import METHODS
-from turnmix.policies.local.settings import LocalTeacherSettings
 from turnmix.policies.server.card import told_share
 from turnmix.recipe.recipe import Recipe
 from turnmix.training.learner_settings import LearnerSettings
@@ -199,14 +198,10 @@ def _needs(recipe: Recipe, gpus: list[Gpu]) -> _Needs | None:
     size = size_of_model(recipe.student.model)
     if size is None:
         return None
-    student, teacher = recipe.student, recipe.teacher
+    student, teacher = recipe.student, recipe.teacher.model_here
     others: dict[str, float] = {}
     is_trained = not is_for_evaluation(recipe)
-    if (
-        is_trained
-        and isinstance(teacher, LocalTeacherSettings)
-        and (teacher_size := size_of_model(teacher.model))
-    ):
+    if is_trained and teacher is not None and (teacher_size := size_of_model(teacher.model)):
         others["for the teacher"] = serving_bytes(teacher_size, teacher.dtype)
     elif not is_trained and student.server is None:
         others["for the student"] = serving_bytes(size, student.dtype)

@@ -14,6 +14,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.finding import Finding
 from turnmix.core.hub import fetch_elsewhere, hub_problem
 from turnmix.core.json_text import MOST_BYTES, json_value
+from turnmix.policies.local import model_files
 from turnmix.recipe.recipe import Recipe
 
 
@@ -68,18 +69,9 @@ def _context_findings(recipe: Recipe, location: str) -> Iterator[Finding]:
 
 
 def cached_file(model: str, name: str) -> Path | None:
-    """A small file of a model, by directory or in the hub's cache on this machine."""
+    """A small file of a model, as a recipe names it; None: it is not on this machine."""
     try:
         location = model_location(model, field="student.model")
     except UserError:
         return None
-    if Path(location).is_dir():
-        path = Path(location) / name
-        return path if path.is_file() else None
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        found = try_to_load_from_cache(location, name)
-    except ValueError:  # no name of a repository
-        return None
-    return Path(found) if isinstance(found, str) else None
+    return model_files.cached_file(location, name)

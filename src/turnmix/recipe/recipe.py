@@ -24,8 +24,6 @@ from turnmix.methods.agreement import Choices, check_agreement, doubts
 from turnmix.methods.filters import FilterName
 from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.registry import METHODS
-from turnmix.policies.endpoint.settings import EndpointSettings
-from turnmix.policies.local.settings import LocalTeacherSettings
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.recipe.found_recipe import FOUND, unsaid
@@ -38,6 +36,9 @@ from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.store.made_here import is_made_here
+from turnmix.teachers.endpoint import EndpointTeacherSettings
+from turnmix.teachers.local import LocalTeacherSettings
+from turnmix.teachers.oracle import OracleSettings
 from turnmix.training.learner_settings import LearnerSettings
 
 
@@ -53,34 +54,6 @@ class TaskFileTaskSettings(TaskFileSettings):
 
     source: Literal["file"] = "file"
     """Where tasks come from."""
-
-
-class OracleSettings(Settings):
-    """The privileged teacher that knows each task's solution."""
-
-    kind: Literal["oracle"] = "oracle"
-    """Which teacher."""
-
-
-class EndpointTeacherSettings(EndpointSettings):
-    """A teacher behind an OpenAI-compatible endpoint."""
-
-    kind: Literal["endpoint"] = "endpoint"
-    """Which teacher."""
-    scoring_concurrency: int = Field(default=4, ge=1)
-    """Trajectories that it scores at one moment: a whole conversation is read for each, past the server's cache of
-    prompts."""
-    scoring_timeout_seconds: float = Field(default=1800.0, gt=0)
-    """For one request that scores, in place of timeout_seconds."""
-
-    def for_scoring(self) -> EndpointTeacherSettings:
-        """How it is asked for scores."""
-        return self.model_copy(
-            update={
-                "max_concurrency": self.scoring_concurrency,
-                "timeout_seconds": self.scoring_timeout_seconds,
-            }
-        )
 
 
 class RolloutSettings(Settings):
@@ -226,15 +199,11 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _check_tool_calls(self) -> Recipe:
-        """The oracle calls tools natively, and reads its own calls back."""
-        if (
-            self.scaffold.tool_calls == "text"
-            and self.asks_teacher
-            and isinstance(self.teacher, OracleSettings)
-        ):
+        """A teacher such as the oracle calls tools natively, and reads its own calls back."""
+        if self.scaffold.tool_calls == "text" and self.asks_teacher and not self.teacher.writes_text_calls:
             raise ValueError(
-                "scaffold.tool_calls: 'text': the oracle writes no calls as text: leave it at native, or give "
-                "another teacher"
+                f"scaffold.tool_calls: 'text': the {self.teacher.title} writes no calls as text: leave it at native, "
+                "or give another teacher"
             )
         return self
 
@@ -278,23 +247,23 @@ class Recipe(Settings):
                 "tokens sampled from all of them, at any temperature: leave student.top_p out, which is 1"
             )
         needs_teacher = self.objective.needs_scores or self.objective.runs_teacher
-        if needs_teacher and isinstance(teacher, OracleSettings):
+        if needs_teacher and not (teacher.gives_logprobs or teacher.gives_logits):
             raise ValueError(
-                f"teacher.kind: 'oracle': {self.method} needs the teacher's log-probabilities of the student's "
-                "tokens, and the oracle has none: set teacher.kind to local and name a teacher.model, give an "
-                "endpoint that returns prompt_logprobs, or choose a method that learns from the teacher's "
+                f"teacher.kind: {teacher.kind!r}: {self.method} needs the teacher's log-probabilities of the student's "
+                f"tokens, and the {teacher.title} has none: set teacher.kind to local and name a teacher.model, give "
+                "an endpoint that returns prompt_logprobs, or choose a method that learns from the teacher's "
                 "text, such as dagger"
             )
         if self.objective.runs_teacher:
-            if not isinstance(teacher, LocalTeacherSettings):
+            if not teacher.gives_logits:
                 raise ValueError(
                     f"objective.estimate: {estimate!r}: needs all of the teacher's logits, which the "
-                    f"{teacher.kind} teacher does not give: set teacher.kind to local and name a "
+                    f"{teacher.title} does not give: set teacher.kind to local and name a "
                     "teacher.model, or set objective.estimate to sampled"
                 )
-            if teacher.device != self.student.device:
+            if (here := teacher.model_here) is not None and here.device != self.student.device:
                 raise ValueError(
-                    f"teacher.device: {teacher.device!r}: with objective.estimate {estimate} the teacher runs "
+                    f"teacher.device: {here.device!r}: with objective.estimate {estimate} the teacher runs "
                     f"beside the student: set it to {self.student.device!r}"
                 )
         return self

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from turnmix.core.errors import UserError
 from turnmix.core.finding import Finding
-from turnmix.doctor.endpoints import check_student_serving, endpoint_findings
+from turnmix.doctor.endpoints import check_student_serving
 from turnmix.doctor.machine import check_disk
-from turnmix.policies.endpoint.dialect import Dialect
-from turnmix.recipe.recipe import EndpointTeacherSettings, Recipe
+from turnmix.policies.teacher import Teacher
+from turnmix.recipe.recipe import Recipe
 
 _NOTES = {"teacher": ("request", "context")}
 """Findings that end no run: what the endpoint wants is learned, and a context that fills up is data."""
 
 
 def check_training(
-    recipe: Recipe, *, run: Path, num_written: int, is_rolled_out: bool, dialect: Dialect
+    recipe: Recipe, *, run: Path, num_written: int, is_rolled_out: bool, teacher: Teacher
 ) -> list[str]:
     """Room on the disk, the student's server, the teacher. Returns notes.
 
@@ -34,16 +34,12 @@ def check_training(
     notes = [*_told("disk", check_disk(recipe, runs=run, num_written=num_written))]
     if recipe.student.server is not None:
         notes += _told("student", check_student_serving(recipe))
-    return notes if is_rolled_out else [*notes, *check_acting_endpoint(recipe, dialect)]
+    return notes if is_rolled_out else [*notes, *check_teacher(teacher)]
 
 
-def check_acting_endpoint(recipe: Recipe, dialect: Dialect, *, is_acting: bool | None = None) -> list[str]:
-    """Does the teacher's endpoint, if that is what it is, answer and call a tool? Returns notes. Raises as above."""
-    teacher = recipe.teacher
-    if not isinstance(teacher, EndpointTeacherSettings):
-        return []
-    findings = endpoint_findings(recipe, teacher, dialect=dialect, is_acting=is_acting, must_list=False)
-    return [*_told("teacher", findings)]
+def check_teacher(teacher: Teacher) -> list[str]:
+    """Is it ready: does an endpoint answer, and call a tool? Returns notes. Raises as above."""
+    return [*_told("teacher", teacher.check(is_hurried=False))]
 
 
 def _told(name: str, findings: Iterable[Finding]) -> Iterator[str]:

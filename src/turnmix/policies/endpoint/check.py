@@ -7,17 +7,19 @@ they were made. What the endpoint wants otherwise than most is learned here, and
 from __future__ import annotations
 
 import difflib
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from turnmix.core.errors import TeacherError, UserError
 from turnmix.core.finding import Finding
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action, State
-from turnmix.policies.endpoint.client import Reply
 from turnmix.policies.endpoint.policy import EndpointPolicy
 from turnmix.policies.endpoint.retry import Fault
 from turnmix.policies.endpoint.settings import redacted_url
 from turnmix.policies.endpoint.wire import CONTEXT_EXCEEDED, listed_context, read_json
+
+if TYPE_CHECKING:
+    from turnmix.policies.endpoint.client import Reply
 
 _PROBE = ToolSpecification(
     name="report_ready",

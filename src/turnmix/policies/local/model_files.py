@@ -50,6 +50,20 @@ def check_model_files(directory: Path, *, field: str) -> None:
             raise _refused(field, directory, f"{CONFIGURATION}: {complaint}")
 
 
+def cached_file(location: str, name: str) -> Path | None:
+    """A small file of a model, in its directory or in the hub's cache on this machine; None: it is not there."""
+    if Path(location).is_dir():
+        path = Path(location) / name
+        return path if path.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(location, name)
+    except ValueError:  # no name of a repository
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
 def _check(path: Path) -> None:
     """Raises OSError and ValueError: a file is too large for what it is, no file, or nests without end."""
     mode = path.stat().st_mode

@@ -27,12 +27,3 @@ class LocalSettings(Settings):
     grpo and opd, which take nothing else where they weigh sampled tokens."""
     max_new_tokens: int = Field(default=1024, ge=1)
     """At most so many tokens a turn, and no more than the context leaves room for."""
-
-
-class LocalTeacherSettings(LocalSettings):
-    """A teacher in this process. It acts and labels as any other, and gives log-probabilities."""
-
-    kind: Literal["local"] = "local"
-    """Which teacher."""
-    model: str = Field(min_length=1)
-    """`nano-teacher`, a path, a hub id, or a run directory, whose last checkpoint it then is."""

@@ -14,17 +14,17 @@ from typing import Any
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Action, State
 from turnmix.policies.local.policy import LocalPolicy
-from turnmix.policies.local.settings import LocalTeacherSettings
+from turnmix.policies.local.settings import LocalSettings
 from turnmix.policies.policy import Episode, PolicySession
 from turnmix.rendering.renderer import Renderer
 
 
-class LocalTeacher:
+class LocalTeacherPolicy:
     """Acts with a model whose weights never change."""
 
     name = "teacher"
 
-    def __init__(self, model: Any, renderer: Renderer, settings: LocalTeacherSettings) -> None:
+    def __init__(self, model: Any, renderer: Renderer, settings: LocalSettings) -> None:
         self._policy = LocalPolicy(model, renderer, settings, greedy=False, name=self.name)
 
     def begin(self, episode: Episode) -> PolicySession:

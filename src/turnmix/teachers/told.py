@@ -1,0 +1,109 @@
+"""A teacher of the user's own, watched: what fails in it by mistake is told with its own file and line.
+
+What it raises on purpose passes: a `TeacherError`, which is tried again, or a `UserError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from turnmix.core.finding import Finding
+from turnmix.core.plugins import telling_faults
+from turnmix.core.trajectory import Action, State
+from turnmix.core.usage import Usage
+from turnmix.policies.policy import Episode, Metered, Policy, PolicySession
+from turnmix.policies.scoring import Keep, Scorer, ScoreRequest
+from turnmix.policies.teacher import FrozenModel, StudentTokens, Teacher
+
+
+class ToldTeacher(Teacher):
+    """`teacher`, of the plugin `name`."""
+
+    def __init__(self, teacher: Teacher, *, name: str) -> None:
+        self._teacher = teacher
+        self._name = name
+
+    def check(self, *, is_hurried: bool) -> Iterable[Finding]:
+        with telling_faults(self._name):
+            return list(self._teacher.check(is_hurried=is_hurried))
+
+    def check_scoring(self, student: StudentTokens) -> Iterable[Finding]:
+        with telling_faults(self._name):
+            return list(self._teacher.check_scoring(student))
+
+    def load(self) -> None:
+        with telling_faults(self._name):
+            self._teacher.load()
+
+    def policy(self) -> Policy:
+        with telling_faults(self._name):
+            return _ToldPolicy(self._teacher.policy(), name=self._name)
+
+    def scorer(self, student: StudentTokens) -> Scorer:
+        with telling_faults(self._name):
+            return _ToldScorer(self._teacher.scorer(student), name=self._name)
+
+    def frozen_model(self) -> FrozenModel | None:
+        with telling_faults(self._name):
+            return self._teacher.frozen_model()
+
+
+class _ToldPolicy:
+    def __init__(self, policy: Policy, *, name: str) -> None:
+        self.name = policy.name
+        self._policy = policy
+        self._plugin = name
+
+    def begin(self, episode: Episode) -> PolicySession:
+        with telling_faults(self._plugin):
+            session = self._policy.begin(episode)
+        told = _ToldMeteredSession if isinstance(session, Metered) else _ToldSession
+        return told(session, name=self._plugin)
+
+    async def close(self) -> None:
+        with telling_faults(self._plugin):
+            await self._policy.close()
+
+
+class _ToldSession:
+    def __init__(self, session: PolicySession, *, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    async def look(self) -> None:
+        with telling_faults(self._name):
+            await self._session.look()
+
+    async def act(self, state: State) -> Action:
+        with telling_faults(self._name):
+            action = await self._session.act(state)
+            if not isinstance(action, Action):
+                raise TypeError(f"act() gave {action!r:.100}, not an Action")
+        return action
+
+    async def close(self) -> None:
+        with telling_faults(self._name):
+            await self._session.close()
+
+
+class _ToldMeteredSession(_ToldSession):
+    @property
+    def usage(self) -> Usage:
+        assert isinstance(self._session, Metered)
+        with telling_faults(self._name):
+            return self._session.usage
+
+
+class _ToldScorer:
+    def __init__(self, scorer: Scorer, *, name: str) -> None:
+        self._scorer = scorer
+        self._name = name
+
+    @property
+    def usage(self) -> Usage:
+        with telling_faults(self._name):
+            return self._scorer.usage
+
+    def score(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
+        with telling_faults(self._name):
+            self._scorer.score(requests, keep)
