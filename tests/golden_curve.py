@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 from turnmix.core.trajectory import Trajectory
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.registry import METHODS
 from turnmix.nano import CHECKPOINT, TEACHER
 from turnmix.policies.local.loading import load_model
@@ -54,7 +53,7 @@ def golden_curve(name):
     """The losses of the first 20 steps, and the norm of the weights behind them."""
     method_name, options = CASES[name]
     method = METHODS[method_name]
-    settings = ObjectiveSettings(kind=method.objective, **options)
+    settings = type(method.objective)(**options)
     student, tokenizer = load_model(CHECKPOINT)
     teacher, _ = load_model(TEACHER)
     base, _ = load_model(CHECKPOINT)

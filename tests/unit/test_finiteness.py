@@ -16,10 +16,10 @@ import turnmix
 from turnmix.core.errors import TrainingError
 from turnmix.core.json_text import json_text
 from turnmix.core.transition import compared
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.store.append_log import AppendLog
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective, reverse_kl
+from turnmix.training.objective_settings import ClippedRatioSettings, ReverseKlSettings
 
 ROOT = Path(turnmix.__file__).parent
 POISON = 2 + ord("z") % 62
@@ -38,7 +38,7 @@ def poisoned_teacher(value):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_names_step_and_trajectory_and_moves_no_weight(estimate, value):
     made = Objective(
-        ObjectiveSettings(kind="reverse_kl", estimate=estimate),
+        ReverseKlSettings(estimate=estimate),
         teacher=poisoned_teacher(value),
         vocabulary=64,
     )
@@ -70,7 +70,7 @@ def test_a_ratio_to_a_probability_that_cannot_be_is_a_number_and_teaches_none(re
         tiny_model(),
         CharacterRenderer(),
         settings(batch_size=99, epochs=1),
-        objective=Objective(ObjectiveSettings(kind="clipped_ratio")),
+        objective=Objective(ClippedRatioSettings()),
     )
     odd = replace(
         transition(["open"], "a", trajectory="odd"), weight=advantage, reference_logprobs=(reference,) * 2

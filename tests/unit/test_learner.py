@@ -29,9 +29,9 @@ from transformers import (
 
 from limited_memory import memory_for
 from turnmix.core.errors import UserError
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective
+from turnmix.training.objective_settings import ReverseKlSettings
 from turnmix.training.optimizer import learning_rate
 
 
@@ -154,7 +154,7 @@ def test_a_transition_longer_than_the_context_is_dropped_and_counted():
 def test_a_transition_too_long_to_be_scored_is_dropped_and_one_that_lacks_its_scores_is_no_mistake_to_hide():
     long = transition(["x" * 300], "open", trajectory="long")
     short = replace(transition(["x"], "open"), reference_logprobs=(-1.0,) * 5)
-    objective = Objective(ObjectiveSettings(kind="reverse_kl"))
+    objective = Objective(ReverseKlSettings())
     learner = Learner(tiny_model(), CharacterRenderer(), settings(), objective=objective)
     report = learner.fit([long, short], generator=random.Random(0))
     assert (report.dropped_too_long, report.label_tokens) == (1, 5)

@@ -9,11 +9,10 @@ from turnmix.core.trajectory import Action, StopReason, Verdict
 from turnmix.environments.counting import CountingSource
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.grpo import group_advantages
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.registry import METHODS, methods_table
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
-from turnmix.rollout.mixture import MixtureSettings, make_mixture
+from turnmix.rollout.mixture import DaggerMixtureSettings, TeacherMixtureSettings
 from turnmix.rollout.plan import make_plans
 
 RESOLVED = Verdict(resolved=True, submitted=True, passed=1, failed=0)
@@ -26,7 +25,7 @@ def taught(method, *trajectories, **objective):
 
 
 def result(method, *trajectories, **objective):
-    settings = ObjectiveSettings(kind=METHODS[method].objective, **objective)
+    settings = type(METHODS[method].objective)(**objective)
     return METHODS[method].transitions(list(trajectories), settings)
 
 
@@ -98,7 +97,7 @@ def test_a_malformed_student_action_stays_in_the_state_and_its_label_is_taught()
 
 
 def test_methods_have_the_rollouts_of_the_paper():
-    rows = {name: (method.mixture().kind, method.filter, method.label) for name, method in METHODS.items()}
+    rows = {name: (method.mixture.kind, method.filter, method.label) for name, method in METHODS.items()}
     assert rows["sft"] == ("teacher", "resolved", False)
     assert rows["dagger"] == ("dagger", "submitted", True)
     assert rows["aggrevate"] == ("aggrevate", "submitted", True)
@@ -138,7 +137,7 @@ def roll_out(mixture):
             source=source,
             student=ScriptedPolicy("student", lambda episode, state: call_action("finish")),
             teacher=ScriptedPolicy("teacher", teach),
-            mixture=make_mixture(mixture),
+            mixture=mixture.make(),
             label=mixture.kind == "dagger",
             concurrency=4,
         )
@@ -146,7 +145,7 @@ def roll_out(mixture):
 
 
 def test_dagger_at_beta_1_with_a_deterministic_teacher_gives_sfts_transitions():
-    mixtures = MixtureSettings(kind="dagger", floor=1.0), MixtureSettings(kind="teacher")
+    mixtures = DaggerMixtureSettings(floor=1.0), TeacherMixtureSettings()
     dagger, sft = (
         sorted(
             taught(method, *roll_out(mixture)),

@@ -10,15 +10,21 @@ import torch
 from tiny_student import SIZES, CharacterRenderer, batch, settings, tiny_model, transition
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-import turnmix.training.objective
+import turnmix.training.token_loss
 from limited_memory import memory_for
 from turnmix.core.errors import UserError
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.policies.scoring import ScoreRequest, TokenPath
 from turnmix.training.attention import batch_trees
 from turnmix.training.learner import Learner
 from turnmix.training.loss import sum_over_labels
-from turnmix.training.objective import Objective, reverse_kl
+from turnmix.training.objective import Objective
+from turnmix.training.objective_settings import (
+    OBJECTIVES,
+    ClippedRatioSettings,
+    CrossEntropySettings,
+    ReverseKlSettings,
+)
+from turnmix.training.token_loss import reverse_kl
 from turnmix.training.tree import RenderedTransition, build_tree
 from turnmix.training.tree_scorer import TreeScorer
 
@@ -46,11 +52,11 @@ def evaluated(objective, *transitions, logits=None):
 
 
 def objective(kind, **options):
-    return Objective(ObjectiveSettings(kind=kind, **options), vocabulary=3)
+    return Objective(OBJECTIVES[kind](**options), vocabulary=3)
 
 
 def test_the_documented_examples_hold():
-    assert doctest.testmod(turnmix.training.objective).failed == 0
+    assert doctest.testmod(turnmix.training.token_loss).failed == 0
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ def test_a_sampled_token_is_taught_as_far_as_the_teacher_likes_it_better():
 
 def test_tokens_that_only_one_vocabulary_has_count_neither_for_teacher_nor_for_student():
     """π = (1/4, 1/4, 1/2), of which the teacher knows the first two: there π = 1/2, and the teacher's is 1/2."""
-    narrow = Objective(ObjectiveSettings(kind="reverse_kl"), vocabulary=2)
+    narrow = Objective(ReverseKlSettings(), vocabulary=2)
     terms, gradient = evaluated(narrow, said(1, references=(math.log(0.5),)), logits=(0.25, 0.25, 0.5))
     assert terms == pytest.approx([0.0, 0.0], abs=1e-6)
     assert gradient.abs().max() < 1e-6
@@ -170,7 +176,7 @@ def test_a_teacher_that_is_the_student_has_nothing_to_teach(estimate):
         replace(item, reference_logprobs=tuple(logprobs))
         for item, logprobs in zip(transitions, scores, strict=True)
     ]
-    options = ObjectiveSettings(kind="reverse_kl", estimate=estimate)
+    options = ReverseKlSettings(estimate=estimate)
     norm, report = first_gradient(transitions, Objective(options, teacher=tiny_model(), vocabulary=64))
     another, _ = first_gradient(transitions, Objective(options, teacher=tiny_model(1), vocabulary=64))
     plain, _ = first_gradient(transitions, Objective())
@@ -182,7 +188,7 @@ def test_a_teacher_that_is_the_student_has_nothing_to_teach(estimate):
 
 def test_the_whole_divergence_is_the_mean_over_label_tokens_of_separate_passes():
     transitions, teacher = batch(2), tiny_model(seed=1)
-    made = Objective(ObjectiveSettings(kind="reverse_kl", estimate="full"), teacher=teacher, vocabulary=64)
+    made = Objective(ReverseKlSettings(estimate="full"), teacher=teacher, vocabulary=64)
     norm, report = first_gradient(transitions, made)
     student, total, count = tiny_model(), torch.zeros(()), 0
     for path in paths(transitions):
@@ -201,12 +207,12 @@ def test_the_whole_divergence_is_the_mean_over_label_tokens_of_separate_passes()
 def test_the_regulariser_adds_its_share_of_the_drift_from_the_base_student():
     transitions, base = batch(2), tiny_model(seed=1)
     _, plain = first_gradient(transitions, Objective())
-    _, held = first_gradient(transitions, Objective(ObjectiveSettings(kl_weight=0.5), base=base))
+    _, held = first_gradient(transitions, Objective(CrossEntropySettings(kl_weight=0.5), base=base))
     drift = held.objective["kl_base"]
     assert drift > 0.01
     assert held.first_epoch_loss == pytest.approx(plain.first_epoch_loss + 0.5 * drift, rel=1e-5)
     norm, undrifted = first_gradient(
-        transitions, Objective(ObjectiveSettings(kl_weight=0.5), base=tiny_model())
+        transitions, Objective(CrossEntropySettings(kl_weight=0.5), base=tiny_model())
     )
     assert undrifted.objective["kl_base"] == pytest.approx(0, abs=1e-6)
     assert norm == pytest.approx(first_gradient(transitions, Objective())[0], rel=1e-5)
@@ -233,7 +239,7 @@ def grouped_rollouts():
 @pytest.mark.parametrize("tokens_per_pass", [12, 10_000])
 def test_labels_that_differ_in_what_a_clipped_ratio_sees_are_never_merged(tokens_per_pass):
     """One tree for the task, one tree a trajectory, or the tree split: the same gradient."""
-    made = Objective(ObjectiveSettings(kind="clipped_ratio", kl_weight=0.1), base=tiny_model(1))
+    made = Objective(ClippedRatioSettings(kl_weight=0.1), base=tiny_model(1))
     apart, by_itself = first_gradient(grouped_rollouts(), made, tree="trajectory", tokens_per_pass=10_000)
     together, shared = first_gradient(grouped_rollouts(), made, tree="task", tokens_per_pass=tokens_per_pass)
     assert together == pytest.approx(apart, rel=1e-5)
@@ -295,6 +301,6 @@ def test_the_gradient_of_a_bfloat16_head_loses_nothing_to_the_number_of_chunks(m
 def test_frozen_models_attend_as_before_and_get_no_gradient():
     base = tiny_model(1)
     before = base.config._attn_implementation
-    first_gradient(batch(1), Objective(ObjectiveSettings(kl_weight=1.0), base=base))
+    first_gradient(batch(1), Objective(CrossEntropySettings(kl_weight=1.0), base=base))
     assert base.config._attn_implementation == before
     assert all(parameter.grad is None for parameter in base.parameters())

@@ -7,9 +7,15 @@ import pytest
 import torch
 from tiny_student import CharacterRenderer, batch, settings, tiny_model
 
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.training.learner import Learner
-from turnmix.training.objective import Objective, reverse_kl
+from turnmix.training.objective import Objective
+from turnmix.training.objective_settings import (
+    OBJECTIVES,
+    ClippedRatioSettings,
+    CrossEntropySettings,
+    ReverseKlSettings,
+)
+from turnmix.training.token_loss import reverse_kl
 
 RENDERER = CharacterRenderer()
 VOCABULARY = 60
@@ -59,7 +65,7 @@ def slow_loss(model, items, options, *, temperature, base):
             else:
                 w = w * (item.reference_logprobs[place] - logprob.item())
                 loss = -w * logprob
-                if options.ratio:
+                if options.has_ratio:
                     loss = slow_clip(tempered - item.sampled_logprobs[place], w, options)
             loss = loss + options.kl_weight * reverse_kl(rows[place][None], base_rows[place][None])[0]
             by_trajectory.setdefault(item.trajectory_id, []).append(loss)
@@ -96,7 +102,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_an_option_is_its_definition(name, temperature, tree):
     kind, given = CASES[name]
-    options, items = ObjectiveSettings(kind=kind, **given), rollouts()
+    options, items = OBJECTIVES[kind](**given), rollouts()
     base, steps = tiny_model(1), []
     made = Objective(
         options,
@@ -126,7 +132,7 @@ def test_by_trajectory_a_long_rollout_weighs_as_much_as_a_short_one():
     taught = [replace(short, weight=1.0), *(replace(item, weight=-1.0) for item in long)]
     weights = {}
     for average in ("token", "trajectory"):
-        made = Objective(ObjectiveSettings(average=average))
+        made = Objective(CrossEntropySettings(average=average))
         learner = Learner(tiny_model(), RENDERER, settings(batch_size=2, epochs=1), objective=made)
         weights[average] = learner.fit(taught, generator=random.Random(0)).objective["mean_weight"]
     assert weights["trajectory"] == pytest.approx(0, abs=1e-6)
@@ -143,7 +149,7 @@ def test_a_ratio_is_1_where_a_student_at_any_temperature_has_learned_nothing_yet
         items.append(replace(item, reference_logprobs=tuple(own), weight=1.0))
     losses, clipped = {}, {}
     for temperature in (0.7, 1.0):
-        options = ObjectiveSettings(kind="clipped_ratio", clip_low=0.02, clip_high=0.02)
+        options = ClippedRatioSettings(clip_low=0.02, clip_high=0.02)
         made, steps = Objective(options, temperature=temperature), []
         learner = Learner(tiny_model(), RENDERER, settings(batch_size=99), objective=made)
         report = learner.fit(items, generator=random.Random(0), on_step=steps.append)
@@ -164,7 +170,7 @@ def test_a_teacher_with_the_students_weights_has_nothing_to_teach_at_any_tempera
         )
         items.append(replace(item, weight=1.0, reference_logprobs=own, sampled_logprobs=acting))
     for ratio in (False, True):
-        made = Objective(ObjectiveSettings(kind="reverse_kl", ratio=ratio), temperature=0.7)
+        made = Objective(ReverseKlSettings(ratio=ratio), temperature=0.7)
         steps = []
         learner = Learner(tiny_model(), RENDERER, settings(batch_size=99, epochs=1), objective=made)
         report = learner.fit(items, generator=random.Random(0), on_step=steps.append)
@@ -174,6 +180,6 @@ def test_a_teacher_with_the_students_weights_has_nothing_to_teach_at_any_tempera
 
 def test_a_ratio_needs_what_sampled():
     items = [replace(item, sampled_logprobs=None) for item in rollouts()]
-    made = Objective(ObjectiveSettings(kind="reverse_kl", ratio=True))
+    made = Objective(ReverseKlSettings(ratio=True))
     with pytest.raises(ValueError, match="needs sampled_logprobs"):
         Learner(tiny_model(), RENDERER, settings(), objective=made).fit(items, generator=random.Random(0))

@@ -35,13 +35,14 @@ def path_to(tree: TokenTree, row: int) -> tuple[int, ...]:
 
 
 def obvious_trie(transitions):
-    """Nodes as prefixes, and the summed weight of each (prefix, next token)."""
+    """Nodes as prefixes, and how often each (prefix, next token, weight) is taught."""
     nodes, labels = set(), {}
     for item in transitions:
         tokens = item.prompt_ids + item.target_ids
         nodes.update(tokens[: end + 1] for end in range(len(tokens) - 1))
         for place, token in enumerate(item.target_ids, start=len(item.prompt_ids)):
-            labels[tokens[:place], token] = labels.get((tokens[:place], token), 0.0) + item.weight
+            taught = (tokens[:place], token, item.weight)
+            labels[taught] = labels.get(taught, 0) + 1
     return nodes, labels
 
 
@@ -62,8 +63,8 @@ def test_the_tree_has_the_nodes_depths_and_labels_of_the_obvious_trie(seed):
     for row, path in enumerate(paths):  # a row sees the rows whose paths begin its own
         seen = [k for k in range(row + 1) if row < tree.subtree_ends[k]]
         assert [paths[k] for k in seen] == [path[: end + 1] for end in range(len(path))]
-    triples = zip(tree.label_rows, tree.label_ids, tree.label_weights, strict=True)
-    assert {(paths[row], token): weight for row, token, weight in triples} == pytest.approx(labels)
+    found = zip(tree.label_rows, tree.label_ids, tree.label_weights, tree.label_shares, strict=True)
+    assert {(paths[row], token, weight): share for row, token, weight, share in found} == labels
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -89,11 +90,17 @@ def test_the_longest_path_is_the_trunk_and_what_leaves_it_last_follows_first():
     assert tree.subtree_ends.tolist() == [11, 9, 9, 7, 7, 7, 7, 9, 9, 11, 11]
 
 
-def test_equal_labels_become_one_triple_with_their_weights_summed():
-    tree = build_tree([transition([1], [5, 6], weight=1.0), transition([1], [5, 7], weight=0.5)])
-    assert tree.label_ids.tolist() == [5, 6, 7]
-    assert tree.label_weights.tolist() == [1.5, 1.0, 0.5]
-    assert tree.num_labels == 4  # counted before merging: 2 + 2
+def test_labels_of_one_weight_become_one_triple_with_their_shares_summed_and_others_do_not():
+    tree = build_tree(
+        [
+            transition([1], [5, 6], weight=0.5),
+            transition([1], [5, 7], weight=0.5),
+            transition([1], [5], weight=-2.0),
+        ]
+    )
+    labels = zip(tree.label_ids, tree.label_weights, tree.label_shares, strict=True)
+    assert sorted(labels) == [(5, -2.0, 1.0), (5, 0.5, 2.0), (6, 0.5, 1.0), (7, 0.5, 1.0)]
+    assert tree.num_labels == 5  # counted before merging: 2 + 2 + 1
 
 
 def test_every_token_may_have_its_own_weight():

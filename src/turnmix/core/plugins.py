@@ -105,7 +105,8 @@ def plugin_fault(error: BaseException, *, name: str) -> str:
 @contextlib.contextmanager
 def telling_faults(name: str) -> Iterator[None]:
     """Inside, a plugin runs: what it raises by mistake is a PluginError, told with the plugin's own file and line. What
-    it raises on purpose, a TurnMixError of any kind, passes: a TeacherError is tried again, for one.
+    it raises on purpose, a TurnMixError of any kind, passes: a TeacherError is tried again, for one. So does all that
+    something of TurnMix's own raises, whose name is no plugin's.
 
     Raises:
         PluginError: see there.
@@ -115,6 +116,8 @@ def telling_faults(name: str) -> Iterator[None]:
     except TurnMixError:
         raise
     except Exception as error:
+        if not is_plugin_name(name):
+            raise
         raise PluginError(plugin_fault(error, name=name)) from error
 
 

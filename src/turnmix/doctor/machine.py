@@ -14,7 +14,7 @@ from turnmix.doctor.gpus import Gpu, left_by_server, read_gpus
 from turnmix.doctor.memory import LORA_SHARE, ModelSize, largest_pass, learning_bytes, serving_bytes, size_of
 from turnmix.doctor.models import cached_file
 from turnmix.environments.repositories.source import TaskFileSettings
-from turnmix.methods.registry import METHODS
+from turnmix.methods.registry import find_method
 from turnmix.policies.server.card import told_share
 from turnmix.recipe.recipe import Recipe
 from turnmix.training.learner_settings import LearnerSettings
@@ -220,7 +220,7 @@ def _needs(recipe: Recipe, gpus: list[Gpu]) -> _Needs | None:
         rows=largest_pass(
             recipe.learner,
             conversation=recipe.longest_context,
-            has_labels=METHODS[recipe.method].label,
+            has_labels=find_method(recipe.method).label,
         ),
         others=others,
     )

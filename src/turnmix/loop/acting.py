@@ -17,11 +17,10 @@ from turnmix.loop.branch import Branch
 from turnmix.loop.completion import complete
 from turnmix.loop.parts import Progress, Student
 from turnmix.loop.task_order import sampled_tasks
-from turnmix.methods.registry import METHODS
+from turnmix.methods.registry import find_method
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.collector import collect
-from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.rollout.room import Room
 from turnmix.rollout.share import teacher_share
@@ -54,8 +53,8 @@ class ActingStages:
         self._tick = tick
         self._branch = branch
         self._room = Room(recipe.rollouts.concurrency)
-        self._method = METHODS[recipe.method]
-        self._mixture = make_mixture(recipe.mixture)
+        self._method = find_method(recipe.method)
+        self._mixture = recipe.mixture.make()
 
     def roll_out(self, iteration: int) -> dict[str, Any]:
         """The iteration's trajectories, and their labels."""

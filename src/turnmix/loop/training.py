@@ -15,7 +15,7 @@ from turnmix.loop.parts import Metrics, Progress, Student
 from turnmix.loop.teacher_scores import scoring_usage, with_teacher_logprobs
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.method import Taught
-from turnmix.methods.registry import METHODS
+from turnmix.methods.registry import find_method
 from turnmix.policies.scoring import Scorer
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.share import teacher_share
@@ -47,7 +47,7 @@ class TrainingStage:
         self._progress = progress
         self._metrics = metrics
         self._tick = tick
-        self._method = METHODS[recipe.method]
+        self._method = find_method(recipe.method)
 
     def train(self, iteration: int) -> dict[str, Any]:
         """Learn what the iteration's trajectories teach, and write the checkpoint."""

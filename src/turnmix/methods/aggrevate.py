@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from turnmix.core.trajectory import Trajectory
-from turnmix.methods.method import Method, Taught
-from turnmix.methods.objective_settings import ObjectiveSettings
-from turnmix.methods.targets import imitate, teacher_label
-from turnmix.rollout.mixture import MixtureSettings
-
-
-def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
-    return imitate(trajectories, teacher_label)
-
+from turnmix.methods.method import Method
+from turnmix.methods.teaching import teach_labels
+from turnmix.rollout.mixture import AggrevateMixtureSettings
 
 AGGREVATE = Method(
     name="aggrevate",
     title="AggreVaTe-style",
-    mixture=lambda: MixtureSettings(kind="aggrevate"),
-    mixtures=("aggrevate",),
+    mixture=AggrevateMixtureSettings(),
     filter="submitted",
     label=True,
-    transitions=_transitions,
+    transitions=teach_labels,
     acts="the student for κ turns, then the teacher; submitted trajectories are kept",
     taught="the teacher's action in every visited state",
     weight="1",

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from turnmix.core.trajectory import Trajectory
-from turnmix.methods.method import Method, Taught
-from turnmix.methods.objective_settings import ObjectiveSettings
-from turnmix.methods.targets import imitate, teacher_label
-from turnmix.rollout.mixture import MixtureSettings
-
-
-def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
-    return imitate(trajectories, teacher_label)
-
+from turnmix.methods.method import Method
+from turnmix.methods.teaching import teach_labels
+from turnmix.rollout.mixture import DaggerMixtureSettings
 
 DAGGER = Method(
     name="dagger",
     title="DAgger-style",
-    mixture=lambda: MixtureSettings(kind="dagger"),
-    mixtures=("dagger", "student"),
+    mixture=DaggerMixtureSettings(),
+    other_mixtures=("student",),
     filter="submitted",
     label=True,
-    transitions=_transitions,
+    transitions=teach_labels,
     acts="each turn the teacher with probability β_i, else the student; submitted trajectories are kept",
     taught="the teacher's action in every visited state",
     weight="1",

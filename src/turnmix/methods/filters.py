@@ -1,23 +1,38 @@
 """Which trajectories are taught (paper App. F).
 
-In: trajectories and a filter's name. Out: those kept, and counts of the others. An infra_error is never kept,
-whatever the filter, and counted apart: it says nothing about the agent.
+In: trajectories and a filter's name: one of these, or `package.module:Name`, a function of the user's own from a
+trajectory to whether it is kept. Out: those kept, and counts of the others. An infra_error is never kept, whatever the
+filter, and counted apart: it says nothing about the agent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-from turnmix.core.trajectory import StopReason, Trajectory, Verdict
+from turnmix.core.errors import PluginError, UserError
+from turnmix.core.plugins import load_plugin, telling_faults
+from turnmix.core.trajectory import StopReason, Trajectory
 
-FilterName = Literal["submitted", "resolved", "all"]
+Filter = Callable[[Trajectory], bool]
+"""Is it kept? Asked only of trajectories that have a verdict."""
+FIELD = "data.filter"
 
-FILTERS: Mapping[FilterName, Callable[[Verdict], bool]] = {
-    "submitted": lambda verdict: verdict.submitted,
-    "resolved": lambda verdict: verdict.resolved,
-    "all": lambda verdict: True,
+
+def _submitted(trajectory: Trajectory) -> bool:
+    return trajectory.verdict is not None and trajectory.verdict.submitted
+
+
+def _resolved(trajectory: Trajectory) -> bool:
+    return trajectory.verdict is not None and trajectory.verdict.resolved
+
+
+FILTERS: Mapping[str, Filter] = {
+    "submitted": _submitted,
+    "resolved": _resolved,
+    "finished": lambda trajectory: trajectory.stop_reason is StopReason.finished,
+    "all": lambda trajectory: True,
 }
 
 
@@ -31,15 +46,40 @@ class Filtered:
     num_infra_errors: int
 
 
-def apply_filter(name: FilterName, trajectories: Iterable[Trajectory]) -> Filtered:
-    """Keep the trajectories that the filter `name` keeps, in their order."""
-    keeps = FILTERS[name]
+def find_filter(name: str) -> Filter:
+    """The filter of this name.
+
+    Raises:
+        UserError: it is a plugin's name, and names no function.
+    """
+    if name in FILTERS:
+        return FILTERS[name]
+    found: Any = load_plugin(name, field=FIELD)
+    if not callable(found) or isinstance(found, type):
+        raise UserError(
+            f"{FIELD}: {name!r}: is no function: name one that takes a trajectory and returns whether it is kept"
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def apply_filter(name: str, trajectories: Iterable[Trajectory]) -> Filtered:
+    """Keep the trajectories that the filter `name` keeps, in their order.
+
+    Raises:
+        PluginError: a filter of the user's own fails, or answers neither true nor false.
+    """
+    keeps = find_filter(name)
     kept: list[Trajectory] = []
     num_dropped = num_infra_errors = 0
     for trajectory in trajectories:
         if trajectory.stop_reason is StopReason.infra_error or trajectory.verdict is None:
             num_infra_errors += 1
-        elif keeps(trajectory.verdict):
+            continue
+        with telling_faults(name):
+            is_kept = keeps(trajectory)
+        if not isinstance(is_kept, bool):
+            raise PluginError(f"{FIELD}: {name!r} returned {is_kept!r}: it must return True or False")
+        if is_kept:
             kept.append(trajectory)
         else:
             num_dropped += 1

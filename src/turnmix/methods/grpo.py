@@ -1,5 +1,6 @@
 """Group-relative policy optimisation: several rollouts of each task, the student's tokens weighted by how much
-better than its group a rollout ended (paper Eq. 19, 20)."""
+better than its group a rollout ended (paper Eq. 19, 20). How well one ended its world's reward says, else whether it
+is resolved."""
 
 from __future__ import annotations
 
@@ -8,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from turnmix.core.trajectory import Trajectory
-from turnmix.core.transition import Transition, compared
+from turnmix.core.transition import Transition
 from turnmix.methods.method import Method, Taught
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.targets import sampled_turns
-from turnmix.rollout.mixture import MixtureSettings
+from turnmix.methods.teaching import as_sampled
+from turnmix.rollout.mixture import StudentMixtureSettings
+from turnmix.training.objective_settings import ClippedRatioSettings, ObjectiveSettings
 
 
 def group_advantages(rewards: Sequence[float], *, divide_by_std: bool) -> list[float] | None:
@@ -33,6 +35,14 @@ def group_advantages(rewards: Sequence[float], *, divide_by_std: bool) -> list[f
     return [(reward - mean) / scale for reward in rewards]
 
 
+def reward_of(trajectory: Trajectory) -> float:
+    """What its world gave for it; else 1 where it is resolved and 0 where it is not."""
+    verdict = trajectory.verdict
+    if verdict is None or verdict.reward is None:
+        return float(verdict is not None and verdict.resolved)
+    return verdict.reward
+
+
 def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
     groups: dict[tuple[int, str], list[Trajectory]] = {}
     for trajectory in trajectories:
@@ -40,13 +50,15 @@ def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSetting
     transitions: list[Transition] = []
     without_spread = 0
     for group in groups.values():
-        rewards = [float(bool(member.verdict and member.verdict.resolved)) for member in group]
-        advantages = group_advantages(rewards, divide_by_std=bool(objective.divide_by_std))
+        advantages = group_advantages(
+            [reward_of(member) for member in group],
+            divide_by_std=not isinstance(objective, ClippedRatioSettings) or objective.divide_by_std,
+        )
         if advantages is None:
             without_spread += 1
             continue
         transitions += [
-            _weighed(each, advantage)
+            as_sampled(replace(each, weight=advantage), objective)
             for member, advantage in zip(group, advantages, strict=True)
             for each in sampled_turns(member)
         ]
@@ -55,27 +67,22 @@ def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSetting
     )
 
 
-def _weighed(transition: Transition, advantage: float) -> Transition:
-    weighed = replace(transition, weight=advantage)
-    logprobs = transition.target.logprobs
-    return weighed if logprobs is None else compared(weighed, logprobs)
-
-
 GRPO = Method(
     name="grpo",
     title="GRPO",
-    mixture=lambda: MixtureSettings(kind="student"),
-    mixtures=("student",),
+    mixture=StudentMixtureSettings(),
     filter="all",
     refused_filters={
         "resolved": "grpo compares rollouts that ended well with others, and resolved keeps no other"
     },
     doubtful_filters={
         "submitted": "grpo then compares the rollouts of a task that ended with a patch alone: not to end with one "
-        "costs nothing; data.filter=all keeps them"
+        "costs nothing; data.filter=all keeps them",
+        "finished": "grpo then compares the rollouts of a task that called finish alone: not to call it costs nothing; "
+        "data.filter=all keeps them",
     },
     label=False,
-    objective="clipped_ratio",
+    objective=ClippedRatioSettings(),
     samples_per_task=8,
     least_samples_per_task=2,
     transitions=_transitions,

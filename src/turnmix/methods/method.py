@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Untaught
-from turnmix.methods.filters import FilterName
-from turnmix.methods.objective_settings import ObjectiveKind, ObjectiveSettings
-from turnmix.rollout.mixture import MixtureKind, MixtureSettings
+from turnmix.rollout.mixture import MixtureSettings
+from turnmix.training.objective_settings import CrossEntropySettings, ObjectiveSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +37,20 @@ class Method:
 
     name: str
     title: str
-    mixture: Callable[[], MixtureSettings]
-    """Makes the settings used where a recipe says nothing of the mixture."""
-    mixtures: tuple[MixtureKind, ...]
-    """Who may act for it to be this method: its own mixture, and those that are cases of it."""
-    filter: FilterName
-    """Used where a recipe says nothing of the filter."""
-    refused_filters: Mapping[FilterName, str] = field(default_factory=dict)
+    mixture: MixtureSettings
+    """Who acts, where a recipe says nothing of it."""
+    other_mixtures: tuple[str, ...] = ()
+    """Kinds of mixtures that are cases of its own, and may act instead of it."""
+    filter: str
+    """Which trajectories are kept, where a recipe says nothing of it."""
+    refused_filters: Mapping[str, str] = field(default_factory=dict)
     """Filters that leave it nothing to learn, with the reason."""
-    doubtful_filters: Mapping[FilterName, str] = field(default_factory=dict)
+    doubtful_filters: Mapping[str, str] = field(default_factory=dict)
     """Filters that change what it learns, with what is told of them."""
     label: bool
     """Is the teacher asked in the student's states too?"""
-    objective: ObjectiveKind = "cross_entropy"
-    """What its transitions are taught with. `reverse_kl` needs a teacher that gives log-probabilities."""
+    objective: ObjectiveSettings = field(default_factory=CrossEntropySettings)
+    """What its transitions are taught with."""
     samples_per_task: int = 1
     """Rollouts of one task; used where a recipe says nothing of it."""
     least_samples_per_task: int = 1

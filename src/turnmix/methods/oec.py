@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from turnmix.core.trajectory import Trajectory
 from turnmix.methods.method import Method, Taught
-from turnmix.methods.objective_settings import ObjectiveSettings
 from turnmix.methods.targets import imitate, teachers_turn
-from turnmix.rollout.mixture import MixtureSettings
+from turnmix.rollout.mixture import AggrevateMixtureSettings
+from turnmix.training.objective_settings import ObjectiveSettings
 
 
 def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
@@ -22,8 +22,7 @@ def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSetting
 OEC = Method(
     name="oec",
     title="Expert corrections (OEC)",
-    mixture=lambda: MixtureSettings(kind="aggrevate"),
-    mixtures=("aggrevate",),
+    mixture=AggrevateMixtureSettings(),
     filter="resolved",
     label=False,
     transitions=_transitions,

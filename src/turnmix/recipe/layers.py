@@ -193,4 +193,4 @@ def _without_method(data: Mapping[str, Any], *, is_sampled: bool) -> tuple[dict[
 
 def _is_sampled(method: Any) -> bool:
     found = METHODS.get(str(method))
-    return found is not None and found.objective != "cross_entropy"
+    return found is not None and found.objective.learns_from_samples

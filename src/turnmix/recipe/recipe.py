@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from turnmix.core.errors import RecipeError
+from turnmix.core.plugins import is_plugin_name
 from turnmix.core.printable import spelled_out
 from turnmix.core.redaction import redacted
 from turnmix.core.settings import NAMES, Settings
@@ -21,9 +22,8 @@ from turnmix.core.trajectory import Unfinished
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.methods.agreement import Choices, check_agreement, doubts
-from turnmix.methods.filters import FilterName
-from turnmix.methods.objective_settings import ObjectiveSettings
-from turnmix.methods.registry import METHODS
+from turnmix.methods.filters import FILTERS, find_filter
+from turnmix.methods.registry import METHODS, find_method
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.recipe.found_recipe import FOUND, unsaid
@@ -32,7 +32,13 @@ from turnmix.recipe.mistakes import shown
 from turnmix.recipe.recipe_file import SHIPPED, find_recipe, hides_shipped, validated, with_overrides
 from turnmix.recipe.setting_search import meant_value
 from turnmix.recipe.typed_keys import refuse_keys
-from turnmix.rollout.mixture import MixtureSettings
+from turnmix.rollout.mixture import (
+    AggrevateMixtureSettings,
+    DaggerMixtureSettings,
+    MixtureSettings,
+    StudentMixtureSettings,
+    TeacherMixtureSettings,
+)
 from turnmix.sandboxes.selection import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.store.made_here import is_made_here
@@ -40,6 +46,12 @@ from turnmix.teachers.endpoint import EndpointTeacherSettings
 from turnmix.teachers.local import LocalTeacherSettings
 from turnmix.teachers.oracle import OracleSettings
 from turnmix.training.learner_settings import LearnerSettings
+from turnmix.training.objective_settings import (
+    ClippedRatioSettings,
+    CrossEntropySettings,
+    ObjectiveSettings,
+    ReverseKlSettings,
+)
 
 
 class MinirepoTaskSettings(MinirepoSettings):
@@ -76,9 +88,20 @@ class DataSettings(Settings):
     dataset: Literal["fresh", "aggregate"] = "fresh"
     """fresh: this iteration's trajectories (paper App. F); aggregate: those of all iterations so far (paper
     Eq. 3-4)."""
-    filter: FilterName
+    filter: str
     """Which trajectories are kept: submitted, where the agent finished with a patch; resolved, where that passes the
-    tests; all. Left out, the method's own."""
+    tests; finished, where the agent called finish, also in a world without patches; all; or a function of your own from
+    a trajectory to true or false, package.module:Name. Left out, the method's own."""
+
+    @field_validator("filter")
+    @classmethod
+    def _is_a_filter(cls, name: str) -> str:
+        if name not in FILTERS and not is_plugin_name(name):
+            close = meant_value(name, list(FILTERS))
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise ValueError(f"must be {', '.join(FILTERS)}, or package.module:Name{hint}")
+        find_filter(name)
+        return name
 
 
 class CheckpointSettings(Settings):
@@ -110,8 +133,8 @@ class Recipe(Settings):
     """One run."""
 
     method: str
-    """What is trained how: sft, grpo, opd, dagger, aggrevate or oec. It brings mixture, data.filter,
-    rollouts.samples_per_task and objective."""
+    """What is trained how: sft, grpo, opd, dagger, aggrevate or oec, or a method of your own, package.module:NAME. It
+    brings mixture, data.filter, rollouts.samples_per_task and objective."""
     seed: int = Field(default=0, ge=0)
     """Seeds all that is drawn in the run."""
     iterations: int = Field(default=5, ge=1)
@@ -134,13 +157,18 @@ class Recipe(Settings):
         OracleSettings | EndpointTeacherSettings | LocalTeacherSettings, Field(discriminator="kind")
     ] = OracleSettings()
     """Who teaches."""
-    mixture: MixtureSettings
+    mixture: Annotated[
+        DaggerMixtureSettings | AggrevateMixtureSettings | TeacherMixtureSettings | StudentMixtureSettings,
+        Field(discriminator="kind"),
+    ]
     """Who acts; left out, the method's own."""
     rollouts: RolloutSettings = RolloutSettings()
     """How trajectories are collected."""
     data: DataSettings
     """What is trained on."""
-    objective: ObjectiveSettings
+    objective: Annotated[
+        CrossEntropySettings | ClippedRatioSettings | ReverseKlSettings, Field(discriminator="kind")
+    ]
     """With which loss; left out, the method's own."""
     learner: LearnerSettings = LearnerSettings()
     """How it is learned."""
@@ -163,34 +191,33 @@ class Recipe(Settings):
         is_served = isinstance(student, dict) and student.get("server") is not None
         if is_served and isinstance(evaluation, dict) and evaluation.get("base") == "late":
             data["evaluation"] = {**evaluation, "base": True}
-        method = METHODS.get(str(data.get("method")))
-        if method is None:
+        name = data.get("method")
+        if name not in list(METHODS) and not is_plugin_name(name):
             foreign = [shown(key) for key in data if key not in cls.model_fields]
             told = (
                 f"; no recipe has {', '.join(foreign)}: see `turnmix train minirepo_dagger --explain`"
                 if foreign
                 else ""
             )
-            raise ValueError(_wrong_method(data.get("method")) + told)
+            raise ValueError(_wrong_method(name) + told)
+        method = find_method(str(name))
         # What learns from how likely its own tokens were is sampled from the distribution that learns.
-        is_sampled = method.objective != "cross_entropy"
+        is_sampled = method.objective.learns_from_samples
         for section, defaults in (
             ("student", {"temperature": 1.0, "top_p": 1.0} if is_sampled else {}),
-            ("mixture", {"kind": method.mixture().kind}),
             ("data", {"filter": method.filter}),
             ("rollouts", {"samples_per_task": method.samples_per_task}),
-            ("objective", {"kind": method.objective}),
         ):
             if isinstance(value := data.get(section) or {}, dict):
                 data[section] = {**defaults, **value}
-        if data["mixture"] == {"kind": method.mixture().kind}:
-            data["mixture"] = method.mixture()
+        data["mixture"] = _laid_under(data.get("mixture"), method.mixture)
+        data["objective"] = _laid_under(data.get("objective"), method.objective)
         return data
 
     @property
     def asks_teacher(self) -> bool:
         """Does the teacher act or label? Else it scores at most."""
-        return METHODS[self.method].label or self.mixture.kind != "student"
+        return find_method(self.method).label or self.mixture.asks_teacher
 
     @property
     def longest_context(self) -> int:
@@ -210,7 +237,7 @@ class Recipe(Settings):
     @property
     def _choices(self) -> Choices:
         return Choices(
-            method=METHODS[self.method],
+            method=find_method(self.method),
             mixture=self.mixture,
             filter=self.data.filter,
             samples_per_task=self.rollouts.samples_per_task,
@@ -232,21 +259,20 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _check_objective(self) -> Recipe:
         """Student and teacher can give what the objective needs."""
-        kind, server = self.objective.kind, self.student.server
-        if kind != "cross_entropy" and server is not None and not GIVES_TOKENS[server.engine]:
+        objective, server = self.objective, self.student.server
+        if objective.learns_from_samples and server is not None and not GIVES_TOKENS[server.engine]:
             raise ValueError(
                 f"student.server.engine: {server.engine!r}: {self.method} learns from the student's own tokens "
                 "and their log-probabilities, which this engine does not return: use vllm, leave "
                 "student.server out, or choose a method that learns from text, such as dagger"
             )
-        estimate, teacher = self.objective.estimate, self.teacher
-        top_p = self.student.top_p
-        if top_p != 1 and (kind == "clipped_ratio" or estimate == "sampled"):
+        teacher, top_p = self.teacher, self.student.top_p
+        if top_p != 1 and (objective.has_ratio or objective.needs_scores):
             raise ValueError(
                 f"student.top_p: {top_p}: {self.method} weighs tokens by how likely they were, which holds for "
                 "tokens sampled from all of them, at any temperature: leave student.top_p out, which is 1"
             )
-        needs_teacher = self.objective.needs_scores or self.objective.runs_teacher
+        needs_teacher = objective.needs_scores or objective.runs_teacher
         if needs_teacher and not (teacher.gives_logprobs or teacher.gives_logits):
             raise ValueError(
                 f"teacher.kind: {teacher.kind!r}: {self.method} needs the teacher's log-probabilities of the student's "
@@ -254,16 +280,22 @@ class Recipe(Settings):
                 "an endpoint that returns prompt_logprobs, or choose a method that learns from the teacher's "
                 "text, such as dagger"
             )
-        if self.objective.runs_teacher:
+        if objective.runs_teacher:
+            estimate = getattr(objective, "estimate", None)
+            name, value, fix = (
+                ("objective.kind", objective.kind, "choose another objective")
+                if estimate is None
+                else ("objective.estimate", estimate, "set objective.estimate to sampled")
+            )
             if not teacher.gives_logits:
                 raise ValueError(
-                    f"objective.estimate: {estimate!r}: needs all of the teacher's logits, which the "
+                    f"{name}: {value!r}: needs all of the teacher's logits, which the "
                     f"{teacher.title} does not give: set teacher.kind to local and name a "
-                    "teacher.model, or set objective.estimate to sampled"
+                    f"teacher.model, or {fix}"
                 )
             if (here := teacher.model_here) is not None and here.device != self.student.device:
                 raise ValueError(
-                    f"teacher.device: {here.device!r}: with objective.estimate {estimate} the teacher runs "
+                    f"teacher.device: {here.device!r}: with {name} {value} the teacher runs "
                     f"beside the student: set it to {self.student.device!r}"
                 )
         return self
@@ -357,6 +389,15 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(
     list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 )
+
+
+def _laid_under(given: Any, brought: MixtureSettings | ObjectiveSettings) -> Any:
+    """What is given of a section, on what the method says of it, where both are of one kind."""
+    if given is None or given == {}:
+        return brought.model_dump()
+    if not isinstance(given, dict) or given.get("kind", brought.kind) != brought.kind:
+        return given
+    return {"kind": brought.kind, **brought.model_dump(exclude_unset=True), **given}
 
 
 def _wrong_method(name: Any) -> str:

@@ -11,16 +11,16 @@ iteration and the turn alone, never on what happened before it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from pydantic import model_validator
 
+from turnmix.core.credentials import masked
 from turnmix.core.settings import Settings
 from turnmix.core.trajectory import Actor
 
-MixtureKind = Literal["dagger", "aggrevate", "teacher", "student"]
 Actors = Callable[[int], Actor]
 """One trajectory's indicator: turn index from 0 -> who acts."""
 
@@ -138,61 +138,104 @@ class StudentMixture:
         return lambda turn: "student"
 
 
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "dagger": {"decay": 0.2, "floor": 0.6},
-    "aggrevate": {"support": (0, 10), "shift": 4.0},
-    "teacher": {},
-    "student": {},
-}
-
-
 class MixtureSettings(Settings):
     """Who acts. A parameter that its kind does not take is refused; one left out gets its kind's default."""
 
-    kind: MixtureKind = "dagger"
-    """dagger: per turn; aggrevate: a student prefix, then the teacher; teacher or student: on every turn."""
-    decay: float | None = None
-    """dagger: what the teacher's probability, 1 at first, loses per iteration; 0 or more."""
-    floor: float | None = None
-    """dagger: the teacher's probability never falls below this; from 0 to 1."""
-    support: tuple[int, int] | None = None
-    """aggrevate: the shortest and the longest student prefix, in turns."""
-    shift: float | None = None
-    """aggrevate: by how much the longest prefix gains on the shortest per iteration, as a factor from 1 to 1000."""
+    kind: str = ""
+    """Who acts; set by the method."""
+
+    @property
+    def asks_teacher(self) -> bool:
+        """May a teacher act?"""
+        return True
+
+    def make(self) -> Mixture:
+        """The mixture that these describe."""
+        raise NotImplementedError(f"{type(self).__name__} has no make(): write one that returns a mixture")
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_defaults(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        given = {name: value for name, value in data.items() if value is not None}
-        kind = given.get("kind", "dagger")
-        return {**(_DEFAULTS.get(kind, {}) if isinstance(kind, str) else {}), **given}
+    def _of_this_kind(cls, given: Any) -> Any:
+        """Older recipes hold null for what another kind has: it is left out. What is not null is refused."""
+        if not isinstance(given, dict) or cls not in MIXTURES.values():
+            return given
+        kind = get_args(cls.model_fields["kind"].annotation)[0]
+        for owner, other in MIXTURES.items():
+            for name in other.model_fields:
+                if name not in cls.model_fields and (value := given.get(name)) is not None:
+                    raise ValueError(
+                        f"mixture.{name} = {masked(value)}: the {kind} mixture has no {name}; "
+                        f"leave it out: it belongs to the {owner} mixture"
+                    )
+        # null is another word for the default.
+        return {name: value for name, value in given.items() if value is not None}
 
     @model_validator(mode="after")
-    def _check(self) -> MixtureSettings:
-        taken = _DEFAULTS[self.kind]
-        for name in ("decay", "floor", "support", "shift"):
-            if (value := getattr(self, name)) is not None and name not in taken:
-                owner = next(kind for kind, names in _DEFAULTS.items() if name in names)
-                raise ValueError(
-                    f"mixture.{name} = {value}: the {self.kind} mixture has no {name}; "
-                    f"leave it out: it belongs to the {owner} mixture"
-                )
-        make_mixture(self)
+    def _can_be_made(self) -> MixtureSettings:
+        if type(self) in MIXTURES.values():
+            self.make()
         return self
 
 
-def make_mixture(settings: MixtureSettings) -> Mixture:
-    """The mixture that `settings` describe."""
-    parameters = {name: getattr(settings, name) for name in _DEFAULTS[settings.kind]}
-    kinds: dict[str, Callable[..., Mixture]] = {
-        "dagger": DaggerMixture,
-        "aggrevate": AggrevateMixture,
-        "teacher": TeacherMixture,
-        "student": StudentMixture,
-    }
-    return kinds[settings.kind](**parameters)
+class DaggerMixtureSettings(MixtureSettings):
+    """Each turn anew: the teacher with probability β_i, else the student."""
+
+    kind: Literal["dagger"] = "dagger"
+    """Who acts."""
+    decay: float = 0.2
+    """What the teacher's probability, 1 at first, loses per iteration; 0 or more."""
+    floor: float = 0.6
+    """The teacher's probability never falls below this; from 0 to 1."""
+
+    def make(self) -> Mixture:
+        return DaggerMixture(decay=self.decay, floor=self.floor)
+
+
+class AggrevateMixtureSettings(MixtureSettings):
+    """A student prefix, then the teacher."""
+
+    kind: Literal["aggrevate"] = "aggrevate"
+    """Who acts."""
+    support: tuple[int, int] = (0, 10)
+    """The shortest and the longest student prefix, in turns."""
+    shift: float = 4.0
+    """By how much the longest prefix gains on the shortest per iteration, as a factor from 1 to 1000."""
+
+    def make(self) -> Mixture:
+        return AggrevateMixture(support=self.support, shift=self.shift)
+
+
+class TeacherMixtureSettings(MixtureSettings):
+    """The teacher on every turn."""
+
+    kind: Literal["teacher"] = "teacher"
+    """Who acts."""
+
+    def make(self) -> Mixture:
+        return TeacherMixture()
+
+
+class StudentMixtureSettings(MixtureSettings):
+    """The student on every turn."""
+
+    kind: Literal["student"] = "student"
+    """Who acts."""
+
+    @property
+    def asks_teacher(self) -> bool:
+        return False
+
+    def make(self) -> Mixture:
+        return StudentMixture()
+
+
+MIXTURES: Mapping[str, type[MixtureSettings]] = {
+    "dagger": DaggerMixtureSettings,
+    "aggrevate": AggrevateMixtureSettings,
+    "teacher": TeacherMixtureSettings,
+    "student": StudentMixtureSettings,
+}
+"""The kinds that come with the package."""
 
 
 def _from_one(iteration: int) -> int:

@@ -18,9 +18,9 @@ from turnmix.core.recent_cache import RecentCache
 from turnmix.core.trajectory import Action, State
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection, Untaught
-from turnmix.methods.objective_settings import Average
 from turnmix.rendering.readback import written_target
 from turnmix.training.learner_settings import LearnerSettings
+from turnmix.training.objective_settings import Average
 from turnmix.training.packed_transitions import PackedTransitions
 from turnmix.training.ranks import Ranks
 from turnmix.training.token_paths import Path, as_path

@@ -45,7 +45,7 @@ class RenderedTransition:
     target_ids: Sequence[int] | Path
     """The tokens to learn, end of turn included."""
     weight: float | tuple[float, ...] = 1.0
-    """The weight of −log π, of either sign: one for all target tokens, or one each."""
+    """The w of the loss, of either sign: one for all target tokens, or one each."""
     reference_logprobs: tuple[float, ...] | None = None
     """log π of each target token under the policy that the objective compares the student with, if any."""
     sampled_logprobs: tuple[float, ...] | None = None
@@ -110,10 +110,10 @@ class TokenTree:
     """The row whose output predicts the label token, one a triple."""
     label_ids: Integers
     label_weights: NDArray[np.float64]
-    """Weight times share, summed over the label tokens that became one triple, because they agree in all that the
-    loss depends on."""
+    """The weight of each."""
     label_shares: NDArray[np.float64]
-    """Their shares, summed: with shares of 1, their number."""
+    """The shares, summed, of the label tokens that became one triple, because they agree in all that the loss depends
+    on: with shares of 1, their number."""
     label_references: NDArray[np.float64]
     """The label's `reference_logprobs`; NaN where there is none."""
     label_sampled: NDArray[np.float64]

@@ -28,11 +28,8 @@ class Labels:
 
 
 def merged_labels(transitions: Sequence[RenderedTransition], target_rows: Sequence[Integers]) -> Labels:
-    """
-    Labels that agree in row and token become one, their weights summed, where the loss is linear in the
-    weight. One that is compared with a reference is so for equal references and weights of one sign alone:
-    a clipped ratio is cut on another side for a negative weight.
-    """
+    """Labels that agree in all that the loss of a token depends on become one, their shares summed: so whatever the
+    loss is, it is that of the separate transitions."""
     lengths = [len(item.target_ids) for item in transitions]
     weights = np.concatenate(
         [np.broadcast_to(item.weight, size) for item, size in zip(transitions, lengths, strict=True)]
@@ -42,24 +39,17 @@ def merged_labels(transitions: Sequence[RenderedTransition], target_rows: Sequen
     sampled = _joined([item.sampled_logprobs for item in transitions], lengths)
     ids = np.concatenate([np.asarray(item.target_ids, dtype=np.int64) for item in transitions])
     counted = weights != 0
-    weights, shares = weights[counted] * shares[counted], shares[counted]
+    weights, shares = weights[counted], shares[counted]
     references, sampled = references[counted], sampled[counted]
-    keys = [np.concatenate(target_rows)[counted], ids[counted]]
-    if not np.isnan(references).all():
-        signs = np.where(np.isnan(references), 0, np.sign(weights)).astype(np.int64)
-        keys += [references.view(np.int64), signs]
-    if not np.isnan(sampled).all():
-        keys.append(sampled.view(np.int64))
+    keys = [np.concatenate(target_rows)[counted], ids[counted], weights.view(np.int64)]
+    keys += [each.view(np.int64) for each in (references, sampled) if not np.isnan(each).all()]
     merged, first, where = np.unique(np.stack(keys), axis=1, return_index=True, return_inverse=True)
-
-    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(where.reshape(-1), weights=values, minlength=merged.shape[1]).astype(np.float64)
-
+    summed = np.bincount(where.reshape(-1), weights=shares, minlength=merged.shape[1])
     return Labels(
         rows=merged[0],
         ids=merged[1],
-        weights=summed(weights),
-        shares=summed(shares),
+        weights=weights[first],
+        shares=summed.astype(np.float64),
         references=references[first],
         sampled=sampled[first],
     )
