@@ -433,6 +433,17 @@ def test_a_million_empty_files_end_the_sandbox_and_are_no_infrastructure_failure
     attack(scenario)
 
 
+def test_files_of_a_process_that_has_slept_for_long_are_counted(attack):
+    """It starts no other process, and nothing has run for a while when it begins."""
+
+    async def scenario(sandbox):
+        make = "import time; time.sleep(1.5); [open(f'/tmp/{n}', 'w').close() for n in range(60000)]; time.sleep(30)"
+        with pytest.raises(SandboxLimitExceeded, match="disk_bytes"):
+            await sandbox.run(f'python3 -c "{make}"')
+
+    attack(scenario)
+
+
 def test_one_giant_file(attack):
     result = shell(
         attack, "head -c 9000000 /dev/zero > /tmp/giant; stat -c %s /tmp/giant; truncate -s 1T /tmp/sparse"

@@ -8,6 +8,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from turnmix.environments.minirepo.caller import json_of
 from turnmix.environments.minirepo.injectors import find_bugs
 from turnmix.environments.minirepo.kinds import NAMES
 from turnmix.environments.minirepo.repository import make_repository, same_value
@@ -104,6 +105,28 @@ def test_values_are_compared_with_their_types():
     assert not same_value([1, 1], [1, True])
     assert not same_value(1.0, 1)
     assert not same_value((1,), [1])
+
+
+def test_an_answer_is_told_as_the_json_of_its_value():
+    odd = [
+        "",
+        "plain",
+        'a "b" \\ c',
+        "\n\0\x7f",
+        "ä𝄞\ud800",
+        -(10**30),
+        0.1,
+        -0.0,
+        1e300,
+        True,
+        None,
+        [[], ["x"]],
+    ]
+    assert json.loads(json_of(odd)) == odd
+    assert json.loads(json_of((1, (2.5,)))) == [1, [2.5]]
+    for value in (float("nan"), float("-inf"), {"a": 1}, {1}, b"a", [object()]):
+        with pytest.raises(TypeError):
+            json_of(value)
 
 
 @pytest.mark.parametrize(

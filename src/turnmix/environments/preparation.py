@@ -10,10 +10,10 @@ from turnmix.core.task import Task
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.observation import decode, encode
 
-# Settings as git writes them itself, which would take a process for each.
-GIT_REPOSITORY = r"""git init -q -b main \
+# Settings as git writes them itself, which would take a process for each; nothing needs to be kept in order yet.
+GIT_REPOSITORY = r"""git init -q -b main --template= \
 && printf '[user]\n\tname = agent\n\temail = agent@localhost\n' >> .git/config \
-&& git add -A -f && git -c gc.auto=0 commit -q --no-verify --allow-empty -m 'Initial state'"""
+&& git add -A -f && git -c gc.auto=0 -c maintenance.auto=false commit -q --no-verify --allow-empty -m 'Initial state'"""
 
 
 async def lay_files(task: Task, sandbox: Sandbox, *, afterwards: str = "") -> None:

@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Sequence
 
 from turnmix.environments.tar_members import MalformedArchive, TreeLimits, inside, read_members
-from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.sandboxes.sandbox import Sandbox, TreeSandbox
 
 WORKSPACE_LIMIT = 8 << 20
 ANY_TREE = TreeLimits(members=1 << 20, name_bytes=4096, depth=256)
 """What an agent may leave; how many bytes are read is limited before."""
+NOT_READ = (".git", "__pycache__")
 
 
 async def read_workspace(
@@ -26,6 +27,8 @@ async def read_workspace(
     Raises:
         SandboxError: the sandbox failed.
     """
+    if isinstance(sandbox, TreeSandbox):
+        return await _tree(sandbox, directory, limit=limit, first=first)
     words = " ".join(shlex.quote(f"./{path}") for path in first) + " ."
     result = await sandbox.run(
         f"tar -c --exclude=./.git --exclude=__pycache__ {words} 2>/dev/null",
@@ -33,6 +36,19 @@ async def read_workspace(
         output_limit=limit,
     )
     return regular_files(result.output)
+
+
+async def _tree(
+    sandbox: TreeSandbox, directory: str, *, limit: int, first: Sequence[str]
+) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    with contextlib.suppress(OSError):
+        found = await sandbox.read_tree(directory, first=first, without=NOT_READ, limit=limit)
+        for name, content in found.items():
+            with contextlib.suppress(MalformedArchive):
+                if path := inside(name, ANY_TREE):
+                    files[path] = content
+    return files
 
 
 def regular_files(archive: bytes) -> dict[str, bytes]:

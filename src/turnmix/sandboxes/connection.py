@@ -21,6 +21,8 @@ NOTES = 64 << 10
 """Bytes by which a channel may exceed its limit with what the supervisor itself has to say."""
 TERMINAL_LIMIT = TERMINAL_WINDOW + (1 << 20)
 """A terminal's window, and what it may leave behind at its end."""
+ACKNOWLEDGED = TERMINAL_WINDOW // 2
+"""Bytes of a terminal's output that are acknowledged together: each message wakes the other side."""
 
 
 class Channel:
@@ -195,6 +197,8 @@ class SupervisedTerminal:
     def __init__(self, connection: Connection, channel: Channel) -> None:
         self._connection = connection
         self._channel = channel
+        self._taken = 0
+        """Bytes that were read and not acknowledged yet."""
 
     async def write(self, data: bytes) -> None:
         if self._channel.failure is not None:
@@ -208,7 +212,10 @@ class SupervisedTerminal:
         if channel.buffer:
             data = bytes(channel.buffer)
             channel.buffer.clear()
-            self._connection.send(channel, "acknowledge", len(data))
+            self._taken += len(data)
+            if self._taken >= ACKNOWLEDGED:
+                self._connection.send(channel, "acknowledge", self._taken)
+                self._taken = 0
             return data
         if channel.failure is not None:
             raise self._connection.failed()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from turnmix.core.errors import SandboxError
 
@@ -123,3 +123,19 @@ class Sandbox(Protocol):
 
     async def stop(self) -> None:
         """Kill everything in it and free it. Safe to call twice, and before start."""
+
+
+@runtime_checkable
+class TreeSandbox(Protocol):
+    """What a sandbox may offer beside: to read a tree of files without a program inside."""
+
+    async def read_tree(
+        self, directory: str, *, first: Sequence[str], without: Sequence[str], limit: int
+    ) -> dict[str, bytes]:
+        """Regular files under `directory` by relative path: those in `first`, then all others, but for what has a
+        name in `without`. What cannot be read, or lies beyond `limit` bytes, is left out; no link is followed.
+
+        Raises:
+            OSError: there is no such directory, or none that can be read.
+        """
+        ...

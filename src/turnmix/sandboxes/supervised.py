@@ -14,13 +14,14 @@ import signal
 import socket
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from turnmix.core.errors import SandboxError
 from turnmix.core.file_descriptors import shortage
 from turnmix.sandboxes.connection import TERMINAL_LIMIT, Connection, SupervisedTerminal
 from turnmix.sandboxes.inside.supervisor import TIMED_OUT
+from turnmix.sandboxes.inside.tree import files_of
 from turnmix.sandboxes.lifetime import Lifetime
 from turnmix.sandboxes.memory_group import MemoryGroup, group_threads, make_memory_group, spare
 from turnmix.sandboxes.process_end import child_end, wait_readable
@@ -156,6 +157,16 @@ class SupervisedSandbox(ABC):
     async def write_file(self, path: str, content: bytes) -> None:
         connection = self._require_connection()
         await self._access(connection.open(0, "write", _encode(path), bytes(content)), path)
+
+    async def read_tree(
+        self, directory: str, *, first: Sequence[str], without: Sequence[str], limit: int
+    ) -> dict[str, bytes]:
+        connection = self._require_connection()
+        names = [tuple(map(_encode, each)) for each in (first, without)]
+        channel = connection.open(limit, "tree", _encode(directory), *names, limit)
+        await self._access(channel, directory)
+        files = files_of(bytes(channel.buffer))
+        return {path.decode("utf-8", "surrogateescape"): content for path, content in files.items()}
 
     def pause_lifetime(self) -> None:
         if self._lifetime is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import SandboxError
 
-MODULES = ("process_tree", "watchdog", "files", "job", "confinement", "supervisor")
+MODULES = ("process_tree", "stillness", "watchdog", "files", "tree", "job", "confinement", "supervisor")
 """In the order of their imports."""
 
 BOOTSTRAP = """

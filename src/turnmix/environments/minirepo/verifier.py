@@ -9,31 +9,22 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import marshal
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from turnmix.core.json_text import json_text
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.minirepo.repository import Case, same_value
 from turnmix.environments.workspace import read_workspace
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
-CALLER = """\
-import importlib, json, os, sys
-directory, source = sys.argv[1], json.loads(sys.stdin.read())
-answers = os.fdopen(os.dup(1), "w")
-sys.path.insert(0, directory)
-for module, function, arguments in source:
-    try:
-        answer = [getattr(importlib.import_module(module), function)(*arguments)]
-        line = json.dumps(answer, allow_nan=False)
-    except BaseException:
-        line = "null"
-    answers.write("\\n@answer " + line + "\\n")
-    answers.flush()
-"""
-
+CALLER = Path(__file__).with_name("caller.py").read_text()
 TIMEOUT_SECONDS = 20.0
+MARSHAL_VERSION = 2
+"""Every Python reads it."""
 
 
 class MinirepoVerifier:
@@ -89,19 +80,18 @@ class MinirepoVerifier:
         self, task: Task, files: Mapping[str, bytes], cases: Sequence[Case], sandbox: Sandbox
     ) -> bytes:
         """What calling the agent's code printed; nothing where it ended the sandbox."""
+        directory = task.working_directory
+        laid = [(os.fsencode(f"{directory}/{path}"), content) for path, content in files.items()]
+        calls = [(case.module, case.function, list(case.arguments)) for case in cases]
         try:
-            for path, content in files.items():
-                await sandbox.write_file(f"{task.working_directory}/{path}", content)
-            await sandbox.write_file("/tmp/call.py", CALLER.encode())
-            calls = [[case.module, case.function, list(case.arguments)] for case in cases]
             result = await sandbox.run(
-                f"exec /usr/bin/env -i python3 -I -S -B /tmp/call.py {task.working_directory}",
+                f"exec /usr/bin/env -i python3 -I -S -B -c {shlex.quote(CALLER)}",
                 working_directory="/tmp",
-                stdin=json_text(calls).encode(),
+                stdin=marshal.dumps((directory, laid, calls), MARSHAL_VERSION),
                 timeout=TIMEOUT_SECONDS,
                 output_limit=1 << 20,
             )
-        except (SandboxEnded, OSError):  # OSError: the agent left paths that nothing can write
+        except SandboxEnded:
             return b""
         return result.output
 

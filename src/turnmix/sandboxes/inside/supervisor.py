@@ -22,17 +22,22 @@ import time
 from turnmix.sandboxes.inside.confinement import Confinement
 from turnmix.sandboxes.inside.files import read_file, write_file
 from turnmix.sandboxes.inside.job import CHUNK, FOREVER, TERMINAL_WINDOW, Job
+from turnmix.sandboxes.inside.tree import read_tree
 from turnmix.sandboxes.inside.watchdog import LimitExceeded, Watchdog
 
 TYPE_CHECKING = False  # `typing` is slow to import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 TIMED_OUT = -1
 OUTBOX_BYTES = 1 << 20
 """While more than this waits for the host, no output is read."""
 SPAWN_ATTEMPTS = 20
+STARTING = ("run", "terminal", "type", "write")
+"""What lets something run, or grow."""
+READING_SECONDS = 0.01
+"""How long a tree is read before all else is looked after again."""
 
 
 class Supervisor:
@@ -48,6 +53,8 @@ class Supervisor:
             socket_bytes=configuration["socket_bytes"],
         )
         self.jobs: dict[int, Job] = {}
+        self.trees: dict[int, Iterator[bytes]] = {}
+        """What is still to be read of them, by channel."""
         self.inbox = bytearray()
         self.outbox = bytearray()
         self.children_ended, wake = os.pipe()
@@ -66,6 +73,8 @@ class Supervisor:
             poll, actions = self.interests()
             due = min([self.watchdog.due, *(job.deadline for job in self.jobs.values())])
             wait = None if due == FOREVER else max(0.0, due - time.monotonic()) * 1000 + 1
+            if self.trees and len(self.outbox) < OUTBOX_BYTES:
+                wait = 0
             for descriptor, events in poll.poll(wait):
                 if descriptor == self.children_ended:
                     os.read(descriptor, 4096)
@@ -75,6 +84,7 @@ class Supervisor:
                     return
             self.reap()
             self.enforce(time.monotonic())
+            self.read_on(time.monotonic() + READING_SECONDS)
             self.flush()
 
     def interests(self) -> tuple[select.poll, dict[int, Callable[[], object]]]:
@@ -94,6 +104,10 @@ class Supervisor:
 
     def send(self, channel: int, kind: bytes, payload: bytes = b"") -> None:
         self.outbox += struct.pack(">IcI", channel, kind, len(payload)) + payload
+
+    def send_content(self, channel: int, content: bytes) -> None:
+        for start in range(0, len(content), CHUNK):
+            self.send(channel, b"o", content[start : start + CHUNK])
 
     def send_end(self, channel: int, code: int) -> None:
         self.send(channel, b"x", struct.pack(">i", code))
@@ -135,6 +149,9 @@ class Supervisor:
             defaults = {b"PS1": b"", b"PS2": b"", b"HISTFILE": b"/dev/null"}
             terminal = Job(channel, None, FOREVER, TERMINAL_WINDOW)
             self.start(terminal, directory, {**defaults, **environment}, b"")
+        elif operation == "tree":
+            top, *rest = arguments
+            self.trees[channel] = read_tree(self.root + top, *rest)
         elif operation in ("read", "write"):
             self.access(channel, read_file if operation == "read" else write_file, *arguments)
         elif job is not None and operation == "type":
@@ -143,7 +160,11 @@ class Supervisor:
             job.allowance += arguments[0]
         elif job is not None and operation == "close":
             job.kill()
-        self.watchdog.wake(time.monotonic())
+        elif operation == "close" and channel in self.trees:
+            del self.trees[channel]
+            self.send_end(channel, 0)
+        if operation in STARTING:
+            self.watchdog.wake(time.monotonic())
 
     def access(self, channel: int, access: Callable[..., bytes], path: bytes, argument: Any) -> None:
         try:
@@ -153,9 +174,20 @@ class Supervisor:
         except (OSError, ValueError, MemoryError, RecursionError) as error:
             self.send(channel, b"e", struct.pack(">i", error_number(error)))
             return
-        for start in range(0, len(content), CHUNK):
-            self.send(channel, b"o", content[start : start + CHUNK])
+        self.send_content(channel, content)
         self.send_end(channel, 0)
+
+    def read_on(self, until: float) -> None:
+        for channel, pieces in list(self.trees.items()):
+            try:
+                while len(self.outbox) < OUTBOX_BYTES and time.monotonic() < until:
+                    self.send_content(channel, next(pieces))
+            except StopIteration:
+                del self.trees[channel]
+                self.send_end(channel, 0)
+            except (OSError, ValueError, MemoryError) as error:
+                del self.trees[channel]
+                self.send(channel, b"e", struct.pack(">i", error_number(error)))
 
     def start(self, job: Job, directory: bytes, environment: dict[bytes, bytes], stdin: bytes) -> None:
         others: list[int] = []

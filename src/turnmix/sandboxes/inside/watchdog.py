@@ -1,6 +1,6 @@
 """Limits that hold for a sandbox as a whole and that no rlimit can hold. Runs inside the sandbox.
 
-Enters: a look at all processes and file systems, twenty times a second while something moves. Leaves: the
+Enters: a look at all processes and file systems, twenty times a second while something runs. Leaves: the
 family of processes to kill, or the limit that killing processes cannot restore, which is the end of the
 sandbox.
 """
@@ -20,6 +20,7 @@ from turnmix.sandboxes.inside.process_tree import (
     snapshot,
     unseen_memory,
 )
+from turnmix.sandboxes.inside.stillness import Stillness
 
 TYPE_CHECKING = False  # `typing` is slow to import
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ FREE_SOCKETS = 64
 SATURATED_SECONDS = 0.4
 """How long all process slots may be taken before the largest family loses them."""
 SHORTEST, LONGEST = 0.05, 0.5
+STILL_SECONDS = 5.0
+"""After so long all is looked at though nothing has run: the kernel itself may have given a process larger pages."""
 
 
 class LimitExceeded(Exception):
@@ -54,11 +57,14 @@ class Watchdog:
         self._interval = SHORTEST
         self._saturated_since = float("inf")
         self._last_seen: object = None
+        self._stillness = Stillness()
+        self._still_until = 0.0
 
     def wake(self, now: float) -> None:
         """Something was started: look soon."""
         if self.file_systems:
             self._interval = SHORTEST
+            self._still_until = 0.0
             self.due = min(self.due, now + SHORTEST)
 
     def look(
@@ -71,7 +77,13 @@ class Watchdog:
         """
         if now < self.due:
             return None
+        if self._stillness.look() and now < self._still_until:
+            self._interval = LONGEST
+            self.due = now + LONGEST
+            return None
+        self._still_until = 0.0
         processes = snapshot()
+        self._stillness.remember(processes)
         unseen = {pid: unseen_memory(pid) for pid in processes}
         shared_bytes = self.used_file_bytes() + self.socket_bytes()
         resident_bytes = sum(process.resident_bytes for process in processes.values())
@@ -86,6 +98,7 @@ class Watchdog:
                 return losing, b"memory_bytes"
         if sum(process.threads for process in processes.values()) < self.limits["processes"]:
             self._saturated_since = float("inf")
+            self._still_until = now + STILL_SECONDS
             return None
         self._saturated_since = min(self._saturated_since, now)
         if now - self._saturated_since < SATURATED_SECONDS:
