@@ -122,11 +122,11 @@ def test_an_evaluation_goes_beside_its_run_or_into_a_folder_of_its_own(tmp_path,
     store_checkpoint(run.checkpoint(2))
     run.close()
     assert located("runs/a").model == "runs/a/checkpoints/iteration-002"
-    assert str(located("runs/a/").directory("verified.yaml")) == "runs/a/evaluations/verified-iteration-002"
+    assert str(located("runs/a/").directory("verified")) == "runs/a/evaluations/verified-iteration-002"
     first = located("runs/a/checkpoints/iteration-001/")
     assert str(first.directory(None)) == "runs/a/evaluations/own-iteration-001"
     monkeypatch.chdir(run.checkpoint(1))
     assert located(".").directory(None) == run.path / "evaluations" / "own-iteration-001"
     monkeypatch.chdir(tmp_path)
-    assert str(located("Qwen/Qwen3-4B").directory("verified.yaml")) == "evaluations/Qwen3-4B-verified"
-    assert str(located("odd name:x").directory("verified.yaml")) == "evaluations/odd-name-x-verified"
+    assert str(located("Qwen/Qwen3-4B").directory("verified")) == "evaluations/Qwen3-4B-verified"
+    assert str(located("odd name:x").directory("verified")) == "evaluations/odd-name-x-verified"

@@ -14,10 +14,10 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 import turnmix
-from turnmix.cli.console import make_console
 from turnmix.core.errors import RecipeError, TurnMixError
 from turnmix.core.printable import LONGEST_LINE, printable, printable_line
 from turnmix.core.terminal import show_printable, tell
+from turnmix.viewing.console import make_console
 
 ROOT = Path(turnmix.__file__).parent
 HOSTILE = {

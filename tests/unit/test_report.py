@@ -5,8 +5,8 @@ import json
 
 from rich.console import Console
 
-from turnmix.cli.console import make_progress
 from turnmix.cli.show import show_run
+from turnmix.viewing.console import make_progress
 from turnmix.viewing.report import stage_text, summary_table
 from turnmix.viewing.run_warnings import run_warnings, stage_warnings
 
@@ -190,8 +190,8 @@ def test_where_lines_are_plain_the_loss_is_told_from_the_first_optimiser_step_on
 
 
 def test_lines_of_stages_beside_each_other_each_name_their_own(monkeypatch):
-    monkeypatch.setattr("turnmix.cli.console.PLAIN_LINE_SECONDS", 0.0)
-    monkeypatch.setattr("turnmix.cli.console.PLAIN_STEP_SECONDS", 0.0)
+    monkeypatch.setattr("turnmix.viewing.console.PLAIN_LINE_SECONDS", 0.0)
+    monkeypatch.setattr("turnmix.viewing.console.PLAIN_STEP_SECONDS", 0.0)
     console = Console(file=io.StringIO(), width=80)
     with make_progress(console, seconds=lambda stage: None) as progress:
         progress.begin("train", 1, total=36, done=0)

@@ -48,8 +48,8 @@ def _main(given: list[str]) -> int:
     except TurnMixError as error:
         _tell(error)
         return FAILED
-    except KeyboardInterrupt:
-        tell("turnmix: stopped")
+    except KeyboardInterrupt as stop:
+        tell(f"turnmix: {stop or 'stopped'}")
         return FAILED
     except BrokenPipeError:
         # The reader (head, less) has seen enough; what is still buffered must not raise again at exit.
@@ -95,9 +95,9 @@ def _run(options: argparse.Namespace) -> int:
         printed = explained_yaml if options.explain else recipe_yaml if options.dry_run else None
         train(words=options.words, run=options.run, resume=options.resume, printed=printed)
     elif options.command == "evaluate":
-        from turnmix.cli.evaluate import evaluate_target
+        from turnmix.cli.evaluate import evaluate
 
-        evaluate_target(options.target, words=options.words, output=options.output)
+        evaluate(options.target, words=options.words, output=options.output)
     elif options.command == "show":
         from turnmix.cli.show import show_run, show_trajectory
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from turnmix.cli.arguments import names_and_overrides
-from turnmix.cli.console import make_console, say_note
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.doctor.checks import run_checks
 from turnmix.recipe.recipe import load_recipe
+from turnmix.viewing.console import make_console, say_note
 
 STATES = {True: ("ok", "green"), False: ("FAIL", "bold red"), None: ("note", "yellow")}
 

@@ -17,9 +17,9 @@ from turnmix import __version__
 from turnmix.assembly.machine import check_machine
 from turnmix.assembly.source import make_source
 from turnmix.cli.arguments import names_and_overrides
-from turnmix.cli.console import make_console, say
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.event_loop import run_coroutine
 from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted
@@ -37,6 +37,7 @@ from turnmix.recipe.recipe_file import validated
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.store.verdict_book import VerdictBook
+from turnmix.viewing.console import make_console, say
 from turnmix.viewing.transcript import set_aside_text
 
 SOCKET, UNFINISHED = "sandbox.container.socket", "evaluation.unfinished"
@@ -75,7 +76,7 @@ def grade_predictions(
     written = Path(f"{file}.verdicts.jsonl")
     if written.exists():
         say(console, printable_line(f"{written} was there before; it is not read, and written anew"))
-    graded = asyncio.run(_grade_all(known, opened=opened, book=book, again=again))
+    graded = run_coroutine(_grade_all(known, opened=opened, book=book, again=again))
     verdicts, failures = graded.verdicts, graded.failures
     left = {row.instance_id for row, prediction in known if prediction.unfinished}
     is_counted_only = opened.unfinished == "unresolved"

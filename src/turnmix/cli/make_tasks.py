@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import shlex
 from collections.abc import Callable
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from turnmix.cli.console import make_console
 from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.core.event_loop import run_coroutine
 from turnmix.core.printable import printable_line
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.task_file import TaskRow, write_rows
@@ -23,6 +22,7 @@ from turnmix.policies.endpoint.settings import EndpointSettings
 from turnmix.sandboxes.python_environment import find_python_environment
 from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.task_making.settings import MakeSettings
+from turnmix.viewing.console import make_console
 
 
 def make_tasks(options: argparse.Namespace) -> None:
@@ -75,7 +75,7 @@ def make_tasks(options: argparse.Namespace) -> None:
                 progress(f"{writer.num_replaced} issue texts are by template: the model's would not do")
 
     try:
-        rows = asyncio.run(run())
+        rows = run_coroutine(run())
     except BaseException:
         _write_unfinished(settings.output, making.made, progress)
         raise

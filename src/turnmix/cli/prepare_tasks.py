@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 
 from turnmix.cli.arguments import names_and_overrides
-from turnmix.cli.console import make_console
 from turnmix.core.errors import InfrastructureError, MissingDependencyError, TurnMixError, UserError
 from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
@@ -18,6 +17,7 @@ from turnmix.environments.repositories.adapters.registry import Adapted, adapt_r
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.environments.repositories.task_file import MOST_ERRORS_SHOWN, TaskRow, write_rows
 from turnmix.recipe.recipe import Recipe, load_recipe
+from turnmix.viewing.console import make_console
 
 
 def prepare_tasks(words: Sequence[str], *, is_pulling: bool) -> None:

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from turnmix.cli.console import make_console, print_warnings, say
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import StopReason
@@ -21,6 +20,7 @@ from turnmix.store.lock import is_locked
 from turnmix.store.place import resume_command
 from turnmix.store.records import read_evaluation, read_results, read_summary
 from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory
+from turnmix.viewing.console import make_console, print_warnings, say
 from turnmix.viewing.report import (
     duration_text,
     evaluation_lines,

@@ -9,12 +9,12 @@ from rich.text import Text
 
 from turnmix.assembly.source import make_source
 from turnmix.cli.arguments import names_and_overrides
-from turnmix.cli.console import make_console
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable, printable_line
 from turnmix.core.task import Task
 from turnmix.environments.environment import Split, TaskSource
 from turnmix.recipe.recipe import load_recipe
+from turnmix.viewing.console import make_console
 
 SPLITS: tuple[Split, ...] = ("train", "holdout")
 

@@ -5,11 +5,11 @@ Each trajectory is on the disk before it counts, so what is killed at any moment
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from turnmix.core.errors import InfrastructureError
+from turnmix.core.event_loop import run_coroutine
 from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.loop.parts import Progress
 from turnmix.rollout.plan import RolloutPlan, unfinished_cohorts
@@ -31,7 +31,7 @@ def complete(
     collecting: Collecting,
     progress: Progress,
     tick: Callable[[], None],
-    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run,
+    run: Callable[[Coroutine[Any, Any, None]], None] = run_coroutine,
 ) -> None:
     """Roll out the plans that `log` lacks, each trajectory stored as it ends. `tick` is called after each; `run` runs
     what rolls out.

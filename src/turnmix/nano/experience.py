@@ -5,11 +5,11 @@ In: a number of trajectories and a seed. Out: a JSON-lines file of trajectories,
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnmix.core.event_loop import run_coroutine
 from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
@@ -58,7 +58,7 @@ def collect_experience(path: Path, *, num_trajectories: int, teacher_share: floa
         def write(trajectory: Trajectory) -> None:
             file.write(json_text(trajectory.to_json()) + "\n")
 
-        asyncio.run(
+        run_coroutine(
             collect(
                 plans,
                 source=source,

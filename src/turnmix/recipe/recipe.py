@@ -333,6 +333,18 @@ def load_recipe(
     return recipe
 
 
+def recipe_of(
+    given: Mapping[str, Any], overrides: Sequence[str] = (), *, say: Callable[[str], None] = lambda line: None
+) -> Recipe:
+    """The recipe of a mapping as a recipe file holds one, `extends` included: relative to the current directory, or by
+    a bare name. Raises RecipeError, as above."""
+    data, path = dict(given), Path("the mapping")
+    extended = data.pop(EXTENDS, None)
+    layers = [] if extended is None else read_layers(find_recipe(str(extended)))
+    below = layers[-1] if layers else None
+    return _loaded(str(path), [*layers, Layer(path=path, data=data, below=below)], overrides, say=say)[0]
+
+
 def stored_recipe(path: Path) -> Recipe:
     """A run's recipe, to be compared with or read, not to be acted by. Raises RecipeError: it is none."""
     return _loaded(str(path), read_layers(path), ())[0]

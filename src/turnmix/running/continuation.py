@@ -1,4 +1,4 @@
-"""What a command that was stopped, or failed, says in its message: how to go on."""
+"""What a run that was stopped, or failed, says in its message: how to go on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ def told_how_to_go_on(again: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise TurnMixError(f"stopped; {again}") from None
+        raise KeyboardInterrupt(f"stopped; {again}") from None
     except UserError:
         raise
-    except (TurnMixError, OSError) as error:
-        told = (failure_text(error),) if isinstance(error, OSError) else error.lines
-        if len(told) == 1:
-            raise TurnMixError(f"{told[0]}; {again}") from error
-        raise TurnMixError(*told, f"turnmix: {again}") from error
+    except TurnMixError as error:
+        first, *further = error.lines
+        told = [first, *further, f"turnmix: {again}"] if further else [f"{first}; {again}"]
+        raise type(error)(*told) from error
+    except OSError as error:
+        raise TurnMixError(f"{failure_text(error)}; {again}") from error
     finally:
         sys.stdout.flush()
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 
 from turnmix.core.errors import UserError
-from turnmix.recipe.recipe_file import find_recipe
 from turnmix.store.deleted_checkpoint import check_is_not_deleted
 from turnmix.store.place import RECIPE, resume_command
 from turnmix.store.run_directory import EVALUATION, RunDirectory
@@ -39,8 +38,8 @@ class Target:
     """What templates showed as now when it was trained; None: not known."""
 
     def directory(self, recipe: str | None) -> Path:
-        """Where its evaluation by `recipe` goes; None: by its own."""
-        stem = OWN if recipe is None else find_recipe(recipe).stem
+        """Where its evaluation goes by the recipe whose file is called so; None: by its own."""
+        stem = OWN if recipe is None else recipe
         parts = (self.name, stem) if self.recipe is None else (stem, self.name)
         return self.folder / "-".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Iterable
 from typing import ClassVar, Literal
@@ -10,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from turnmix.core.errors import UserError
+from turnmix.core.event_loop import run_coroutine
 from turnmix.core.finding import Finding
 from turnmix.core.seed import derive_seed
 from turnmix.policies.endpoint.check import check_endpoint
@@ -78,7 +78,7 @@ class EndpointTeacher(Teacher):
         settings, acts = self._settings, self._parts.acts
         if is_hurried:
             settings = settings.hurried(min(ANSWER_SECONDS, settings.timeout_seconds))
-        findings = asyncio.run(self._ask(settings, must_list=is_hurried))
+        findings = run_coroutine(self._ask(settings, must_list=is_hurried))
         yield from findings
         if is_hurried and acts and findings[0].passed:
             asking = Asking(

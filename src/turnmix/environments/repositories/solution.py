@@ -6,11 +6,11 @@ comes near this machine's own files: a tree brings settings, filters and links a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
 from turnmix.core.errors import UserError
+from turnmix.core.event_loop import run_coroutine
 from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.repositories.image_repository import prepare_image
 from turnmix.environments.repositories.image_tree import list_files, read_files, read_tracked
@@ -36,7 +36,7 @@ def solve(
         SandboxError: the sandbox failed.
         UserError: the gold patch does not fit.
     """
-    return asyncio.run(_solve(row, archive, make_sandbox(row)))
+    return run_coroutine(_solve(row, archive, make_sandbox(row)))
 
 
 async def _solve(row: TaskRow, archive: bytes, sandbox: Sandbox) -> Solution:

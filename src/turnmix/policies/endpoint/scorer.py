@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnmix.core.errors import TeacherError, UserError
+from turnmix.core.event_loop import run_coroutine
 from turnmix.core.usage import Usage
 from turnmix.policies.endpoint.asking import EndpointAsker, EndpointCounters, RefusedSettings
 from turnmix.policies.endpoint.retry import Fault
@@ -60,7 +61,7 @@ class EndpointScorer:
         Raises:
             UserError: the endpoint is a black box, its vocabulary another one, or its context too short.
         """
-        context = None if student_context is None else asyncio.run(self._context())
+        context = None if student_context is None else run_coroutine(self._context())
         # With the paths it is asked for one token more.
         if student_context is not None and context is not None and context <= student_context:
             raise UserError(
@@ -70,7 +71,7 @@ class EndpointScorer:
             )
         ids = [place * (vocabulary - 1) // (PROBES - 1) for place in range(PROBES)]
         try:
-            entries = asyncio.run(self._ask_once(ids))
+            entries = run_coroutine(self._ask_once(ids))
             if not any(known_logprob(entry.get("logprob")) is not None for entry in entries):
                 raise _NoLogprobs("it has no log-probability for any token")
         except (_NoLogprobs, RefusedSettings) as error:
@@ -100,7 +101,7 @@ class EndpointScorer:
         ids = [place % PROBES for place in range(tokens)]
         began = time.monotonic()
         try:
-            asyncio.run(self._ask_once(ids))
+            run_coroutine(self._ask_once(ids))
         except (TeacherError, RefusedSettings) as error:
             raise UserError(
                 f"{self._where}: {self._settings.model!r} does not score {tokens} tokens in one request: {error}; a "
@@ -111,7 +112,7 @@ class EndpointScorer:
         return time.monotonic() - began
 
     def score(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
-        asyncio.run(self._score_all(requests, keep))
+        run_coroutine(self._score_all(requests, keep))
 
     async def _score_all(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
         running: set[asyncio.Task[None]] = set()

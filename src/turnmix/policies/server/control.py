@@ -5,12 +5,12 @@ In: a method, a path, a JSON body. Out: a `Reply` or a `Fault`. Not to be called
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from turnmix.core.event_loop import run_coroutine
 from turnmix.policies.endpoint.retry import Fault
 from turnmix.policies.endpoint.settings import read_key, redacted_url
 
@@ -62,7 +62,7 @@ class ServerControl:
             finally:
                 await client.close()
 
-        return asyncio.run(sending())
+        return run_coroutine(sending())
 
     def is_healthy(self) -> bool:
         """Does it answer, and say that it is well?"""

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,6 +162,22 @@ class _Bars(_Lines):
     def _remove(self, stage: str) -> None:
         if (task := self._tasks.pop(stage, None)) is not None:
             self._bars.remove_task(task)
+
+
+class ConsoleReporter:
+    """Shows a run on standard output, or in the notebook that called; notes go to standard error."""
+
+    def __init__(self) -> None:
+        self._console = make_console()
+
+    def note(self, line: str) -> None:
+        say_note(line)
+
+    def say(self, line: str) -> None:
+        say(self._console, printable_line(line))
+
+    def progress(self, *, seconds: Seconds) -> AbstractContextManager[_Lines]:
+        return make_progress(self._console, seconds=seconds)
 
 
 @contextmanager

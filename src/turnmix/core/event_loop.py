@@ -1,0 +1,65 @@
+"""Coroutines called from code that is none: also where an event loop runs already, as in a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """As `asyncio.run`; where a loop runs in this thread, in a loop of its own in another thread, which is waited for
+    and stopped by Ctrl-C."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    result: Result = _Beside(coroutine).result()
+    return result
+
+
+class _Beside:
+    """A coroutine in a thread of its own."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_begun = threading.Event()
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="turnmix-loop")
+
+    def result(self) -> Any:
+        self._thread.start()
+        try:
+            self._thread.join()
+        except BaseException:  # Ctrl-C reaches the thread that waits
+            self._stop()
+            self._thread.join()
+            raise
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def _run(self) -> None:
+        try:
+            self._result = asyncio.run(self._begin())
+        except BaseException as error:  # it is raised where it was waited for
+            self._error = error
+        finally:
+            self._has_begun.set()
+
+    async def _begin(self) -> Any:
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._coroutine)
+        self._has_begun.set()
+        return await self._task
+
+    def _stop(self) -> None:
+        self._has_begun.wait()
+        if self._loop is not None and self._task is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)

@@ -1,0 +1,292 @@
+"""An evaluation, from what is named to its figures: a run, a checkpoint, a model, an endpoint or the recipe's teacher.
+
+Its trajectories lie in a directory of their own, with which the same call goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from turnmix.assembly.machine import check_machine, prepare_tensor_code
+from turnmix.assembly.source import make_source
+from turnmix.assembly.student import acting_student, student_location
+from turnmix.assembly.teacher import make_teacher
+from turnmix.core.errors import UserError
+from turnmix.core.seed import derive_seed
+from turnmix.core.trajectory import Actor, Trajectory
+from turnmix.environments.environment import TaskSource, expert_of
+from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.loop.completion import Keep, complete
+from turnmix.policies.local.model_digest import model_digest
+from turnmix.policies.policy import Policy
+from turnmix.recipe.recipe import Recipe, recipe_yaml, stored_recipe
+from turnmix.recipe.recipe_file import is_recipe
+from turnmix.rollout.plan import RolloutPlan
+from turnmix.running.continuation import told_how_to_go_on
+from turnmix.running.evaluation_target import FOLDER, TEACHER, acting_teacher, located
+from turnmix.running.given_recipe import GivenRecipe
+from turnmix.running.preflight import check_teacher
+from turnmix.running.reporter import Reporter
+from turnmix.store.evaluation_directory import Evaluated, EvaluationDirectory, has_begun
+from turnmix.store.versions import when_begun
+
+UNUSED = ("teacher", "trackers", "tasks.dataset")
+"""Settings that an evaluation of a student makes no use of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One that has ended."""
+
+    path: Path
+    figures: dict[str, Any]
+    num_tasks: int
+    num_found: int
+    """Of its trajectories, those that lay there before."""
+    is_made_here: bool
+    """This user began it on this machine."""
+    num_patches: int | None
+    """Written where they can be graded again; None: its tasks have none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """Who is evaluated, by which recipe, and where."""
+
+    path: Path
+    evaluated: Evaluated
+    recipe: Recipe
+    policy: Callable[[datetime], Policy]
+    """Opens who acts, at the moment that templates show as now."""
+    model: str
+    """Its name in predictions."""
+    actor: Actor = "student"
+    begun: datetime | None = None
+    run: Path | None = None
+    """The one that `path` lies in, if any."""
+
+
+def evaluate_target(
+    target: str,
+    *,
+    given: GivenRecipe | None,
+    overrides: Sequence[str] = (),
+    output: str | None = None,
+    reporter: Reporter,
+) -> Evaluation:
+    """Evaluate, or go on with it. `given`: a recipe; None: that of the run. `output`: its directory; None: in the
+    run, or below `evaluations`.
+
+    Raises:
+        UserError: it cannot be evaluated, or its directory holds something else.
+        TurnMixError: it failed; the message says that the same call goes on.
+    """
+    if (override := acting_teacher(target)) is not None:
+        overrides = [override, *overrides] if override else overrides
+        return _evaluate(_teacher_subject(given, overrides, output, reporter), reporter)
+    return _evaluate(_student_subject(target, given, overrides, output), reporter)
+
+
+def _student_subject(
+    target: str, given: GivenRecipe | None, overrides: Sequence[str], output: str | None
+) -> _Subject:
+    found = located(target)
+    named = given or (None if found.recipe is None else GivenRecipe.of_run(found.recipe))
+    if named is None and is_recipe(target):
+        raise UserError(
+            f"{target!r} is a recipe: name a run or a model before it: turnmix evaluate RUN_OR_MODEL {target}"
+        )
+    if named is None:
+        raise UserError(
+            f"{target!r} is no run: name a recipe too, whose tasks it is evaluated on, such as "
+            "recipes/minirepo_dagger.yaml"
+        )
+    recipe = named.load(overrides, unused=UNUSED)
+    model = found.model
+    if model is None and given is not None:
+        model = stored_recipe(Path(str(found.recipe))).student.model
+    settings = recipe.student.model_copy(update={} if model is None else {"model": model})
+    recipe = recipe.model_copy(update={"student": settings})
+    location = student_location(settings)
+    evaluated = Evaluated(
+        student=location,
+        weights=model_digest(location),
+        recipe=named.name,
+        recipe_yaml=recipe_yaml(recipe),
+    )
+
+    def policy(moment: datetime) -> Policy:
+        check_machine(recipe)
+        return acting_student(recipe, location=location, moment=moment)
+
+    return _Subject(
+        path=found.directory(None if given is None else given.stem) if output is None else Path(output),
+        evaluated=evaluated,
+        recipe=recipe,
+        begun=found.begun,
+        policy=policy,
+        model=target,
+        run=found.run if output is None else None,
+    )
+
+
+def _teacher_subject(
+    given: GivenRecipe | None, overrides: Sequence[str], output: str | None, reporter: Reporter
+) -> _Subject:
+    """As above, with the recipe's teacher on every turn, sampled as the recipe says."""
+    if given is None:
+        raise UserError(
+            "name a recipe too, whose tasks and whose teacher are meant, such as: turnmix evaluate teacher "
+            "minirepo_dagger"
+        )
+    is_url = any(override.startswith("teacher.endpoint=") for override in overrides)
+    recipe = given.load([*(["teacher.kind=endpoint"] if is_url else []), *overrides])
+    name = recipe.teacher.shown_name
+
+    def policy(moment: datetime) -> Policy:
+        check_machine(recipe)
+        teacher = make_teacher(
+            recipe, expert=partial(expert_of, make_source(recipe)), acts=True, moment=moment
+        )
+        for note in check_teacher(teacher):
+            reporter.note(note)
+        if recipe.teacher.model_here is not None:
+            prepare_tensor_code(recipe)
+        teacher.load()
+        return teacher.policy()
+
+    return _Subject(
+        path=Path(output) if output is not None else _teacher_directory(given.stem, name),
+        evaluated=Evaluated(student=name, weights=None, recipe=given.name, recipe_yaml=recipe_yaml(recipe)),
+        recipe=recipe,
+        policy=policy,
+        model=name,
+        actor="teacher",
+    )
+
+
+def _teacher_directory(recipe_stem: str, name: str) -> Path:
+    stem = f"{TEACHER}-{name.partition(' at ')[0]}-{recipe_stem}"
+    return Path(FOLDER) / re.sub(r"[^\w.-]+", "-", stem)
+
+
+def _evaluate(subject: _Subject, reporter: Reporter) -> Evaluation:
+    path, evaluated, recipe = subject.path, subject.evaluated, subject.recipe
+    is_begun = has_begun(path, evaluated)
+    reporter.say(f"{subject.actor}: {evaluated.student}")
+    with told_how_to_go_on("the same command goes on where this one stopped"):
+        source, plans = _planned(recipe)
+        moment = (when_begun(path) if is_begun else subject.begun) or datetime.now()
+        # Who cannot do what the recipe asks leaves no directory behind.
+        opened = None if is_begun else subject.policy(moment)
+        with closing(EvaluationDirectory.open(path, evaluated, begun=moment, run=subject.run)) as directory:
+            directory.check_tasks(plans)
+            num_found = sum(plan.trajectory_id in directory.trajectories for plan in plans)
+            _complete(
+                plans,
+                recipe=recipe,
+                source=source,
+                acting=lambda: subject.policy(moment) if opened is None else opened,
+                actor=subject.actor,
+                directory=directory,
+                reporter=reporter,
+            )
+            return _concluded(subject, directory, plans, num_found=num_found)
+
+
+def _planned(recipe: Recipe) -> tuple[TaskSource, list[RolloutPlan]]:
+    source = make_source(recipe)
+    plans = evaluation_plans(
+        source.tasks("holdout")[: recipe.evaluation.tasks],
+        iteration=0,
+        seed=derive_seed(recipe.seed, "evaluation"),
+        cohort_size=recipe.student.cohort_size,
+    )
+    return source, plans
+
+
+def _complete(
+    plans: Sequence[RolloutPlan],
+    *,
+    recipe: Recipe,
+    source: TaskSource,
+    acting: Callable[[], Policy],
+    actor: Actor,
+    directory: EvaluationDirectory,
+    reporter: Reporter,
+) -> None:
+    """Roll out what is not in the directory yet; `acting` is called if there is any."""
+
+    def collecting(missing: list[RolloutPlan], keep: Keep) -> Coroutine[Any, Any, None]:
+        for change in directory.changed_versions():
+            reporter.say(f"note: {change}: results may differ from an uninterrupted evaluation")
+        return evaluating(missing, keep, acting())
+
+    async def evaluating(missing: list[RolloutPlan], keep: Keep, opened: Policy) -> None:
+        try:
+            await evaluate(
+                missing,
+                source=source,
+                policy=opened,
+                actor=actor,
+                concurrency=recipe.rollouts.concurrency,
+                attempts=recipe.rollouts.attempts,
+                on_trajectory=keep,
+                unfinished=recipe.evaluation.unfinished,
+            )
+        finally:
+            await opened.close()
+
+    with reporter.progress(seconds=lambda stage: None) as progress:
+        complete(
+            "evaluate",
+            plans,
+            log=directory.trajectories,
+            collecting=collecting,
+            progress=progress,
+            tick=lambda: None,
+        )
+
+
+def _concluded(
+    subject: _Subject, directory: EvaluationDirectory, plans: Sequence[RolloutPlan], *, num_found: int
+) -> Evaluation:
+    """Write the figures, and the patches where they can be graded again."""
+    judged: list[Trajectory] = []
+
+    def read() -> Iterator[Trajectory]:
+        for trajectory in directory.trajectories.read(plan.trajectory_id for plan in plans):
+            # What a prediction is made of: turns take far more memory.
+            judged.append(replace(trajectory, tools=(), prompt=(), turns=()))
+            yield trajectory
+
+    figures = summarise(read(), unfinished=subject.recipe.evaluation.unfinished).to_json()
+    is_made_here = directory.is_made_here()
+    num_patches = None
+    if isinstance(subject.recipe.tasks, TaskFileSettings):
+        num_patches = directory.write_predictions(judged, model=subject.model)
+    elsewhere = {} if is_made_here or not num_found else {"made_elsewhere": num_found}
+    directory.write_results(
+        {
+            "student": subject.evaluated.student,
+            "recipe": subject.evaluated.recipe,
+            **elsewhere,
+            **figures,
+        }
+    )
+    return Evaluation(
+        path=directory.path,
+        figures=figures,
+        num_tasks=len(plans),
+        num_found=num_found,
+        is_made_here=is_made_here,
+        num_patches=num_patches,
+    )
