@@ -5,14 +5,17 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnmix.core.trajectory import State
 from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture
 
 SEEDS = st.integers(0, 2**63 - 1)
 
+ANYWHERE = State(messages=(), tools=())
+
 
 def acted(mixture, iteration, seed):
     actor = mixture.actors(iteration, random.Random(seed))
-    return [actor(turn) for turn in range(40)]
+    return [actor(turn, ANYWHERE) for turn in range(40)]
 
 
 @given(seed=SEEDS, iteration=st.integers(1, 50))
@@ -38,8 +41,8 @@ def test_a_turn_that_a_lower_beta_gives_to_the_teacher_a_higher_beta_does_too(se
 def test_a_student_prefix_stays_in_its_support(seed, iteration, low, width, shift):
     mixture = AggrevateMixture(support=(low, low + width), shift=shift)
     actor = mixture.actors(iteration, random.Random(seed))
-    assert all(actor(turn) == "student" for turn in range(low))
-    assert all(actor(turn) == "teacher" for turn in range(low + width, low + width + 5))
+    assert all(actor(turn, ANYWHERE) == "student" for turn in range(low))
+    assert all(actor(turn, ANYWHERE) == "teacher" for turn in range(low + width, low + width + 5))
 
 
 @given(seed=SEEDS, iteration=st.integers(1, 10))

@@ -6,6 +6,7 @@ import random
 import pytest
 from pydantic import ValidationError
 
+from turnmix.core.trajectory import State
 from turnmix.rollout import mixture as mixture_module
 from turnmix.rollout.mixture import (
     MIXTURES,
@@ -19,10 +20,12 @@ from turnmix.rollout.mixture import (
     TeacherMixtureSettings,
 )
 
+ANYWHERE = State(messages=(), tools=())
+
 
 def acted(mixture, iteration, seed, num_turns):
     actor = mixture.actors(iteration, random.Random(seed))
-    return [actor(turn) for turn in range(num_turns)]
+    return [actor(turn, ANYWHERE) for turn in range(num_turns)]
 
 
 def test_the_worked_examples_hold():
@@ -60,9 +63,9 @@ def test_neighbouring_turns_of_dagger_are_independent():
 def test_the_draw_of_a_turn_does_not_depend_on_which_turns_were_asked_before():
     in_order = acted(DaggerMixture(), 3, 7, 30)
     actor = DaggerMixture().actors(3, random.Random(7))
-    backwards = [actor(turn) for turn in reversed(range(30))]
+    backwards = [actor(turn, ANYWHERE) for turn in reversed(range(30))]
     assert backwards[::-1] == in_order
-    assert [actor(turn) for turn in range(30)] == in_order
+    assert [actor(turn, ANYWHERE) for turn in range(30)] == in_order
 
 
 def test_prefix_mass_moves_to_longer_prefixes():

@@ -12,15 +12,15 @@ from turnmix.rollout.plan import make_plans
 from turnmix.rollout.rollout import roll_out
 
 
-def alternating(turn):
+def alternating(turn, state):
     return "student" if turn % 2 == 0 else "teacher"
 
 
-def student_only(turn):
+def student_only(turn, state):
     return "student"
 
 
-def teacher_only(turn):
+def teacher_only(turn, state):
     return "teacher"
 
 

@@ -220,7 +220,7 @@ def _needs(recipe: Recipe, gpus: list[Gpu]) -> _Needs | None:
         rows=largest_pass(
             recipe.learner,
             conversation=recipe.longest_context,
-            has_labels=find_method(recipe.method).label,
+            has_labels=find_method(recipe.method).label is not False,
         ),
         others=others,
     )

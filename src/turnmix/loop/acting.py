@@ -17,10 +17,11 @@ from turnmix.loop.branch import Branch
 from turnmix.loop.completion import complete
 from turnmix.loop.parts import Progress, Student
 from turnmix.loop.task_order import sampled_tasks
-from turnmix.methods.registry import find_method
+from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.collector import collect
+from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.rollout.room import Room
 from turnmix.rollout.share import teacher_share
@@ -53,8 +54,8 @@ class ActingStages:
         self._tick = tick
         self._branch = branch
         self._room = Room(recipe.rollouts.concurrency)
-        self._method = find_method(recipe.method)
-        self._mixture = recipe.mixture.make()
+        self._label = label_gate(recipe.method)
+        self._mixture = make_mixture(recipe.mixture)
 
     def roll_out(self, iteration: int) -> dict[str, Any]:
         """The iteration's trajectories, and their labels."""
@@ -83,7 +84,7 @@ class ActingStages:
                     student=student,
                     teacher=teacher,
                     mixture=self._mixture,
-                    label=self._method.label,
+                    label=self._label,
                     concurrency=rollouts.concurrency,
                     attempts=rollouts.attempts,
                     on_trajectory=keep,

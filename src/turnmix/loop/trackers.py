@@ -1,8 +1,8 @@
 """Where a run's figures go beside its own files: tensorboard always, and the trackers that the recipe names.
 
 In: figures of stages and optimiser steps. Out: points over optimiser steps since the base student, through the
-tracker classes of accelerate. `metrics.jsonl` stays the truth: a run that is killed and resumed may give a
-point twice, at the same step with the same value.
+tracker classes of accelerate, or one of the user's own. `metrics.jsonl` stays the truth: a run that is killed and
+resumed may give a point twice, at the same step with the same value.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import MissingDependencyError, UserError, first_line
 from turnmix.core.json_text import json_text
+from turnmix.core.plugins import is_plugin_name, load_plugin, plugin_fault
 from turnmix.store.records import read_trackers
 
 TENSORBOARD = "tensorboard"
@@ -34,15 +35,53 @@ def check_trackers(names: Sequence[str]) -> None:
 
     available = {str(tracker) for tracker in get_available_trackers()}
     for name in names:
+        if is_plugin_name(name):
+            _own(name)
+            continue
         if name not in LOGGER_TYPE_TO_CLASS:
             raise UserError(
-                f"trackers: {name!r} is not known: use any of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}"
+                f"trackers: {name!r} is not known: use any of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}, or a class of "
+                "your own, package.module:Name"
             )
         if name not in available:
             raise MissingDependencyError(
                 f"trackers: {name} needs the package {name}: install it with pip install {name}, or leave "
                 "it out"
             )
+
+
+class Tracker(Protocol):
+    """One of the user's own, `package.module:Name`: a class that is made with the run's directory. A run that is gone
+    on with makes it anew, and may give it a point twice."""
+
+    def log(self, figures: Mapping[str, float], *, step: int) -> None:
+        """Figures by name, such as `step/loss`, after so many optimiser steps since the base student."""
+        ...
+
+    def close(self) -> None:
+        """The run ends here, whether it is complete or not."""
+        ...
+
+
+class _OfAccelerate:
+    """A tracker of accelerate's, as a `Tracker`."""
+
+    def __init__(self, name: str, *, run: Path, known_id: str | None) -> None:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+        self._name = name
+        self._tracker = LOGGER_TYPE_TO_CLASS[name](**_options(name, run, known_id))
+        self._tracker.start()
+
+    @property
+    def own_id(self) -> str | None:
+        return _id_of(self._name, self._tracker)
+
+    def log(self, figures: Mapping[str, float], *, step: int) -> None:
+        self._tracker.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        self._tracker.finish()
 
 
 class Trackers:
@@ -54,23 +93,23 @@ class Trackers:
         Raises:
             UserError: a tracker does not start.
         """
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
         path = run / IDS
         ids = read_trackers(path) if os.path.lexists(path) else {}
-        self._trackers: dict[str, Any] = {}
+        self._trackers: dict[str, Tracker] = {}
         for name in dict.fromkeys((TENSORBOARD, *names)):
             try:
-                tracker = LOGGER_TYPE_TO_CLASS[name](**_options(name, run, ids.get(name)))
-                tracker.start()
+                self._trackers[name] = _opened(name, run=run, known_id=ids.get(name))
+            except UserError:
+                raise
             except Exception as error:
                 raise UserError(
-                    f"trackers: {name} does not start ({first_line(error)}): set it up as its documentation says, "
+                    f"trackers: {name} does not start ({_told(name, error)}): set it up as its documentation says, "
                     "or leave it out"
                 ) from error
-            self._trackers[name] = tracker
-            if own_id := _id_of(name, tracker):
-                ids[name] = own_id
+        opened = {
+            name: each.own_id for name, each in self._trackers.items() if isinstance(each, _OfAccelerate)
+        }
+        ids |= {name: own_id for name, own_id in opened.items() if own_id}
         write_atomically(path, json_text(ids) + "\n")
 
     def log(self, figures: Mapping[str, Any], *, step: int) -> None:
@@ -78,18 +117,43 @@ class Trackers:
         values = dict(_numbers(figures))
         for name, tracker in list(self._trackers.items()):
             try:
-                tracker.log(values, step=step)
+                tracker.log(dict(values), step=step)
             except Exception as error:
                 del self._trackers[name]
-                warnings.warn(f"trackers: {name} failed and gets no more: {error}", stacklevel=2)
+                warnings.warn(f"trackers: {name} failed and gets no more: {_told(name, error)}", stacklevel=2)
 
     def close(self) -> None:
         """Write what is still held back."""
         for name, tracker in self._trackers.items():
             try:
-                tracker.finish()
+                tracker.close()
             except Exception as error:
-                warnings.warn(f"trackers: {name} did not write its last figures: {error}", stacklevel=2)
+                warnings.warn(
+                    f"trackers: {name} did not write its last figures: {_told(name, error)}", stacklevel=2
+                )
+
+
+def _opened(name: str, *, run: Path, known_id: str | None) -> Tracker:
+    if not is_plugin_name(name):
+        return _OfAccelerate(name, run=run, known_id=known_id)
+    made: Tracker = _own(name)(run)
+    return made
+
+
+def _own(name: str) -> Any:
+    """The class of a tracker of the user's own. Raises UserError: there is none of this name."""
+    found = load_plugin(name, field="trackers")
+    if not isinstance(found, type):
+        raise UserError(f"trackers: {name!r}: is no class: name one that has log(figures, step) and close()")
+    if lacking := [each for each in ("log", "close") if not callable(getattr(found, each, None))]:
+        raise UserError(
+            f"trackers: {name!r}: has no {' and no '.join(lacking)}: give it log(figures, step) and close()"
+        )
+    return found
+
+
+def _told(name: str, error: Exception) -> str:
+    return plugin_fault(error, name=name) if is_plugin_name(name) else first_line(error)
 
 
 def _options(name: str, run: Path, known_id: str | None) -> dict[str, Any]:

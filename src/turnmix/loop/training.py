@@ -15,7 +15,7 @@ from turnmix.loop.parts import Metrics, Progress, Student
 from turnmix.loop.teacher_scores import scoring_usage, with_teacher_logprobs
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.method import Taught
-from turnmix.methods.registry import find_method
+from turnmix.methods.registry import teach
 from turnmix.policies.scoring import Scorer
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.share import teacher_share
@@ -47,7 +47,6 @@ class TrainingStage:
         self._progress = progress
         self._metrics = metrics
         self._tick = tick
-        self._method = find_method(recipe.method)
 
     def train(self, iteration: int) -> dict[str, Any]:
         """Learn what the iteration's trajectories teach, and write the checkpoint."""
@@ -56,7 +55,7 @@ class TrainingStage:
         self._run.check_rollouts(range(iteration if is_fresh else 1, iteration + 1))
         ids = [member for batch in batches for member in self._run.trajectories.ids_of(batch)]
         filtered = apply_filter(self._recipe.data.filter, self._run.trajectories.read(ids))
-        taught = self._method.transitions(filtered.kept, self._recipe.objective)
+        taught = teach(self._recipe.method, filtered.kept, self._recipe.objective)
         losses: list[float] = []
         num_steps_before = self._run.num_steps(iteration - 1)
 

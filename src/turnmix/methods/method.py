@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Untaught
+from turnmix.rollout.labels import LabelGate
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.training.objective_settings import CrossEntropySettings, ObjectiveSettings
 
@@ -47,8 +48,9 @@ class Method:
     """Filters that leave it nothing to learn, with the reason."""
     doubtful_filters: Mapping[str, str] = field(default_factory=dict)
     """Filters that change what it learns, with what is told of them."""
-    label: bool
-    """Is the teacher asked in the student's states too?"""
+    label: bool | LabelGate
+    """Is the teacher asked in the student's states too? A gate is asked in each of them: then only some labels are
+    bought. On a teacher turn the label is what it did, for nothing."""
     objective: ObjectiveSettings = field(default_factory=CrossEntropySettings)
     """What its transitions are taught with."""
     samples_per_task: int = 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from turnmix.core.errors import UserError
-from turnmix.core.plugins import load_plugin
+from turnmix.core.plugins import load_plugin, telling_faults
+from turnmix.core.trajectory import State, Trajectory
+from turnmix.core.transition import Transition
 from turnmix.methods.aggrevate import AGGREVATE
 from turnmix.methods.dagger import DAGGER
 from turnmix.methods.grpo import GRPO
-from turnmix.methods.method import Method
+from turnmix.methods.method import Method, Taught
 from turnmix.methods.oec import OEC
 from turnmix.methods.opd import OPD
 from turnmix.methods.sft import SFT
+from turnmix.rollout.labels import LabelGate
+from turnmix.training.objective_settings import ObjectiveSettings
 
 METHODS: Mapping[str, Method] = {method.name: method for method in (SFT, GRPO, OPD, DAGGER, AGGREVATE, OEC)}
 """Those that come with the package."""
@@ -33,6 +38,51 @@ def find_method(name: str) -> Method:
             "turnmix.methods.method.Method(...)"
         )
     return found
+
+
+def label_gate(name: str) -> bool | LabelGate:
+    """Whether the method asks for labels in the student's states, or the gate that says in which; its mistakes are told
+    as those of who wrote it."""
+    label = find_method(name).label
+    if isinstance(label, bool):
+        return label
+
+    def is_asked(state: State) -> bool:
+        with telling_faults(name):
+            found = label(state)
+            if not isinstance(found, bool):
+                raise TypeError(f"label(state) returned {found!r}: it must return True or False")
+        return found
+
+    return is_asked
+
+
+def teach(name: str, trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
+    """What the method teaches of them.
+
+    Raises:
+        PluginError: it is one of the user's own, and fails.
+    """
+    method = find_method(name)
+    with telling_faults(name):
+        taught = method.transitions(trajectories, objective)
+        if not isinstance(taught, Taught):
+            raise TypeError(f"transitions(...) returned {type(taught).__name__}: it must return a Taught")
+        for each in taught.transitions:
+            _check_transition(each)
+    return taught
+
+
+def _check_transition(item: Transition) -> None:
+    """Raises ValueError: its weights are none."""
+    weights = item.weight if isinstance(item.weight, tuple) else (item.weight,)
+    if not all(isinstance(each, int | float) and math.isfinite(each) for each in weights):
+        raise ValueError(
+            f"{item.trajectory_id}: weight {item.weight!r}: give one finite number, or one a token"
+        )
+    token_ids = item.target.token_ids
+    if isinstance(item.weight, tuple) and token_ids is not None and len(weights) != len(token_ids):
+        raise ValueError(f"{item.trajectory_id}: {len(weights)} weights for {len(token_ids)} tokens")
 
 
 def methods_table(methods: Iterable[Method] = tuple(METHODS.values())) -> str:

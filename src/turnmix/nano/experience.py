@@ -37,7 +37,9 @@ class TeacherShareMixture:
     def actors(self, iteration: int, generator: random.Random) -> Actors:
         share = generator.uniform(0, self.most)
         seed = generator.getrandbits(64)
-        return lambda turn: "teacher" if random.Random(f"{seed} {turn}").random() < share else "student"
+        return lambda turn, state: (
+            "teacher" if random.Random(f"{seed} {turn}").random() < share else "student"
+        )
 
 
 def experience_source(num_tasks: int, *, seed: int) -> MinirepoSource:

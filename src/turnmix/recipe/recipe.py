@@ -217,7 +217,7 @@ class Recipe(Settings):
     @property
     def asks_teacher(self) -> bool:
         """Does the teacher act or label? Else it scores at most."""
-        return find_method(self.method).label or self.mixture.asks_teacher
+        return find_method(self.method).label is not False or self.mixture.asks_teacher
 
     @property
     def longest_context(self) -> int:

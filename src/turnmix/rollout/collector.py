@@ -23,6 +23,7 @@ from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
 from turnmix.core.usage import Usage
 from turnmix.environments.environment import Environment, TaskSource
 from turnmix.policies.policy import Episode, Inspectable, Policy, PolicySession
+from turnmix.rollout.labels import LabelGate
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.rollout import Closable, close_quietly, roll_out
@@ -36,7 +37,7 @@ async def collect(
     student: Policy,
     teacher: Policy | None,
     mixture: Mixture,
-    label: bool,
+    label: bool | LabelGate,
     concurrency: int,
     on_trajectory: Callable[[Trajectory], None] | None = None,
     attempts: int = 3,
@@ -49,9 +50,9 @@ async def collect(
     the room for them is shared with what runs beside; then `concurrency` is not looked at.
 
     `on_trajectory` is called once for each trajectory as it ends, infra_errors included. `label`: ask the
-    teacher in the student's states too. The pause before attempt n is backoff_seconds · 2^(n−2). The policies
-    stay open; every session and environment is closed, also when this is cancelled or raises (a UserError, or
-    a bug).
+    teacher in the student's states too, or in those of them that a gate lets through. The pause before attempt n is
+    backoff_seconds · 2^(n−2). The policies stay open; every session and environment is closed, also when this is
+    cancelled or raises (a UserError, or a bug).
     """
     if concurrency < 1 or attempts < 1:
         raise UserError(f"concurrency and attempts must be 1 or more, not {concurrency} and {attempts}")
@@ -118,7 +119,7 @@ class _Members:
     student: Policy
     teacher: Policy | None
     mixture: Mixture
-    label: bool
+    label: bool | LabelGate
     attempts: int
     backoff_seconds: float
     unfinished: Unfinished

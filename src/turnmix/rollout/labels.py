@@ -13,12 +13,19 @@ from dataclasses import replace
 from turnmix.core.trajectory import Action, State, Turn
 from turnmix.policies.policy import PolicySession
 
+LabelGate = Callable[[State], bool]
+"""A state in which the student acts -> whether the teacher is asked what it would do there."""
+
 
 class Labels:
     """Labels of one trajectory, in flight or answered."""
 
-    def __init__(self, teacher: PolicySession, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, teacher: PolicySession, *, gate: bool | LabelGate = True, clock: Callable[[], float]
+    ) -> None:
+        """`gate`: in which states it is asked; true: in all."""
         self._teacher = teacher
+        self._gate = gate
         self._clock = clock
         self._asked: dict[int, asyncio.Task[tuple[Action, float]]] = {}
         self._has_looked = asyncio.Event()
@@ -26,7 +33,9 @@ class Labels:
         self._failure: BaseException | None = None
 
     def ask(self, turn: int, state: State) -> None:
-        """Ask for the label of `turn`; returns at once."""
+        """Ask for the label of `turn`, where the gate lets it through; returns at once."""
+        if not isinstance(self._gate, bool) and not self._gate(state):
+            return
         self._has_looked = asyncio.Event()
         task = asyncio.create_task(self._answer(state, self._has_looked))
         task.add_done_callback(self._note_failure)

@@ -1,8 +1,8 @@
 """Who acts: the student-teacher mixtures (paper Eq. 8 and 9).
 
 In: an iteration (from 1) and one trajectory's own seeded generator. Out: the indicator of that trajectory,
-turn index (from 0) -> `student` or `teacher`. The indicator of a turn depends on the generator's seed, the
-iteration and the turn alone, never on what happened before it.
+turn index (from 0) and its state -> `student` or `teacher`. For the mixtures here it depends on the generator's seed,
+the iteration and the turn alone, never on what happened before it; one of the user's own may look at the state.
 
     Eq. 8  DAgger-style     turn t: teacher with probability β_i, else student; independent from turn to turn
     Eq. 9  AggreVaTe-style  the student for κ turns, then the teacher; κ drawn once a trajectory
@@ -18,11 +18,12 @@ from typing import Any, Literal, Protocol, get_args
 from pydantic import model_validator
 
 from turnmix.core.credentials import masked
+from turnmix.core.plugins import is_plugin_name, telling_faults
 from turnmix.core.settings import Settings
-from turnmix.core.trajectory import Actor
+from turnmix.core.trajectory import Actor, State
 
-Actors = Callable[[int], Actor]
-"""One trajectory's indicator: turn index from 0 -> who acts."""
+Actors = Callable[[int, State], Actor]
+"""One trajectory's indicator: turn index from 0, and what whoever acts will see -> who acts."""
 
 
 class Mixture(Protocol):
@@ -61,7 +62,7 @@ class DaggerMixture:
         beta = self.beta(iteration)
         draws: list[float] = []
 
-        def actor(turn: int) -> Actor:
+        def actor(turn: int, state: State) -> Actor:
             while len(draws) <= turn:
                 draws.append(generator.random())
             return "teacher" if draws[turn] < beta else "student"
@@ -113,7 +114,7 @@ class AggrevateMixture:
     def actors(self, iteration: int, generator: random.Random) -> Actors:
         low, high = self.support
         (prefix,) = generator.choices(range(low, high + 1), self.prefix_probabilities(iteration))
-        return lambda turn: "student" if turn < prefix else "teacher"
+        return lambda turn, state: "student" if turn < prefix else "teacher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,7 @@ class TeacherMixture:
         return 1.0
 
     def actors(self, iteration: int, generator: random.Random) -> Actors:
-        return lambda turn: "teacher"
+        return lambda turn, state: "teacher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,36 @@ class StudentMixture:
         return 0.0
 
     def actors(self, iteration: int, generator: random.Random) -> Actors:
-        return lambda turn: "student"
+        return lambda turn, state: "student"
+
+
+class OwnMixture:
+    """A mixture of the user's own, held to what a mixture may say; its mistakes are told as its own."""
+
+    def __init__(self, mixture: Mixture, *, name: str) -> None:
+        """`name`: the plugin's."""
+        self._mixture = mixture
+        self._name = name
+
+    def beta(self, iteration: int) -> float | None:
+        with telling_faults(self._name):
+            beta = self._mixture.beta(iteration)
+            if beta is not None and not 0 <= beta <= 1:
+                raise ValueError(f"beta({iteration}) is {beta!r}: return a share from 0 to 1, or None")
+        return None if beta is None else float(beta)
+
+    def actors(self, iteration: int, generator: random.Random) -> Actors:
+        with telling_faults(self._name):
+            actors = self._mixture.actors(iteration, generator)
+
+        def actor(turn: int, state: State) -> Actor:
+            with telling_faults(self._name):
+                found = actors(turn, state)
+                if found not in ("student", "teacher"):
+                    raise ValueError(f"turn {turn}: {found!r} acts: return 'student' or 'teacher'")
+            return found
+
+        return actor
 
 
 class MixtureSettings(Settings):
@@ -227,6 +257,13 @@ class StudentMixtureSettings(MixtureSettings):
 
     def make(self) -> Mixture:
         return StudentMixture()
+
+
+def make_mixture(settings: MixtureSettings) -> Mixture:
+    """The mixture that `settings` describe."""
+    with telling_faults(settings.kind):
+        mixture = settings.make()
+    return OwnMixture(mixture, name=settings.kind) if is_plugin_name(settings.kind) else mixture
 
 
 MIXTURES: Mapping[str, type[MixtureSettings]] = {

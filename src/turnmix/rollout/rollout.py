@@ -19,7 +19,7 @@ from turnmix.core.trajectory import Actor, State, StopReason, Trajectory, Turn, 
 from turnmix.core.usage import Usage
 from turnmix.environments.environment import Environment
 from turnmix.policies.policy import Metered, PolicySession
-from turnmix.rollout.labels import Labels
+from turnmix.rollout.labels import LabelGate, Labels
 from turnmix.rollout.mixture import Actors
 from turnmix.rollout.plan import RolloutPlan
 
@@ -39,16 +39,19 @@ async def roll_out(
     student_session: PolicySession,
     teacher_session: PolicySession | None,
     actors: Actors,
-    label: bool,
+    label: bool | LabelGate,
     attempt: int = 1,
     unfinished: Unfinished = "unresolved",
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trajectory:
     """Roll out `plan` and close the environment and both sessions, whatever happens.
 
-    `label`: ask the teacher also in the states in which the student acts. `clock` measures seconds.
+    `label`: ask the teacher also in the states in which the student acts, or in those that a gate lets through.
+    `clock` measures seconds.
     """
-    labels = Labels(teacher_session, clock=clock) if label and teacher_session is not None else None
+    labels = (
+        Labels(teacher_session, gate=label, clock=clock) if label and teacher_session is not None else None
+    )
     first, turns = _BEFORE_RESET, list[Turn]()
     stop_reason: StopReason | None = None
     verdict: Verdict | None = None
@@ -63,7 +66,7 @@ async def roll_out(
         try:
             first = state = await environment.reset()
             while stop_reason is None:
-                actor = actors(len(turns))
+                actor = actors(len(turns), state)
                 acting = student_session if actor == "student" else teacher_session
                 if acting is None:
                     raise UserError("the mixture lets a teacher act, but there is none: set `teacher`")

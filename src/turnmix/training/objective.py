@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from turnmix.core.plugins import telling_faults
 from turnmix.training.attention import TreeBatch, tree_attention_in, tree_hidden_states
 from turnmix.training.loss import sum_over_labels
 from turnmix.training.objective_settings import CrossEntropySettings, LossParts, ObjectiveSettings
@@ -44,7 +45,8 @@ class Objective:
         self.settings = settings or CrossEntropySettings()
         self._teacher = teacher
         self._base = base
-        self._loss = self.settings.make(LossParts(vocabulary=vocabulary, temperature=temperature))
+        with telling_faults(self.settings.kind):
+            self._loss = self.settings.make(LossParts(vocabulary=vocabulary, temperature=temperature))
         if self.settings.runs_teacher and teacher is None:
             raise ValueError(f"the objective {self.settings.kind} needs a teacher model")
         if self.settings.kl_weight and base is None:
@@ -94,22 +96,31 @@ class Objective:
         """The loss of each token and its figures.
 
         Raises:
-            ValueError: a loss of the user's own gives another number of them, or not one number a token.
+            PluginError: a loss of the user's own fails, or gives another number of them, or not one number a token.
         """
-        found = self._loss(tokens)
+        with telling_faults(self.settings.kind):
+            return self._checked(self._loss(tokens), tokens)
+
+    def _checked(self, found: Any, tokens: TaughtTokens) -> tuple[Tensor, ...]:
         told = found if isinstance(found, tuple) else (found,)
         expected = ("the loss", *self.settings.figures)
         if len(told) != len(expected):
             raise ValueError(
-                f"objective.kind: {self.settings.kind}: its loss returned {len(told)} tensors, and must return "
+                f"the loss returned {len(told)} tensors, and must return "
                 f"{len(expected)}: {', '.join(expected)}"
             )
         for name, each in zip(expected, told, strict=True):
-            if each.shape != tokens.ids_C.shape:
+            shape = list(each.shape) if isinstance(each, Tensor) else None
+            if shape != [len(tokens.ids_C)]:
+                given = f"{type(each).__name__}" if shape is None else f"a tensor of shape {shape}"
                 raise ValueError(
-                    f"objective.kind: {self.settings.kind}: {name} has the shape {list(each.shape)} for "
-                    f"{len(tokens.ids_C)} tokens: return one number a token, neither summed nor averaged"
+                    f"{name} is {given} for {len(tokens.ids_C)} tokens: return a tensor of one number a token, neither "
+                    "summed nor averaged"
                 )
+        if tokens.logits_CV.requires_grad and not told[0].requires_grad:
+            raise ValueError(
+                "the loss has no gradient: make it of tokens.logprobs() or tokens.logits_CV, not detached"
+            )
         return told
 
     def _frozen_logits(self, model: Any, batch: TreeBatch) -> Any:
