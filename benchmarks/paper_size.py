@@ -31,7 +31,8 @@ from synthetic_text import make_renderer, make_tokenizer, words
 from tokenizers import Tokenizer
 
 from turnmix.core.message import Message, ToolCall
-from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Turn
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.methods.targets import imitate, teacher_label
 from turnmix.scaffold.bash import BashTool
 from turnmix.store.run_directory import RunDirectory
@@ -88,7 +89,9 @@ def make_trajectory(number, turns, renderer):
         prompt=prompt,
         turns=tuple(turn() for _ in range(turns)),
         stop_reason=StopReason.finished,
-        verdict=Verdict(resolved=True, submitted=True, passed=1, failed=0, patch=words(generator, 1500)),
+        verdict=patch_verdict(
+            resolved=True, submitted=True, passed=1, failed=0, patch=words(generator, 1500)
+        ),
         beta=BETA,
     )
 

@@ -37,6 +37,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Verdict
 from turnmix.environments.counting import TOOLS
 from turnmix.environments.environment import Split, Step
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import call_action
 from turnmix.rendering.renderer import Renderer
@@ -119,7 +120,7 @@ class SimulatedEnvironment:
 
     async def verify(self, stop_reason: StopReason) -> Verdict:
         await asyncio.sleep(latencies(self.task_id, "verify", 1)[0])
-        return Verdict(resolved=True, submitted=True, passed=1, failed=0)
+        return patch_verdict(resolved=True, submitted=True, passed=1, failed=0)
 
     async def close(self) -> None:
         pass
@@ -130,10 +131,7 @@ class SimulatedSource:
 
     def __init__(self, num_tasks: int, num_turns: int, texts: Texts | None) -> None:
         self.num_turns, self.texts = num_turns, texts
-        self._tasks = [
-            Task(id=f"simulated-{number}", problem_statement="", working_directory="/", files={})
-            for number in range(num_tasks)
-        ]
+        self._tasks = [Task(id=f"simulated-{number}", problem_statement="") for number in range(num_tasks)]
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return self._tasks

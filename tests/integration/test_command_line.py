@@ -14,7 +14,8 @@ from stored_checkpoints import store_checkpoint
 from strict_environment import strict_environment
 from turnmix.cli.parser import make_parser
 from turnmix.core.message import Message
-from turnmix.core.trajectory import StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import StopReason, Trajectory, Turn
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.scripted import text_action
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
@@ -418,7 +419,7 @@ def test_a_summary_that_is_none_is_told_with_how_to_have_it_again(turnmix_in, tm
 
 
 def verdict(resolved):
-    return Verdict(resolved=resolved, submitted=True, passed=1, failed=0)
+    return patch_verdict(resolved=resolved, submitted=True, passed=1, failed=0)
 
 
 def test_a_run_is_shown_by_a_fair_sample_of_its_newest_trajectories_and_by_those_asked_for(

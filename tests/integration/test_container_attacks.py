@@ -11,7 +11,7 @@ from container_runtime import DEBIAN, TINY, make_container, needs_containers, se
 from sandbox_scenarios import read_until
 
 from turnmix.core.errors import SandboxError
-from turnmix.core.task import Task
+from turnmix.core.task import Task, Workspace
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.policies.scripted import call_action
@@ -26,7 +26,11 @@ pytestmark = needs_containers
 SMALL = Limits(
     memory_bytes=256 << 20, processes=60, file_bytes=64 << 20, disk_bytes=128 << 20, wall_seconds=120
 )
-TASK = Task(id="t", problem_statement="Repair a.py.", working_directory="/testbed", files={"a.py": "x"})
+TASK = Task(
+    id="t",
+    problem_statement="Repair a.py.",
+    workspace=Workspace(working_directory="/testbed", files={"a.py": "x"}),
+)
 
 
 def python(program):
@@ -113,7 +117,7 @@ def test_an_agent_that_ends_process_1_has_failed_and_is_counted(way, monkeypatch
     step, verdict = asyncio.run(asyncio.wait_for(scenario(), 100))
     assert step.stop_reason in (None, StopReason.limit_exceeded)
     if verdict is not None:
-        assert (verdict.resolved, verdict.submitted) == (False, False)
+        assert (verdict.resolved, verdict.details["submitted"]) == (False, False)
         assert "[The machine was stopped: the container" in step.observation[0].content
 
 

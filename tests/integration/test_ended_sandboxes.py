@@ -7,7 +7,7 @@ import pytest
 
 from turnmix.core.errors import MissingDependencyError, SandboxError
 from turnmix.core.message import Message, ToolCall
-from turnmix.core.task import Task
+from turnmix.core.task import Task, Workspace
 from turnmix.core.trajectory import Action, StopReason
 from turnmix.environments.preparation import lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
@@ -24,7 +24,11 @@ except MissingDependencyError as error:
     MISSING = str(error)
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
-TASK = Task(id="t", problem_statement="Repair a.py.", working_directory="/testbed", files={"a.py": "x"})
+TASK = Task(
+    id="t",
+    problem_statement="Repair a.py.",
+    workspace=Workspace(working_directory="/testbed", files={"a.py": "x"}),
+)
 
 
 def kill_supervisor(sandbox):
@@ -80,7 +84,7 @@ def test_an_agent_that_ends_its_sandbox_has_failed_and_is_counted():
     step, verdict = asyncio.run(scenario())
     assert step.stop_reason is StopReason.limit_exceeded
     assert "[The machine was stopped: the sandbox ended unexpectedly" in step.observation[0].content
-    assert (verdict.resolved, verdict.submitted) == (False, False)
+    assert (verdict.resolved, verdict.details["submitted"]) == (False, False)
 
 
 def test_a_sandbox_that_ends_in_the_preparation_is_an_infrastructure_failure():

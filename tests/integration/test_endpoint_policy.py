@@ -46,7 +46,7 @@ def policy_for(url, **changes):
 
 
 def episode(seed=0):
-    task = Task(id="a", problem_statement="", working_directory="/w", files={})
+    task = Task(id="a", problem_statement="")
     return Episode(trajectory_id="t", task=task, seed=seed)
 
 

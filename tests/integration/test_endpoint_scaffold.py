@@ -41,7 +41,7 @@ def repair(request, source, tasks):
         if call["function"]["name"] == "execute_bash"
     ]
     for path, text in source.solution(task).files.items():
-        command = f"cat > {task.working_directory}/{path} <<'END'\n{text}END"
+        command = f"cat > {task.workspace.working_directory}/{path} <<'END'\n{text}END"
         if {"command": command} not in asked:
             return completion(calls=[("execute_bash", json.dumps({"command": command}))])
     return completion(calls=[("finish", '{"message": "done"}')])

@@ -30,7 +30,7 @@ from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.policies.policy import Episode
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
-TASK = Task(id="t", problem_statement="", working_directory="/", files={{}})
+TASK = Task(id="t", problem_statement="")
 STATE = State(messages=(Message(role="user", content="Say it."),), tools=())
 
 async def one(number, policy, all_there):

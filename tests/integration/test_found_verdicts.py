@@ -12,7 +12,7 @@ from test_archive_protection import FLAT, row_of
 
 from turnmix.cli.command_line import main
 from turnmix.core.errors import UserError
-from turnmix.core.trajectory import Verdict
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.repositories.archive import store_archive
 from turnmix.environments.repositories.task_file import write_rows
 from turnmix.sandboxes.selection import SandboxSettings
@@ -105,18 +105,18 @@ def test_verdicts_are_kept_where_the_user_says(folder, capsys, tmp_path):
                                      '{"resolved": "yes", "submitted": true, "passed": 1, "failed": 0}'])  # fmt: skip
 def test_a_damaged_verdict_is_made_again(tmp_path, content):
     book = VerdictBook.open(str(tmp_path), predictions=tmp_path / "x")
-    book.keep("ab12", Verdict(resolved=True, submitted=True, passed=1, failed=0, set_aside=("x",)))
-    found = book.find("ab12", patch="p")
-    assert (found.resolved, found.patch, found.set_aside) == (True, "p", ("x",))
+    verdict = patch_verdict(resolved=True, submitted=True, passed=1, failed=0, set_aside=("x",))
+    book.keep("ab12", verdict)
+    assert book.find("ab12") == verdict
     (tmp_path / "ab12.json").write_text(content)
-    assert book.find("ab12", patch="p") is None
+    assert book.find("ab12") is None
 
 
 def test_a_book_that_the_user_names_and_that_cannot_be_written_is_said(tmp_path):
     book = VerdictBook.open(str(tmp_path / "book"), predictions=tmp_path / "x")
     (tmp_path / "book" / "ab12.json").mkdir()
     with pytest.raises(UserError, match="--verdicts"):
-        book.keep("ab12", Verdict(resolved=True, submitted=True, passed=1, failed=0))
+        book.keep("ab12", patch_verdict(resolved=True, submitted=True, passed=1, failed=0))
 
 
 def test_an_evaluation_says_how_much_of_it_was_found_and_by_whom_it_was_made(tmp_path, capsys, monkeypatch):

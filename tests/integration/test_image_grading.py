@@ -143,8 +143,10 @@ def test_patches_are_graded_as_what_they_are(tmp_path):
         "gold and another in its place",
         "gold and an ignored one",
     }
-    assert {name for name, verdict in verdicts.items() if not verdict.submitted} == {"empty"}
-    counts = {name: (verdict.passed, verdict.failed) for name, verdict in verdicts.items()}
+    assert {name for name, verdict in verdicts.items() if not verdict.details["submitted"]} == {"empty"}
+    counts = {
+        name: (verdict.details["passed"], verdict.details["failed"]) for name, verdict in verdicts.items()
+    }
     assert counts["gold"] == (2, 0)
     assert counts["wrong"] == (1, 1)
     assert counts["hangs"] == counts["does not apply"] == (0, 2)
@@ -166,7 +168,7 @@ ENDS_ITS_GRADER = (
 def test_code_under_test_that_ends_its_grader_is_unresolved(tmp_path):
     row = shelf_row()
     verdict = asyncio.run(source_of(tmp_path, row).grader.grade(row, ENDS_ITS_GRADER.encode()))
-    assert (verdict.resolved, verdict.submitted, verdict.failed) == (False, True, 2)
+    assert (verdict.resolved, verdict.details["submitted"], verdict.details["failed"]) == (False, True, 2)
 
 
 def test_a_grader_that_ends_before_the_patch_is_an_infrastructure_error(tmp_path):
@@ -228,7 +230,7 @@ def test_the_agent_sees_no_later_history_and_no_tests(tmp_path):
     assert "test_take" not in traces
     assert state.startswith("clean\n3\n")
     assert environment.startswith("testbed /testbed/shelf.py")
-    assert not verdict.submitted
+    assert not verdict.details["submitted"]
 
 
 REPAIR = "sed -i 's/count - 1/count/' shelf.py"
@@ -237,7 +239,7 @@ REPAIR = "sed -i 's/count - 1/count/' shelf.py"
 def test_an_agent_that_repairs_is_resolved_whatever_else_it_leaves(tmp_path):
     verdict, _ = agent(tmp_path, REPAIR)
     assert verdict.resolved
-    assert "setup.log" not in verdict.patch
+    assert "setup.log" not in verdict.details["patch"]
     verdict, _ = agent(
         tmp_path,
         REPAIR,
@@ -245,14 +247,14 @@ def test_an_agent_that_repairs_is_resolved_whatever_else_it_leaves(tmp_path):
         "git config diff.noprefix true; git config core.autocrlf true; rm tests/test_shelf.py; touch .git/index.lock",
     )
     assert verdict.resolved
-    assert "x/y" in verdict.patch
-    assert "blob" not in verdict.patch
+    assert "x/y" in verdict.details["patch"]
+    assert "blob" not in verdict.details["patch"]
 
 
 def test_an_agent_without_a_repository_or_an_end_has_submitted_nothing(tmp_path):
-    assert not agent(tmp_path, REPAIR, "rm -rf .git")[0].submitted
+    assert not agent(tmp_path, REPAIR, "rm -rf .git")[0].details["submitted"]
     verdict, _ = agent(tmp_path, REPAIR, reason=StopReason.max_turns)
-    assert (verdict.submitted, verdict.resolved) == (False, False)
+    assert (verdict.details["submitted"], verdict.resolved) == (False, False)
     assert left_behind() == []
 
 
@@ -276,9 +278,9 @@ def test_a_bug_that_the_image_has_no_branch_for_is_laid_without_its_history(tmp_
     assert "Initial state" in log
     assert "test_shelf.py" not in tests
     assert "items[:0]" in tests
-    assert not verdict.submitted
+    assert not verdict.details["submitted"]
     verdict = asyncio.run(source_of(tmp_path, row).grader.grade(row, row.gold_patch.encode()))
-    assert (verdict.passed, verdict.resolved) == (1, True)
+    assert (verdict.details["passed"], verdict.resolved) == (1, True)
 
 
 def test_an_agent_that_makes_its_patch_hang_has_left_none():
@@ -308,7 +310,7 @@ def test_a_fix_in_latin_1_is_resolved_and_so_is_the_patch_of_its_verdict(tmp_pat
     row = shelf_row()
     source = source_of(tmp_path, row)
     first = asyncio.run(source.grader.grade(row, LATIN))
-    again = asyncio.run(source_of(tmp_path, row).grader.grade(row, encoded(first.patch)))
-    assert encoded(first.patch) == LATIN
+    again = asyncio.run(source_of(tmp_path, row).grader.grade(row, encoded(first.details["patch"])))
+    assert encoded(first.details["patch"]) == LATIN
     assert first.resolved
     assert again.resolved

@@ -95,7 +95,7 @@ def test_the_oracle_leaves_what_the_image_brought_and_removes_what_the_student_l
         )
     )
     told = [turn.action.message.tool_calls[0].arguments.get("command", "") for turn in trajectory.turns[1:]]
-    assert [trajectory.verdict.resolved, trajectory.verdict.submitted] == [True, True]
+    assert [trajectory.verdict.resolved, trajectory.verdict.details["submitted"]] == [True, True]
     removed = {word for command in told if command.startswith("rm ") for word in command.split()[2:]}
     assert removed <= {"stray.py", "build/large.bin"}
     assert len(trajectory.turns) < 12

@@ -9,15 +9,18 @@ from scaffold_in_sandbox import any_sandbox, call, new_sandbox  # noqa: F401 (an
 
 from turnmix.core.errors import SandboxError
 from turnmix.core.message import Message, ToolCall
-from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, StopReason, Verdict
+from turnmix.core.task import Task, Workspace
+from turnmix.core.trajectory import Action, StopReason
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.scaffold.scaffold import CONTINUE, NOT_EXECUTED, ScaffoldSettings
 
 FILES = {"a.py": "print('a')\n", "pkg/deep/b.py": "x = '%s \\n'", "it's": "", "-n": "é"}
-TASK = Task(id="t", problem_statement="Repair a.py.", working_directory="/testbed", files=FILES)
+TASK = Task(
+    id="t", problem_statement="Repair a.py.", workspace=Workspace(working_directory="/testbed", files=FILES)
+)
 FINISH = call("finish", message="done")
 
 
@@ -29,8 +32,8 @@ class RecordingVerifier:
 
     async def __call__(self, task, sandbox, stop_reason):
         self.asked.append(stop_reason)
-        await sandbox.read_file(f"{task.working_directory}/a.py")
-        return Verdict(resolved=True, submitted=True, passed=1, failed=0)
+        await sandbox.read_file(f"{task.workspace.working_directory}/a.py")
+        return patch_verdict(resolved=True, submitted=True, passed=1, failed=0)
 
 
 def in_environment(test, *, limits=None, prepare=lay_files, task=TASK, clock=None, **settings):
@@ -74,7 +77,12 @@ def test_a_task_of_any_size_can_be_laid():
         assert len(await environment.privileged_view().read_file("/testbed/a.py")) == 1_000_000
 
     files = {"a.py": "x" * 1_000_000}
-    in_environment(test, task=Task(id="t", problem_statement="", working_directory="/testbed", files=files))
+    in_environment(
+        test,
+        task=Task(
+            id="t", problem_statement="", workspace=Workspace(working_directory="/testbed", files=files)
+        ),
+    )
 
 
 def test_a_task_can_begin_as_a_git_repository():
@@ -240,7 +248,7 @@ def test_an_agent_whose_sandbox_is_killed_for_its_time_ends_as_data():
         assert step.stop_reason is StopReason.wall_time
         assert "wall_seconds" in step.observation[0].content
         verdict = await environment.verify(StopReason.wall_time)
-        assert (verdict.resolved, verdict.submitted) == (False, False)
+        assert (verdict.resolved, verdict.details["submitted"]) == (False, False)
         assert verifier.asked == []
 
     in_environment(test, limits=Limits(wall_seconds=0.5))

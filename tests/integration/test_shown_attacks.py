@@ -21,7 +21,8 @@ from chat_models import make_model, make_tokenizer
 from strict_environment import strict_environment
 from turnmix.cli import main
 from turnmix.core.message import Message, ToolCall
-from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
 
@@ -95,7 +96,7 @@ def hostile_run(path, attack):
         prompt=(Message(role="user", content=f"u{attack}"),),
         turns=(turn,),
         stop_reason=StopReason.infra_error,
-        verdict=Verdict(resolved=False, submitted=True, passed=0, failed=1, patch=f"d{attack}"),
+        verdict=patch_verdict(resolved=False, submitted=True, passed=0, failed=1, patch=f"d{attack}"),
         error=f"e{attack}",
     )
     run = RunDirectory.create(path, recipe_yaml=recipe_yaml(load_recipe("minirepo_dagger")))

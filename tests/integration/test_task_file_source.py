@@ -156,9 +156,9 @@ def test_the_gold_patch_is_resolved_and_the_empty_and_the_broken_ones_are_not(in
         source = source_of(path)
         rows = {row.instance_id: row for row in load_rows(path)}
         gold = grades(source, {name: row.gold_patch for name, row in rows.items()})
-        assert all(verdict.resolved and verdict.submitted for verdict in gold.values())
+        assert all(verdict.resolved and verdict.details["submitted"] for verdict in gold.values())
         empty = grades(source, dict.fromkeys(rows, ""))
-        assert not any(verdict.resolved or verdict.submitted for verdict in empty.values())
+        assert not any(verdict.resolved or verdict.details["submitted"] for verdict in empty.values())
         useless = "diff --git a/x.txt b/x.txt\nnew file mode 100644\n--- /dev/null\n+++ b/x.txt\n@@ -0,0 +1 @@\n+x\n"
         misfit = "diff --git a/no.py b/no.py\n--- a/no.py\n+++ b/no.py\n@@ -1 +1 @@\n-a\n+b\n"
         for patch in (useless, misfit, "what is this?\n"):
@@ -195,20 +195,20 @@ def test_wrong_revisions_are_the_users_mistake(revised):
 def test_an_agent_that_repairs_is_resolved_whatever_else_it_leaves(revised):
     verdict, _ = agent(revised, gold_command(revised))
     assert verdict.resolved
-    assert verdict.patch == load_rows(revised)[0].gold_patch
+    assert verdict.details["patch"] == load_rows(revised)[0].gold_patch
     verdict, _ = agent(
         revised,
         gold_command(revised),
         "rm -rf .git tests; mkdir x; git init -q x; echo 1 > x/y; printf '\\000\\001' > blob; ln -s / link",
     )
     assert verdict.resolved
-    assert "blob" not in verdict.patch
-    assert "x/y" in verdict.patch
+    assert "blob" not in verdict.details["patch"]
+    assert "x/y" in verdict.details["patch"]
 
 
 def test_an_agent_that_does_not_finish_or_changes_nothing_has_submitted_nothing(revised):
     for verdict in (agent(revised, gold_command(revised), finishes=False)[0], agent(revised, "true")[0]):
-        assert not verdict.submitted
+        assert not verdict.details["submitted"]
         assert not verdict.resolved
 
 
@@ -238,7 +238,7 @@ def test_an_agent_is_unresolved_that(revised, tmp_path, command):
     write_rows(path, [row.model_copy(update={"timeout_seconds": 8.0})])
     verdict, _ = agent(path, command)
     assert not verdict.resolved
-    assert verdict.submitted
+    assert verdict.details["submitted"]
 
 
 @takes_minutes

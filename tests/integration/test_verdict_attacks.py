@@ -91,9 +91,9 @@ def test_a_cheat_is_unresolved_that(command):
 def test_the_gold_patch_is_resolved_and_submitted():
     verdict = verdict_after(gold_command())
     assert verdict.resolved
-    assert verdict.submitted
-    assert verdict.failed == 0
-    assert verdict.patch.startswith("--- a/")
+    assert verdict.details["submitted"]
+    assert verdict.details["failed"] == 0
+    assert verdict.details["patch"].startswith("--- a/")
 
 
 def test_the_gold_patch_stays_resolved_beside_debris_and_debug_prints():
@@ -108,5 +108,5 @@ def test_the_gold_patch_stays_resolved_beside_debris_and_debug_prints():
 
 def test_no_change_is_no_submission():
     verdict = verdict_after(None)
-    assert not verdict.submitted
-    assert verdict.patch == ""
+    assert not verdict.details["submitted"]
+    assert verdict.details["patch"] == ""

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from turnmix.core.message import Message
-from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.policies.scripted import text_action
 
-RESOLVED = Verdict(resolved=True, submitted=True, passed=1, failed=0)
+RESOLVED = patch_verdict(resolved=True, submitted=True, passed=1, failed=0)
 
 
 def labelled_turn(actor, action, label=None, *, tokens=None):

@@ -101,7 +101,7 @@ def test_a_directory_that_holds_something_else_is_refused_and_so_is_a_run_there(
 
 def test_trajectories_of_other_tasks_are_refused(tmp_path):
     def planned(*names):
-        tasks = [Task(id=name, problem_statement="", working_directory="/", files={}) for name in names]
+        tasks = [Task(id=name, problem_statement="") for name in names]
         return evaluation_plans(tasks, iteration=0, seed=0, cohort_size=1)
 
     with opened(tmp_path / "e") as directory:

@@ -5,15 +5,16 @@ import pytest
 from recorded_trajectories import labelled_turn, trajectory
 from recording_world import RecordingPolicy, RecordingSource
 
-from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.core.trajectory import StopReason
 from turnmix.environments.counting import CountingSource
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.viewing.report import evaluation_lines
 
-UNRESOLVED = Verdict(resolved=False, submitted=True, passed=0, failed=1)
+UNRESOLVED = patch_verdict(resolved=False, submitted=True, passed=0, failed=1)
 
 
 def test_infra_errors_are_excluded_and_counted():

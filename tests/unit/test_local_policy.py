@@ -19,7 +19,7 @@ from turnmix.policies.policy import Episode
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.rendering.renderer import Renderer
 
-TASK = Task(id="t", problem_statement="", working_directory="/w", files={})
+TASK = Task(id="t", problem_statement="")
 WORDS = ("the file was edited", "def add(first, second):\n    return first", "x", "no such file\n" * 4)
 
 

@@ -17,7 +17,7 @@ from turnmix.rendering.renderer import Renderer
 from turnmix.store.run_directory import RunDirectory
 from turnmix.teachers.local import LocalTeacherSettings
 
-TASK = Task(id="t", problem_statement="", working_directory="/w", files={})
+TASK = Task(id="t", problem_statement="")
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import pytest
 from recorded_trajectories import labelled_turn, trajectory
 
 from turnmix.core.message import Message
-from turnmix.core.trajectory import Action, StopReason, Verdict
+from turnmix.core.trajectory import Action, StopReason
 from turnmix.environments.counting import CountingSource
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.methods.filters import apply_filter
 from turnmix.methods.grpo import group_advantages
 from turnmix.methods.registry import METHODS, methods_table
@@ -15,9 +16,9 @@ from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixtureSettings, TeacherMixtureSettings
 from turnmix.rollout.plan import make_plans
 
-RESOLVED = Verdict(resolved=True, submitted=True, passed=1, failed=0)
-SUBMITTED = Verdict(resolved=False, submitted=True, passed=0, failed=1)
-EMPTY = Verdict(resolved=False, submitted=False, passed=0, failed=1)
+RESOLVED = patch_verdict(resolved=True, submitted=True, passed=1, failed=0)
+SUBMITTED = patch_verdict(resolved=False, submitted=True, passed=0, failed=1)
+EMPTY = patch_verdict(resolved=False, submitted=False, passed=0, failed=1)
 
 
 def taught(method, *trajectories, **objective):

@@ -45,7 +45,8 @@ def test_one_seed_gives_the_same_tasks_in_another_process():
     program = (
         "from turnmix.environments.minirepo.source import *; import hashlib;"
         "tasks = MinirepoTasks(MinirepoSettings(), 'train');"
-        "print(hashlib.sha256(repr([(t.problem_statement, sorted(t.files.items())) for t in tasks[:20]]).encode())"
+        "told = [(t.problem_statement, sorted(t.workspace.files.items())) for t in tasks[:20]];"
+        "print(hashlib.sha256(repr(told).encode())"
         ".hexdigest())"
     )
     digests = {
@@ -60,22 +61,22 @@ GOLDEN_DIGEST = "ad9468cf5994fbaca5551bb2ca83ccdbfbe1451e416a47088dfb785ad19861e
 
 
 def test_splits_share_no_task_and_tasks_are_distinct():
-    train = [json.dumps(task.files) for task in MinirepoTasks(SETTINGS, "train")]
-    holdout = [json.dumps(task.files) for task in MinirepoTasks(SETTINGS, "holdout")]
+    train = [json.dumps(task.workspace.files) for task in MinirepoTasks(SETTINGS, "train")]
+    holdout = [json.dumps(task.workspace.files) for task in MinirepoTasks(SETTINGS, "holdout")]
     assert len({*train, *holdout}) == 360
 
 
 def test_another_seed_gives_other_tasks():
     first = MinirepoTasks(SETTINGS, "holdout")[0]
     second = MinirepoTasks(MinirepoSettings(seed=1), "holdout")[0]
-    assert first.files != second.files
+    assert first.workspace.files != second.workspace.files
 
 
 def test_a_task_does_not_hold_its_solution():
     source = MinirepoSource(SETTINGS, make_sandbox=UnsandboxedSandbox, scaffold=ScaffoldSettings())
     for task in source.tasks("train")[:20]:
         for gold in source.solution(task).files.values():
-            assert gold not in task.files.values()
+            assert gold not in task.workspace.files.values()
 
 
 def test_bugs_are_of_many_kinds():

@@ -7,7 +7,8 @@ import pytest
 from recorded_trajectories import trajectory
 
 from turnmix.core.errors import UserError
-from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.core.trajectory import StopReason
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.repositories.grading import verdict
 from turnmix.environments.repositories.predictions import read_predictions, write_predictions
 from turnmix.environments.repositories.task_file import TaskRow
@@ -54,7 +55,7 @@ def test_what_an_unfinished_agent_left_is_kept_and_said_to_be_unfinished(tmp_pat
 def test_a_transcript_spells_out_bytes_that_are_no_text():
     judged = trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=True))
     lines = [line.text for line in transcript(judged)]
-    assert "  +caf\\udce9s" in lines
+    assert "    +caf\\udce9s" in lines
     "\n".join(lines).encode()
 
 
@@ -73,7 +74,7 @@ def test_what_is_no_patch_is_named_with_its_line(tmp_path, patch, reason):
 
 
 def test_nothing_submitted_is_an_empty_patch(tmp_path):
-    unsubmitted = Verdict(resolved=False, submitted=False, passed=0, failed=1)
+    unsubmitted = patch_verdict(resolved=False, submitted=False, passed=0, failed=1)
     write_predictions(tmp_path / "p.jsonl", [trajectory("i001-0", verdict=unsubmitted)], model="m")
     (prediction,) = read_predictions(tmp_path / "p.jsonl")
     assert prediction.model_patch == ""

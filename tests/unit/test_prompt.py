@@ -3,11 +3,13 @@
 import pytest
 
 from turnmix.core.errors import RecipeError
-from turnmix.core.task import Task
+from turnmix.core.task import Task, Workspace
 from turnmix.scaffold.prompt import Prompt, PromptSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
-TASK = Task(id="t", problem_statement="{working_directory} fails", working_directory="/code", files={})
+TASK = Task(
+    id="t", problem_statement="{working_directory} fails", workspace=Workspace(working_directory="/code")
+)
 
 
 def test_the_bundled_prompt_is_short_and_names_directory_and_problem():

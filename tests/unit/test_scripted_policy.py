@@ -12,7 +12,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
 
 
 def episode(task_id="a"):
-    task = Task(id=task_id, problem_statement="", working_directory="/w", files={})
+    task = Task(id=task_id, problem_statement="")
     return Episode(trajectory_id="t", task=task, seed=0)
 
 

@@ -7,13 +7,13 @@ import pytest
 from chat_models import make_tokenizer
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.core.message import Message
-from turnmix.core.task import Task
+from turnmix.core.task import Task, Workspace
 from turnmix.core.trajectory import Action, State
 from turnmix.recipe.recipe import load_recipe
 from turnmix.rendering.renderer import Renderer
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
 
-TASK = Task(id="t", problem_statement="It is broken.", working_directory="/testbed", files={})
+TASK = Task(id="t", problem_statement="It is broken.", workspace=Workspace(working_directory="/testbed"))
 CALL = 'Let me see.\n<tool_call>\n{"name": "think", "arguments": {"thought": "hm"}}\n</tool_call>'
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from turnmix.core.message import Message
-from turnmix.core.trajectory import StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import StopReason, Trajectory, Turn
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.policies.scripted import call_action, text_action
 from turnmix.viewing.transcript import differs, transcript
 
@@ -56,7 +57,7 @@ EXAMPLE = Trajectory(
         Turn(actor="teacher", action=FINISH, observation=told("submitted"), label=FINISH),
     ),
     stop_reason=StopReason.finished,
-    verdict=Verdict(resolved=True, submitted=True, passed=5, failed=0, patch=PATCH),
+    verdict=patch_verdict(resolved=True, submitted=True, passed=5, failed=0, patch=PATCH),
 )
 
 

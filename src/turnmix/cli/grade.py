@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished, Verdict
+from turnmix.environments.patch_verdict import PatchDetails
 from turnmix.environments.repositories.grading import verdict as unjudged
 from turnmix.environments.repositories.predictions import Prediction, read_predictions
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
@@ -38,7 +39,6 @@ from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.store.verdict_book import VerdictBook
 from turnmix.viewing.console import make_console, say
-from turnmix.viewing.transcript import set_aside_text
 
 SOCKET, UNFINISHED = "sandbox.container.socket", "evaluation.unfinished"
 
@@ -82,9 +82,11 @@ def grade_predictions(
     is_counted_only = opened.unfinished == "unresolved"
     for name, verdict in sorted(verdicts.items()):
         untried = "unfinished" if name in left and is_counted_only else "empty patch"
-        state = "resolved" if verdict.resolved else "unresolved" if verdict.submitted else untried
-        counts = f"{verdict.passed} of {verdict.passed + verdict.failed} tests"
-        say(console, printable_line(f"{name}: {state}, {counts}{set_aside_text(verdict)}"))
+        details = PatchDetails.of(verdict)
+        state = "resolved" if verdict.resolved else "unresolved" if details.submitted else untried
+        counts = f"{details.passed} of {details.passed + details.failed} tests"
+        unused = f"; not used: {', '.join(details.set_aside)}" if details.set_aside else ""
+        say(console, printable_line(f"{name}: {state}, {counts}{unused}"))
     for name, reason in sorted(failures.items()):
         say(console, printable_line(f"{name}: not graded: {reason}"))
     resolved, number = sum(v.resolved for v in verdicts.values()), len(verdicts)
@@ -125,7 +127,14 @@ class _Graded:
 def _write(path: Path, graded: _Graded) -> None:
     """Raises UserError: the file cannot be written."""
     lines = [
-        json_text({"instance_id": name, "found": name in graded.found, **verdict.to_json()})
+        json_text(
+            {
+                "instance_id": name,
+                "found": name in graded.found,
+                "resolved": verdict.resolved,
+                **verdict.details,
+            }
+        )
         for name, verdict in sorted(graded.verdicts.items())
     ]
     try:
@@ -201,7 +210,7 @@ async def _grade_all(
             verdicts[row.instance_id] = unjudged(row, None, patch, submitted=False)
             return
         key = _key(row, patch, opened.sandbox)
-        if not again and (found := book.find(key, patch=decoded(patch))) is not None:
+        if not again and (found := _found(book, key, patch=decoded(patch))) is not None:
             verdicts[row.instance_id] = found
             graded.found.add(row.instance_id)
             return
@@ -219,10 +228,24 @@ async def _grade_all(
                         return
         failures.pop(row.instance_id, None)
         verdicts[row.instance_id] = verdict
-        book.keep(key, verdict)
+        # The key stands for the patch too, which may be long.
+        kept = {name: value for name, value in verdict.details.items() if name != "patch"}
+        book.keep(key, replace(verdict, details=kept))
 
     await asyncio.gather(*(grade(row, prediction) for row, prediction in known))
     return graded
+
+
+def _found(book: VerdictBook, key: str, *, patch: str) -> Verdict | None:
+    """The verdict on `patch` that was made before; None: there is none, or it is damaged."""
+    if (found := book.find(key)) is None:
+        return None
+    verdict = replace(found, details={**found.details, "patch": patch})
+    try:
+        PatchDetails.of(verdict)
+    except ValueError:
+        return None
+    return verdict
 
 
 def _key(row: TaskRow, patch: bytes, sandbox: SandboxSettings) -> str:

@@ -61,7 +61,9 @@ def _print_task(task: Task) -> None:
     console = make_console()
     console.print(Text(printable_line(task.id), style="bold"))
     console.print(Text(printable(task.problem_statement.rstrip())), soft_wrap=True)
-    for path, content in task.files.items():
+    if task.workspace is None:
+        return
+    for path, content in task.workspace.files.items():
         console.print()
-        console.print(Text(printable_line(f"{task.working_directory}/{path}"), style="bold"))
+        console.print(Text(printable_line(f"{task.workspace.working_directory}/{path}"), style="bold"))
         console.print(Text(printable(content.rstrip())), soft_wrap=True)

@@ -32,6 +32,21 @@ def json_text(value: Any, **options: Any) -> str:
         return json.dumps(_without_non_finite(value), allow_nan=False, **options)
 
 
+def json_copy(value: Any) -> Any:
+    """`value` as it comes back from JSON: a tuple as a list, a key as a text.
+
+    >>> json_copy({"counts": (1, 2)})
+    {'counts': [1, 2]}
+
+    Raises:
+        TypeError, ValueError: JSON does not hold it, or a number in it is not finite, or it nests too deep.
+    """
+    try:
+        return json_value(json.dumps(value, allow_nan=False))
+    except RecursionError:
+        raise ValueError(f"nested more than {MOST_LEVELS} levels deep") from None
+
+
 def json_value(text: str | bytes, *, levels: int = MOST_LEVELS) -> Any:
     """The value that a JSON text says.
 

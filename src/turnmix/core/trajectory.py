@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_copy
 from turnmix.core.message import Message, ProviderFields, ToolSpecification
 from turnmix.core.usage import Usage, usage_from_json
 
@@ -20,18 +21,18 @@ Actor = Literal["student", "teacher"]
 
 
 Unfinished = Literal["unresolved", "graded"]
-"""What becomes of what an agent leaves that did not call finish: unresolved as it is, or judged as if it had."""
+"""What becomes of what an agent leaves that did not finish: unresolved as it is, or judged as if it had."""
 
 
 class StopReason(str, Enum):
     """Why a trajectory ended. All but `infra_error` are data."""
 
-    finished = "finished"  # the agent called finish: its patch is submitted
+    finished = "finished"  # the agent said that it is done
     max_turns = "max_turns"
     max_tokens = "max_tokens"
     stuck = "stuck"
     wall_time = "wall_time"
-    limit_exceeded = "limit_exceeded"  # the agent's processes ended its sandbox, as by more than it allows
+    limit_exceeded = "limit_exceeded"  # the agent ended its world, as by taking more than it allows
     infra_error = "infra_error"
 
 
@@ -136,34 +137,40 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the verifier found about the final state of the workspace."""
+    """What the verifier found about the final state of the world."""
 
     resolved: bool
-    submitted: bool
-    """The agent finished with a patch that is not empty (paper App. F: a valid submission)."""
-    passed: int
-    failed: int
-    patch: str = ""
-    """The agent's change as a unified diff."""
-    set_aside: tuple[str, ...] = ()
-    """Files of the patch that were not used, because they decide what tests come to; the first of them."""
     reward: float | None = None
     """How well the trajectory ended, where the world says it by a finite number; None: the world says no more than
     `resolved`. Every number that Python can make a float of is taken as one."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What else the world says, by name, as JSON; it is kept and shown. `submitted` is known: see `Trajectory`."""
 
     def __post_init__(self) -> None:
         if self.reward is not None:
             object.__setattr__(self, "reward", _finite("reward", self.reward))
+        if self.details:
+            object.__setattr__(self, "details", _plain("details", self.details))
 
     def to_json(self) -> dict[str, Any]:
-        names = ("resolved", "submitted", "passed", "failed", "patch")
-        set_aside = {"set_aside": list(self.set_aside)} if self.set_aside else {}
-        reward = {} if self.reward is None else {"reward": self.reward}
-        return {**{name: getattr(self, name) for name in names}, **set_aside, **reward}
+        data: dict[str, Any] = {"resolved": self.resolved}
+        if self.reward is not None:
+            data["reward"] = self.reward
+        if self.details:
+            data["details"] = dict(self.details)
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        return cls(**{**data, "set_aside": tuple(data.get("set_aside", ()))})
+        # Earlier versions wrote the details beside `resolved`.
+        details = {
+            name: value for name, value in data.items() if name not in ("resolved", "reward", "details")
+        }
+        return cls(
+            resolved=data["resolved"],
+            reward=data.get("reward"),
+            details={**details, **data.get("details", {})},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +195,15 @@ class Trajectory:
     attempts: int = 1
     usage: Mapping[str, Usage] = field(default_factory=dict, compare=False)
     """What asking `student` and `teacher` cost, in all attempts."""
+
+    @property
+    def submitted(self) -> bool:
+        """Did the agent leave something to be judged? As its world says in the verdict's details under `submitted`;
+        where it does not say: did the agent finish?"""
+        if self.verdict is None:
+            return False
+        told = self.verdict.details.get("submitted")
+        return told if isinstance(told, bool) else self.stop_reason is StopReason.finished
 
     def state(self, turn: int) -> State:
         """The state in which turn `turn` (from 0) was taken: prompt and executed history, never a label."""
@@ -242,3 +258,14 @@ def _finite(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise UserError(f"{name}: {value!r} in a verdict; give a finite number, or None where there is none")
     return number
+
+
+def _plain(name: str, value: Mapping[str, Any]) -> Any:
+    """`value` as it comes back from a store. Raises UserError: it is no mapping that JSON can hold."""
+    try:
+        return json_copy(dict(value))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{name}: a verdict's are a mapping of names to what JSON holds (texts, finite numbers, true, false, null, "
+            f"lists and mappings): {error}"
+        ) from error

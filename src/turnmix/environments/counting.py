@@ -65,11 +65,7 @@ class CountingEnvironment:
         has_finished = stop_reason is StopReason.finished
         resolved = has_finished and self.count == self.goal
         return Verdict(
-            resolved=resolved,
-            submitted=has_finished and self.count != 0,
-            passed=int(resolved),
-            failed=int(not resolved),
-            patch=f"+{self.count}",
+            resolved=resolved, details={"submitted": has_finished and self.count != 0, "count": self.count}
         )
 
     async def close(self) -> None:
@@ -105,8 +101,6 @@ class CountingSource:
                 task = Task(
                     id=f"count-{split}-{number}",
                     problem_statement=f"Bring the counter from 0 to {goal}, then call finish.",
-                    working_directory="/",
-                    files={},
                 )
                 self._goals[task.id] = goal
                 self._tasks[split].append(task)

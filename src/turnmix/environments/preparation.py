@@ -7,6 +7,7 @@ import shlex
 
 from turnmix.core.errors import SandboxError
 from turnmix.core.task import Task
+from turnmix.environments.workspace import workspace_of
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.observation import decode, encode
 
@@ -23,16 +24,20 @@ async def lay_files(task: Task, sandbox: Sandbox, *, afterwards: str = "") -> No
 
     Raises:
         SandboxError: a file could not be written or `afterwards` failed.
+        UserError: the task has no workspace.
     """
-    directories = {posixpath.dirname(path) for path in task.files}
+    workspace = workspace_of(task)
+    directories = {posixpath.dirname(path) for path in workspace.files}
     script = ["set -e"]
     if directories - {""}:
         script.append(f"mkdir -p -- {' '.join(map(shlex.quote, sorted(directories - {''})))}")
-    script += [f"printf %s {shlex.quote(text)} > {shlex.quote(path)}" for path, text in task.files.items()]
+    script += [
+        f"printf %s {shlex.quote(text)} > {shlex.quote(path)}" for path, text in workspace.files.items()
+    ]
     script.append(afterwards)
     # By standard input, because one argument of a process holds no more than 128 KiB.
     result = await sandbox.run(
-        "exec /bin/sh -s", working_directory=task.working_directory, stdin=encode("\n".join(script))
+        "exec /bin/sh -s", working_directory=workspace.working_directory, stdin=encode("\n".join(script))
     )
     if result.exit_code != 0:
         output = decode(result.output[-500:])

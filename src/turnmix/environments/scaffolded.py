@@ -17,6 +17,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.environments.environment import Step
 from turnmix.environments.preparation import lay_files
+from turnmix.environments.workspace import workspace_of
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded, SandboxLimitExceeded
 from turnmix.scaffold.scaffold import Answer, Scaffold, ScaffoldSettings, refused
 from turnmix.scaffold.stuck import HISTORY_NEEDED, Exchange, stuck_pattern
@@ -53,7 +54,7 @@ class ScaffoldedEnvironment:
         self._prepare = prepare
         self._clock = clock
         self._scaffold = Scaffold(
-            settings=settings, sandbox=sandbox, working_directory=task.working_directory
+            settings=settings, sandbox=sandbox, working_directory=workspace_of(task).working_directory
         )
         self._seconds_left = settings.wall_seconds
         self._turns = 0
@@ -101,7 +102,7 @@ class ScaffoldedEnvironment:
 
     async def verify(self, stop_reason: StopReason) -> Verdict:
         if self._is_destroyed:  # there is no final state to judge, and nothing was submitted
-            return Verdict(resolved=False, submitted=False, passed=0, failed=0)
+            return Verdict(resolved=False, details={"submitted": False})
         self._sandbox.resume_lifetime()
         await self._scaffold.close()
         return await self._verifier(self._task, self._sandbox, stop_reason)

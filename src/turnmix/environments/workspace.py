@@ -1,4 +1,4 @@
-"""Reading an agent's workspace whole: every regular file, as bytes. What is in there is untrusted."""
+"""An agent's workspace, read whole: every regular file, as bytes. What is in there is untrusted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 import shlex
 from collections.abc import Sequence
 
+from turnmix.core.errors import UserError
+from turnmix.core.task import Task, Workspace
 from turnmix.environments.tar_members import MalformedArchive, TreeLimits, inside, read_members
 from turnmix.sandboxes.sandbox import Sandbox, TreeSandbox
 
@@ -14,6 +16,15 @@ WORKSPACE_LIMIT = 8 << 20
 ANY_TREE = TreeLimits(members=1 << 20, name_bytes=4096, depth=256)
 """What an agent may leave; how many bytes are read is limited before."""
 NOT_READ = (".git", "__pycache__")
+
+
+def workspace_of(task: Task) -> Workspace:
+    """Raises UserError: the task has none."""
+    if task.workspace is None:
+        raise UserError(
+            f"task {task.id}: its agent works with files, but it says not where: give the task a `workspace`"
+        )
+    return task.workspace
 
 
 async def read_workspace(

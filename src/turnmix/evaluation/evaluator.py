@@ -6,6 +6,7 @@ stop reasons. Infra_errors are excluded from n and counted.
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ class Evaluation:
     """What became of these."""
     stop_reasons: Mapping[str, int]
     """Of the n judged trajectories."""
+    mean_reward: float | None = None
+    """Of those whose world gives one; None: none does."""
     infra_errors: int
     """Trajectories that failed around the agent; not in n."""
     usage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Evaluation:
             "low": self.low,
             "high": self.high,
             "mean_turns": self.mean_turns,
+            "mean_reward": self.mean_reward,
             "unfinished": self.unfinished,
             "unfinished_are": self.unfinished_are,
             "stop_reasons": dict(self.stop_reasons),
@@ -71,6 +75,7 @@ def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "u
     out with."""
     stop_reasons: Counter[str] = Counter()
     resolved = submitted = turns = infra_errors = 0
+    rewards: list[float] = []
 
     def counted() -> Iterator[Mapping[str, Usage]]:
         nonlocal resolved, submitted, turns, infra_errors
@@ -81,7 +86,8 @@ def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "u
             else:
                 stop_reasons[trajectory.stop_reason.value] += 1
                 resolved += verdict.resolved
-                submitted += verdict.submitted
+                submitted += trajectory.submitted
+                rewards.extend([] if verdict.reward is None else [verdict.reward])
                 turns += len(trajectory.turns)
             yield trajectory.usage
 
@@ -95,6 +101,7 @@ def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "u
         low=low,
         high=high,
         mean_turns=turns / n if n else None,
+        mean_reward=statistics.fmean(rewards) if rewards else None,
         unfinished=n - stop_reasons[StopReason.finished.value],
         unfinished_are=unfinished,
         stop_reasons=dict(sorted(stop_reasons.items())),

@@ -20,16 +20,12 @@ Filter = Callable[[Trajectory], bool]
 FIELD = "data.filter"
 
 
-def _submitted(trajectory: Trajectory) -> bool:
-    return trajectory.verdict is not None and trajectory.verdict.submitted
-
-
 def _resolved(trajectory: Trajectory) -> bool:
     return trajectory.verdict is not None and trajectory.verdict.resolved
 
 
 FILTERS: Mapping[str, Filter] = {
-    "submitted": _submitted,
+    "submitted": lambda trajectory: trajectory.submitted,
     "resolved": _resolved,
     "finished": lambda trajectory: trajectory.stop_reason is StopReason.finished,
     "all": lambda trajectory: True,

@@ -15,6 +15,7 @@ from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.task import Task
 from turnmix.environments.minirepo.injectors import find_bugs
 from turnmix.environments.oracle.solution import Solution
+from turnmix.environments.workspace import workspace_of
 from turnmix.nano.model import SPECIAL_TOKENS
 from turnmix.nano.wanderer import rewrite, view
 from turnmix.scaffold.prompt import PromptSettings, prompt_for
@@ -107,7 +108,7 @@ def rewriting_lessons(
         batch = []
         for _ in range(REWRITE_BATCH):
             task = generator.choice(tasks)
-            gold = {**task.files, **solution(task).files}
+            gold = {**workspace_of(task).files, **solution(task).files}
             messages = [*prompt_for(PromptSettings()).messages(task), *_rewrites(gold, generator)]
             batch.append(make_example(tokenizer, messages, tools))
         yield batch

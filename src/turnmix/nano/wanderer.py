@@ -16,6 +16,7 @@ from turnmix.core.trajectory import Action, State
 from turnmix.environments.minirepo.injectors import mutate_line
 from turnmix.environments.minirepo.repository import TEST_COMMAND
 from turnmix.environments.oracle.solution import Solution
+from turnmix.environments.workspace import workspace_of
 from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 
@@ -34,7 +35,7 @@ def make_wanderer(name: str, seed: int, solution: Callable[[Task], Solution]) ->
 
     def script(episode: Episode, state: State) -> Action:
         generator = random.Random(f"{seed} {episode.trajectory_id} {len(state.messages)}")
-        return wander(state, {**episode.task.files, **solution(episode.task).files}, generator)
+        return wander(state, {**workspace_of(episode.task).files, **solution(episode.task).files}, generator)
 
     return ScriptedPolicy(name, script)
 

@@ -122,7 +122,10 @@ async def _judged(environment: Environment, stop_reason: StopReason, unfinished:
     """The verdict; one that was not submitted stays so where it is graded all the same."""
     if unfinished == "unresolved" or stop_reason is StopReason.finished:
         return await environment.verify(stop_reason)
-    return replace(await environment.verify(StopReason.finished), submitted=False)
+    verdict = await environment.verify(StopReason.finished)
+    if "submitted" not in verdict.details:
+        return verdict
+    return replace(verdict, details={**verdict.details, "submitted": False})
 
 
 async def _take_turn(

@@ -41,7 +41,8 @@ class Prompt:
             )
 
     def messages(self, task: Task) -> tuple[Message, ...]:
-        values = {"problem_statement": task.problem_statement, "working_directory": task.working_directory}
+        directory = "" if task.workspace is None else task.workspace.working_directory
+        values = {"problem_statement": task.problem_statement, "working_directory": directory}
         # One pass, so that braces inside a problem statement are never taken for placeholders.
         user = re.sub(r"\{(problem_statement|working_directory)\}", lambda match: values[match[1]], self.user)
         system = (Message(role="system", content=self.system),) if self.system else ()

@@ -83,13 +83,12 @@ class _Turn(Record):
     seconds: dict[str, Figure] = {}
 
 
-class _Verdict(Record):
+class VerdictRecord(Record):
+    """Of a trajectory, and of a book of verdicts. What a world says beside has no form here."""
+
     resolved: bool
-    submitted: bool
-    passed: Count
-    failed: Count
-    patch: str = ""
     reward: Figure | None = None
+    details: dict[str, Any] = {}
 
 
 class _Tool(Record):
@@ -107,7 +106,7 @@ class TrajectoryRecord(Record):
     seed: int
     beta: Figure | None
     stop_reason: Literal[tuple(reason.value for reason in StopReason)]  # type: ignore[valid-type]
-    verdict: _Verdict | None
+    verdict: VerdictRecord | None
     error: str | None
     attempts: Count
     usage: dict[str, Counts] = {}

@@ -1,6 +1,6 @@
 """Verdicts that were made before, so that none is made twice: one small file each, named by what it is the verdict on.
 
-In: a key, which says task, patch and conditions. Out: the verdict, less the patch, or nothing. Whoever can write into
+In: a key, which says on what and under which conditions. Out: the verdict, or nothing. Whoever can write into
 the book decides verdicts: it lies in the user's own state, under the path of the predictions, never beside them, unless
 the user names a place.
 """
@@ -17,6 +17,7 @@ from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, json_value
 from turnmix.core.trajectory import Verdict
+from turnmix.store.records import VerdictRecord
 from turnmix.store.user_state import state_folder
 
 OPTION = "--verdicts"
@@ -51,30 +52,24 @@ class VerdictBook:
             raise UserError(f"{OPTION} {named}: {error.strerror}: name a directory") from error
         return cls(folder, is_named=True)
 
-    def find(self, key: str, *, patch: str) -> Verdict | None:
-        """The verdict on `patch`; None: it is to be made, also where what lies here is damaged."""
+    def find(self, key: str) -> Verdict | None:
+        """The verdict under `key`; None: it is to be made, also where what lies here is damaged."""
         try:
             data = json_value(read_bounded(self._path(key), most=_MOST_BYTES, follows_link=False))
-            counts = {name: data[name] for name in ("resolved", "submitted", "passed", "failed")}
-            set_aside = tuple(map(str, data.get("set_aside", ())))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            VerdictRecord.model_validate(data)
+        except (OSError, ValueError):
             return None
-        if not all(type(counts[name]) is bool for name in ("resolved", "submitted")):
-            return None
-        if not all(type(counts[name]) is int for name in ("passed", "failed")):
-            return None
-        return Verdict(**counts, patch=patch, set_aside=set_aside)
+        return Verdict.from_json(data)
 
     def keep(self, key: str, verdict: Verdict) -> None:
         """
         Raises:
             UserError: the directory that the user named cannot be written.
         """
-        content = {name: value for name, value in verdict.to_json().items() if name != "patch"}
         path = self._path(key)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(path, json_text(content) + "\n")
+            write_atomically(path, json_text(verdict.to_json()) + "\n")
         except OSError as error:
             if self._is_named:
                 raise UserError(f"{OPTION} {self.folder}: {error.strerror}") from error

@@ -128,7 +128,7 @@ class PolicyIssueWriter:
 
     async def write(self, failures: Sequence[Failure], generator: random.Random) -> str:
         facts = "\n\n".join(f"{failure.source}\n\n{failure.message}" for failure in failures)
-        task = Task(id="issue", problem_statement=facts, working_directory="/", files={})
+        task = Task(id="issue", problem_statement=facts)
         episode = Episode(trajectory_id="issue", task=task, seed=generator.getrandbits(62))
         session = self._policy.begin(episode)
         told = (Message(role="system", content=INSTRUCTIONS), Message(role="user", content=facts))

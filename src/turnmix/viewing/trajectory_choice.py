@@ -30,7 +30,7 @@ class Row:
             num_turns=len(trajectory.turns),
             num_teacher_turns=sum(turn.actor == "teacher" for turn in trajectory.turns),
             stop_reason=trajectory.stop_reason.value,
-            outcome=outcome(trajectory.verdict),
+            outcome=outcome(trajectory),
         )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
+from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
 from turnmix.core.printable import printable, printable_line
 from turnmix.core.trajectory import Action, Trajectory, Turn, Verdict
@@ -44,19 +45,23 @@ def differs(label: Action | None, executed: Action) -> bool:
     return label is not None and _essence(label) != _essence(executed)
 
 
-def outcome(verdict: Verdict | None) -> str:
-    """A verdict in a word or two."""
-    if verdict is None:
+def outcome(trajectory: Trajectory) -> str:
+    """How it ended, in a word or two."""
+    if trajectory.verdict is None:
         return "not judged"
-    return "resolved" if verdict.resolved else "unresolved" if verdict.submitted else "no patch"
+    if trajectory.verdict.resolved:
+        return "resolved"
+    return "unresolved" if trajectory.submitted else "not submitted"
 
 
-def set_aside_text(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict) -> str:
+    """What a verdict says beside `resolved`, but for texts of several lines.
+
+    >>> verdict_text(Verdict(resolved=False, reward=0.5, details={"failed": 1, "won": False, "seen": ["a", "b"]}))
+    'reward 0.5, failed 1, won no, seen a b'
     """
-    >>> set_aside_text(Verdict(resolved=False, submitted=True, passed=0, failed=1, set_aside=("conftest.py", "x.pth")))
-    '; not used: conftest.py, x.pth'
-    """
-    return f"; not used: {printable_line(', '.join(verdict.set_aside))}" if verdict.set_aside else ""
+    told = {"reward": verdict.reward, **verdict.details} if verdict.reward is not None else verdict.details
+    return ", ".join(f"{name} {_value_text(value)}" for name, value in told.items() if not _is_long(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,7 @@ class _Writer:
         student = len(trajectory.turns) - teacher
         yield from self._wrapped(
             "text",
-            f"{outcome(trajectory.verdict)}: {trajectory.stop_reason.value} after {student} student "
+            f"{outcome(trajectory)}: {trajectory.stop_reason.value} after {student} student "
             f"and {teacher} teacher turns; iteration {trajectory.iteration}{beta}",
             "",
         )
@@ -100,10 +105,13 @@ class _Writer:
         if trajectory.error is not None:
             yield from self._wrapped("problem", printable_line(f"infra_error: {trajectory.error}"), "")
         if trajectory.verdict is not None:
-            verdict = trajectory.verdict
-            tests = f"{verdict.passed} tests passed, {verdict.failed} failed"
-            yield from self._wrapped("head", f"{outcome(verdict)}: {tests}{set_aside_text(verdict)}", "")
-            yield from self._folded("text", verdict.patch, "  ")
+            said = verdict_text(trajectory.verdict)
+            ended = f"{outcome(trajectory)}: {said}" if said else outcome(trajectory)
+            yield from self._wrapped("head", printable_line(ended), "")
+            for name, value in trajectory.verdict.details.items():
+                if _is_long(value):
+                    yield from self._wrapped("text", printable_line(f"{name}:"), "  ")
+                    yield from self._folded("text", value, "    ")
 
     def _action(self, part: Part, action: Action, indent: str) -> Iterator[Line]:
         if action.message.content or not action.message.tool_calls:
@@ -156,3 +164,15 @@ class _Writer:
 def _essence(action: Action) -> object:
     calls = [(call.name, dict(call.arguments)) for call in action.message.tool_calls]
     return calls or action.message.content.strip()
+
+
+def _is_long(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and "\n" in value
+
+
+def _value_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(member, str) for member in value):
+        return " ".join(value) or "none"
+    return value if isinstance(value, str) else json_text(value)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from turnmix.core.json_text import json_text
 from turnmix.core.settings import Settings
-from turnmix.core.task import Task
+from turnmix.core.task import Task, Workspace
 from turnmix.environments.environment import Split
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
 from turnmix.environments.minirepo.templates import MODULES
@@ -81,8 +81,7 @@ class MinirepoTasks(Sequence[Task]):
         return Task(
             id=f"minirepo-{self._settings.seed}-{self._split}-{index:05d}",
             problem_statement=repository.problem_statement,
-            working_directory=WORKING_DIRECTORY,
-            files=repository.files,
+            workspace=Workspace(working_directory=WORKING_DIRECTORY, files=repository.files),
         )
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.minirepo.repository import Case, same_value
-from turnmix.environments.workspace import read_workspace
+from turnmix.environments.patch_verdict import patch_verdict
+from turnmix.environments.workspace import read_workspace, workspace_of
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 CALLER = Path(__file__).with_name("caller.py").read_text()
@@ -41,17 +42,17 @@ class MinirepoVerifier:
             SandboxError: a sandbox failed; the verdict is then unknown, not false.
         """
         cases = self._cases(task)
-        unresolved = Verdict(resolved=False, submitted=False, passed=0, failed=len(cases))
+        unresolved = patch_verdict(resolved=False, submitted=False, passed=0, failed=len(cases))
         try:
-            files = await read_workspace(sandbox, task.working_directory)
+            files = await read_workspace(sandbox, workspace_of(task).working_directory)
         except SandboxEnded:
             return unresolved
-        patch = await asyncio.to_thread(unified_patch, task.files, files)
+        patch = await asyncio.to_thread(unified_patch, workspace_of(task).files, files)
         submitted = stop_reason is StopReason.finished and bool(patch)
         if not submitted:
-            return Verdict(resolved=False, submitted=False, passed=0, failed=len(cases), patch=patch)
+            return patch_verdict(resolved=False, submitted=False, passed=0, failed=len(cases), patch=patch)
         passed = await self._count_passed(task, {**files, **_protected(task)}, cases)
-        return Verdict(
+        return patch_verdict(
             resolved=passed == len(cases),
             submitted=True,
             passed=passed,
@@ -80,7 +81,7 @@ class MinirepoVerifier:
         self, task: Task, files: Mapping[str, bytes], cases: Sequence[Case], sandbox: Sandbox
     ) -> bytes:
         """What calling the agent's code printed; nothing where it ended the sandbox."""
-        directory = task.working_directory
+        directory = workspace_of(task).working_directory
         laid = [(os.fsencode(f"{directory}/{path}"), content) for path, content in files.items()]
         calls = [(case.module, case.function, list(case.arguments)) for case in cases]
         try:
@@ -117,7 +118,8 @@ def unified_patch(before: Mapping[str, str], after: Mapping[str, bytes]) -> str:
 
 def _protected(task: Task) -> dict[str, bytes]:
     """The tests as they were, whatever the agent made of them."""
-    return {name: task.files[name].encode() for name in ("test_repo.py", "run_tests.py")}
+    files = workspace_of(task).files
+    return {name: files[name].encode() for name in ("test_repo.py", "run_tests.py")}
 
 
 def _parse_answer(line: bytes) -> list[object]:

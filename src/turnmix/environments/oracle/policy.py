@@ -19,7 +19,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
 from turnmix.environments.oracle.repair import Hunk, merge_hunks, plan_repair
 from turnmix.environments.oracle.solution import Solution
-from turnmix.environments.workspace import WORKSPACE_LIMIT, read_workspace
+from turnmix.environments.workspace import WORKSPACE_LIMIT, read_workspace, workspace_of
 from turnmix.policies.policy import Episode, PolicySession
 from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
@@ -69,7 +69,7 @@ class OracleSession:
 
     def __init__(self, episode: Episode, solve: Callable[[], Awaitable[Solution]]) -> None:
         self._sandbox: Sandbox = episode.privileged_view()
-        self._task = episode.task
+        self._workspace = workspace_of(episode.task)
         self._solve = solve
         self._limit: int | None = None
         """Bytes of the workspace that are read; None before the first look."""
@@ -80,13 +80,13 @@ class OracleSession:
         """Raises InfrastructureError: the solution, or the workspace, could not be read."""
         if self._limit is None:
             self._solution = solution = await self._solve()
-            self._base = {**self._task.files, **solution.base}
+            self._base = {**self._workspace.files, **solution.base}
             self._paths = sorted({*self._base, *solution.files} - set(solution.removed))
             self._limit = WORKSPACE_LIMIT + 4 * sum(map(len, self._base.values()))
         try:
             files = await read_workspace(
                 self._sandbox,
-                self._task.working_directory,
+                self._workspace.working_directory,
                 limit=self._limit,
                 first=sorted({*self._solution.files, *self._solution.removed}),
             )
@@ -163,7 +163,7 @@ class OracleSession:
         view = call_action(
             "str_replace_editor",
             command="view",
-            path=f"{self._task.working_directory}/{path}",
+            path=f"{self._workspace.working_directory}/{path}",
             view_range=[start, end],
         )
         # What was just shown cannot be shown better, as when the file holds what no terminal shows.
@@ -181,7 +181,7 @@ class OracleSession:
         view = call_action(
             "str_replace_editor",
             command="view",
-            path=f"{self._task.working_directory}/{path}",
+            path=f"{self._workspace.working_directory}/{path}",
             view_range=[max(1, hunk.line - 4), -1],
         )
         shown = [f"\t{line}\n".replace("\r", "") for line in lines[hunk.line - 1 : last]]
@@ -206,7 +206,7 @@ class OracleSession:
             if old and self._files[path].count(old) == 1:
                 break
         new = [*lines[first : hunk.line - 1], *hunk.new, *lines[hunk.line - 1 + len(hunk.old) : last]]
-        full_path = f"{self._task.working_directory}/{path}"
+        full_path = f"{self._workspace.working_directory}/{path}"
         return call_action(
             "str_replace_editor", command="str_replace", path=full_path, old_str=old, new_str="\n".join(new)
         )
@@ -227,7 +227,7 @@ class OracleSession:
         create = call_action(
             "str_replace_editor",
             command="create",
-            path=f"{self._task.working_directory}/{path}",
+            path=f"{self._workspace.working_directory}/{path}",
             file_text=gold,
         )
         return (
@@ -237,7 +237,7 @@ class OracleSession:
         )
 
     def _bash(self, history: History, command: str, *, timeout: float | None = None) -> Action:
-        directory = self._task.working_directory
+        directory = self._workspace.working_directory
         if history.directory not in (None, directory):
             command = f"cd {directory} && {command}"
         arguments = {"command": command} if timeout is None else {"command": command, "timeout": timeout}

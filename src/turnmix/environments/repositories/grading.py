@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.repositories.execution import Execution, execute_tests
 from turnmix.environments.repositories.image_execution import execute_in_image
 from turnmix.environments.repositories.image_repository import prepare_image, take_image_patch
@@ -72,7 +73,7 @@ class Grader:
         counts = in_image.counts
         if counts is None:
             return verdict(row, None, patch, submitted=True)
-        return Verdict(
+        return patch_verdict(
             resolved=counts.resolved,
             submitted=True,
             passed=counts.passed,
@@ -105,7 +106,7 @@ def verdict(row: TaskRow, execution: Execution | None, patch: bytes, *, submitte
     passed = 0
     if execution is not None and execution.is_complete:
         passed = sum(map(execution.passes, tests))
-    return Verdict(
+    return patch_verdict(
         resolved=passed == len(tests),
         submitted=submitted,
         passed=passed,

@@ -19,7 +19,7 @@ from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import bounded_lines, read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import MOST_BYTES, json_text, json_value
-from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.trajectory import StopReason, Trajectory, Verdict
 from turnmix.environments.repositories.unpacking import decoded, encoded
 
 
@@ -98,6 +98,11 @@ def _parsed(path: Path, place: str, line: bytes) -> Any:
         raise UserError(f"{path}, {place}: not in SWE-bench's format: no JSON: {fault}") from error
 
 
+def _patch(verdict: Verdict) -> str:
+    patch = verdict.details.get("patch", "")
+    return patch if isinstance(patch, str) else ""
+
+
 def write_predictions(
     path: Path, trajectories: Iterable[Trajectory], *, model: str, directory: int | None = None
 ) -> int:
@@ -108,7 +113,7 @@ def write_predictions(
             {
                 "instance_id": trajectory.task_id,
                 "model_name_or_path": model,
-                "model_patch": trajectory.verdict.patch,
+                "model_patch": _patch(trajectory.verdict),
                 **({} if trajectory.stop_reason is StopReason.finished else {"unfinished": True}),
             }
         )

@@ -13,7 +13,7 @@ from pydantic import Field
 from turnmix.core.bounded_cache import BoundedCache
 from turnmix.core.errors import UserError
 from turnmix.core.settings import Settings
-from turnmix.core.task import Task
+from turnmix.core.task import Task, Workspace
 from turnmix.environments.environment import Split
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.oracle.solution import Solution
@@ -91,8 +91,7 @@ class TaskFileSource:
             Task(
                 id=row.instance_id,
                 problem_statement=row.problem_statement,
-                working_directory=row.working_directory,
-                files={},
+                workspace=Workspace(working_directory=row.working_directory),
             )
             for row in self._splits[split]
         ]
