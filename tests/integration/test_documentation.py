@@ -3,6 +3,7 @@
 Not those behind a `$`: they take minutes, or need a hub, images or a trained student of some billion parameters.
 """
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chat_rows import adding_row
 from strict_environment import strict_environment
 from turnmix.methods.registry import methods_table
 
@@ -45,6 +47,7 @@ def folder(tmp_path_factory):
     """A folder like the repository's, with a small finished run where `make demo` leaves its own."""
     folder = tmp_path_factory.mktemp("documentation")
     (folder / "recipes").symlink_to(ROOT / "recipes")
+    (folder / "mine.jsonl").write_text("".join(json.dumps(adding_row(number)) + "\n" for number in range(4)))
     small = [word if word != SMALL[1] else "rollouts.tasks_per_iteration=4" for word in SMALL]
     run_in(folder, ["turnmix", "train", "minirepo_dagger", *small, "iterations=2", "--run", "runs/demo"])
     return folder
@@ -69,7 +72,7 @@ def test_a_documented_command_does_what_it_says(folder, page, command):
     words = shlex.split(command)
     if words[1] == "train" and "--dry-run" not in words and "--resume" not in words:
         is_dry = any(word in command for word in ELSEWHERE) or not (page == "README.md" or TAKES_LONG)
-        words += ["--dry-run"] if is_dry else SMALL
+        words += ["--dry-run"] if is_dry else [] if "data.messages" in command else SMALL
     if words[1] == "evaluate":
         words.append("evaluation.tasks=2")
     assert run_in(folder, words)

@@ -10,6 +10,8 @@ import pytest
 from long_tests import takes_minutes
 from stored_trajectories import trajectories
 
+from chat_rows import adding_row
+
 RECIPE = """\
 iterations: 2
 tasks: {train: 40, holdout: 8}
@@ -22,6 +24,7 @@ evaluation: {tasks: 2, base: late}
 """
 METHODS = {
     "dagger": "method: dagger\nmixture: {decay: 0.5, floor: 0.5}\n",
+    "imported": "method: sft\n",
     "opd": "method: opd\nteacher: {kind: local, model: nano-student}\nobjective: {kl_weight: 0.1}\n",
 }
 
@@ -41,6 +44,10 @@ def start(tmp_path_factory):
     directory = tmp_path_factory.mktemp("resume")
     for method, section in METHODS.items():
         (directory / f"{method}.yaml").write_text(RECIPE + section)
+    rows = [json.dumps(adding_row(number)) + "\n" for number in range(8)]
+    (directory / "rows.jsonl").write_text("".join(rows))
+    imported = RECIPE.replace("filter: all", f"messages: {directory}/rows.jsonl")
+    (directory / "imported.yaml").write_text(imported + METHODS["imported"])
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -78,7 +85,8 @@ def outcome(run):
 
 
 @pytest.mark.parametrize(
-    ("method", "num_kills"), [("dagger", 6), ("opd", 8), pytest.param("dagger", 20, marks=takes_minutes)]
+    ("method", "num_kills"),
+    [("dagger", 6), ("opd", 8), ("imported", 4), pytest.param("dagger", 20, marks=takes_minutes)],
 )
 def test_a_run_killed_at_random_moments_and_resumed_ends_as_if_never_interrupted(
     method, num_kills, start, tmp_path

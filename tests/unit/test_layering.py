@@ -30,6 +30,7 @@ ROOMS = [
     "teachers",
     "evaluation",
     "store",
+    "exchange",
     "recipe",
     "loop",
     "nano",

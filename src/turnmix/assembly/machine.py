@@ -23,8 +23,9 @@ def check_machine(recipe: Recipe) -> None:
         UserError: a tracker is not known, or more sandboxes at once are asked for than can be held.
         MissingDependencyError: something is not installed.
     """
-    check_sandbox(recipe.sandbox)
-    check_descriptors(recipe)
+    if recipe.acts:
+        check_sandbox(recipe.sandbox)
+        check_descriptors(recipe)
     check_trackers(recipe.trackers)
     if recipe.learner.lora is not None:
         from turnmix.training.adapter import check_peft

@@ -15,6 +15,7 @@ from turnmix.core.errors import TurnMixError
 from turnmix.core.finding import Finding
 from turnmix.doctor.cohort import check_cohort
 from turnmix.doctor.containers import check_containers
+from turnmix.doctor.data import check_data
 from turnmix.doctor.endpoints import check_student_serving, check_teacher
 from turnmix.doctor.machine import check_disk, check_memory, check_packages
 from turnmix.doctor.models import check_models
@@ -24,6 +25,7 @@ from turnmix.recipe.recipe import Recipe
 SECONDS = 30.0
 Check = Callable[[Recipe], Iterable[Finding]]
 CHECKS: dict[str, Check] = {
+    "data": check_data,
     "tasks": check_tasks,
     "packages": check_packages,
     "sandbox": check_containers,

@@ -17,10 +17,10 @@ from turnmix.recipe.recipe import Recipe
 
 
 def check_cohort(recipe: Recipe) -> Iterator[Finding]:
-    """Nothing where a server acts for the student, or its size is not known."""
+    """Nothing where a server acts for the student, nobody acts, or its size is not known."""
     student = recipe.student
     size = size_of_model(student.model)
-    if student.server is not None or size is None:
+    if student.server is not None or size is None or not recipe.acts:
         return
     tokens = min(recipe.longest_context, size.context or recipe.longest_context)
     dtype = student.dtype if is_for_evaluation(recipe) else "float32"

@@ -53,6 +53,8 @@ def _context_findings(recipe: Recipe, location: str) -> Iterator[Finding]:
         if path is None
         else json_value(read_bounded(path, most=MOST_BYTES)).get("max_position_embeddings")
     )
+    if not recipe.acts:
+        return
     needed = recipe.scaffold.max_tokens
     if context is None:
         yield Finding(subject="context", passed=None, detail="student.model does not tell its context")

@@ -12,6 +12,8 @@ from turnmix.recipe.recipe import Recipe
 
 
 def check_tasks(recipe: Recipe) -> Iterator[Finding]:
+    if not recipe.acts:
+        return
     tasks = recipe.tasks
     if isinstance(tasks, TaskFileSettings) and not tasks.path.expanduser().is_file():
         remedy = "make it with: turnmix tasks make --help"

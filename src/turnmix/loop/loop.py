@@ -15,13 +15,15 @@ What each stage waits for, and what may run beside it:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.loop.acting import ActingStages
 from turnmix.loop.branch import Branch
+from turnmix.loop.importing import ImportingStage
 from turnmix.loop.parts import Metrics, Progress, Student
 from turnmix.loop.summary import summary_of
 from turnmix.loop.telling import SharedMetrics, SharedProgress
@@ -43,12 +45,14 @@ class Loop:
         source: TaskSource,
         teacher: Callable[[], Policy],
         scorer: Scorer | None = None,
+        imported: Callable[[], Sequence[Trajectory]] | None = None,
         student: Student,
         progress: Progress,
         metrics: Metrics,
     ) -> None:
         """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one,
-        where it acts or labels. `scorer` gives its log-probabilities, where the objective needs them."""
+        where it acts or labels. `scorer` gives its log-probabilities, where the objective needs them.
+        `imported` reads the trajectories that the recipe learns instead of rollouts, if it does."""
         self._recipe = recipe
         self._run = run
         self._student = student
@@ -66,6 +70,12 @@ class Loop:
             tick=self._tick,
             branch=self._branch,
         )
+        self._roll_out = self._acting.roll_out
+        if imported is not None:
+            importing = ImportingStage(
+                run=run, imported=imported, student=student, progress=self._progress, tick=self._tick
+            )
+            self._roll_out = importing.take_in
         self._training = TrainingStage(
             recipe,
             run=run,
@@ -81,15 +91,16 @@ class Loop:
         # A kill right after a checkpoint leaves what was to be deleted then.
         self._run.prune_checkpoints(self._recipe.checkpoints.keep)
         evaluation, last = self._recipe.evaluation, self._recipe.iterations
-        is_late = evaluation.base == "late"
+        is_evaluated = evaluation.tasks > 0
+        is_late = is_evaluated and evaluation.base == "late"
         is_beside = is_late and self._student.has_room_beside_learning
         with self._branch:
             # Of the weights of now, which training changes.
-            current = [self._begin_evaluation(0)] if evaluation.base is True else []
+            current = [self._begin_evaluation(0)] if is_evaluated and evaluation.base is True else []
             for iteration in range(1, last + 1):
                 if not self._student.acts_twice:
                     _wait_for(current)
-                self._stage("rollout", iteration, self._acting.roll_out)
+                self._stage("rollout", iteration, self._roll_out)
                 if iteration == 1 and is_beside:
                     self._begin_evaluation(0)
                 _wait_for(current)
@@ -97,7 +108,7 @@ class Loop:
                 current = []
                 if iteration == 1 and is_late and not is_beside:
                     current.append(self._begin_evaluation(0))
-                if iteration % evaluation.every == 0 or iteration == last:
+                if is_evaluated and (iteration % evaluation.every == 0 or iteration == last):
                     current.append(self._begin_evaluation(iteration))
         return self._write_summary()
 

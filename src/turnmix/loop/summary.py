@@ -17,10 +17,11 @@ def summary_of(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         for iteration in range(1, recipe.iterations + 1)
         if run.stage_metrics("rollout", iteration) is not None
     ]
+    last = "evaluate" if recipe.evaluation.tasks else "train"
     return {
         "method": recipe.method,
         "seed": recipe.seed,
-        "is_complete": run.stage_metrics("evaluate", recipe.iterations) is not None,
+        "is_complete": run.stage_metrics(last, recipe.iterations) is not None,
         "base": _evaluation(run, 0),
         "iterations": iterations,
         "drift": _total(iterations, "drift", ("turns", "differing")),

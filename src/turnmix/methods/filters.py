@@ -16,7 +16,7 @@ from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.trajectory import StopReason, Trajectory
 
 Filter = Callable[[Trajectory], bool]
-"""Is it kept? Asked only of trajectories that have a verdict."""
+"""Is it kept? Asked of all but infra_errors; trajectories from elsewhere may have no verdict."""
 FIELD = "data.filter"
 
 
@@ -68,7 +68,7 @@ def apply_filter(name: str, trajectories: Iterable[Trajectory]) -> Filtered:
     kept: list[Trajectory] = []
     num_dropped = num_infra_errors = 0
     for trajectory in trajectories:
-        if trajectory.stop_reason is StopReason.infra_error or trajectory.verdict is None:
+        if trajectory.stop_reason is StopReason.infra_error:
             num_infra_errors += 1
             continue
         with telling_faults(name):

@@ -49,6 +49,8 @@ POWERFUL: Mapping[str, Power] = {
     "trackers": Power(does="sends figures elsewhere, with your keys"),
     "tasks.path": Power(does="names a file of this machine that is read, or written by `tasks prepare`"),
     "tasks.dataset.rows": _READS,
+    "data.messages": Power(does="names files of this machine that are read and learned"),
+    "data.tools": _READS,
     "sandbox.kind": Power(
         does="runs an agent's commands with your rights", is_harmless=lambda value: value != "none"
     ),

@@ -91,7 +91,14 @@ class DataSettings(Settings):
     filter: str
     """Which trajectories are kept: submitted, where the agent finished with a patch; resolved, where that passes the
     tests; finished, where the agent called finish, also in a world without patches; all; or a function of your own from
-    a trajectory to true or false, package.module:Name. Left out, the method's own."""
+    a trajectory to true or false, package.module:Name. Left out, the method's own, and all where data.messages is
+    given."""
+    messages: Annotated[tuple[str, ...], NAMES] | None = None
+    """Files of trajectories from elsewhere, which are learned instead of rollouts, without a teacher: JSON lines, a
+    JSON list or Parquet, of OpenAI messages; paths, and patterns such as data/*.jsonl. Of several iterations each
+    learns a part of the rows."""
+    tools: str | None = None
+    """A JSON file with the tools of those rows of data.messages that call tools and describe none."""
 
     @field_validator("filter")
     @classmethod
@@ -115,8 +122,9 @@ class CheckpointSettings(Settings):
 class EvaluationSettings(Settings):
     """How the student is measured: greedy, alone, on holdout tasks."""
 
-    tasks: int = Field(default=200, ge=1)
-    """The first so many holdout tasks, or all of them where there are fewer."""
+    tasks: int = Field(default=200, ge=0)
+    """The first so many holdout tasks, or all of them where there are fewer. 0: nothing is evaluated, as where
+    data.messages is given and no tasks are."""
     every: int = Field(default=1, ge=1)
     """Evaluate after every so many iterations, and always after the last. The next rollouts run beside it and come
     first."""
@@ -191,6 +199,7 @@ class Recipe(Settings):
         is_served = isinstance(student, dict) and student.get("server") is not None
         if is_served and isinstance(evaluation, dict) and evaluation.get("base") == "late":
             data["evaluation"] = {**evaluation, "base": True}
+        _fill_in_imported(data)
         name = data.get("method")
         if name not in list(METHODS) and not is_plugin_name(name):
             foreign = [shown(key) for key in data if key not in cls.model_fields]
@@ -217,7 +226,14 @@ class Recipe(Settings):
     @property
     def asks_teacher(self) -> bool:
         """Does the teacher act or label? Else it scores at most."""
-        return find_method(self.method).label is not False or self.mixture.asks_teacher
+        return self.data.messages is None and (
+            find_method(self.method).label is not False or self.mixture.asks_teacher
+        )
+
+    @property
+    def acts(self) -> bool:
+        """Does anyone act, in rollouts or evaluations?"""
+        return self.data.messages is None or self.evaluation.tasks > 0
 
     @property
     def longest_context(self) -> int:
@@ -231,6 +247,21 @@ class Recipe(Settings):
             raise ValueError(
                 f"scaffold.tool_calls: 'text': the {self.teacher.title} writes no calls as text: leave it at native, "
                 "or give another teacher"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_imported(self) -> Recipe:
+        """What comes from elsewhere is taught as it was executed."""
+        if self.data.messages is None and self.data.tools is not None:
+            raise ValueError(
+                f"data.tools: {self.data.tools!r}: describes tools of data.messages, which is not given: give it, or "
+                "leave data.tools out"
+            )
+        if self.data.messages is not None and self.method != "sft":
+            raise ValueError(
+                f"data.messages: {self.method} learns in states that its student visits, which no file holds: leave it "
+                "out, or set method to sft"
             )
         return self
 
@@ -392,6 +423,22 @@ def recipe_yaml(recipe: Recipe) -> str:
         return text
     # YAML's own way of spelling out what cannot be shown is read back as it was.
     return redacted(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=80))
+
+
+def _fill_in_imported(data: dict[str, Any]) -> None:
+    """Lay under a recipe of trajectories from elsewhere that all are kept, and that nothing is evaluated."""
+    section, evaluation = data.get("data"), data.get("evaluation")
+    if not isinstance(section, dict) or section.get("messages") is None:
+        return
+    data["data"] = {"filter": "all", **section}
+    if "tasks" in data or not isinstance(evaluation or {}, dict):
+        return
+    if (asked := (evaluation or {}).get("tasks")) not in (None, 0):
+        raise ValueError(
+            f"evaluation.tasks: {asked!r}: data.messages names no tasks to evaluate on: name some too, such as "
+            "tasks.path=tasks.jsonl or tasks.source=minirepo, or leave it out"
+        )
+    data["evaluation"] = {**(evaluation or {}), "tasks": 0}
 
 
 class _Dumper(yaml.SafeDumper):

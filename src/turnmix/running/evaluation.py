@@ -203,6 +203,11 @@ def _evaluate(subject: _Subject, reporter: Reporter) -> Evaluation:
 
 
 def _planned(recipe: Recipe) -> tuple[TaskSource, list[RolloutPlan]]:
+    if not recipe.evaluation.tasks:
+        raise UserError(
+            "evaluation.tasks: 0: nothing is evaluated: name a recipe with tasks, such as minirepo_dagger, or set "
+            "evaluation.tasks and tasks"
+        )
     source = make_source(recipe)
     plans = evaluation_plans(
         source.tasks("holdout")[: recipe.evaluation.tasks],

@@ -33,6 +33,7 @@ from turnmix.running.continuation import told_how_to_go_on
 from turnmix.running.preflight import check_training
 from turnmix.running.reporter import Reporter
 from turnmix.running.run_choice import RunChoice, chosen_run
+from turnmix.running.taken_in import Imported, imported_by
 from turnmix.store.place import resume_command
 from turnmix.store.records import read_summary
 from turnmix.store.run_directory import SUMMARY, RunDirectory
@@ -117,13 +118,14 @@ def _train(recipe: Recipe, choice: RunChoice, reporter: Reporter) -> Trained:
 def _begin(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -> dict[str, Any]:
     # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
     begun = datetime.now()
+    imported = imported_by(recipe, is_taken_in=False)
     teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=begun)
     _check(recipe, path, teacher, reporter, num_written=0, is_rolled_out=False)
     student = load_learning_student(recipe, teacher=teacher, checkpoint=None, moment=begun)
     scorer = make_scorer(recipe, teacher, student)
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe), begun=begun)) as directory:
         try:
-            return _loop(recipe, directory, student, teacher, scorer, source, reporter)
+            return _loop(recipe, directory, student, teacher, scorer, source, imported, reporter)
         except UserError:  # so does a tracker or a server that does not start
             directory.discard()
             raise
@@ -139,13 +141,14 @@ def _go_on(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -
                 f"iteration {first}{trained}: no whole checkpoint is there: trained again, from the stored rollouts"
             )
         checkpoint = directory.resumed_checkpoint()
+        imported = imported_by(recipe, is_taken_in=directory.stage_metrics("rollout", 1) is not None)
         is_rolled_out = directory.stage_metrics("rollout", recipe.iterations) is not None
         moment = directory.begun()
         teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=moment)
         _check(recipe, path, teacher, reporter, num_written=iteration, is_rolled_out=is_rolled_out)
         student = load_learning_student(recipe, teacher=teacher, checkpoint=checkpoint, moment=moment)
         scorer = make_scorer(recipe, teacher, student)
-        return _loop(recipe, directory, student, teacher, scorer, source, reporter)
+        return _loop(recipe, directory, student, teacher, scorer, source, imported, reporter)
 
 
 def _check(
@@ -182,6 +185,7 @@ def _loop(
     teacher: Teacher,
     scorer: Scorer | None,
     source: TaskSource,
+    imported: Imported | None,
     reporter: Reporter,
 ) -> dict[str, Any]:
     from turnmix.loop.loop import Loop
@@ -200,6 +204,7 @@ def _loop(
             source=source,
             teacher=teacher.policy,
             scorer=scorer,
+            imported=imported,
             student=student,
             progress=progress,
             metrics=trackers,

@@ -181,7 +181,7 @@ class _RolloutFigures(Record):
     beta: Figure | None = None
     realised_beta: Figure | None = None
     rollouts: Count = 0
-    resolved: Count = 0
+    resolved: Count | None = 0
     infra_errors: Count = 0
     drift: _Drift | None = None
     teacher: _Teacher | None = None
@@ -217,7 +217,7 @@ class _Row(_RolloutFigures, _TrainFigures):
     labels: Count | None
     loss: Figure | None
     rollouts: Count
-    resolved: Count
+    resolved: Count | None
     infra_errors: Count
     eval: EvaluationFigures | None
 

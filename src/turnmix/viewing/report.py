@@ -69,6 +69,8 @@ def stage_text(stage: str, iteration: int, figures: Mapping[str, Any], seconds: 
         beta = "" if figures["beta"] is None else f"β {figures['beta']:.2f}, "
         share = f"teacher's share {_number(figures['realised_beta'])}"
         told = f"{figures['resolved']} of {figures['rollouts']} resolved, {beta}{share}"
+        if figures.get("is_imported"):
+            told = f"{figures['rollouts']:,} trajectories taken in, {figures['turns']:,} turns to learn"
     elif stage == "train":
         told = (
             f"{figures['labels']:,} labels of {figures['kept']} trajectories, {_kept_text(figures)}"
@@ -115,7 +117,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             printable_line(str(row["iteration"])),
             _number(row["beta"]),
             _number(row["realised_beta"]),
-            f"{row['resolved']}/{row['rollouts'] - row['infra_errors']}",
+            f"{DASH if row['resolved'] is None else row['resolved']}/{row['rollouts'] - row['infra_errors']}",
             DASH if row["labels"] is None else f"{row['labels']:,}",
             *([f"{num_left_out(row):,}"] if leaves_out else []),
             _number(row["loss"], 3),

@@ -1,0 +1,1 @@
+"""Trajectories to and from other programs: files of chat messages, Inspect's logs, ATIF."""
