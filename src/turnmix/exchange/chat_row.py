@@ -153,4 +153,4 @@ def _verdict(row: Mapping[str, Any]) -> Verdict | None:
     resolved = row.get("resolved")
     if resolved not in (0, 1):
         return None
-    return Verdict(resolved=bool(resolved), submitted=True, passed=0, failed=0)
+    return Verdict(resolved=bool(resolved))
