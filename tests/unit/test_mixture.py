@@ -39,6 +39,11 @@ def test_beta_decays_linearly_from_one_to_its_floor():
     assert [DaggerMixture().beta(i) for i in range(1, 6)] == pytest.approx([1, 0.8, 0.6, 0.6, 0.6])
 
 
+def test_a_share_that_starts_lower_lets_the_student_act_from_the_first_iteration_on():
+    fading = DaggerMixture(start=0.5, decay=0.25, floor=0)
+    assert [fading.beta(i) for i in range(1, 5)] == [0.5, 0.25, 0, 0]
+
+
 def test_iteration_one_of_the_paper_schedule_is_the_teacher_alone():
     assert set(acted(DaggerMixture(), 1, 0, 1000)) == {"teacher"}
 
@@ -129,6 +134,7 @@ def test_iterations_are_counted_from_one(mixture):
 def test_settings_show_the_defaults_of_their_kind_and_no_others():
     assert DaggerMixtureSettings().model_dump() == {
         "kind": "dagger",
+        "start": 1.0,
         "decay": 0.2,
         "floor": 0.6,
     }
@@ -159,6 +165,7 @@ def test_a_parameter_of_another_kind_is_refused_with_the_fix():
     ("parameters", "message"),
     [
         ({"decay": -0.1}, "decay must be 0 or more, not -0.1"),
+        ({"start": 0.5}, "floor 0.6 is above start 0.5"),
         ({"floor": 1.5}, "floor must be between 0 and 1, not 1.5"),
         ({"kind": "aggrevate", "support": [5, 2]}, r"support must be .* not \[5, 2\]"),
         ({"kind": "aggrevate", "shift": 0.5}, "shift must be between 1 .* not 0.5"),

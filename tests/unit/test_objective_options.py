@@ -7,12 +7,14 @@ import pytest
 import torch
 from tiny_student import CharacterRenderer, batch, settings, tiny_model
 
+from turnmix.core.errors import PluginError
 from turnmix.training.learner import Learner
 from turnmix.training.objective import Objective
 from turnmix.training.objective_settings import (
     OBJECTIVES,
     ClippedRatioSettings,
     CrossEntropySettings,
+    ObjectiveSettings,
     ReverseKlSettings,
 )
 from turnmix.training.token_loss import reverse_kl
@@ -20,6 +22,27 @@ from turnmix.training.token_loss import reverse_kl
 RENDERER = CharacterRenderer()
 VOCABULARY = 60
 """Of 64 rows of logits: the rest is padding, to an objective that compares with a teacher."""
+
+
+class Focal(ObjectiveSettings):
+    """A loss of a user's own: what the student says already counts less, and it is not linear in the weight."""
+
+    kind: str = "own:Focal"
+
+    @property
+    def figures(self):
+        return ("confidence",)
+
+    def make(self, parts):
+        def loss(tokens):
+            logprobs = tokens.logprobs()
+            confidence = logprobs.exp()
+            return -tokens.weights_C.square() * (1 - confidence).square() * logprobs, confidence
+
+        return loss
+
+
+KINDS = {**OBJECTIVES, "own": Focal}
 
 
 def rollouts(seed=0, num_trajectories=6):
@@ -60,6 +83,8 @@ def slow_loss(model, items, options, *, temperature, base):
             tempered = (rows[place] / temperature).log_softmax(-1)[token]
             if options.kind == "cross_entropy":
                 loss = -w * logprob
+            elif isinstance(options, Focal):
+                loss = -(w**2) * (1 - logprob.exp()) ** 2 * logprob
             elif options.kind == "clipped_ratio":
                 loss = slow_clip(tempered - item.reference_logprobs[place], w, options)
             else:
@@ -86,6 +111,8 @@ def slow_clip(log_ratio, weight, options):
 CASES = {
     "imitation, by token": ("cross_entropy", {"average": "token"}),
     "imitation, by trajectory": ("cross_entropy", {"average": "trajectory", "kl_weight": 0.3}),
+    "a loss of one's own, by token": ("own", {"kl_weight": 0.2}),
+    "a loss of one's own, by trajectory": ("own", {"average": "trajectory"}),
     "ratio, by trajectory": ("clipped_ratio", {"average": "trajectory", "clip_high": 0.3}),
     "ratio, dual clip": ("clipped_ratio", {"dual_clip": 1.5, "kl_weight": 0.2}),
     "distillation, by trajectory": ("reverse_kl", {"average": "trajectory"}),
@@ -102,7 +129,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_an_option_is_its_definition(name, temperature, tree):
     kind, given = CASES[name]
-    options, items = OBJECTIVES[kind](**given), rollouts()
+    options, items = KINDS[kind](**given), rollouts()
     base, steps = tiny_model(1), []
     made = Objective(
         options,
@@ -123,6 +150,31 @@ def test_an_option_is_its_definition(name, temperature, tree):
     for weight, parameter in student.named_parameters():  # AdamW's first moment is (1 − β₁) · gradient
         gradient = found[weight]["exp_avg"] / 0.1
         assert (gradient - parameter.grad).norm() <= 2e-5 * parameter.grad.norm() + 1e-8, weight
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (
+            lambda tokens: tokens.logprobs(),
+            "the loss returned 1 tensors, and must return 2: the loss, confidence",
+        ),
+        (lambda tokens: (tokens.logprobs().sum(), tokens.weights_C), "the loss is a tensor of shape [] for"),
+        (lambda tokens: (tokens.logprobs(), 0.5), "confidence is float for"),
+        (lambda tokens: (tokens.logprobs().detach(), tokens.weights_C), "the loss has no gradient"),
+        (lambda tokens: tokens.logits, "AttributeError: 'TaughtTokens' object has no attribute 'logits'"),
+    ],
+)
+def test_a_loss_of_ones_own_that_is_none_is_told_by_its_name(loss, told):
+    class Wrong(Focal):
+        def make(self, parts):
+            return loss
+
+    learner = Learner(tiny_model(), RENDERER, settings(), objective=Objective(Wrong()))
+    with pytest.raises(PluginError) as error:
+        learner.fit(rollouts(), generator=random.Random(0))
+    assert "(own:Focal): " in str(error.value)
+    assert told in str(error.value)
 
 
 def test_by_trajectory_a_long_rollout_weighs_as_much_as_a_short_one():

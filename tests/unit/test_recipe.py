@@ -421,7 +421,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ),
         ("method: sft\nmodel: m", ["model: unknown key; did you mean 'student.model' or 'teacher.model'?"]),
         ("method: sft\nstudent: {temp: 1}", ["student.temp: unknown key; did you mean 'temperature'?"]),
-        ("method: dagger\nbeta: 0.5", ["beta: unknown key: β of iteration i is max(mixture.floor, 1 − "]),
+        ("method: dagger\nbeta: 0.5", ["beta: unknown key: β of iteration i is max(mixture.floor, mixture."]),
         (
             "method: dagger\nmixture: {beta: 1}",
             ["mixture.beta: unknown key: β of iteration i is max(mixture.floor"],

@@ -61,6 +61,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         *("teacher_url", "host"),
     ),
     "teacher.api_key_environment": ("api_key_env", "api_key_variable", "key_env"),
+    "mixture.start": ("beta_start", "initial_beta", "beta_0", "beta_max"),
     "mixture.floor": ("beta_min", "min_beta", "teacher_share", "teacher_ratio", "mix_ratio"),
     "mixture.decay": ("beta_decay", "beta_schedule"),
     "mixture.support": ("kappa", "switch_turn"),
@@ -132,8 +133,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 """Setting -> what others call it."""
 
 _ELSEWHERE = {
-    "beta": "β of iteration i is max(mixture.floor, 1 − mixture.decay·(i − 1)): set these; the weight of a KL "
-    "term is objective.kl_weight",
+    "beta": "β of iteration i is max(mixture.floor, mixture.start − mixture.decay·(i − 1)): set these; the weight of a "
+    "KL term is objective.kl_weight",
     "optimizer": "the optimiser is AdamW, set by learner.learning_rate, learner.betas and learner.weight_decay",
     "output_dir": "where the run goes is no setting: add --run DIR",
     "resume": "a run is gone on with by `turnmix train --resume RUN`",

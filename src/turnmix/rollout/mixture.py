@@ -40,23 +40,31 @@ class Mixture(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaggerMixture:
-    """Each turn anew: the teacher with probability β_i = max(floor, 1 − decay·(i−1)) (paper Eq. 8, App. F).
+    """Each turn anew: the teacher with probability β_i = max(floor, start − decay·(i−1)) (paper Eq. 8, App. F, where
+    start is 1).
 
     >>> [DaggerMixture().beta(iteration) for iteration in (1, 2, 3, 4)]
     [1.0, 0.8, 0.6, 0.6]
     """
 
+    start: float = 1.0
     decay: float = 0.2
     floor: float = 0.6
 
     def __post_init__(self) -> None:
+        if not 0 <= self.start <= 1:
+            raise ValueError(f"start must be between 0 and 1, not {self.start}")
         if self.decay < 0:
             raise ValueError(f"decay must be 0 or more, not {self.decay}")
         if not 0 <= self.floor <= 1:
             raise ValueError(f"floor must be between 0 and 1, not {self.floor}")
+        if self.floor > self.start:
+            raise ValueError(
+                f"floor {self.floor} is above start {self.start}, from which shares only fall: lower it"
+            )
 
     def beta(self, iteration: int) -> float:
-        return max(self.floor, 1 - self.decay * (_from_one(iteration) - 1))
+        return max(self.floor, self.start - self.decay * (_from_one(iteration) - 1))
 
     def actors(self, iteration: int, generator: random.Random) -> Actors:
         beta = self.beta(iteration)
@@ -212,13 +220,15 @@ class DaggerMixtureSettings(MixtureSettings):
 
     kind: Literal["dagger"] = "dagger"
     """Who acts."""
+    start: float = 1.0
+    """The teacher's probability in the first iteration; from 0 to 1."""
     decay: float = 0.2
-    """What the teacher's probability, 1 at first, loses per iteration; 0 or more."""
+    """What it loses per iteration; 0 or more."""
     floor: float = 0.6
-    """The teacher's probability never falls below this; from 0 to 1."""
+    """It never falls below this; from 0 to start."""
 
     def make(self) -> Mixture:
-        return DaggerMixture(decay=self.decay, floor=self.floor)
+        return DaggerMixture(start=self.start, decay=self.decay, floor=self.floor)
 
 
 class AggrevateMixtureSettings(MixtureSettings):
