@@ -9,10 +9,12 @@ to gain.
 Leaves lie depth first, at every fork the child with the longest path first, so what hangs deepest is next to the
 trunk. A part is a row of neighbours, which makes the best cuts a shortest way along the leaves.
 
+    >>> from turnmix.training.token_paths import path_order
     >>> trunk = np.arange(100, dtype=np.int32)
     >>> branches = [np.append(trunk[:depth], np.full(40, 7, dtype=np.int32)) for depth in (10, 20, 90)]
+    >>> paths = [trunk, *branches]
     >>> for budget in (220, 150, 1):
-    ...     print([(part.places, part.repeated_rows) for part in split_paths([trunk, *branches], budget)])
+    ...     print([(part.places, part.repeated_rows) for part in split_paths(paths, path_order(paths), budget)])
     [([0, 1, 2, 3], 0)]
     [([0, 3], 0), ([1, 2], 20)]
     [([0, 3], 0), ([1, 2], 20)]
@@ -26,7 +28,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from turnmix.training.token_paths import Integers, Path, shared_prefix, sorting_key
+from turnmix.training.token_paths import Integers, Path, PathOrder
 
 MOST_ROWS = 1.25
 """Of the rows of the unsplit tree: what the parts of a split have together at most."""
@@ -67,9 +69,9 @@ class _Leaves:
         return self.ends[:-1] - self.shared
 
 
-def split_paths(paths: Sequence[Path], budget: int) -> list[Part]:
-    """The parts of the tree of `paths`."""
-    leaves = _leaves(paths)
+def split_paths(paths: Sequence[Path], order: PathOrder, budget: int) -> list[Part]:
+    """The parts of the tree of `paths`, whose order is `order`."""
+    leaves = _leaves(paths, order)
     whole, longest = int(leaves.ends[-1]), int(leaves.sizes.max())
     if whole <= budget:
         return [Part(places=list(range(len(paths))), repeated_rows=0, whole_rows=whole)]
@@ -104,17 +106,14 @@ def _cheapest_starts(leaves: _Leaves, limit: int, *, is_enough: bool) -> list[in
     return min(affordable, key=lambda starts: total(starts) * largest(starts) ** 2)
 
 
-def _leaves(paths: Sequence[Path]) -> _Leaves:
+def _leaves(paths: Sequence[Path], order: PathOrder) -> _Leaves:
     """In the order of their tokens. A path that others continue has no row of its own: it goes with the first
     of those."""
-    keys = [sorting_key(path) for path in paths]
-    ordered = sorted(range(len(paths)), key=keys.__getitem__)
-    gaps = [shared_prefix(paths[left], paths[right]) for left, right in pairwise(ordered)]
     places: list[list[int]] = []
     sizes, shared = [], []
     waiting: list[int] = []
     closest = 0
-    for place, gap in zip(ordered, [*gaps, 0], strict=True):
+    for place, gap in zip(order.places, [*order.shared[1:], 0], strict=True):
         waiting.append(place)
         if gap == len(paths[place]):
             closest = min(closest, gap)

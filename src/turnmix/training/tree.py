@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnmix.training.splitting import split_paths
-from turnmix.training.token_paths import Integers, Path, path_of, shared_prefix, sorting_key
+from turnmix.training.token_paths import Integers, Path, PathOrder, path_of, path_order
 from turnmix.training.tree_labels import merged_labels
 
 
@@ -140,33 +140,39 @@ class TokenTree:
         return len(self.token_ids)
 
 
-def build_tree(
-    transitions: Sequence[RenderedTransition], read_paths: Sequence[Path] | None = None
-) -> TokenTree:
-    """The trie over `transitions`. Sorting makes neighbours share the longest prefixes, so each path is
-    compared with one other only.
+def build_tree(transitions: Sequence[RenderedTransition]) -> TokenTree:
+    """The trie over `transitions`."""
+    read_paths = _read_paths(transitions)
+    return _build(transitions, read_paths, path_order(read_paths))
 
-    `read_paths`: the `path_of` each, where that is at hand.
-    """
-    read_paths = (
-        [path_of(item.prompt_ids, item.target_ids) for item in transitions]
-        if read_paths is None
-        else read_paths
-    )
-    keys = [sorting_key(path) for path in read_paths]
-    path_of_key = dict(zip(keys, read_paths, strict=True))
-    place_of_key = {key: place for place, key in enumerate(sorted(path_of_key))}
-    paths = [path_of_key[key] for key in place_of_key]
+
+def _read_paths(transitions: Sequence[RenderedTransition]) -> list[Path]:
+    return [path_of(item.prompt_ids, item.target_ids) for item in transitions]
+
+
+def _build(
+    transitions: Sequence[RenderedTransition], read_paths: Sequence[Path], order: PathOrder
+) -> TokenTree:
+    """The trie over `transitions`, by what each reads. Neighbours in the order share the longest prefixes, so each path
+    hangs below one of its two."""
+    paths: list[Path] = []  # each once, in their order
+    shared: list[int] = []
+    place_of = [0] * len(transitions)
+    for place, common in zip(order.places, order.shared, strict=True):
+        path = read_paths[place]
+        if not paths or common < max(len(path), len(paths[-1])):
+            paths.append(path)
+            shared.append(common)
+        place_of[place] = len(paths) - 1
     trunk = max(range(len(paths)), key=lambda index: len(paths[index]))
-    outward = [(index, index - 1) for index in range(trunk + 1, len(paths))]
-    outward += [(index, index + 1) for index in range(trunk - 1, -1, -1)]
+    outward = [(index, index - 1, shared[index]) for index in range(trunk + 1, len(paths))]
+    outward += [(index, index + 1, shared[index + 1]) for index in range(trunk - 1, -1, -1)]
 
     depths = [0]  # of the first row of each run, in order of discovery
     chunks = [paths[trunk]]
     parents = [(-1, 0)]  # run, and offset within it
     spines = {trunk: [0]}  # the runs on a path, from the root
-    for index, neighbour in outward:
-        cut = shared_prefix(paths[index], paths[neighbour])
+    for index, neighbour, cut in outward:
         spine = [run for run in spines[neighbour] if depths[run] < cut]
         if cut < len(paths[index]):
             above = spine[-1] if spine else -1
@@ -176,10 +182,10 @@ def build_tree(
             spine.append(len(chunks) - 1)
         spines[index] = spine
 
-    order = _depth_first(parents)
+    layout = _depth_first(parents)
     starts = [0] * len(chunks)
     row = 0
-    for run in order:
+    for run in layout:
         starts[run] = row
         row += len(chunks[run])
 
@@ -191,8 +197,8 @@ def build_tree(
         return wanted + offsets[places]
 
     target_rows = tuple(
-        rows_of(spines[place_of_key[key]], len(item.prompt_ids) - 1, item.num_rows)
-        for item, key in zip(transitions, keys, strict=True)
+        rows_of(spines[place], len(item.prompt_ids) - 1, item.num_rows)
+        for item, place in zip(transitions, place_of, strict=True)
     )
     labels = merged_labels(transitions, target_rows)
     runs = tuple(
@@ -201,12 +207,12 @@ def build_tree(
             stop=starts[run] + len(chunks[run]),
             parent=-1 if parents[run][0] < 0 else starts[parents[run][0]] + parents[run][1],
         )
-        for run in order
+        for run in layout
     )
-    position_ids = np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in order])
+    position_ids = np.concatenate([np.arange(len(chunks[run])) + depths[run] for run in layout])
     return TokenTree(
         group=transitions[0].group,
-        token_ids=np.concatenate([chunks[run] for run in order]).astype(np.int64),
+        token_ids=np.concatenate([chunks[run] for run in layout]).astype(np.int64),
         position_ids=position_ids,
         subtree_ends=_subtree_ends(runs, position_ids),
         runs=runs,
@@ -226,23 +232,27 @@ def build_tree(
 
 def split_trees(transitions: Sequence[RenderedTransition], budget: int) -> list[TokenTree]:
     """The trees of `transitions`: one, or parts of `budget` rows, or of more (see `splitting`)."""
-    paths = [path_of(item.prompt_ids, item.target_ids) for item in transitions]
+    paths = _read_paths(transitions)
+    order = path_order(paths)
     return [
         replace(
-            build_tree(
-                [transitions[place] for place in part.places], [paths[place] for place in part.places]
+            _build(
+                [transitions[place] for place in part.places],
+                [paths[place] for place in part.places],
+                order.among(part.places),
             ),
             repeated_rows=part.repeated_rows,
             whole_rows=part.whole_rows,
         )
-        for part in split_paths(paths, budget)
+        for part in split_paths(paths, order, budget)
     ]
 
 
 def split_to_budget(transitions: Sequence[RenderedTransition], budget: int) -> list[list[RenderedTransition]]:
     """The transitions of each of these trees."""
-    paths = [path_of(item.prompt_ids, item.target_ids) for item in transitions]
-    return [[transitions[place] for place in part.places] for part in split_paths(paths, budget)]
+    paths = _read_paths(transitions)
+    parts = split_paths(paths, path_order(paths), budget)
+    return [[transitions[place] for place in part.places] for part in parts]
 
 
 def _depth_first(parents: Sequence[tuple[int, int]]) -> list[int]:

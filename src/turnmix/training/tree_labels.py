@@ -14,6 +14,9 @@ from turnmix.training.token_paths import Integers
 if TYPE_CHECKING:
     from turnmix.training.tree import RenderedTransition
 
+_ID_BITS = 32
+_ID_MASK = (1 << _ID_BITS) - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
@@ -41,13 +44,19 @@ def merged_labels(transitions: Sequence[RenderedTransition], target_rows: Sequen
     counted = weights != 0
     weights, shares = weights[counted], shares[counted]
     references, sampled = references[counted], sampled[counted]
-    keys = [np.concatenate(target_rows)[counted], ids[counted], weights.view(np.int64)]
-    keys += [each.view(np.int64) for each in (references, sampled) if not np.isnan(each).all()]
-    merged, first, where = np.unique(np.stack(keys), axis=1, return_index=True, return_inverse=True)
-    summed = np.bincount(where.reshape(-1), weights=shares, minlength=merged.shape[1])
+    places = np.concatenate(target_rows)[counted] << _ID_BITS | ids[counted]
+    others = [weights.view(np.int64)]
+    others += [each.view(np.int64) for each in (references, sampled) if not np.isnan(each).all()]
+    others = [each for each in others if (each != each[:1]).any()]  # the same for all: it tells none apart
+    if others:
+        keys = np.stack([places, *others])
+        (places, *_), first, where = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    else:
+        places, first, where = np.unique(places, return_index=True, return_inverse=True)
+    summed = np.bincount(where.reshape(-1), weights=shares, minlength=len(places))
     return Labels(
-        rows=merged[0],
-        ids=merged[1],
+        rows=places >> _ID_BITS,
+        ids=places & _ID_MASK,
         weights=weights[first],
         shares=summed.astype(np.float64),
         references=references[first],
