@@ -126,3 +126,10 @@ def test_a_fit_reports_what_it_left_out():
     assert (report.transitions, report.label_tokens > 0) == (2, True)
     assert [(one.objection.reason, one.turn) for one in report.untaught] == [("unknown_tool", 0)]
     json.dumps(report.untaught[0].target.message.to_json())
+
+
+def test_a_target_that_its_method_judged_by_the_same_tools_is_not_judged_by_them_again():
+    renderer, action = Renderer(make_tokenizer(HERMES_TEMPLATE)), Action(message=assistant("", nowhere={}))
+    assert written_target(renderer, conversation(), action).reason == "unknown_tool"
+    ids = written_target(renderer, conversation(), action, is_well_formed=True)
+    assert ids == renderer.target_ids(conversation(), action)

@@ -53,7 +53,7 @@ def imitate(trajectories: Iterable[Trajectory], target: Target) -> Taught:
             action = judge.mended(action)
             objection = judge.objection(action)
             if objection is None:
-                transitions.append(transition(trajectory, index, action))
+                transitions.append(transition(trajectory, index, action, is_well_formed=judge.knows_tools))
             else:
                 left_out = Untaught(
                     objection=objection, target=action, trajectory_id=trajectory.id, turn=index
@@ -70,7 +70,8 @@ class _Judge:
     """Mends and judges targets by the tools of their trajectory, on offer or described in its prompt."""
 
     def __init__(self, trajectory: Trajectory) -> None:
-        self._are_told = not trajectory.tools
+        self.knows_tools = bool(trajectory.tools)
+        """Are they on offer, so that whoever judges a target later would judge it by the same ones?"""
         self._tools: tuple[ToolSpecification, ...] = trajectory.tools or tools_in(trajectory.prompt)
 
     def mended(self, action: Action) -> Action:
@@ -79,7 +80,7 @@ class _Judge:
     def objection(self, action: Action) -> Objection | None:
         if action.token_ids is not None and action.parse_error is None:
             return None
-        if not self._are_told:
+        if self.knows_tools:
             return malformed(action, self._tools)
         read = mended(read_calls(action, self._tools), self._tools)
         if read.message.tool_calls and not self._tools:
@@ -96,8 +97,14 @@ def sampled_turns(trajectory: Trajectory) -> list[Transition]:
     ]
 
 
-def transition(trajectory: Trajectory, turn: int, target: Action) -> Transition:
-    """Teach `target` in the state of turn `turn`."""
+def transition(
+    trajectory: Trajectory, turn: int, target: Action, *, is_well_formed: bool = False
+) -> Transition:
+    """Teach `target` in the state of turn `turn`. `is_well_formed`: see `Transition`."""
     return Transition(
-        state=trajectory.state(turn), target=target, trajectory_id=trajectory.id, task_id=trajectory.task_id
+        state=trajectory.state(turn),
+        target=target,
+        is_well_formed=is_well_formed,
+        trajectory_id=trajectory.id,
+        task_id=trajectory.task_id,
     )

@@ -5,6 +5,7 @@ In: messages. Out: for each the mapping that a template is shown, the same objec
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,15 @@ class _Kept:
     marked: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The beginning of a conversation."""
+
+    messages: tuple[Message, ...]
+    names: tuple[str | None, ...]
+    kept: tuple[_Kept, ...]
+
+
 class MessageMemory:
     """Threads may share it."""
 
@@ -53,6 +63,7 @@ class MessageMemory:
         self._see = see
         self._control = control
         self._kept = RecentCache[_Key, _Kept](most=_MOST_CHARACTERS)
+        self._latest = _Shown((), (), ())
 
     def shown(self, messages: Sequence[Message], names: Sequence[str | None]) -> MarkedMessages:
         """What a template sees of `messages`, with marks around what spells control tokens; `names`: see `show`.
@@ -60,17 +71,32 @@ class MessageMemory:
         Raises:
             NotPlainError: one of them is to be shown anew each time.
         """
-        keys = list(zip(map(id, messages), names, strict=True))
-        found = list(map(self._kept.get, keys))
-        new = self._new(
-            {key: message for key, message, each in zip(keys, messages, found, strict=True) if each is None}
-        )
-        kept = [each or new[key] for key, each in zip(keys, found, strict=True)]
+        kept = self._all_kept(messages, names)
         if not any([each.is_marked for each in kept]):
             return MarkedMessages(messages=[each.seen for each in kept], marks=None)
         marks = free_marks(self._marks_in(each) for each in kept)
         seen = [self._marked(each, marks) if each.is_marked else each.seen for each in kept]
         return MarkedMessages(messages=seen, marks=marks)
+
+    def _all_kept(self, messages: Sequence[Message], names: Sequence[str | None]) -> list[_Kept]:
+        latest = self._latest
+        size = len(latest.messages)
+        is_longer = size <= len(messages) and all(map(operator.is_, latest.messages, messages))
+        if not is_longer or latest.names != tuple(names[:size]):
+            latest, size = _Shown((), (), ()), 0
+        keys = list(zip(map(id, messages[size:]), names[size:], strict=True))
+        found = list(map(self._kept.get, keys))
+        new = self._new(
+            {
+                key: message
+                for key, message, each in zip(keys, messages[size:], found, strict=True)
+                if each is None
+            }
+        )
+        kept = [*latest.kept, *(each or new[key] for key, each in zip(keys, found, strict=True))]
+        # Less the last one: instead of a target, what was done follows.
+        self._latest = _Shown(tuple(messages[:-1]), tuple(names[:-1]), tuple(kept[:-1]))
+        return kept
 
     def _new(self, messages: Mapping[_Key, Message]) -> dict[_Key, _Kept]:
         """What is kept from now on of messages that were not."""

@@ -41,9 +41,11 @@ class ReadsTurns(Protocol):
     def parse(self, token_ids: list[int], tools: tuple[ToolSpecification, ...]) -> Action: ...
 
 
-def written_target(renderer: WritesTurns, state: State, action: Action) -> list[int] | Objection:
+def written_target(
+    renderer: WritesTurns, state: State, action: Action, *, is_well_formed: bool = False
+) -> list[int] | Objection:
     """The tokens of an action as a target, or why they are not taught. What the student sampled is taught as it is, and
-    a renderer that cannot read is believed."""
+    a renderer that cannot read is believed. `is_well_formed`: see `Transition`."""
     if action.token_ids is not None or not isinstance(renderer, ReadsTurns):
         return renderer.target_ids(state, action)
     try:
@@ -53,23 +55,17 @@ def written_target(renderer: WritesTurns, state: State, action: Action) -> list[
         is_text = without_surrogates(said) == said
         detail = str(error) if is_text else "half of a surrogate pair is no text to a tokenizer"
         return Objection(reason="template_refuses", detail=detail)
-    return objection_to(renderer, state, action, ids) or ids
-
-
-def objection_to(
-    renderer: ReadsTurns, state: State, action: Action, target_ids: list[int]
-) -> Objection | None:
-    """Why `target_ids` must not be taught as `action` in `state`; None: a student that writes them takes it."""
-    if (objection := _malformed(renderer, state, action)) is not None:
-        return objection
-    return _stop_token_inside(target_ids, renderer.stop_ids) or _read_otherwise(
-        renderer, state, action, target_ids
+    return (
+        _malformed(renderer, state, action, is_well_formed)
+        or _stop_token_inside(ids, renderer.stop_ids)
+        or _read_otherwise(renderer, state, action, ids)
+        or ids
     )
 
 
-def _malformed(renderer: ReadsTurns, state: State, action: Action) -> Objection | None:
+def _malformed(renderer: ReadsTurns, state: State, action: Action, is_well_formed: bool) -> Objection | None:
     if renderer.tool_calls == "native" or action.parse_error is not None:
-        return malformed(action, state.tools)
+        return None if is_well_formed else malformed(action, state.tools)
     if is_blank(action.message.content):
         return Objection(reason="empty_answer", detail="there is no text")
     written = _WRITTEN_CALLS.parse(action.message.content, ())

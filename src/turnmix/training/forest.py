@@ -196,7 +196,7 @@ def _rendered(
     untaught: list[tuple[int, Untaught]] = []
     prompt_of = _prompts_of(renderer)
     for order, item in _foretold(transitions, renderer):
-        target = written_target(renderer, item.state, item.target)
+        target = written_target(renderer, item.state, item.target, is_well_formed=item.is_well_formed)
         if isinstance(target, Objection):
             untaught.append((order, _left_out(item, target)))
             continue
