@@ -26,8 +26,9 @@ from turnmix.policies.policy import Episode, Inspectable, Policy, PolicySession
 from turnmix.rollout.labels import LabelGate
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
-from turnmix.rollout.rollout import Closable, close_quietly, roll_out
+from turnmix.rollout.rollout import roll_out
 from turnmix.rollout.room import Place, Room
+from turnmix.rollout.turn_recorder import Closable, close_quietly
 
 
 async def collect(

@@ -1,0 +1,162 @@
+"""The turns of one trajectory, whoever drives it: who acts, the action, the label beside it, what followed.
+
+    action = await recorder.act(state)       # the mixture says who acts; the label is asked for beside
+    recorder.observe(observation)            # what the action led to completes the turn
+    …
+    await recorder.dismiss_student()         # no turn follows: the rest of its cohort waits for it
+    await recorder.attach_labels()           # those that are still in flight are waited for
+    recorder.turns, recorder.usage
+
+There is no environment in it: a rollout steps one, a foreign scaffold goes its own way. On a teacher turn the label is
+the executed action, one query. What a policy or a label fails with is raised; the turns so far stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.message import Message
+from turnmix.core.trajectory import Action, Actor, State, Turn
+from turnmix.core.usage import Usage
+from turnmix.policies.policy import Metered, PolicySession
+from turnmix.rollout.labels import LabelGate, Labels
+from turnmix.rollout.mixture import Actors
+
+
+class Closable(Protocol):
+    """An environment, a session, a recorder, or the labels in flight."""
+
+    async def close(self) -> None: ...
+
+
+async def close_quietly(thing: Closable) -> None:
+    """Close; what cannot be closed is dead already, and the outcome of the trajectory stands."""
+    with contextlib.suppress(InfrastructureError):
+        await thing.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Executed:
+    """An action whose observation has not come yet."""
+
+    actor: Actor
+    action: Action
+    asked_at: float
+    acted_at: float
+
+
+class TurnRecorder:
+    """Asks a student and a teacher, and keeps the turns."""
+
+    def __init__(
+        self,
+        *,
+        student: PolicySession,
+        teacher: PolicySession | None,
+        actors: Actors,
+        label: bool | LabelGate,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Owns both sessions from now on: `close` closes them.
+
+        `label`: ask the teacher also in the states in which the student acts, or in those that a gate lets through.
+        `clock` measures seconds.
+        """
+        self._student = student
+        self._teacher = teacher
+        self._actors = actors
+        self._needs_labels = bool(label)
+        self._labels = Labels(teacher, gate=label, clock=clock) if label and teacher is not None else None
+        self._clock = clock
+        self._turns: list[Turn] = []
+        self._executed: _Executed | None = None
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Those whose observation has come."""
+        return tuple(self._turns)
+
+    @property
+    def usage(self) -> Mapping[str, Usage]:
+        """What asking `student` and `teacher` cost so far."""
+        sessions = {"student": self._student, "teacher": self._teacher}
+        return {who: self._used(session, who) for who, session in sessions.items() if session is not None}
+
+    async def act(self, state: State) -> Action:
+        """The action of whoever acts in `state`, to be executed. It returns once a teacher that is asked for the label
+        has looked: until then the environment rests.
+
+        Raises:
+            InfrastructureError: a policy, or a label so far, could not be had.
+            UserError: a teacher is needed, and there is none.
+        """
+        if self._executed is not None:
+            raise ValueError("the last action has no observation yet: call `observe` first")
+        if self._needs_labels and self._labels is None:
+            raise UserError("labels are asked for, but there is no teacher: set `teacher`")
+        index = len(self._turns)
+        actor = self._actors(index, state)
+        acting = self._student if actor == "student" else self._teacher
+        if acting is None:
+            raise UserError("the mixture lets a teacher act, but there is none: set `teacher`")
+        asked_at = self._clock()
+        if self._labels is not None and actor == "student":
+            self._labels.ask(index, state)
+        await acting.look()
+        action = await acting.act(state)
+        if self._labels is not None:
+            await self._labels.looked()
+        self._executed = _Executed(actor=actor, action=action, asked_at=asked_at, acted_at=self._clock())
+        return action
+
+    def observe(self, observation: tuple[Message, ...]) -> None:
+        """What the last action led to."""
+        if (executed := self._executed) is None:
+            raise ValueError("there is no action that this could be the observation of: call `act` first")
+        self._executed = None
+        turn = Turn(
+            actor=executed.actor,
+            action=executed.action,
+            observation=observation,
+            label=executed.action if executed.actor == "teacher" else None,
+            seconds={
+                "act": executed.acted_at - executed.asked_at,
+                "step": self._clock() - executed.acted_at,
+            },
+        )
+        self._turns.append(turn)
+
+    async def dismiss_student(self) -> None:
+        """No turn follows."""
+        await close_quietly(self._student)
+
+    async def attach_labels(self) -> None:
+        """Put the labels that were asked for into their turns. Raises what one of them failed with."""
+        if self._labels is not None:
+            self._turns = await self._labels.attach(self._turns)
+
+    async def close(self) -> None:
+        """Give up what is in flight, and close both sessions: the student's first, for which others may wait."""
+        async with contextlib.AsyncExitStack() as closing:
+            for thing in (self._teacher, self._labels, self._student):
+                if thing is not None:
+                    closing.push_async_callback(close_quietly, thing)
+
+    def _used(self, session: PolicySession, who: str) -> Usage:
+        """As the session counted it; else by the tokens of its actions and labels."""
+        if isinstance(session, Metered):
+            return session.usage
+        actions = [turn.action for turn in self._turns if turn.actor == who]
+        if who == "teacher":
+            actions += [
+                turn.label for turn in self._turns if turn.actor == "student" and turn.label is not None
+            ]
+        return Usage(
+            input_tokens=sum(action.prompt_tokens or 0 for action in actions),
+            output_tokens=sum(action.completion_tokens or 0 for action in actions),
+        )
