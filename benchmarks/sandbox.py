@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.sandboxes.sandbox import Sandbox
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings, ContainerSandboxSettings
+from turnmix.sandboxes.settings import SandboxSettings
 from turnmix.scaffold.shell import open_shell
 
 COMMAND = "echo $((6 * 7))"
@@ -142,7 +143,7 @@ def rest(figures: Figures, before: set[int], descriptors: int, number: int) -> N
 
 async def ours_at_once(settings: SandboxSettings, number: int) -> Figures:
     figures: Figures = {}
-    sandboxes = [make_sandbox(settings) for _ in range(number)]
+    sandboxes = [settings.make() for _ in range(number)]
     before, descriptors = processes(), num_descriptors()
     try:
         with counted(figures, "start"):
@@ -243,8 +244,8 @@ def both(image: str, socket: str) -> tuple[dict[str, SandboxSettings], dict[str,
     """Our settings and what makes the peer's, by kind."""
     container = {"image": image, "socket": socket, "pull": "never"}
     ours = {
-        kind: SandboxSettings.model_validate({"kind": kind, "container": container})
-        for kind in ("container", "bubblewrap")
+        "container": ContainerSandboxSettings.model_validate({"container": container}),
+        "bubblewrap": BubblewrapSettings(),
     }
     return ours, peers(image, socket)
 
@@ -256,7 +257,7 @@ def measure(
     for number in range(num_rounds + 1):
         kept: Times = times if number else defaultdict(list)  # the first round warms everything up
         for kind, settings in ours.items():
-            asyncio.run(measure_ours(make_sandbox(settings), Clock(kept, f"{kind}, ours"), num_commands))
+            asyncio.run(measure_ours(settings.make(), Clock(kept, f"{kind}, ours"), num_commands))
             measure_peer(theirs[kind], Clock(kept, f"{kind}, peer"), num_commands)
     return times
 

@@ -17,7 +17,7 @@ from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.repositories.task_file import TaskRow, write_rows
 from turnmix.sandboxes.sandbox import Sandbox
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 CODE = "def add(a, b):\n    return a - b\n"
@@ -114,7 +114,7 @@ def zeros_behind(head: bytes, mebibytes: int) -> bytes:
 
 def source_of(
     path: Path,
-    make_sandbox: Callable[[TaskRow], Sandbox] = partial(make_row_sandbox, SandboxSettings()),  # noqa: B008
+    make_sandbox: Callable[[TaskRow], Sandbox] = partial(make_row_sandbox, BubblewrapSettings().make),  # noqa: B008
 ) -> TaskFileSource:
     return TaskFileSource(
         TaskFileSettings(path=path, holdout="all"), make_sandbox=make_sandbox, scaffold=ScaffoldSettings()

@@ -17,7 +17,7 @@ from turnmix.environments.repositories.source import TaskFileSettings, TaskFileS
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import make_plans
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.task_making.issue import TemplateIssueWriter
 from turnmix.task_making.making import Making
@@ -26,7 +26,7 @@ from turnmix.task_making.settings import MakeSettings
 COMMITTED = "2026-01-01T00:00:00Z"
 """When every commit is made: tasks are named after commits, and a random student draws by its task's name."""
 
-MAKE_SANDBOX = partial(make_row_sandbox, SandboxSettings())
+MAKE_SANDBOX = partial(make_row_sandbox, BubblewrapSettings().make)
 
 
 def making_into(output: Path, **settings: object) -> Making:

@@ -17,12 +17,12 @@ from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.sandbox import Limits, Sandbox
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
 
 WORKSPACE = "/testbed"
 try:
-    check_sandbox(SandboxSettings())
+    BubblewrapSettings().check()
     MISSING = ""
 except MissingDependencyError as error:
     MISSING = str(error)

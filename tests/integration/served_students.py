@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.settings import ServerSettings
 from turnmix.policies.server.student_server import StudentServer
 from turnmix.policies.server.student_settings import StudentSettings
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 STUDENT = StudentSettings(model=str(CHECKPOINT), max_new_tokens=48)
@@ -65,7 +64,7 @@ def rolled_out(policy, *, turns=4, attempts=1, on_turn=None):
     """Greedy rollouts of the first holdout tasks by `policy`, which is closed."""
     source = MinirepoSource(
         MinirepoSettings(),
-        make_sandbox=partial(make_sandbox, SandboxSettings()),
+        make_sandbox=BubblewrapSettings().make,
         scaffold=ScaffoldSettings(max_turns=turns, max_tokens=4096),
     )
     plans = evaluation_plans(source.tasks("holdout")[:NUM_TASKS], iteration=0, seed=1, cohort_size=NUM_TASKS)

@@ -13,11 +13,11 @@ from sandbox_scenarios import interrupt_a_command, read_until, work_beside_a_flo
 from turnmix.core.errors import MissingDependencyError, SandboxError
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.sandbox import Limits, SandboxLimitExceeded
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings, UnsandboxedSettings
 from turnmix.sandboxes.supervisor_code import Interpreter
 
 try:
-    check_sandbox(SandboxSettings())
+    BubblewrapSettings().check()
     MISSING = ""
 except MissingDependencyError as error:
     MISSING = str(error)
@@ -411,8 +411,8 @@ def test_an_interpreter_that_is_not_there_is_said_at_the_start():
 def test_the_preflight_names_the_package_that_is_missing(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(MissingDependencyError, match="apt-get install bubblewrap"):
-        check_sandbox(SandboxSettings())
-    check_sandbox(SandboxSettings(kind="none"))
+        BubblewrapSettings().check()
+    UnsandboxedSettings().check()
 
 
 def test_the_preflight_says_what_bwrap_says_when_namespaces_are_denied(monkeypatch, tmp_path):
@@ -421,7 +421,7 @@ def test_the_preflight_says_what_bwrap_says_when_namespaces_are_denied(monkeypat
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(MissingDependencyError, match="setting up uid map: Permission denied"):
-        check_sandbox(SandboxSettings())
+        BubblewrapSettings().check()
 
 
 def test_unsandboxed_is_chosen_by_name_and_cleans_up():
@@ -434,6 +434,6 @@ def test_unsandboxed_is_chosen_by_name_and_cleans_up():
         await read_until(terminal, b"DONE\n")
         return sandbox.root
 
-    root = inside(scenario, sandbox=make_sandbox(SandboxSettings(kind="none")))
+    root = inside(scenario, sandbox=UnsandboxedSettings().make())
     assert not Path(root).exists()
     assert b"4329" not in subprocess.run(["ps", "-eo", "args"], capture_output=True).stdout

@@ -11,11 +11,13 @@ from sandbox_scenarios import interrupt_a_command, read_until, work_beside_a_flo
 from scaffold_in_sandbox import in_world
 
 from turnmix.core.errors import MissingDependencyError, SandboxError, UserError
+from turnmix.recipe.recipe import Recipe
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
 from turnmix.sandboxes.sandbox import Limits, SandboxLimitExceeded
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings, ContainerSandboxSettings
+from turnmix.sandboxes.settings import SandboxNeeds
 
 pytestmark = needs_containers
 IMAGES = pytest.mark.parametrize("image", [DEBIAN, TINY], ids=["debian", "posix-shell-alone"])
@@ -458,7 +460,7 @@ def test_an_image_that_is_not_here_is_named_before_anything_starts():
         inside(None, image="localhost/no-such-image:1")
     missing = settings().model_copy(update={"image": "localhost/no-such-image:1"})
     with pytest.raises(UserError, match="no-such-image"):
-        check_sandbox(SandboxSettings(kind="container", container=missing))
+        ContainerSandboxSettings(container=missing).check()
 
 
 def test_an_image_without_a_shell_is_said_at_the_start():
@@ -472,21 +474,21 @@ def test_an_image_without_a_shell_is_said_at_the_start():
 
 
 def test_a_runtime_that_does_not_answer_is_said_with_what_to_install():
-    nowhere = SandboxSettings(kind="container", container=ContainerSettings(socket="unix:///nowhere.sock"))
+    nowhere = ContainerSandboxSettings(container=ContainerSettings(socket="unix:///nowhere.sock"))
     with pytest.raises(MissingDependencyError, match="apt-get install podman"):
-        check_sandbox(nowhere)
+        nowhere.check()
 
 
 def test_a_recipe_selects_containers_with_limits_of_their_own():
-    chosen = SandboxSettings.model_validate(
-        {"kind": "container", "processes": 99, "container": {"image": DEBIAN}}
+    recipe = Recipe.model_validate(
+        {"method": "dagger", "sandbox": {"processes": 99, "container": {"image": DEBIAN}}}
     )
-    sandbox = make_sandbox(chosen, image="other:1", variables={"A": "1"})
+    sandbox = recipe.sandbox.make(SandboxNeeds(image="other:1", variables={"A": "1"}))
     assert isinstance(sandbox, ContainerSandbox)
     assert (sandbox.image, sandbox.limits.processes) == ("other:1", 99)
     assert sandbox.limits.memory_bytes == CONTAINER_LIMITS.memory_bytes
-    assert SandboxSettings().memory_bytes == Limits().memory_bytes
+    assert BubblewrapSettings().memory_bytes == Limits().memory_bytes
     with pytest.raises(UserError, match=r"sandbox\.container\.image"):
-        make_sandbox(SandboxSettings(kind="container"))
+        ContainerSandboxSettings().make()
     with pytest.raises(UserError, match="kind=container"):
-        make_sandbox(SandboxSettings(), image="other:1")
+        BubblewrapSettings().make(SandboxNeeds(image="other:1"))

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
 
 from container_runtime import DEBIAN, needs_containers, settings
 
@@ -17,7 +16,7 @@ from turnmix.rollout.mixture import AggrevateMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.owner import RUN_LABEL, labels
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 pytestmark = needs_containers
@@ -27,12 +26,12 @@ class RememberingSource(MinirepoSource):
     """Knows the sandbox of each attempt."""
 
     def __init__(self):
-        chosen = SandboxSettings(
-            kind="container", container=settings().model_copy(update={"image": DEBIAN, "cpus": 2.0})
+        chosen = ContainerSandboxSettings(
+            container=settings().model_copy(update={"image": DEBIAN, "cpus": 2.0})
         )
         super().__init__(
             MinirepoSettings(),
-            make_sandbox=partial(make_sandbox, chosen),
+            make_sandbox=chosen.make,
             scaffold=ScaffoldSettings(max_turns=40, no_output_seconds=5.0),
         )
         self.environments = []

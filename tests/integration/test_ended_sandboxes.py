@@ -14,11 +14,11 @@ from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.local import UnsandboxedSandbox
 from turnmix.sandboxes.sandbox import SandboxEnded, SandboxLimitExceeded
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 try:
-    check_sandbox(SandboxSettings())
+    BubblewrapSettings().check()
     MISSING = ""
 except MissingDependencyError as error:
     MISSING = str(error)

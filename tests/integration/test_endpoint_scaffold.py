@@ -13,7 +13,7 @@ from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import TeacherMixture
 from turnmix.rollout.plan import make_plans
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 FAILURES = [
@@ -50,7 +50,7 @@ def repair(request, source, tasks):
 def test_repositories_are_repaired_through_every_failure():
     source = MinirepoSource(
         MinirepoSettings(train=4),
-        make_sandbox=lambda: make_sandbox(SandboxSettings()),
+        make_sandbox=BubblewrapSettings().make,
         scaffold=ScaffoldSettings(max_turns=20),
     )
     tasks = source.tasks("train")[:4]

@@ -12,10 +12,10 @@ from held_things import under_limit
 from long_tests import takes_minutes
 
 from turnmix.cli import main
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 
 try:
-    check_sandbox(SandboxSettings())
+    BubblewrapSettings().check()
     MISSING = ""
 except Exception as error:
     MISSING = str(error)

@@ -15,7 +15,7 @@ from turnmix.core.errors import UserError
 from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.repositories.archive import store_archive
 from turnmix.environments.repositories.task_file import write_rows
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.store.verdict_book import VerdictBook
 
 pytestmark = needs_sandbox
@@ -61,7 +61,7 @@ def key_of(folder):
 
     (row,) = load_rows(folder / "tasks.jsonl")
     patch = json.loads((folder / "predictions.jsonl").read_text())["model_patch"].encode()
-    conditions = json_text({"sandbox": SandboxSettings().conditions(), "reader": ""}, sort_keys=True)
+    conditions = json_text({"sandbox": BubblewrapSettings().conditions(), "reader": ""}, sort_keys=True)
     return hashlib.sha256(
         b"\0".join([row.model_dump_json().encode(), conditions.encode(), patch])
     ).hexdigest()

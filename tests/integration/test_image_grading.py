@@ -25,7 +25,7 @@ from turnmix.environments.repositories.unpacking import encoded
 from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.owner import RUN_LABEL, labels
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 pytestmark = needs_containers
@@ -33,10 +33,10 @@ pytestmark = needs_containers
 
 def source_of(folder, *rows):
     write_rows(folder / "tasks.jsonl", rows)
-    chosen = SandboxSettings(kind="container", container=settings().model_copy(update={"cpus": 2.0}))
+    chosen = ContainerSandboxSettings(container=settings().model_copy(update={"cpus": 2.0}))
     return TaskFileSource(
         TaskFileSettings(path=folder / "tasks.jsonl", holdout="all"),
-        make_sandbox=partial(make_row_sandbox, chosen),
+        make_sandbox=partial(make_row_sandbox, chosen.make),
         scaffold=ScaffoldSettings(no_output_seconds=20.0),
     )
 
@@ -198,7 +198,7 @@ def test_tests_that_are_all_skipped_are_unresolved(tmp_path):
 
 def test_the_log_means_to_us_what_it_means_to_swebench(tmp_path):
     row = shelf_row()
-    make = partial(make_row_sandbox, SandboxSettings(kind="container", container=settings()))
+    make = partial(make_row_sandbox, ContainerSandboxSettings(container=settings()).make)
     for patch, resolved in ((row.gold_patch, True), (WRONG, False)):
         execution = asyncio.run(execute_in_image(row, patch.encode(), make(row)))
         assert ">>>>> Test Exit Code: " in execution.log
@@ -285,7 +285,7 @@ def test_a_bug_that_the_image_has_no_branch_for_is_laid_without_its_history(tmp_
 
 def test_an_agent_that_makes_its_patch_hang_has_left_none():
     row = shelf_row()
-    sandbox = make_row_sandbox(SandboxSettings(kind="container", container=settings()), row)
+    sandbox = make_row_sandbox(ContainerSandboxSettings(container=settings()).make, row)
 
     async def take():
         try:

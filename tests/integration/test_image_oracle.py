@@ -16,7 +16,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture
 from turnmix.rollout.plan import make_plans
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 pytestmark = needs_containers
@@ -32,8 +32,8 @@ def source_of(tmp_path):
 
     def make(row):
         made.append(row)
-        chosen = SandboxSettings(kind="container", container=settings())
-        return make_row_sandbox(chosen, row)
+        chosen = ContainerSandboxSettings(container=settings())
+        return make_row_sandbox(chosen.make, row)
 
     def source(row):
         write_rows(tmp_path / "tasks.jsonl", [row])

@@ -16,14 +16,14 @@ from turnmix.environments.repositories.adapters.swe_bench import from_swe_gym
 from turnmix.environments.repositories.image_execution import execute_in_image
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import ContainerSandboxSettings
 
 pytestmark = needs_containers
 
 
 def sandbox(row):
     """What makes the sandboxes in which a row is graded."""
-    return make_row_sandbox(SandboxSettings(kind="container", container=settings()), row)
+    return make_row_sandbox(ContainerSandboxSettings(container=settings()).make, row)
 
 
 def added(path, *lines, mode="100644"):

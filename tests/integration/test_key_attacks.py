@@ -340,7 +340,7 @@ def test_programs_that_are_asked_something_get_no_key(tmp_path, keys, monkeypatc
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     git_revision(Path(__file__).parent)
     for code in (
-        "from turnmix.sandboxes.selection import *; check_sandbox(SandboxSettings())",
+        "from turnmix.sandboxes.selection import *; BubblewrapSettings().check()",
         "from turnmix.doctor.machine import *; import turnmix.doctor.machine as m; "
         "[each() for name, each in vars(m).items() if name in ('_cards', 'cards')]; m.subprocess",
         "from pathlib import Path; from turnmix.task_making.version_control import git; git(Path('.'), 'status')",

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import Counter
-from functools import partial
 
 import pytest
 
@@ -17,7 +16,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 WRECKS = {
@@ -41,9 +40,7 @@ def wanderer(seed):
 def roll_out(make_student, mixture, *, num_tasks, max_turns=40, iteration=1, beside=None, solving=None):
     """`beside`: a coroutine that runs along; `solving`: is told of each solution, in its thread."""
     scaffold = ScaffoldSettings(max_turns=max_turns, no_output_seconds=0.5)
-    source = MinirepoSource(
-        MinirepoSettings(), make_sandbox=partial(make_sandbox, SandboxSettings()), scaffold=scaffold
-    )
+    source = MinirepoSource(MinirepoSettings(), make_sandbox=BubblewrapSettings().make, scaffold=scaffold)
     plans = make_plans(
         source.tasks("train")[:num_tasks], iteration=iteration, seed=0, cohort_size=1, beta=None
     )
@@ -158,7 +155,7 @@ def test_a_solution_is_not_read_before_the_first_look():
     solved = []
     source = MinirepoSource(
         MinirepoSettings(),
-        make_sandbox=partial(make_sandbox, SandboxSettings()),
+        make_sandbox=BubblewrapSettings().make,
         scaffold=ScaffoldSettings(),
     )
     task = source.tasks("train")[0]

@@ -20,11 +20,11 @@ import pytest
 from turnmix.core.errors import MissingDependencyError
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.sandbox import Limits, SandboxLimitExceeded
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.sandboxes.supervisor_code import find_interpreter, opening_message
 
 try:
-    check_sandbox(SandboxSettings())
+    BubblewrapSettings().check()
     MISSING = ""
 except MissingDependencyError as error:
     MISSING = str(error)

@@ -1,14 +1,13 @@
 """What an agent may try in order to be called resolved without resolving anything. None of it works."""
 
 import asyncio
-from functools import partial
 
 import pytest
 
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.policies.scripted import call_action
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 EVERY_MODULE = "for file in $(ls *.py | grep -v -e test_repo -e run_tests); do {}; done"
@@ -58,7 +57,7 @@ def verdict_after(command):
     async def roll_out():
         source = MinirepoSource(
             MinirepoSettings(),
-            make_sandbox=partial(make_sandbox, SandboxSettings()),
+            make_sandbox=BubblewrapSettings().make,
             scaffold=ScaffoldSettings(),
         )
         environment = source.environment(source.tasks("train")[0])
@@ -76,7 +75,7 @@ def verdict_after(command):
 
 def gold_command():
     source = MinirepoSource(
-        MinirepoSettings(), make_sandbox=partial(make_sandbox, SandboxSettings()), scaffold=ScaffoldSettings()
+        MinirepoSettings(), make_sandbox=BubblewrapSettings().make, scaffold=ScaffoldSettings()
     )
     files = source.solution(source.tasks("train")[0]).files
     return "\n".join(f"cat > {path} <<'END_OF_FILE'\n{content}END_OF_FILE" for path, content in files.items())

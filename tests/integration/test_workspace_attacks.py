@@ -37,7 +37,7 @@ from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.task_file import write_rows
 from turnmix.environments.workspace import read_workspace
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import ContainerSandboxSettings
 
 MEBIBYTE = 1 << 20
 
@@ -172,8 +172,8 @@ def test_what_an_image_answers_runs_nothing_here(program, words, prey, tmp_path)
     setup = f"printf %s {answer.hex()} | python3 -c '{unpack}' > /answer\n"
     found = shelf_row(setup_script=setup + program_answering(program, but=words))
     write_rows(tmp_path / "tasks.jsonl", [found])
-    chosen = SandboxSettings(kind="container", container=settings())
-    source = source_of(tmp_path / "tasks.jsonl", lambda row: make_row_sandbox(chosen, row))
+    chosen = ContainerSandboxSettings(container=settings())
+    source = source_of(tmp_path / "tasks.jsonl", lambda row: make_row_sandbox(chosen.make, row))
     try:
         solution = source.solution(*source.tasks("holdout"))
     except TurnMixError:

@@ -10,8 +10,8 @@ import yaml
 from turnmix.methods.registry import METHODS
 from turnmix.recipe.explanation import explained_yaml
 from turnmix.recipe.field_docstrings import field_docstrings
-from turnmix.recipe.mistakes import settings_in
 from turnmix.recipe.recipe import Recipe, load_recipe
+from turnmix.recipe.setting_search import sections_of
 from turnmix.teachers.endpoint import EndpointTeacherSettings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -31,7 +31,7 @@ def classes_in(settings):
     """A settings class and all that a recipe may hold below it."""
     yield settings
     for field in settings.model_fields.values():
-        for below in settings_in(field.annotation):
+        for below in sections_of(field):
             yield from classes_in(below)
 
 
@@ -81,11 +81,12 @@ def test_what_a_setting_may_be_stands_behind_what_it_means(explained, lines):
 
 def test_a_section_chosen_by_its_kind_names_the_other_kinds_and_what_they_need(explained):
     text = " ".join(explained("method: dagger").replace("#", "").split())
-    assert (
-        "oracle: the privileged teacher that knows each task's solution; endpoint: a teacher behind" in text
-    )
-    assert "endpoint (give endpoint and model); local: a teacher in this process (give model)." in text
-    assert "minirepo: the embedded tasks; file: real repositories, from a task file (give path)." in text
+    for told in (
+        "oracle: the privileged teacher that knows each task's solution; endpoint: a teacher behind",
+        "endpoint (give endpoint and model); local: a teacher in this process (give model);",
+        "minirepo: the embedded tasks; file: real repositories, from a task file (give path); or package.module:Name.",
+    ):
+        assert told in text
 
 
 def test_a_section_that_is_left_out_is_explained_in_comments_that_can_be_taken_into_use(explained):

@@ -433,7 +433,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         (
             "method: sft\nsandbox: {kind: docker}",
             [
-                "sandbox.kind: 'docker': must be 'bubblewrap', 'container' or 'none'; did you mean 'container'?"
+                "sandbox.kind: 'docker' is not known: use one of bubblewrap, container, none; did you mean 'container'?"
             ],
         ),
         (
@@ -462,7 +462,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ("method: sft\ntasks: {holdot: 3}", ["tasks.holdot: unknown key; did you mean 'holdout'?"]),
         (
             "method: sft\ntasks: {xyz: 3}",
-            ["tasks.xyz: unknown key; known keys: train, holdout, seed, modules, bugs, source"],
+            ["tasks.xyz: unknown key; known keys: source, train, holdout, seed, modules, bugs"],
         ),
         (
             "method: sft\ntasks: {pth: own.jsonl}",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from turnmix.assembly.descriptor_need import check_descriptors
 from turnmix.assembly.model_location import model_location
+from turnmix.core.doors import check_settings
 from turnmix.loop.trackers import check_trackers
 from turnmix.policies.teacher import ModelHere
 from turnmix.recipe.recipe import Recipe
-from turnmix.sandboxes.selection import check_sandbox
 
 if TYPE_CHECKING:
     from turnmix.policies.server.student_settings import StudentSettings
@@ -24,7 +24,8 @@ def check_machine(recipe: Recipe) -> None:
         MissingDependencyError: something is not installed.
     """
     if recipe.acts:
-        check_sandbox(recipe.sandbox)
+        check_settings(recipe.tasks)
+        check_settings(recipe.sandbox)
         check_descriptors(recipe)
     check_trackers(recipe.trackers)
     if recipe.learner.lora is not None:

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from turnmix import __version__
@@ -18,24 +17,27 @@ from turnmix.assembly.machine import check_machine
 from turnmix.assembly.source import make_source
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.doors import check_settings
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.event_loop import run_coroutine
 from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished, Verdict
+from turnmix.environments.environment import TaskParts
 from turnmix.environments.patch_verdict import PatchDetails
 from turnmix.environments.repositories.grading import verdict as unjudged
 from turnmix.environments.repositories.predictions import Prediction, read_predictions
-from turnmix.environments.repositories.row_sandbox import make_row_sandbox
-from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
+from turnmix.environments.repositories.source import GradesPatches, TaskFileSettings
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_log import reader_version, unknown_parser
 from turnmix.environments.repositories.unpacking import decoded
 from turnmix.evaluation.interval import wilson
-from turnmix.recipe.recipe import EvaluationSettings, Recipe, load_recipe
+from turnmix.recipe.recipe import Recipe, load_recipe
 from turnmix.recipe.recipe_file import validated
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.recipe.sections import EvaluationSettings
+from turnmix.sandboxes.selection import BubblewrapSettings, ContainerSandboxSettings
+from turnmix.sandboxes.settings import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.store.verdict_book import VerdictBook
 from turnmix.viewing.console import make_console, say
@@ -149,7 +151,7 @@ def _write(path: Path, graded: _Graded) -> None:
 class _Opened:
     """The tasks of a recipe, or of a task file alone, and how their predictions are graded."""
 
-    source: TaskFileSource
+    source: GradesPatches
     sandbox: SandboxSettings
     concurrency: int = 4
     attempts: int = 3
@@ -164,7 +166,7 @@ def _open(name: str, overrides: Sequence[str]) -> _Opened:
         )
         check_machine(recipe)
         source = make_source(recipe)
-        if not isinstance(source, TaskFileSource):
+        if not isinstance(source, GradesPatches):
             raise UserError(f"{name}: its tasks come from no task file, so no patch can be graded: name one")
         return _Opened(
             source=source,
@@ -176,20 +178,20 @@ def _open(name: str, overrides: Sequence[str]) -> _Opened:
     settings = TaskFileSettings(path=Path(name), holdout="all")
     from turnmix.environments.repositories.task_file import load_rows
 
-    kind = "container" if any(row.image for row in load_rows(settings.path)) else "bubblewrap"
+    has_images = any(row.image for row in load_rows(settings.path))
     given = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
     if wrong := [key for key in given if key not in (SOCKET, UNFINISHED)]:
         raise UserError(
             f"{wrong[0]}: with a task file only {SOCKET} and {UNFINISHED} can be set; name a recipe"
         )
-    container = {"socket": given[SOCKET]} if SOCKET in given else {}
-    sandbox = validated(SandboxSettings, {"kind": kind, "container": container}, source="sandbox")
+    socket = {"container": {"socket": given[SOCKET]}} if SOCKET in given else {}
+    sandbox: SandboxSettings = BubblewrapSettings()
+    if has_images:
+        sandbox = validated(ContainerSandboxSettings, socket, source="sandbox")
     chosen = {"unfinished": given[UNFINISHED]} if UNFINISHED in given else {}
     evaluation = validated(EvaluationSettings, chosen, source="evaluation")
-    check_sandbox(sandbox)
-    made = TaskFileSource(
-        settings, make_sandbox=partial(make_row_sandbox, sandbox), scaffold=ScaffoldSettings()
-    )
+    check_settings(sandbox)
+    made = settings.make(TaskParts(make_sandbox=sandbox.make, scaffold=ScaffoldSettings(), seed=0))
     return _Opened(source=made, sandbox=sandbox, unfinished=evaluation.unfinished)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from turnmix.core.doors import check_settings
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.event_loop import run_coroutine
 from turnmix.core.printable import printable_line
@@ -20,7 +21,7 @@ from turnmix.policies.endpoint.check import must_answer
 from turnmix.policies.endpoint.policy import EndpointPolicy
 from turnmix.policies.endpoint.settings import EndpointSettings
 from turnmix.sandboxes.python_environment import find_python_environment
-from turnmix.sandboxes.selection import SandboxSettings, check_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.task_making.settings import MakeSettings
 from turnmix.viewing.console import make_console
 
@@ -43,8 +44,8 @@ def make_tasks(options: argparse.Namespace) -> None:
             f"making tasks needs {error.name}: pip install 'turnmix[tasks]'"
         ) from error
     settings = _settings(options)
-    sandbox = SandboxSettings()
-    check_sandbox(sandbox)
+    sandbox = BubblewrapSettings()
+    check_settings(sandbox)
     find_python_environment(settings.python)
     console = make_console()
     policy = _endpoint(options)
@@ -55,7 +56,7 @@ def make_tasks(options: argparse.Namespace) -> None:
     writer = TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy)
     making = Making(
         settings=settings,
-        make_sandbox=partial(make_row_sandbox, sandbox),
+        make_sandbox=partial(make_row_sandbox, sandbox.make),
         writer=writer,
         progress=progress,
     )

@@ -14,9 +14,11 @@ from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
 from turnmix.environments.repositories.adapters.fetching import fetch_rows
 from turnmix.environments.repositories.adapters.registry import Adapted, adapt_rows
-from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.environments.repositories.source import preparation
 from turnmix.environments.repositories.task_file import MOST_ERRORS_SHOWN, TaskRow, write_rows
 from turnmix.recipe.recipe import Recipe, load_recipe
+from turnmix.sandboxes.container.settings import ContainerSettings
+from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.viewing.console import make_console
 
 
@@ -31,19 +33,19 @@ def prepare_tasks(words: Sequence[str], *, is_pulling: bool) -> None:
     if not names:
         raise UserError("name a recipe, such as recipes/swe_gym_qwen3_4b_dagger.yaml")
     recipe = load_recipe(names[0], overrides, unused=("student", "teacher", "trackers", "scaffold"))
-    tasks = recipe.tasks
-    if not isinstance(tasks, TaskFileSettings) or tasks.dataset is None:
+    prepared = preparation(recipe.tasks)
+    if prepared is None:
         raise UserError(
             "tasks.dataset is not set: name a published set, such as tasks.dataset.rows=SWE-Gym/SWE-Gym, and with "
             "tasks.path the task file to write"
         )
     console = make_console()
-    path = tasks.path.expanduser()
-    console.print(printable_line(f"rows of {tasks.dataset.rows} …"))
-    adapted = adapt_rows(tasks.dataset, _counted(fetch_rows(tasks.dataset), console))
+    path, dataset = prepared
+    console.print(printable_line(f"rows of {dataset.rows} …"))
+    adapted = adapt_rows(dataset, _counted(fetch_rows(dataset), console))
     _tell_rejections(console, path, adapted)
     if not adapted.rows:
-        raise UserError(f"tasks.dataset.rows: {tasks.dataset.rows} holds no task")
+        raise UserError(f"tasks.dataset.rows: {dataset.rows} holds no task")
     write_rows(path, adapted.rows)
     left_out = f", {adapted.left_out} of repositories not wanted" if adapted.left_out else ""
     told = printable_line(f"{len(adapted.rows)} tasks in {path}{left_out}")
@@ -82,7 +84,8 @@ def _see_to_images(console: Console, recipe: Recipe, rows: Sequence[TaskRow], *,
     from turnmix.sandboxes.container.images import ensure_image, has_image
 
     images = list(dict.fromkeys(row.image for row in rows if row.image is not None))
-    settings = recipe.sandbox.container
+    sandbox = recipe.sandbox
+    settings = sandbox.container if isinstance(sandbox, ContainerSandboxSettings) else ContainerSettings()
     try:
         engine = engine_for(settings)
     except MissingDependencyError as error:

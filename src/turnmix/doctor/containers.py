@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from turnmix.assembly.descriptor_need import check_descriptors, most_sandboxes
+from turnmix.core.doors import findings_of
 from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import given_limit, limit_text, open_limit
 from turnmix.core.finding import Finding
-from turnmix.environments.repositories.source import TaskFileSettings
-from turnmix.environments.repositories.task_file import read_rows
 from turnmix.recipe.recipe import Recipe
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.settings import ContainerSettings
-from turnmix.sandboxes.selection import check_sandbox
+from turnmix.sandboxes.selection import ContainerSandboxSettings
 
 ANSWER_SECONDS = 5.0
 GIGABYTES_OF_IMAGE = 3.0
@@ -24,16 +23,21 @@ def check_containers(recipe: Recipe) -> Iterator[Finding]:
     if not recipe.acts:
         return
     settings = recipe.sandbox
-    quick = settings.container.model_copy(update={"start_timeout": ANSWER_SECONDS})
+    if isinstance(settings, ContainerSandboxSettings):
+        quick = settings.container.model_copy(update={"start_timeout": ANSWER_SECONDS})
+        settings = settings.model_copy(update={"container": quick})
     try:
-        check_sandbox(settings.model_copy(update={"container": quick}))
+        findings = findings_of(settings)
     except UserError as error:
         yield Finding(subject="runtime", passed=False, detail=str(error))
         return
+    yield from findings
+    if any(finding.passed is False for finding in findings):
+        return
     yield Finding(subject="runtime", passed=True, detail=f"{settings.kind}: sandboxes can be made")
     yield _descriptors(recipe)
-    if settings.kind == "container":
-        yield from _image_findings(recipe, quick)
+    if isinstance(settings, ContainerSandboxSettings):
+        yield from _image_findings(recipe, settings.container)
 
 
 def _descriptors(recipe: Recipe) -> Finding:
@@ -51,7 +55,7 @@ def _descriptors(recipe: Recipe) -> Finding:
 
 
 def _image_findings(recipe: Recipe, settings: ContainerSettings) -> Iterator[Finding]:
-    wanted = set(images_of(recipe))
+    wanted = {*recipe.tasks.container_images(), *filter(None, [settings.image])}
     if not wanted:
         return
     here = {tag for image in engine_for(settings).api.images() for tag in image.get("RepoTags") or ()}
@@ -68,15 +72,6 @@ def _image_findings(recipe: Recipe, settings: ContainerSettings) -> Iterator[Fin
             f"the others, some {size:,.0f} GB, are fetched when needed, or by turnmix tasks prepare --pull"
         )
         yield Finding(subject="images", passed=None, detail=f"{detail}; {remedy}")
-
-
-def images_of(recipe: Recipe) -> list[str]:
-    """The images of the recipe's tasks, as far as its task file is there."""
-    tasks = recipe.tasks
-    images = [recipe.sandbox.container.image]
-    if isinstance(tasks, TaskFileSettings) and tasks.path.expanduser().is_file():
-        images += [row.image for row in read_rows(tasks.path.expanduser())[0]]
-    return list(dict.fromkeys(image for image in images if image is not None))
 
 
 def _full(image: str) -> str:

@@ -13,7 +13,7 @@ from turnmix.core.finding import Finding
 from turnmix.doctor.gpus import Gpu, left_by_server, read_gpus
 from turnmix.doctor.memory import LORA_SHARE, ModelSize, largest_pass, learning_bytes, serving_bytes, size_of
 from turnmix.doctor.models import cached_file
-from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.environments.repositories.source import preparation
 from turnmix.methods.registry import find_method
 from turnmix.policies.server.card import told_share
 from turnmix.recipe.recipe import Recipe
@@ -55,7 +55,7 @@ def _compilers(recipe: Recipe) -> Iterator[Finding]:
 def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     if recipe.sandbox.kind == "container":
         yield "docker", "containers", "sandbox.kind = container"
-    if isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.dataset is not None:
+    if preparation(recipe.tasks) is not None:
         yield "datasets", "swe", "tasks.dataset"
         yield "swebench", "swe", "grading"
     if recipe.learner.lora is not None:
@@ -228,7 +228,7 @@ def _needs(recipe: Recipe, gpus: list[Gpu]) -> _Needs | None:
 
 def is_for_evaluation(recipe: Recipe) -> bool:
     """Whether nothing is trained."""
-    return isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.holdout == "all"
+    return recipe.tasks.is_for_evaluation
 
 
 def size_of_model(model: str) -> ModelSize | None:

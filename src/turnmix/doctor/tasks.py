@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from turnmix.assembly.source import make_source
+from turnmix.core.doors import findings_of
 from turnmix.core.errors import UserError
 from turnmix.core.finding import Finding
-from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.recipe.recipe import Recipe
 
 
 def check_tasks(recipe: Recipe) -> Iterator[Finding]:
     if not recipe.acts:
         return
-    tasks = recipe.tasks
-    if isinstance(tasks, TaskFileSettings) and not tasks.path.expanduser().is_file():
-        remedy = "make it with: turnmix tasks make --help"
-        if tasks.dataset is not None:
-            remedy = f"write it from {tasks.dataset.rows} with: turnmix tasks prepare RECIPE"
-        yield Finding(subject="file", passed=False, detail=f"tasks.path: {tasks.path} is not there; {remedy}")
-        return
     try:
+        findings = findings_of(recipe.tasks)
+        yield from findings
+        if any(finding.passed is False for finding in findings):
+            return
         source = make_source(recipe)
     except UserError as error:
         yield Finding(subject="file", passed=False, detail=str(error))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
+from turnmix.core.doors import DoorSettings
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.policies.policy import Policy
+from turnmix.sandboxes.settings import MakeSandbox
+from turnmix.scaffold.scaffold import ScaffoldSettings
 
 Split = Literal["train", "holdout"]
 
@@ -45,8 +48,6 @@ class Environment(Protocol):
 class TaskSource(Protocol):
     """A family of tasks with a train and a holdout split that share no task."""
 
-    name: str
-
     def tasks(self, split: Split) -> Sequence[Task]:
         """All tasks of a split, in a fixed order; the sequence may make its items lazily."""
         ...
@@ -54,6 +55,44 @@ class TaskSource(Protocol):
     def environment(self, task: Task) -> Environment:
         """A fresh world for one trajectory of `task`."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskParts:
+    """What a recipe gives a task source beside its own settings. A world of its own kind may need none of it."""
+
+    make_sandbox: MakeSandbox
+    """A sandbox as the recipe's `sandbox` says, for a task whose agent runs commands."""
+    scaffold: ScaffoldSettings
+    """The agent's tools and budgets."""
+    seed: int
+    """Of the run."""
+
+
+class TaskSettings(DoorSettings):
+    """Which tasks. A subclass is a world: its fields are settings of the recipe's section `tasks`."""
+
+    chosen_by: ClassVar[str] = "source"
+
+    source: str
+    """Where tasks come from."""
+
+    @property
+    def is_for_evaluation(self) -> bool:
+        """There is nothing to train on."""
+        return False
+
+    def make(self, parts: TaskParts) -> TaskSource:
+        """The tasks; nothing is started yet.
+
+        Raises:
+            UserError: what the settings name is not there, or will not do.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no make")
+
+    def container_images(self) -> Iterable[str]:
+        """The containers' images that its tasks name, as far as they can be told without making anything."""
+        return ()
 
 
 @runtime_checkable

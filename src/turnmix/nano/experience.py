@@ -17,7 +17,7 @@ from turnmix.nano.wanderer import make_wanderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import Actors
 from turnmix.rollout.plan import make_plans
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 TASK_SEED = 1_000_003
@@ -46,7 +46,7 @@ def experience_source(num_tasks: int, *, seed: int) -> MinirepoSource:
     """Tasks that no recipe has."""
     return MinirepoSource(
         MinirepoSettings(train=num_tasks, seed=TASK_SEED + seed),
-        make_sandbox=lambda: make_sandbox(SandboxSettings()),
+        make_sandbox=BubblewrapSettings().make,
         scaffold=ScaffoldSettings(),
     )
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from turnmix.core.doors import DoorSettings
 from turnmix.core.finding import Finding
-from turnmix.core.settings import Settings
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer
 from turnmix.rendering.refusal import ToolCalls
@@ -132,7 +132,7 @@ class Teacher:
         return None
 
 
-class TeacherSettings(Settings):
+class TeacherSettings(DoorSettings):
     """Which teacher, and how it is asked."""
 
     kind: str

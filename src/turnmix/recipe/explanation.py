@@ -11,14 +11,14 @@ import textwrap
 from typing import Any
 
 import yaml
-from pydantic.fields import FieldInfo
 
+from turnmix.core.doors import Door, door_of
+from turnmix.core.plugins import is_plugin_name
 from turnmix.core.printable import spelled_out
 from turnmix.core.settings import Settings
 from turnmix.recipe.field_docstrings import field_docstrings
-from turnmix.recipe.mistakes import literals
 from turnmix.recipe.recipe import Recipe, recipe_yaml
-from turnmix.recipe.setting_search import settings_in
+from turnmix.recipe.setting_search import sections_of
 
 WIDTH = 80
 _TYPES = {"string": "text", "boolean": "true or false"}
@@ -33,17 +33,17 @@ def explained_yaml(recipe: Recipe) -> str:
 
 
 def _section(
-    settings: type[Settings], data: dict[str, Any], *, width: int, tag: FieldInfo | None = None
+    settings: type[Settings], data: dict[str, Any], *, width: int, door: Door | None = None
 ) -> list[str]:
-    """The lines of one section, not indented. `tag`: the field that holds it, if its kind is chosen by a tag."""
+    """The lines of one section, not indented. `door`: the one through which its kind was chosen."""
     meanings = field_docstrings(settings)
     allowed = settings.model_json_schema()["properties"]
     lines: list[str] = []
     for name, value in data.items():
         field = settings.model_fields[name]
-        inside = list(settings_in(field.annotation))
-        if tag is not None and name == tag.discriminator:
-            told = _kinds(tag)
+        inside = sections_of(field, value)
+        if door is not None and name == door.tag:
+            told = _kinds(door, settings, kind=value)
         else:
             told = "" if inside else f"({_unbroken(_allowed(allowed[name]))})"
         lines += [""] if settings is Recipe and lines else []
@@ -54,12 +54,9 @@ def _section(
             left_out = _section(inside[0], _defaults(inside[0]), width=width - 4)
             lines += [f"{name}: null", f"# {name}:", *(f"#   {line}" for line in left_out)]
         else:
-            chosen = [
-                each
-                for each in inside
-                if value.get(field.discriminator) in literals(each, str(field.discriminator))
-            ]
-            below = _section((chosen or inside)[0], value, width=width - 2, tag=field if chosen else None)
+            within = door_of(field)
+            chosen = inside[0] if within is None else within.known(value) or within.base
+            below = _section(chosen, value, width=width - 2, door=within)
             lines += [f"{name}:", *(f"  {line}" for line in below)]
     return lines
 
@@ -74,15 +71,15 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", _NO_BREAK) if len(text) < WIDTH // 3 else text
 
 
-def _kinds(field: FieldInfo) -> str:
+def _kinds(door: Door, chosen: type[Settings], *, kind: str) -> str:
     """The kinds of a section, what each is, and what it cannot do without."""
     told = []
-    for each in settings_in(field.annotation):
-        name = literals(each, str(field.discriminator))[0]
+    for name, each in {kind: chosen, **door.kinds}.items() if is_plugin_name(kind) else door.kinds.items():
         meaning = " ".join((each.__doc__ or "").split()).partition(". ")[0].rstrip(".")
-        needed = " and ".join(key for key, info in each.model_fields.items() if info.is_required())
+        required = [key for key, info in each.model_fields.items() if info.is_required()]
+        needed = " and ".join(key for key in required if key != door.tag)
         told.append(f"{name}: {meaning[:1].lower()}{meaning[1:]}{f' (give {needed})' if needed else ''}")
-    return f"{'; '.join(told)}."
+    return f"{'; '.join(told)}; or package.module:Name."
 
 
 def _defaults(settings: type[Settings]) -> dict[str, Any]:

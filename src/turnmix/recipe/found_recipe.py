@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from turnmix.core.credentials import masked
+from turnmix.core.doors import DoorSettings, plugin_names
 from turnmix.core.json_text import json_text
+from turnmix.core.plugins import is_plugin_name
 from turnmix.core.yaml_text import yaml_value
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS
 from turnmix.sandboxes.sandbox import Limits
@@ -40,6 +42,11 @@ def _no_more_than_the_usual(name: str) -> Power:
     return Power(does="lets an agent use more of this machine", is_harmless=lambda value: value <= usual)
 
 
+_OF_CODE = "is told to code of somebody's"
+_IS_CODE = Power(
+    does="names code of somebody's, which is run with your rights",
+    is_harmless=lambda value: not plugin_names(value),
+)
 _SENDS = Power(does="is sent what models read, and a key")
 _NAMES_KEY = Power(does="names a variable whose value is sent as a key")
 _NAMES_USUAL_KEY = Power(does=_NAMES_KEY.does, is_harmless=lambda value: value in (None, "OPENAI_API_KEY"))
@@ -47,12 +54,15 @@ _READS = Power(does="names a file of this machine")
 
 POWERFUL: Mapping[str, Power] = {
     "trackers": Power(does="sends figures elsewhere, with your keys"),
+    "method": _IS_CODE,
+    "tasks.source": _IS_CODE,
     "tasks.path": Power(does="names a file of this machine that is read, or written by `tasks prepare`"),
     "tasks.dataset.rows": _READS,
     "data.messages": Power(does="names files of this machine that are read and learned"),
     "data.tools": _READS,
     "sandbox.kind": Power(
-        does="runs an agent's commands with your rights", is_harmless=lambda value: value != "none"
+        does="runs an agent's commands with your rights",
+        is_harmless=lambda value: value in ("bubblewrap", "container"),
     ),
     **{f"sandbox.{name}": _no_more_than_the_usual(name) for name in Limits.__dataclass_fields__},
     "sandbox.container.socket": Power(does="names a program that makes containers"),
@@ -67,6 +77,10 @@ POWERFUL: Mapping[str, Power] = {
     "student.server.inherited_environment": Power(does="hands variables of yours to a program, as keys are"),
     "student.server.endpoint": _SENDS,
     "student.server.api_key_environment": _NAMES_KEY,
+    "teacher.kind": _IS_CODE,
+    "mixture.kind": _IS_CODE,
+    "data.filter": _IS_CODE,
+    "objective.kind": _IS_CODE,
     "teacher.endpoint": _SENDS,
     "teacher.api_key_environment": _NAMES_USUAL_KEY,
     "teacher.extra_body": Power(does="is sent to the teacher in each request, with a key"),
@@ -74,7 +88,6 @@ POWERFUL: Mapping[str, Power] = {
 """Dotted name -> what it can do. A setting that is a text, a path or a mapping is here or in `HARMLESS`."""
 HARMLESS = frozenset(
     {
-        "method",
         "tasks.dataset.split",
         "tasks.dataset.revision",
         "tasks.dataset.without_repositories",
@@ -102,11 +115,11 @@ def came_with_run(path: Path) -> bool:
 
 
 def without_powerful(data: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """`data` without its powerful settings."""
+    """`data` without its powerful settings, and without any of a plugin's."""
     return {
         key: without_powerful(value, f"{above}{key}.") if isinstance(value, Mapping) else value
         for key, value in data.items()
-        if f"{above}{key}" not in POWERFUL
+        if f"{above}{key}" not in POWERFUL and not _is_of_plugin(value)
     }
 
 
@@ -128,7 +141,28 @@ def unsaid(
         if value is None or power.is_harmless(value) or _at(own, path) == (held := _at(data, path)):
             continue
         lines.append(f"{name}: {power.does}; say it again, or otherwise: {_words(name, held)}")
+    for name, value in _plugin_settings(recipe):
+        path = name.split(".")
+        is_unused = any(name.startswith(f"{each}.") for each in unused)
+        held = _at(data, path)
+        if name in POWERFUL or is_unused or held is None or _at(own, path) == held:
+            continue
+        if not isinstance(value, int | float):
+            lines.append(f"{name}: {_OF_CODE}; say it again, or otherwise: {_words(name, held)}")
     return lines
+
+
+def _plugin_settings(recipe: Any) -> Iterator[tuple[str, Any]]:
+    """What is said to plugins: nobody here knows what they make of it. A number is taken for harmless."""
+    for section, settings in recipe:
+        if isinstance(settings, DoorSettings) and is_plugin_name(getattr(settings, settings.chosen_by)):
+            yield from ((f"{section}.{name}", value) for name, value in settings)
+
+
+def _is_of_plugin(section: Any) -> bool:
+    return isinstance(section, Mapping) and any(
+        is_plugin_name(section.get(tag)) for tag in ("kind", "source")
+    )
 
 
 def _at(tree: Any, path: Sequence[str]) -> Any:

@@ -19,6 +19,7 @@ from turnmix.methods.registry import METHODS
 from turnmix.recipe.found_recipe import came_with_run, without_powerful
 from turnmix.recipe.mistakes import shown
 from turnmix.recipe.recipe_file import SHIPPED, find_recipe, read_recipe
+from turnmix.recipe.sections import DOORS
 
 EXTENDS = "extends"
 MOST_LAYERS = 8
@@ -132,12 +133,9 @@ def without_other_kinds(
 
 def implied_kind(section: str, data: Mapping[str, Any]) -> dict[str, str]:
     """The kind of a section, as its other keys show it where it is not said; nothing for other sections."""
-    if section == "tasks":
-        return {"source": data.get("source", "file" if "path" in data else "minirepo")}
-    if section == "teacher":
-        implied = "endpoint" if "endpoint" in data else "local" if "model" in data else "oracle"
-        return {"kind": data.get("kind", implied)}
-    return {}
+    door = DOORS.get(section)
+    kind = None if door is None else door.kind_of(data)
+    return {} if door is None or not kind else {door.tag: kind}
 
 
 def _located(wanted: Any, above: Path) -> Path:

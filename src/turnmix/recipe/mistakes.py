@@ -16,8 +16,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from turnmix.core.credentials import KEY_REMEDY, masked, names_key
+from turnmix.core.doors import UNKNOWN_KIND, Door, door_of
+from turnmix.core.plugins import is_plugin_name, meant_plugin
 from turnmix.core.settings import Settings
-from turnmix.recipe.setting_search import is_called, meant, meant_value, settings_in, told_elsewhere
+from turnmix.recipe.setting_search import is_called, meant, meant_value, sections_of, told_elsewhere
 
 MOST_TOLD = 20
 
@@ -26,7 +28,7 @@ def mistakes(settings: type[Settings], error: ValidationError, given: Mapping[st
     """One line for each field at fault."""
     found: list[list[tuple[_Place, Any]]] = []
     for detail in error.errors():
-        place = _located(settings, detail["loc"])
+        place = _located(settings, detail["loc"], given)
         # Of what may be one of several types pydantic tells once for each type: first the outer ones.
         above = found[-1][-1][0] if found else None
         if above is None or not place.several or place.several != above.several:
@@ -74,12 +76,10 @@ class _Place:
     """What the last key is, or should be, a key of."""
     inside: list[type[Settings]]
     """What the value under the last key can be, if it has keys of its own."""
-    alternatives: list[type[Settings]]
-    """The union that `enclosing` was chosen from."""
-    tag: str = ""
-    """The key that chose it."""
-    below: str = ""
-    """The key that chooses one of `inside`."""
+    chosen_by: Door | None = None
+    """The door that `enclosing` was chosen through."""
+    door: Door | None = None
+    """The one through which one of `inside` is chosen."""
     several: list[str]
     """The keys that lead to a value that may have several types, and here has none of them."""
     is_secret: bool = False
@@ -90,24 +90,22 @@ class _Place:
         return ".".join(self.path)
 
 
-def _located(settings: type[Settings], location: Sequence[int | str]) -> _Place:
-    place = _Place(path=[], enclosing=[], inside=[settings], alternatives=[], several=[])
+def _located(settings: type[Settings], location: Sequence[int | str], given: Mapping[str, Any]) -> _Place:
+    place = _Place(path=[], enclosing=[], inside=[settings], several=[])
     may_be_several = False
     for part in location:
         if may_be_several:
             may_be_several, place.several = False, [*place.path]
             continue
-        tagged = [each for each in place.inside if part in literals(each, place.below)]
-        if place.below and tagged:
-            place.alternatives, place.inside = place.inside, tagged
-            place.tag, place.below = place.below, ""
-            continue
         place.path.append(str(part))
-        place.enclosing = place.inside
+        place.enclosing, place.chosen_by = place.inside, place.door
         place.is_secret |= any(part in candidate.secret_fields for candidate in place.enclosing)
         fields = [field for each in place.inside if (field := each.model_fields.get(str(part)))]
-        place.inside = [found for field in fields for found in settings_in(field.annotation)]
-        place.below = next((str(field.discriminator) for field in fields if field.discriminator), "")
+        held = _held(place.path, given)
+        place.inside = [found for field in fields for found in sections_of(field, held)]
+        place.door = next(filter(None, map(door_of, fields)), None)
+        chosen = place.door.known(held) if place.door is not None and isinstance(held, Mapping) else None
+        place.inside = place.inside if chosen is None else [chosen]
         may_be_several = not place.inside and any(_num_types(field.annotation) > 1 for field in fields)
     return place
 
@@ -126,15 +124,16 @@ def _explained(
     prefix = f"{place.field}: " if place.path else ""
     kind = detail["type"]
     if kind in ("extra_forbidden", "invalid_key"):
-        return f"{prefix}unknown key{_key_hint(place, settings, given)}"
+        return f"{prefix}unknown key{_owner(place, given)}{_key_hint(place, settings, given)}"
     if kind == "missing":
         return f"{prefix}not given: add it"
-    if kind.startswith("union_tag"):
-        tag = detail["ctx"]["discriminator"].strip("'")
-        tags = [value for candidate in place.inside for value in literals(candidate, tag)]
-        value = detail["ctx"].get("tag")
-        wrong = "not given" if value is None else f"{shown(value)} is not known"
-        return f"{place.field}.{tag}: {wrong}: use one of {', '.join(tags)}{_value_hint(value, tags)}"
+    if kind == UNKNOWN_KIND and place.door is not None:
+        value, names = detail["ctx"]["given"], list(place.door.kinds)
+        close = (
+            f"; did you mean {meant_plugin(value)!r}?" if meant_plugin(value) else _value_hint(value, names)
+        )
+        hint = close or ", or code of your own as package.module:Name"
+        return f"{place.field}.{place.door.tag}: {shown(value)} is not known: use one of {', '.join(names)}{hint}"
     message = _message(detail)
     if message.startswith(f"{place.field}."):
         return message
@@ -181,28 +180,30 @@ def _key_hint(place: _Place, settings: type[Settings], given: Mapping[str, Any])
     key, section = place.path[-1], ".".join(place.path[:-1])
     if names_key(key):
         return f": {KEY_REMEDY}"
-    others = [candidate for candidate in place.alternatives if candidate not in place.enclosing]
-    if owners := [candidate for candidate in others if key in candidate.model_fields]:
-        names = " or ".join(literals(owner, place.tag)[0] for owner in owners)
-        return f" of this {place.tag}; set {section}.{place.tag} to {names}{_further(owners, section, given)}"
+    kinds = {} if place.chosen_by is None else place.chosen_by.kinds
+    others = {name: each for name, each in kinds.items() if each not in place.enclosing}
+    tag = "" if place.chosen_by is None else place.chosen_by.tag
+    is_plugin = bool(kinds) and len(others) == len(kinds)
+    if not is_plugin and (owners := [name for name, each in others.items() if key in each.model_fields]):
+        further = _further([others[name] for name in owners], section, given)
+        return f" of this {tag}; set {section}.{tag} to {' or '.join(owners)}{further}"
     value = _held(place.path, given)
     inner = f"{place.field}.{next(iter(value))}" if isinstance(value, Mapping) and value else ""
     # Of a section that is unknown, what stands in it says more: `trainer.lr`.
     for name in filter(None, (inner, place.field)):
         if told := told_elsewhere(name):
             return f": {told}"
-    found = meant(place.field, settings)
+    found = meant(place.field, settings, given)
     known = _keys(place.enclosing)
-    if inner and (of_inner := meant(inner, settings)) and is_called(inner, of_inner[0]):
+    if inner and (of_inner := meant(inner, settings, given)) and is_called(inner, of_inner[0]):
         return f"; did you mean {' or '.join(map(repr, of_inner))}?"
     if not found or not is_called(place.field, found[0]):
         # A slip within the section that was named is likelier than a like word elsewhere.
         if hint := nearest(key, known):
             return hint
-        for other in others:
+        for name, other in others.items():
             if close := difflib.get_close_matches(key, _keys([other]), n=1):
-                name = literals(other, place.tag)[0]
-                return f"; did you mean {close[0]!r}, a key where {section}.{place.tag} is {name}?"
+                return f"; did you mean {close[0]!r}, a key where {section}.{tag} is {name}?"
     if found:
         inside = f"{section}."
         shortened = [
@@ -212,6 +213,15 @@ def _key_hint(place: _Place, settings: type[Settings], given: Mapping[str, Any])
         ] or found
         return f"; did you mean {' or '.join(map(repr, shortened))}?"
     return f"; known keys: {', '.join(known)}"
+
+
+def _owner(place: _Place, given: Mapping[str, Any]) -> str:
+    """Whose key it would be, where a plugin's settings have none of that name."""
+    section = _held(place.path[:-1], given)
+    if place.chosen_by is None or not isinstance(section, Mapping):
+        return ""
+    kind = place.chosen_by.kind_of(section)
+    return f" of {kind}" if is_plugin_name(kind) else ""
 
 
 def _held(path: Sequence[str], given: Mapping[str, Any]) -> Any:
@@ -251,13 +261,13 @@ def _section_hint(place: _Place, value: Any) -> str:
     )
     if value is True and needs_nothing:
         return "; write {} for one with all its defaults"
-    if place.below:
-        kinds = []
-        for candidate in place.inside:
+    if place.door is not None:
+        told = []
+        for name, candidate in place.door.kinds.items():
             required = [key for key, field in candidate.model_fields.items() if field.is_required()]
             needs = f" with {' and '.join(required)}" if required else ""
-            kinds.append(f"{place.below} {literals(candidate, place.below)[0]}{needs}")
-        return f": {', or '.join(kinds)}"
+            told.append(f"{place.door.tag} {name}{needs}")
+        return f": {', or '.join(told)}"
     return f": {', '.join(_keys(place.inside))}"
 
 

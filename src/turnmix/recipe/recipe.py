@@ -6,135 +6,50 @@ those that its method sets. Two equal recipes give equal runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
+from turnmix.core.doors import may_import, plugin_names
 from turnmix.core.errors import RecipeError
 from turnmix.core.plugins import is_plugin_name
 from turnmix.core.printable import spelled_out
 from turnmix.core.redaction import redacted
 from turnmix.core.settings import NAMES, Settings
-from turnmix.core.trajectory import Unfinished
+from turnmix.environments.environment import TaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
-from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.methods.agreement import Choices, check_agreement, doubts
-from turnmix.methods.filters import FILTERS, find_filter
 from turnmix.methods.registry import METHODS, find_method
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.policies.server.student_settings import StudentSettings
+from turnmix.policies.teacher import TeacherSettings
 from turnmix.recipe.found_recipe import FOUND, unsaid
-from turnmix.recipe.layers import EXTENDS, Layer, implied_kind, merged, read_layers, without_other_kinds
+from turnmix.recipe.layers import EXTENDS, Layer, merged, read_layers, without_other_kinds
 from turnmix.recipe.mistakes import shown
 from turnmix.recipe.recipe_file import SHIPPED, find_recipe, hides_shipped, validated, with_overrides
+from turnmix.recipe.sections import (
+    MIXTURE,
+    OBJECTIVE,
+    TASKS,
+    TEACHERS,
+    CheckpointSettings,
+    DataSettings,
+    EvaluationSettings,
+    RolloutSettings,
+)
 from turnmix.recipe.setting_search import meant_value
 from turnmix.recipe.typed_keys import refuse_keys
-from turnmix.rollout.mixture import (
-    AggrevateMixtureSettings,
-    DaggerMixtureSettings,
-    MixtureSettings,
-    StudentMixtureSettings,
-    TeacherMixtureSettings,
-)
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.rollout.mixture import MixtureSettings
+from turnmix.sandboxes.selection import SANDBOXES, BubblewrapSettings
+from turnmix.sandboxes.settings import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.store.made_here import is_made_here
-from turnmix.teachers.endpoint import EndpointTeacherSettings
-from turnmix.teachers.local import LocalTeacherSettings
 from turnmix.teachers.oracle import OracleSettings
 from turnmix.training.learner_settings import LearnerSettings
-from turnmix.training.objective_settings import (
-    ClippedRatioSettings,
-    CrossEntropySettings,
-    ObjectiveSettings,
-    ReverseKlSettings,
-)
-
-
-class MinirepoTaskSettings(MinirepoSettings):
-    """The embedded tasks."""
-
-    source: Literal["minirepo"] = "minirepo"
-    """Where tasks come from."""
-
-
-class TaskFileTaskSettings(TaskFileSettings):
-    """Real repositories, from a task file."""
-
-    source: Literal["file"] = "file"
-    """Where tasks come from."""
-
-
-class RolloutSettings(Settings):
-    """How one iteration's trajectories are collected."""
-
-    tasks_per_iteration: int = Field(default=512, ge=1)
-    """Tasks of one online batch. The training tasks are gone through once before any comes again."""
-    samples_per_task: int = Field(default=1, ge=1)
-    """Trajectories per task; left out, the method's own number: 8 for grpo, 1 for the others."""
-    concurrency: int = Field(default=64, ge=1)
-    """Trajectories under way at one moment, those of an evaluation beside rollouts included; at least one cohort always
-    runs."""
-    attempts: int = Field(default=3, ge=1)
-    """Attempts at a trajectory before it counts as an infra_error."""
-
-
-class DataSettings(Settings):
-    """What is trained on."""
-
-    dataset: Literal["fresh", "aggregate"] = "fresh"
-    """fresh: this iteration's trajectories (paper App. F); aggregate: those of all iterations so far (paper
-    Eq. 3-4)."""
-    filter: str
-    """Which trajectories are kept: submitted, where the agent finished with a patch; resolved, where that passes the
-    tests; finished, where the agent called finish, also in a world without patches; all; or a function of your own from
-    a trajectory to true or false, package.module:Name. Left out, the method's own, and all where data.messages is
-    given."""
-    messages: Annotated[tuple[str, ...], NAMES] | None = None
-    """Files of trajectories from elsewhere, which are learned instead of rollouts, without a teacher: JSON lines, a
-    JSON list or Parquet, of OpenAI messages; paths, and patterns such as data/*.jsonl. Of several iterations each
-    learns a part of the rows."""
-    tools: str | None = None
-    """A JSON file with the tools of those rows of data.messages that call tools and describe none."""
-
-    @field_validator("filter")
-    @classmethod
-    def _is_a_filter(cls, name: str) -> str:
-        if name not in FILTERS and not is_plugin_name(name):
-            close = meant_value(name, list(FILTERS))
-            hint = f"; did you mean {close!r}?" if close else ""
-            raise ValueError(f"must be {', '.join(FILTERS)}, or package.module:Name{hint}")
-        find_filter(name)
-        return name
-
-
-class CheckpointSettings(Settings):
-    """What is kept of the student after each iteration."""
-
-    keep: int | None = Field(default=None, ge=1)
-    """The last so many checkpoints stay, and those of which an evaluation lies in the run. null: all stay. The
-    optimiser's state, twice as large as the weights, always stays with the last alone, from which the run goes on."""
-
-
-class EvaluationSettings(Settings):
-    """How the student is measured: greedy, alone, on holdout tasks."""
-
-    tasks: int = Field(default=200, ge=0)
-    """The first so many holdout tasks, or all of them where there are fewer. 0: nothing is evaluated, as where
-    data.messages is given and no tasks are."""
-    every: int = Field(default=1, ge=1)
-    """Evaluate after every so many iterations, and always after the last. The next rollouts run beside it and come
-    first."""
-    unfinished: Unfinished = "unresolved"
-    """A trajectory whose agent did not call finish: unresolved, whatever it left; graded: what it left is judged, as
-    harnesses do that take a patch from every trajectory. Each rate says which."""
-    base: bool | Literal["late"] = True
-    """Evaluate the base student too. true: before any training, as behind a server in any case, which has one set of
-    weights; late: beside the first trainings, or on an accelerator after the first, with a second copy of it in memory,
-    so that learning is seen sooner."""
+from turnmix.training.objective_settings import ObjectiveSettings
 
 
 class Recipe(Settings):
@@ -151,32 +66,23 @@ class Recipe(Settings):
     """CPU threads of tensor code. 1 is best for nano models."""
     trackers: Annotated[tuple[str, ...], NAMES] = ()
     """Where figures go beside tensorboard: wandb, mlflow, trackio, or another that accelerate knows."""
-    tasks: Annotated[MinirepoTaskSettings | TaskFileTaskSettings, Field(discriminator="source")] = (
-        MinirepoTaskSettings()
-    )
+    tasks: Annotated[TaskSettings, TASKS] = MinirepoSettings()
     """Which tasks."""
-    sandbox: SandboxSettings = SandboxSettings()
+    sandbox: Annotated[SandboxSettings, SANDBOXES] = BubblewrapSettings()
     """Where the agent's commands run."""
     scaffold: ScaffoldSettings = ScaffoldSettings()
     """The agent's tools and budgets."""
     student: StudentSettings = StudentSettings()
     """Who learns, and acts."""
-    teacher: Annotated[
-        OracleSettings | EndpointTeacherSettings | LocalTeacherSettings, Field(discriminator="kind")
-    ] = OracleSettings()
+    teacher: Annotated[TeacherSettings, TEACHERS] = OracleSettings()
     """Who teaches."""
-    mixture: Annotated[
-        DaggerMixtureSettings | AggrevateMixtureSettings | TeacherMixtureSettings | StudentMixtureSettings,
-        Field(discriminator="kind"),
-    ]
+    mixture: Annotated[MixtureSettings, MIXTURE]
     """Who acts; left out, the method's own."""
     rollouts: RolloutSettings = RolloutSettings()
     """How trajectories are collected."""
     data: DataSettings
     """What is trained on."""
-    objective: Annotated[
-        CrossEntropySettings | ClippedRatioSettings | ReverseKlSettings, Field(discriminator="kind")
-    ]
+    objective: Annotated[ObjectiveSettings, OBJECTIVE]
     """With which loss; left out, the method's own."""
     learner: LearnerSettings = LearnerSettings()
     """How it is learned."""
@@ -187,14 +93,11 @@ class Recipe(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, given: Any) -> Any:
-        """Lay the method's choices, the tasks' source and the teacher's kind under what is given."""
+    def _fill_in(cls, given: Any, info: ValidationInfo) -> Any:
+        """Lay the method's choices under what is given."""
         if not isinstance(given, dict):
             return given
         data = dict(given)
-        for section in ("tasks", "teacher"):
-            if isinstance(value := data.get(section), dict):
-                data[section] = {**implied_kind(section, value), **value}
         student, evaluation = data.get("student"), data.get("evaluation")
         is_served = isinstance(student, dict) and student.get("server") is not None
         if is_served and isinstance(evaluation, dict) and evaluation.get("base") == "late":
@@ -209,6 +112,8 @@ class Recipe(Settings):
                 else ""
             )
             raise ValueError(_wrong_method(name) + told)
+        if not may_import(name, info):
+            return data
         method = find_method(str(name))
         # What learns from how likely its own tokens were is sampled from the distribution that learns.
         is_sampled = method.objective.learns_from_samples
@@ -241,9 +146,10 @@ class Recipe(Settings):
         return self.scaffold.max_tokens + self.student.max_new_tokens
 
     @model_validator(mode="after")
-    def _check_tool_calls(self) -> Recipe:
+    def _check_tool_calls(self, info: ValidationInfo) -> Recipe:
         """A teacher such as the oracle calls tools natively, and reads its own calls back."""
-        if self.scaffold.tool_calls == "text" and self.asks_teacher and not self.teacher.writes_text_calls:
+        calls_as_text = self.scaffold.tool_calls == "text" and not self.teacher.writes_text_calls
+        if calls_as_text and may_import(self.method, info) and self.asks_teacher:
             raise ValueError(
                 f"scaffold.tool_calls: 'text': the {self.teacher.title} writes no calls as text: leave it at native, "
                 "or give another teacher"
@@ -282,9 +188,10 @@ class Recipe(Settings):
         return list(doubts(self._choices))
 
     @model_validator(mode="after")
-    def _check_method(self) -> Recipe:
+    def _check_method(self, info: ValidationInfo) -> Recipe:
         """It does what its method's name says."""
-        check_agreement(self._choices)
+        if may_import(self.method, info):
+            check_agreement(self._choices)
         return self
 
     @model_validator(mode="after")
@@ -353,10 +260,13 @@ def load_recipe(
     path = find_recipe(name)
     is_hiding = hides_shipped(name, path)
     layers = read_layers(path, is_found=is_hiding or (is_of_run and not is_made_here(path)))
-    recipe, data = _loaded(name, layers, overrides, say=say)
-    if any(layer.is_found for layer in layers):
+    if not any(layer.is_found for layer in layers):
+        recipe, _ = _loaded(name, layers, overrides, say=say)
+    else:
         own, _ = _assembled([layer.without_powerful() for layer in layers], with_overrides({}, overrides))
-        if lines := unsaid(recipe, data, with_overrides(own, overrides), unused=unused):
+        own = with_overrides(own, overrides)
+        recipe, data = _loaded(name, layers, overrides, say=say, imported=plugin_names(own))
+        if lines := unsaid(recipe, data, own, unused=unused):
             why = f"hides the recipe {name} of TurnMix: name it by its path, or" if is_hiding else FOUND
             raise RecipeError(
                 f"{path} {why} repeat what these settings say:", *(f"  {line}" for line in lines)
@@ -376,9 +286,10 @@ def recipe_of(
     return _loaded(str(path), [*layers, Layer(path=path, data=data, below=below)], overrides, say=say)[0]
 
 
-def stored_recipe(path: Path) -> Recipe:
-    """A run's recipe, to be compared with or read, not to be acted by. Raises RecipeError: it is none."""
-    return _loaded(str(path), read_layers(path), ())[0]
+def stored_recipe(path: Path, *, imported: Collection[str] = ()) -> Recipe:
+    """A run's recipe, to be compared with or read, not to be acted by. Of its plugins those alone are imported whose
+    names are given; what is said of the others stays as it was stored. Raises RecipeError: it is none."""
+    return _loaded(str(path), read_layers(path), (), imported=imported)[0]
 
 
 def _loaded(
@@ -387,8 +298,9 @@ def _loaded(
     overrides: Sequence[str],
     *,
     say: Callable[[str], None] = lambda line: None,
+    imported: Collection[str] | None = None,
 ) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe, and the mapping that became it."""
+    """The recipe, and the mapping that became it. `imported`: the plugins that may be; None: all."""
     given = with_overrides({}, overrides)
     if EXTENDS in given:
         raise RecipeError(
@@ -398,7 +310,7 @@ def _loaded(
     data, left_out = _assembled(layers, given)
     source = name if SHIPPED in layers[-1].path.parents else layers[-1].source
     data = with_overrides(data, overrides)
-    recipe = validated(Recipe, data, source=source, overrides=overrides)
+    recipe = validated(Recipe, data, source=source, overrides=overrides, imported=imported)
     refuse_keys(data, source=source)
     for line in [*left_out, *recipe.doubts]:
         say(line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from turnmix.core.bounded_file import MEBIBYTE, read_bounded
 from turnmix.core.credentials import masked, masked_word
+from turnmix.core.doors import IMPORTED
 from turnmix.core.errors import RecipeError
 from turnmix.core.settings import Settings
 from turnmix.core.yaml_text import yaml_value
@@ -133,11 +134,17 @@ def with_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[st
 
 
 def validated(
-    settings: type[SettingsClass], data: Mapping[str, Any], *, source: str, overrides: Sequence[str] = ()
+    settings: type[SettingsClass],
+    data: Mapping[str, Any],
+    *,
+    source: str,
+    overrides: Sequence[str] = (),
+    imported: Collection[str] | None = None,
 ) -> SettingsClass:
-    """`data` as settings. A mistake is reported with `source`, the file that it is in, unless an override made it."""
+    """`data` as settings. A mistake is reported with `source`, the file that it is in, unless an override made it.
+    `imported`: the plugins that may be imported; None: all."""
     try:
-        return settings.model_validate(data)
+        return settings.model_validate(data, context={IMPORTED: imported})
     except ValidationError as error:
         overridden = [override.partition("=")[0].strip() for override in overrides]
         lines = [

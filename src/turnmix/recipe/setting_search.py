@@ -8,9 +8,12 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+
+from turnmix.core.doors import door_of
 from turnmix.core.settings import Settings
 
 MOST = 3
@@ -178,8 +181,17 @@ _VALUES = {
 """Value -> what others call it."""
 
 
+def sections_of(field: FieldInfo, given: Any = None) -> list[type[Settings]]:
+    """The settings classes that a field may hold: of a door those that are built in, and the plugin's that is `given`
+    for it, where it is loaded."""
+    if (door := door_of(field)) is None:
+        return list(settings_in(field.annotation))
+    chosen = door.known(given) if isinstance(given, Mapping) else None
+    return list(dict.fromkeys([*door.kinds.values(), *([] if chosen is None else [chosen])]))
+
+
 def settings_in(annotation: Any) -> Iterator[type[Settings]]:
-    """The settings classes that a field of this type may hold."""
+    """The settings classes that a value of this type may be."""
     origin = get_origin(annotation)
     if origin is None and isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
@@ -188,9 +200,10 @@ def settings_in(annotation: Any) -> Iterator[type[Settings]]:
             yield from settings_in(argument)
 
 
-def setting_names(settings: type[Settings]) -> list[str]:
-    """The dotted names of all settings below `settings`, sections included, in order and each once."""
-    return list(dict.fromkeys(name for name, _ in _walk(settings, "")))
+def setting_names(settings: type[Settings], given: Any = None) -> list[str]:
+    """The dotted names of all settings below `settings`, sections included, in order and each once; with those of the
+    plugins that are `given`, as far as they are loaded."""
+    return list(dict.fromkeys(name for name, _ in _walk(settings, "", given)))
 
 
 def choices(settings: type[Settings], name: str) -> list[str]:
@@ -201,12 +214,12 @@ def choices(settings: type[Settings], name: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def meant(name: str, settings: type[Settings]) -> list[str]:
+def meant(name: str, settings: type[Settings], given: Any = None) -> list[str]:
     """The settings that a wrong dotted name may have meant, likeliest first; `MOST` at most.
 
     The whole tree is searched by the last part of the name: as it is, as others call it, nearly as it is.
     """
-    known = setting_names(settings)
+    known = setting_names(settings, given)
     section, _, last = _plain(name).rpartition(".")
     same = [each for each in known if each.rpartition(".")[2] == last]
     called = [setting for setting, others in _SYNONYMS.items() if last in others and setting in known]
@@ -248,11 +261,12 @@ def synonyms() -> dict[str, tuple[str, ...]]:
     return dict(_SYNONYMS)
 
 
-def _walk(settings: type[Settings], above: str) -> Iterator[tuple[str, Any]]:
+def _walk(settings: type[Settings], above: str, given: Any = None) -> Iterator[tuple[str, Any]]:
     for name, field in settings.model_fields.items():
         yield f"{above}{name}", field.annotation
-        for section in settings_in(field.annotation):
-            yield from _walk(section, f"{above}{name}.")
+        held = given.get(name) if isinstance(given, Mapping) else None
+        for section in sections_of(field, held):
+            yield from _walk(section, f"{above}{name}.", held)
 
 
 def _fixed(annotation: Any) -> Iterator[str]:

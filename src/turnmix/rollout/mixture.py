@@ -18,8 +18,8 @@ from typing import Any, Literal, Protocol, get_args
 from pydantic import model_validator
 
 from turnmix.core.credentials import masked
+from turnmix.core.doors import DoorSettings
 from turnmix.core.plugins import is_plugin_name, telling_faults
-from turnmix.core.settings import Settings
 from turnmix.core.trajectory import Actor, State
 
 Actors = Callable[[int, State], Actor]
@@ -176,10 +176,10 @@ class OwnMixture:
         return actor
 
 
-class MixtureSettings(Settings):
+class MixtureSettings(DoorSettings):
     """Who acts. A parameter that its kind does not take is refused; one left out gets its kind's default."""
 
-    kind: str = ""
+    kind: str
     """Who acts; set by the method."""
 
     @property

@@ -22,7 +22,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Actor, Trajectory
 from turnmix.environments.environment import TaskSource, expert_of
-from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.environments.repositories.source import GradesPatches
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.completion import Keep, complete
 from turnmix.policies.local.model_digest import model_digest
@@ -199,7 +199,7 @@ def _evaluate(subject: _Subject, reporter: Reporter) -> Evaluation:
                 directory=directory,
                 reporter=reporter,
             )
-            return _concluded(subject, directory, plans, num_found=num_found)
+            return _concluded(subject, directory, plans, source=source, num_found=num_found)
 
 
 def _planned(recipe: Recipe) -> tuple[TaskSource, list[RolloutPlan]]:
@@ -262,7 +262,12 @@ def _complete(
 
 
 def _concluded(
-    subject: _Subject, directory: EvaluationDirectory, plans: Sequence[RolloutPlan], *, num_found: int
+    subject: _Subject,
+    directory: EvaluationDirectory,
+    plans: Sequence[RolloutPlan],
+    *,
+    source: TaskSource,
+    num_found: int,
 ) -> Evaluation:
     """Write the figures, and the patches where they can be graded again."""
     judged: list[Trajectory] = []
@@ -276,7 +281,7 @@ def _concluded(
     figures = summarise(read(), unfinished=subject.recipe.evaluation.unfinished).to_json()
     is_made_here = directory.is_made_here()
     num_patches = None
-    if isinstance(subject.recipe.tasks, TaskFileSettings):
+    if isinstance(source, GradesPatches):
         num_patches = directory.write_predictions(judged, model=subject.model)
     elsewhere = {} if is_made_here or not num_found else {"made_elsewhere": num_found}
     directory.write_results(

@@ -24,7 +24,6 @@ from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import make_teacher
 from turnmix.core.errors import UserError
 from turnmix.environments.environment import TaskSource, expert_of
-from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.loop.trackers import Trackers
 from turnmix.policies.scoring import Scorer
 from turnmix.policies.teacher import Teacher
@@ -85,7 +84,7 @@ def resume_run(recipe: Recipe, run: Path, *, reporter: Reporter) -> Trained:
 
 
 def _check_is_for_training(recipe: Recipe) -> None:
-    if isinstance(recipe.tasks, TaskFileSettings) and recipe.tasks.holdout == "all":
+    if recipe.tasks.is_for_evaluation:
         raise UserError(
             "tasks.holdout = all: these tasks are to evaluate on, and none is left to train on: `turnmix evaluate RUN "
             "RECIPE` takes such a recipe; to train, set tasks.holdout to a number"

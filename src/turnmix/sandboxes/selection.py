@@ -1,4 +1,4 @@
-"""Which sandbox a recipe asks for, and whether this machine can make it.
+"""The kinds of sandbox that a recipe can ask for, and whether this machine can make them.
 
 Enters: the `sandbox` section of a recipe. Leaves: sandboxes, or, before any work starts, an error that says
 what to do.
@@ -10,124 +10,146 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from turnmix.core.child_environment import child_environment
+from turnmix.core.doors import Door
 from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.core.settings import Settings
+from turnmix.core.finding import Finding
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox, system_binds
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.images import ensure_image
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, HANDLING, ContainerSettings
 from turnmix.sandboxes.local import UnsandboxedSandbox
-from turnmix.sandboxes.python_environment import PythonEnvironment
-from turnmix.sandboxes.sandbox import Limits, Sandbox
+from turnmix.sandboxes.settings import NO_NEEDS, LimitedSandboxSettings, SandboxNeeds, SandboxSettings
 
-DEFAULTS = Limits()
 PROBE = ("--unshare-all", "--unshare-user", "--die-with-parent", *system_binds(), "--proc", "/proc")
 
 
-class SandboxSettings(Settings):
-    """The isolated place where an agent's commands run."""
+class BubblewrapSettings(LimitedSandboxSettings):
+    """Namespaces of this machine."""
 
-    kind: Literal["bubblewrap", "container", "none"] = "bubblewrap"
-    """bubblewrap: namespaces of this machine; container: Docker or Podman, where tasks have images; none: the
-    agent's commands run here with your rights, only where you can lose the machine."""
-    memory_bytes: PositiveInt = DEFAULTS.memory_bytes
-    """Total of all processes of one sandbox; in bubblewrap with its files, which are in memory. The defaults
-    of this and of the other limits are larger for containers."""
-    processes: PositiveInt = DEFAULTS.processes
-    """Processes and threads of one sandbox."""
-    file_bytes: PositiveInt = DEFAULTS.file_bytes
-    """Largest single file."""
-    disk_bytes: PositiveInt = DEFAULTS.disk_bytes
-    """All files of one sandbox together."""
-    wall_seconds: PositiveFloat = DEFAULTS.wall_seconds
-    """The life of one sandbox, from its start; then it is killed. It does not count while a model is asked."""
-    container: ContainerSettings = ContainerSettings()
-    """What concerns containers alone."""
+    kind: Literal["bubblewrap"] = "bubblewrap"
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, given: Any) -> Any:
-        """Lay a container's limits under what is given."""
-        if isinstance(given, dict) and given.get("kind") == "container":
-            return {**asdict(CONTAINER_LIMITS), **given}
-        return given
+    def _without_containers(cls, given: Any) -> Any:
+        return _without_containers(given)
+
+    def make(self, needs: SandboxNeeds = NO_NEEDS) -> BubblewrapSandbox:
+        _refuse_image(self, needs)
+        return BubblewrapSandbox(self.limits, python=needs.python, variables=needs.variables)
+
+    def check(self) -> Iterable[Finding]:
+        _check_is_linux(self)
+        if shutil.which("bwrap") is None:
+            raise MissingDependencyError(
+                "sandbox.kind = bubblewrap: the program `bwrap` is not installed. "
+                "Install the package `bubblewrap`: sudo apt-get install bubblewrap"
+            )
+        result = subprocess.run(
+            ["bwrap", *PROBE, "true"], capture_output=True, text=True, timeout=30, env=child_environment()
+        )
+        if result.returncode != 0:
+            raise MissingDependencyError(
+                "sandbox.kind = bubblewrap: `bwrap` cannot make a sandbox here "
+                f"({result.stderr.strip()}). {_remedy()}"
+            )
+        return ()
+
+
+class ContainerSandboxSettings(LimitedSandboxSettings):
+    """Docker or Podman, where tasks have images."""
+
+    kind: Literal["container"] = "container"
+    memory_bytes: PositiveInt = CONTAINER_LIMITS.memory_bytes
+    processes: PositiveInt = CONTAINER_LIMITS.processes
+    file_bytes: PositiveInt = CONTAINER_LIMITS.file_bytes
+    disk_bytes: PositiveInt = CONTAINER_LIMITS.disk_bytes
+    wall_seconds: PositiveFloat = CONTAINER_LIMITS.wall_seconds
+    container: ContainerSettings = ContainerSettings()
+    """What concerns containers alone."""
 
     def conditions(self) -> dict[str, Any]:
-        """What commands inside depend on: equal conditions give equal verdicts."""
-        unseen = HANDLING if self.kind == "container" else set(ContainerSettings.model_fields)
-        return self.model_dump(mode="json", exclude={"container": set(unseen)})
+        return self.model_dump(mode="json", exclude={"container": set(HANDLING)})
 
-
-def make_sandbox(
-    settings: SandboxSettings,
-    *,
-    image: str | None = None,
-    python: PythonEnvironment | None = None,
-    variables: Mapping[str, str] | None = None,
-) -> Sandbox:
-    """A sandbox, not started. `image`: the container's, where the task has its own. `python`: what `python`
-    means inside. `variables`: set for every command.
-
-    Raises:
-        UserError: this kind of sandbox cannot have `image`, or cannot show `python`.
-    """
-    limits = Limits(**settings.model_dump(exclude={"kind", "container"}))
-    if image is not None and settings.kind != "container":
-        raise UserError(
-            f"sandbox.kind = {settings.kind}: this task needs a container of {image}: set "
-            "sandbox.kind=container"
-        )
-    if settings.kind == "bubblewrap":
-        return BubblewrapSandbox(limits, python=python, variables=variables)
-    if python is not None:
-        raise UserError(
-            f"sandbox.kind = {settings.kind}: these tasks run with {python.directory}, which a bubblewrap "
-            "sandbox alone can show: set sandbox.kind=bubblewrap"
-        )
-    if settings.kind == "container":
-        image = image or settings.container.image
+    def make(self, needs: SandboxNeeds = NO_NEEDS) -> ContainerSandbox:
+        _refuse_python(self, needs)
+        image = needs.image or self.container.image
         if image is None:
             raise UserError(
                 "sandbox.container.image is not set, and these tasks name no image: set it to one that has "
                 "what they need, such as python3"
             )
-        return ContainerSandbox(image, limits=limits, settings=settings.container, variables=variables)
-    return UnsandboxedSandbox(limits)
+        return ContainerSandbox(image, limits=self.limits, settings=self.container, variables=needs.variables)
+
+    def check(self) -> Iterable[Finding]:
+        engine = engine_for(self.container)
+        if self.container.image is not None and self.container.pull == "never":
+            ensure_image(engine.api, self.container.image, self.container)
+        return ()
 
 
-def check_sandbox(settings: SandboxSettings) -> None:
-    """Raise UserError, mostly MissingDependencyError, when this machine cannot make such a sandbox."""
-    if settings.kind == "container":
-        engine = engine_for(settings.container)
-        if settings.container.image is not None and settings.container.pull == "never":
-            ensure_image(engine.api, settings.container.image, settings.container)
-        return
+class UnsandboxedSettings(LimitedSandboxSettings):
+    """The agent's commands run here with your rights, only where you can lose the machine."""
+
+    kind: Literal["none"] = "none"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_containers(cls, given: Any) -> Any:
+        return _without_containers(given)
+
+    def make(self, needs: SandboxNeeds = NO_NEEDS) -> UnsandboxedSandbox:
+        _refuse_image(self, needs)
+        _refuse_python(self, needs)
+        return UnsandboxedSandbox(self.limits)
+
+    def check(self) -> Iterable[Finding]:
+        _check_is_linux(self)
+        return ()
+
+
+SANDBOXES = Door(
+    field="sandbox.kind",
+    base=SandboxSettings,
+    kinds=(BubblewrapSettings, ContainerSandboxSettings, UnsandboxedSettings),
+    implied=lambda given: "container" if "container" in given else "bubblewrap",
+)
+
+
+def _without_containers(given: Any) -> Any:
+    """A resolved recipe of earlier releases says what concerns containers whatever the kind."""
+    held = given.get("container") if isinstance(given, dict) else None
+    if isinstance(held, dict) and {"image", "socket", "network"} <= held.keys():
+        return {name: value for name, value in given.items() if name != "container"}
+    return given
+
+
+def _refuse_image(settings: SandboxSettings, needs: SandboxNeeds) -> None:
+    if needs.image is not None:
+        raise UserError(
+            f"sandbox.kind = {settings.kind}: this task needs a container of {needs.image}: set "
+            "sandbox.kind=container"
+        )
+
+
+def _refuse_python(settings: SandboxSettings, needs: SandboxNeeds) -> None:
+    if needs.python is not None:
+        raise UserError(
+            f"sandbox.kind = {settings.kind}: these tasks run with {needs.python.directory}, which a bubblewrap "
+            "sandbox alone can show: set sandbox.kind=bubblewrap"
+        )
+
+
+def _check_is_linux(settings: SandboxSettings) -> None:
     if not sys.platform.startswith("linux"):
         raise MissingDependencyError(
             f"sandbox.kind = {settings.kind}: sandboxes need Linux, not {sys.platform}"
-        )
-    if settings.kind == "none":
-        return
-    if shutil.which("bwrap") is None:
-        raise MissingDependencyError(
-            "sandbox.kind = bubblewrap: the program `bwrap` is not installed. "
-            "Install the package `bubblewrap`: sudo apt-get install bubblewrap"
-        )
-    result = subprocess.run(
-        ["bwrap", *PROBE, "true"], capture_output=True, text=True, timeout=30, env=child_environment()
-    )
-    if result.returncode != 0:
-        raise MissingDependencyError(
-            "sandbox.kind = bubblewrap: `bwrap` cannot make a sandbox here "
-            f"({result.stderr.strip()}). {_remedy()}"
         )
 
 

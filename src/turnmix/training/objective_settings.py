@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from turnmix.core.credentials import masked
-from turnmix.core.settings import Settings
+from turnmix.core.doors import DoorSettings
 
 if TYPE_CHECKING:
     from turnmix.training.token_loss import TokenLoss
@@ -33,11 +33,11 @@ class LossParts:
     """At which the student sampled."""
 
 
-class ObjectiveSettings(Settings):
+class ObjectiveSettings(DoorSettings):
     """The loss of a taught token, and what holds the student back (paper Eq. 14). A parameter that the kind
     does not take is refused; one left out gets its kind's default."""
 
-    kind: str = ""
+    kind: str
     """Which loss; set by the method."""
     average: Average = "token"
     """What the loss of an optimiser step, and every figure of it, is a mean over. token: all label tokens of the

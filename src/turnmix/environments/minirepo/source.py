@@ -6,14 +6,13 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import overload
+from typing import Literal, overload
 
 from pydantic import Field, model_validator
 
 from turnmix.core.json_text import json_text
-from turnmix.core.settings import Settings
 from turnmix.core.task import Task, Workspace
-from turnmix.environments.environment import Split
+from turnmix.environments.environment import Split, TaskParts, TaskSettings
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
 from turnmix.environments.minirepo.templates import MODULES
 from turnmix.environments.minirepo.verifier import MinirepoVerifier
@@ -29,9 +28,10 @@ HOLDOUT_SHARE = 5
 """One repository in this many, by the digest of its files, can only be a holdout task."""
 
 
-class MinirepoSettings(Settings):
-    """Which small broken repositories are made."""
+class MinirepoSettings(TaskSettings):
+    """The embedded tasks."""
 
+    source: Literal["minirepo"] = "minirepo"
     train: int = Field(default=4000, ge=1, le=1_000_000)
     """Number of training tasks."""
     holdout: int = Field(default=200, ge=1, le=100_000)
@@ -42,6 +42,9 @@ class MinirepoSettings(Settings):
     """Fewest and most modules of a repository."""
     bugs: tuple[int, int] = (1, 3)
     """Fewest and most bugs; each is in a module of its own."""
+
+    def make(self, parts: TaskParts) -> MinirepoSource:
+        return MinirepoSource(self, make_sandbox=parts.make_sandbox, scaffold=parts.scaffold)
 
     @model_validator(mode="after")
     def _ranges(self) -> MinirepoSettings:
@@ -87,8 +90,6 @@ class MinirepoTasks(Sequence[Task]):
 
 class MinirepoSource:
     """Small Python repositories with one to three bugs, each task in a sandbox of its own."""
-
-    name = "minirepo"
 
     def __init__(
         self, settings: MinirepoSettings, *, make_sandbox: Callable[[], Sandbox], scaffold: ScaffoldSettings

@@ -19,10 +19,10 @@ from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.unpacking import COMMAND_SECONDS, encoded, lay_repository
 from turnmix.sandboxes.sandbox import Sandbox
-from turnmix.sandboxes.selection import SandboxSettings
+from turnmix.sandboxes.selection import BubblewrapSettings
 
 APPLY = "git apply --whitespace=nowarn -"
-IN_BUBBLEWRAP = partial(make_row_sandbox, SandboxSettings())
+IN_BUBBLEWRAP = partial(make_row_sandbox, BubblewrapSettings().make)
 
 
 def solve(

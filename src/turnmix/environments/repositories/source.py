@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
 from turnmix.core.bounded_cache import BoundedCache
 from turnmix.core.errors import UserError
-from turnmix.core.settings import Settings
+from turnmix.core.finding import Finding
 from turnmix.core.task import Task, Workspace
-from turnmix.environments.environment import Split
+from turnmix.environments.environment import Split, TaskParts, TaskSettings
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.repositories.activation import ActivatedSandbox
 from turnmix.environments.repositories.adapters.registry import DatasetSettings
 from turnmix.environments.repositories.archive import load_archive
 from turnmix.environments.repositories.grading import Grader
+from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.solution import solve
-from turnmix.environments.repositories.task_file import TaskRow, load_rows, split_rows
+from turnmix.environments.repositories.task_file import TaskRow, load_rows, read_rows, split_rows
 from turnmix.environments.repositories.test_log import check_swebench
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.sandboxes.sandbox import Sandbox
@@ -34,9 +36,10 @@ READ_FIRST = 256 << 20
 """Bytes of archives that are read at the start."""
 
 
-class TaskFileSettings(Settings):
-    """Tasks from a file that `turnmix tasks make` or `turnmix tasks prepare` wrote."""
+class TaskFileSettings(TaskSettings):
+    """Real repositories, from a task file."""
 
+    source: Literal["file"] = "file"
     path: Path
     """The task file. Archives lie beside it."""
     dataset: DatasetSettings | None = None
@@ -46,11 +49,51 @@ class TaskFileSettings(Settings):
     seed: int = Field(default=0, ge=0)
     """Other seeds hold out other tasks."""
 
+    @property
+    def is_for_evaluation(self) -> bool:
+        return self.holdout == "all"
+
+    def make(self, parts: TaskParts) -> TaskFileSource:
+        return TaskFileSource(
+            self, make_sandbox=partial(make_row_sandbox, parts.make_sandbox), scaffold=parts.scaffold
+        )
+
+    def check(self) -> Iterable[Finding]:
+        if not self.path.expanduser().is_file():
+            remedy = "make it with: turnmix tasks make --help"
+            if self.dataset is not None:
+                remedy = f"write it from {self.dataset.rows} with: turnmix tasks prepare RECIPE"
+            yield Finding(
+                subject="file", passed=False, detail=f"tasks.path: {self.path} is not there; {remedy}"
+            )
+
+    def container_images(self) -> Iterable[str]:
+        path = self.path.expanduser()
+        rows = read_rows(path)[0] if path.is_file() else []
+        return [row.image for row in rows if row.image is not None]
+
+
+def preparation(tasks: TaskSettings) -> tuple[Path, DatasetSettings] | None:
+    """The task file that `turnmix tasks prepare` writes, and of which published set; None: these are no such tasks."""
+    if isinstance(tasks, TaskFileSettings) and tasks.dataset is not None:
+        return tasks.path.expanduser(), tasks.dataset
+    return None
+
+
+@runtime_checkable
+class GradesPatches(Protocol):
+    """A task source whose trajectories are patches, which can be graded without their agent."""
+
+    grader: Grader
+
+    @property
+    def rows(self) -> Sequence[TaskRow]:
+        """All tasks, for the grader and tools alone."""
+        ...
+
 
 class TaskFileSource:
     """Every task of a file is in one split."""
-
-    name = "file"
 
     def __init__(
         self,

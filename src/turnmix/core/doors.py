@@ -1,0 +1,199 @@
+"""Places of a recipe where a kind is chosen: one that is built in, or code of a user's own as `package.module:Name`.
+
+In: a section's mapping. Out: an instance of the settings class that its kind names. The fields of that class are the
+section's keys, whoever wrote it: validated, kept, and written again as those of the built-in kinds.
+
+    Tasks = Annotated[TaskSettings, Door(field="tasks.source", base=TaskSettings, kinds=(MinirepoSettings, …))]
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from turnmix.core.errors import UserError
+from turnmix.core.finding import Finding
+from turnmix.core.plugins import is_plugin_name, load_plugin, telling_faults
+from turnmix.core.settings import Settings
+
+UNKNOWN_KIND = "unknown_kind"
+"""The type of pydantic's error for a kind that is neither built in nor the name of a plugin."""
+NO_SECTION = "model_type"
+"""As pydantic calls it where a value that should have keys has none."""
+IMPORTED = "imported"
+"""Key of pydantic's context: the names of the plugins that may be imported; without it, all may."""
+
+
+class DoorSettings(Settings):
+    """The base of the settings of everything that a recipe chooses by name. They make the thing that they describe."""
+
+    chosen_by: ClassVar[str] = "kind"
+    """The field that says which it is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """A plugin's settings that are made in Python know their own name."""
+        field = cls.model_fields.get(cls.chosen_by)
+        is_unnamed = isinstance(given, dict) and cls.chosen_by not in given
+        if is_unnamed and field is not None and field.is_required():
+            return {cls.chosen_by: f"{cls.__module__}:{cls.__qualname__}", **given}
+        return given
+
+    def check(self) -> Iterable[Finding]:
+        """What stands in its way on this machine. Asked by `turnmix doctor`, and before a run.
+
+        Raises:
+            UserError: it cannot be made here; the message says what to do.
+        """
+        return ()
+
+
+class Door:
+    """How one section of a recipe becomes settings. It stands in the field's `Annotated`."""
+
+    def __init__(
+        self,
+        *,
+        field: str,
+        base: type[Settings],
+        kinds: tuple[type[Settings], ...],
+        implied: Callable[[Mapping[str, Any]], str] = lambda given: "",
+        needed: tuple[str, ...] = ("make",),
+    ) -> None:
+        """
+        Args:
+            field: the dotted name of what chooses the kind, such as `tasks.source`.
+            base: what a plugin's class inherits from.
+            kinds: the built-in ones, each with its name as the tag's default.
+            implied: tells the kind of a section that does not say it from its other keys; left out, none is implied.
+            needed: methods of `base` that a plugin's class must have itself.
+        """
+        self.field = field
+        self.section, _, self.tag = field.rpartition(".")
+        self.base = base
+        self.kinds = {str(kind.model_fields[self.tag].default): kind for kind in kinds}
+        self._implied = implied
+        self._needed = needed
+        self._unread: type[Settings] | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_wrap_validator_function(
+            self._validated, handler(source), serialization=core_schema.simple_ser_schema("any")
+        )
+
+    def kind_of(self, given: Mapping[str, Any]) -> Any:
+        """What the section says that it is, or what its other keys say."""
+        said = given.get(self.tag)
+        return self._implied(given) if said is None else said
+
+    def known(self, given: Mapping[str, Any]) -> type[Settings] | None:
+        """The settings class of a section, where it is built in or was loaded before."""
+        kind = self.kind_of(given)
+        if isinstance(kind, str) and kind in self.kinds:
+            return self.kinds[kind]
+        if not is_plugin_name(kind):
+            return None
+        module, _, attribute = kind.partition(":")
+        found: Any = sys.modules.get(module)
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
+        return found if self._is_one(found) else None
+
+    def load(self, name: str) -> type[Settings]:
+        """The settings class of a plugin.
+
+        Raises:
+            UserError: there is none of this name, or it is none for this door.
+        """
+        found = load_plugin(name, field=self.field)
+        wanted = f"{self.base.__module__}.{self.base.__qualname__}"
+        if not self._is_one(found):
+            is_own = inspect.isclass(found) or inspect.isfunction(found)
+            what = f"a {'class' if inspect.isclass(found) else 'function'}" if is_own else repr(found)[:80]
+            raise UserError(f"{self.field}: {name!r}: {what} that is no subclass of {wanted}: make it one")
+        lacking = [each for each in self._needed if getattr(found, each) is getattr(self.base, each, None)]
+        if lacking:
+            raise UserError(
+                f"{self.field}: {name!r}: it has no {lacking[0]} of its own: see {wanted}.{lacking[0]}"
+            )
+        return found  # type: ignore[no-any-return]
+
+    def _is_one(self, found: Any) -> bool:
+        return inspect.isclass(found) and issubclass(found, self.base) and found is not self.base
+
+    def _validated(self, given: Any, handler: Callable[[Any], Any], info: ValidationInfo) -> Any:
+        if isinstance(given, self.base):
+            return given
+        if not isinstance(given, Mapping):
+            raise PydanticCustomError(NO_SECTION, "must have keys of its own")
+        kind = self.kind_of(given)
+        data = {self.tag: kind, **given}
+        if isinstance(kind, str) and kind in self.kinds:
+            return self.kinds[kind].model_validate(data, context=info.context)
+        if not is_plugin_name(kind):
+            raise PydanticCustomError(
+                UNKNOWN_KIND, "must be one of {names}", {"names": ", ".join(self.kinds), "given": kind}
+            )
+        if not may_import(kind, info):
+            return self._unread_class().model_validate(data, context=info.context)
+        settings = self.load(kind)
+        with telling_faults(kind):
+            try:
+                made = settings.model_validate(data, context=info.context)
+                made.model_dump(mode="json")  # a recipe is stored with its run
+                return made
+            except ValidationError as error:
+                mistake = error
+        raise mistake  # the recipe's, not the plugin's
+
+    def _unread_class(self) -> type[Settings]:
+        """Holds what was given for a plugin that was not imported."""
+        if self._unread is None:
+            self._unread = type(
+                f"Unread{self.base.__name__}",
+                (self.base,),
+                {"model_config": ConfigDict(extra="allow"), "__module__": __name__},
+            )
+        return self._unread
+
+
+def door_of(field: FieldInfo) -> Door | None:
+    """The door through which a field's value comes."""
+    return next((each for each in field.metadata if isinstance(each, Door)), None)
+
+
+def findings_of(settings: DoorSettings) -> list[Finding]:
+    """What their own check says. Raises UserError: it says that they cannot be used here, or is at fault itself."""
+    with telling_faults(str(getattr(settings, settings.chosen_by))):
+        return list(settings.check() or ())
+
+
+def check_settings(settings: DoorSettings) -> None:
+    """Asked before a run. Raises UserError, a line for each thing that is to be mended."""
+    failed = [finding.detail for finding in findings_of(settings) if finding.passed is False]
+    if failed:
+        raise UserError(*failed)
+
+
+def plugin_names(value: Any) -> set[str]:
+    """All names of plugins in a recipe, in its mapping, or in a part of either."""
+    if isinstance(value, Settings):
+        return plugin_names(dict(value))
+    if isinstance(value, Mapping):
+        return {name for member in value.values() for name in plugin_names(member)}
+    if isinstance(value, list | tuple):
+        return {name for member in value for name in plugin_names(member)}
+    return {value} if is_plugin_name(value) else set()
+
+
+def may_import(name: object, info: ValidationInfo) -> bool:
+    """May this be used, which may be the name of a plugin, while settings are validated?"""
+    allowed: Collection[str] | None = (info.context or {}).get(IMPORTED)
+    return allowed is None or not is_plugin_name(name) or name in allowed
