@@ -104,7 +104,7 @@ def test_an_evaluation_stays_in_the_directory_that_was_opened_whatever_its_path_
     (outside / "own").mkdir(parents=True)
     (run / "evaluations").symlink_to(outside)
     directory.write_results({"n": 1})
-    directory.write_predictions([], model="m")
+    directory.add_file("predictions.jsonl", "")
     directory.close()
     assert list((outside / "own").iterdir()) == []
     assert (run / "moved" / "own" / "results.json").is_file()

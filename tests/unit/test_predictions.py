@@ -10,7 +10,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.repositories.grading import verdict
-from turnmix.environments.repositories.predictions import read_predictions, write_predictions
+from turnmix.environments.repositories.predictions import predictions_text, read_predictions
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.unpacking import encoded
 from turnmix.store.append_log import TrajectoryLog
@@ -36,7 +36,7 @@ def test_a_patch_comes_back_byte_for_byte_from_a_run_and_from_its_predictions(tm
     log.append(judged)
     log.close()
     (stored,) = TrajectoryLog(log.path, is_writable=False).read(["i001-0"])
-    assert write_predictions(tmp_path / "predictions.jsonl", [stored], model="m") == 1
+    (tmp_path / "predictions.jsonl").write_text(predictions_text([stored], model="m"))
     (prediction,) = read_predictions(tmp_path / "predictions.jsonl")
     assert encoded(prediction.model_patch) == LATIN
 
@@ -46,7 +46,7 @@ def test_what_an_unfinished_agent_left_is_kept_and_said_to_be_unfinished(tmp_pat
         trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=False)),
         stop_reason=StopReason.max_turns,
     )
-    write_predictions(tmp_path / "predictions.jsonl", [left], model="m")
+    (tmp_path / "predictions.jsonl").write_text(predictions_text([left], model="m"))
     (prediction,) = read_predictions(tmp_path / "predictions.jsonl")
     assert encoded(prediction.model_patch) == LATIN
     assert prediction.unfinished
@@ -75,7 +75,9 @@ def test_what_is_no_patch_is_named_with_its_line(tmp_path, patch, reason):
 
 def test_nothing_submitted_is_an_empty_patch(tmp_path):
     unsubmitted = patch_verdict(resolved=False, submitted=False, passed=0, failed=1)
-    write_predictions(tmp_path / "p.jsonl", [trajectory("i001-0", verdict=unsubmitted)], model="m")
+    (tmp_path / "p.jsonl").write_text(
+        predictions_text([trajectory("i001-0", verdict=unsubmitted)], model="m")
+    )
     (prediction,) = read_predictions(tmp_path / "p.jsonl")
     assert prediction.model_patch == ""
 

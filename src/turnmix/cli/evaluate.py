@@ -8,9 +8,9 @@ from rich.console import Console
 
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.core.printable import printable_line
+from turnmix.environments.repositories.predictions import PREDICTIONS
 from turnmix.running.evaluation import Evaluation, evaluate_target
 from turnmix.running.given_recipe import GivenRecipe
-from turnmix.store.evaluation_directory import PREDICTIONS
 from turnmix.store.place import RECIPE
 from turnmix.viewing.console import ConsoleReporter, make_console, say
 from turnmix.viewing.report import evaluation_lines

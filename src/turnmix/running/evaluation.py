@@ -22,6 +22,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Actor, Trajectory
 from turnmix.environments.environment import TaskSource, expert_of
+from turnmix.environments.repositories.predictions import PREDICTIONS, predictions_text
 from turnmix.environments.repositories.source import GradesPatches
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.completion import Keep, complete
@@ -282,7 +283,9 @@ def _concluded(
     is_made_here = directory.is_made_here()
     num_patches = None
     if isinstance(source, GradesPatches):
-        num_patches = directory.write_predictions(judged, model=subject.model)
+        predictions = predictions_text(judged, model=subject.model)
+        directory.add_file(PREDICTIONS, predictions)
+        num_patches = predictions.count("\n")
     elsewhere = {} if is_made_here or not num_found else {"made_elsewhere": num_found}
     directory.write_results(
         {

@@ -4,14 +4,13 @@ recipe.yaml        the resolved recipe, every default in it
 evaluation.json    which student, and the recipe's name
 versions.json      with what it was begun
 evaluations.jsonl  one line a trajectory, as it ended
-predictions.jsonl  the patches in SWE-bench's format, where tasks are from a task file; once all is there
-results.json       the figures; once all is there
+results.json       the figures; once all is there; beside it what the tasks' own domain adds, such as predictions.jsonl
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +20,7 @@ from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
-from turnmix.core.trajectory import Trajectory
 from turnmix.core.yaml_text import yaml_value
-from turnmix.environments.repositories.predictions import write_predictions
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.differences import differences
@@ -35,7 +32,6 @@ from turnmix.store.run_directory import EVALUATION, EVALUATIONS
 from turnmix.store.versions import VERSIONS, changed_versions, write_versions
 
 RESULTS = "results.json"
-PREDICTIONS = "predictions.jsonl"
 MOST_RECIPE_BYTES = 1 << 20
 _ANOTHER = "name another directory with --output"
 
@@ -140,11 +136,9 @@ class EvaluationDirectory:
         text = json_text(results, indent=2) + "\n"
         write_atomically(self.path / RESULTS, text, directory=self._directory)
 
-    def write_predictions(self, trajectories: Iterable[Trajectory], *, model: str) -> int:
-        """Where they can be graded again. Returns how many there are."""
-        return write_predictions(
-            self.path / PREDICTIONS, trajectories, model=model, directory=self._directory
-        )
+    def add_file(self, name: str, text: str) -> None:
+        """What the tasks' own domain makes of the trajectories."""
+        write_atomically(self.path / name, text, directory=self._directory)
 
     def close(self) -> None:
         """Free the lock. Safe to call twice."""

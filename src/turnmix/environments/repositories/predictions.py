@@ -15,12 +15,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import bounded_lines, read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import MOST_BYTES, json_text, json_value
 from turnmix.core.trajectory import StopReason, Trajectory, Verdict
 from turnmix.environments.repositories.unpacking import decoded, encoded
+
+PREDICTIONS = "predictions.jsonl"
+"""What a file of predictions is called in an evaluation."""
 
 
 def _bytes_stand_behind(patch: str | None) -> str | None:
@@ -103,11 +105,8 @@ def _patch(verdict: Verdict) -> str:
     return patch if isinstance(patch, str) else ""
 
 
-def write_predictions(
-    path: Path, trajectories: Iterable[Trajectory], *, model: str, directory: int | None = None
-) -> int:
-    """Write the patches of judged trajectories, whole or not at all; of unfinished ones too, which the line says.
-    `directory`: a descriptor of `path.parent`, opened before. Returns how many there are."""
+def predictions_text(trajectories: Iterable[Trajectory], *, model: str) -> str:
+    """The patches of judged trajectories, a line each; of unfinished ones too, which the line says."""
     lines = [
         json_text(
             {
@@ -120,7 +119,4 @@ def write_predictions(
         for trajectory in trajectories
         if trajectory.verdict is not None
     ]
-    if directory is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(f"{line}\n" for line in lines), directory=directory)
-    return len(lines)
+    return "".join(f"{line}\n" for line in lines)
