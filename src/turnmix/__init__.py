@@ -1,6 +1,106 @@
 """TurnMix: train an agent in the states it will really visit.
 
-Importing this package has no side effect and loads neither torch nor an HTTP client.
+    run = turnmix.train("minirepo_dagger", ["iterations=2"], run="runs/first")
+    print(run.summary["iterations"][-1]["resolved"])
+    evaluation = turnmix.evaluate(run, output="evaluations/first")
+
+Importing this package has no side effect and loads neither torch nor an HTTP client: each name is loaded when it is
+first used.
 """
 
+TYPE_CHECKING = False  # of another name than typing's, which would have to be loaded
+if TYPE_CHECKING:
+    from turnmix.core.errors import InfrastructureError as InfrastructureError
+    from turnmix.core.errors import PluginError as PluginError
+    from turnmix.core.errors import RecipeError as RecipeError
+    from turnmix.core.errors import TeacherError as TeacherError
+    from turnmix.core.errors import TrainingError as TrainingError
+    from turnmix.core.errors import TurnMixError as TurnMixError
+    from turnmix.core.errors import UserError as UserError
+    from turnmix.core.finding import Finding as Finding
+    from turnmix.core.message import Message as Message
+    from turnmix.core.message import ToolCall as ToolCall
+    from turnmix.core.message import ToolSpecification as ToolSpecification
+    from turnmix.core.settings import Settings as Settings
+    from turnmix.core.task import Task as Task
+    from turnmix.core.trajectory import Action as Action
+    from turnmix.core.trajectory import State as State
+    from turnmix.core.trajectory import StopReason as StopReason
+    from turnmix.core.trajectory import Trajectory as Trajectory
+    from turnmix.core.trajectory import Turn as Turn
+    from turnmix.core.trajectory import Verdict as Verdict
+    from turnmix.core.transition import Transition as Transition
+    from turnmix.environments.environment import Environment as Environment
+    from turnmix.environments.environment import HasExpert as HasExpert
+    from turnmix.environments.environment import Step as Step
+    from turnmix.environments.environment import TaskSource as TaskSource
+    from turnmix.loop.parts import Progress as Progress
+    from turnmix.methods.method import Method as Method
+    from turnmix.methods.method import Taught as Taught
+    from turnmix.policies.policy import Episode as Episode
+    from turnmix.policies.policy import Policy as Policy
+    from turnmix.policies.policy import PolicySession as PolicySession
+    from turnmix.policies.scoring import Scorer as Scorer
+    from turnmix.policies.scoring import ScoreRequest as ScoreRequest
+    from turnmix.policies.scoring import TokenPath as TokenPath
+    from turnmix.policies.teacher import FrozenModel as FrozenModel
+    from turnmix.policies.teacher import StudentTokens as StudentTokens
+    from turnmix.policies.teacher import Teacher as Teacher
+    from turnmix.policies.teacher import TeacherParts as TeacherParts
+    from turnmix.policies.teacher import TeacherSettings as TeacherSettings
+    from turnmix.recipe.recipe import Recipe as Recipe
+    from turnmix.rollout.mixture import Mixture as Mixture
+    from turnmix.rollout.mixture import MixtureSettings as MixtureSettings
+    from turnmix.running.api import evaluate as evaluate
+    from turnmix.running.api import load_recipe as load_recipe
+    from turnmix.running.api import train as train
+    from turnmix.running.reading import Run as Run
+    from turnmix.running.reading import read_run as read_run
+    from turnmix.running.reporter import QuietReporter as QuietReporter
+    from turnmix.running.reporter import Reporter as Reporter
+    from turnmix.sandboxes.sandbox import CommandResult as CommandResult
+    from turnmix.sandboxes.sandbox import Sandbox as Sandbox
+    from turnmix.scaffold.tool import Tool as Tool
+
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "core.errors": "InfrastructureError PluginError RecipeError TeacherError TrainingError TurnMixError UserError",
+    "core.finding": "Finding",
+    "core.message": "Message ToolCall ToolSpecification",
+    "core.settings": "Settings",
+    "core.task": "Task",
+    "core.trajectory": "Action State StopReason Trajectory Turn Verdict",
+    "core.transition": "Transition",
+    "environments.environment": "Environment HasExpert Step TaskSource",
+    "loop.parts": "Progress",
+    "methods.method": "Method Taught",
+    "policies.policy": "Episode Policy PolicySession",
+    "policies.scoring": "ScoreRequest Scorer TokenPath",
+    "policies.teacher": "FrozenModel StudentTokens Teacher TeacherParts TeacherSettings",
+    "recipe.recipe": "Recipe",
+    "rollout.mixture": "Mixture MixtureSettings",
+    "running.api": "evaluate load_recipe train",
+    "running.reading": "Run read_run",
+    "running.reporter": "QuietReporter Reporter",
+    "sandboxes.sandbox": "CommandResult Sandbox",
+    "scaffold.tool": "Tool",
+}
+"""Where each public name lies. The imports above say the same to type checkers; a test holds them equal."""
+_PLACES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+__all__ = list(_PLACES)
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        found = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_PLACES})

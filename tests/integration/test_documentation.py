@@ -78,6 +78,22 @@ def test_a_documented_command_does_what_it_says(folder, page, command):
     assert run_in(folder, words)
 
 
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda p: p.name
+)
+def test_the_python_of_a_page_does_what_it_says_from_its_first_line_to_its_last(folder, page):
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=strict_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_methods_table_of_the_readme_is_the_codes():
     assert methods_table() in (ROOT / "README.md").read_text()
 

@@ -3,6 +3,7 @@
 import io
 import json
 
+import pytest
 from rich.console import Console
 
 from turnmix.cli.show import show_run
@@ -204,3 +205,24 @@ def test_lines_of_stages_beside_each_other_each_name_their_own(monkeypatch):
         "base student  evaluate  7/200, 5 resolved",
         "iteration 1   train     2/36, loss 0.245",
     ]
+
+
+def test_a_notebook_shows_one_text_that_is_written_over_and_no_terminals_codes(monkeypatch):
+    capture = pytest.importorskip("IPython.utils.capture")
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.setattr("turnmix.viewing.console.CELL_SECONDS", 0.0)
+    InteractiveShell.instance()
+    console = Console(force_jupyter=True, width=80)
+    with capture.capture_output() as shown, make_progress(console, seconds=lambda stage: 2.0) as progress:
+        progress.begin("train", 1, total=36, done=0)
+        progress.begin("evaluate", 0, total=200, done=0)
+        progress.advance("train", 1, done=2, note="loss 0.245, \x1b[2Jat first 0.345")
+        progress.end("evaluate", 0, {"resolved": 5, "n": 10, "low": 0.2, "high": 0.7, "unfinished": 0})
+    InteractiveShell.clear_instance()
+    assert shown.stdout == ""
+    first, *_, last = [each.data["text/plain"] for each in shown.outputs]
+    assert first == ""
+    finished, under_way = last.splitlines()
+    assert finished.startswith("base student  evaluate  holdout resolved 5/10")
+    assert under_way == "iteration 1   train     2/36, loss 0.245, \\x1b[2Jat first 0.345"

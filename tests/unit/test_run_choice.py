@@ -91,9 +91,9 @@ def test_a_recipe_that_is_older_than_a_setting_is_the_same_recipe():
     del given["checkpoints"]
     RunDirectory.create(Path("old"), recipe_yaml=yaml.safe_dump(given)).close()
     assert choice(run="old")[1]
-    assert resumed_recipe(Path("old"), [], []) == recipe()
+    assert resumed_recipe(Path("old"), None, []) == recipe()
     with pytest.raises(RecipeError, match=r"checkpoints\.keep: 2, but the run in old was begun with None"):
-        resumed_recipe(Path("old"), [], ["checkpoints.keep=2"])
+        resumed_recipe(Path("old"), None, ["checkpoints.keep=2"])
 
 
 def test_a_trained_run_without_checkpoints_is_never_evaluated_as_its_base_model():

@@ -14,6 +14,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.terminal import write_output
 from turnmix.recipe.recipe import Recipe, load_recipe
+from turnmix.running.given_recipe import GivenRecipe
 from turnmix.running.run_choice import resumed_recipe
 from turnmix.running.training import begin_run, resume_run
 from turnmix.viewing.console import ConsoleReporter, make_console, print_warnings, say_note
@@ -41,7 +42,7 @@ def train(
     if resume is not None and run is not None:
         raise UserError(f"--run {run} and --resume {resume}: a run goes on where it lies; leave --run out")
     if resume is not None:
-        recipe = resumed_recipe(Path(resume), names, overrides)
+        recipe = resumed_recipe(Path(resume), GivenRecipe.of(names[0]) if names else None, overrides)
     elif names:
         recipe = load_recipe(names[0], overrides, say=say_note)
     else:

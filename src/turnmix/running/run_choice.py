@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from turnmix.core.errors import RecipeError, UserError
-from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml, stored_recipe
+from turnmix.recipe.recipe import Recipe, recipe_yaml, stored_recipe
+from turnmix.running.given_recipe import GivenRecipe
 from turnmix.store.differences import differences
 from turnmix.store.place import RECIPE, check_is_free, resume_command
 from turnmix.store.run_directory import RunDirectory
@@ -32,7 +33,7 @@ class RunChoice:
     """What the user should know of the choice."""
 
 
-def resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) -> Recipe:
+def resumed_recipe(run: Path, given: GivenRecipe | None, overrides: Sequence[str]) -> Recipe:
     """The recipe of a run. One given again must be the same: its secrets alone may be new.
 
     Raises:
@@ -40,7 +41,7 @@ def resumed_recipe(run: Path, names: Sequence[str], overrides: Sequence[str]) ->
     """
     with closing(RunDirectory.read(run)) as directory:
         stored = str(directory.recipe_path)
-    recipe = load_recipe(names[0] if names else stored, overrides, is_of_run=not names)
+    recipe = (given or GivenRecipe.of_run(stored)).load(overrides)
     for field, was, now in _differences(run, recipe):
         raise RecipeError(
             f"{field}: {now!r}, but the run in {run} was begun with {was!r}: a run goes on with its own "

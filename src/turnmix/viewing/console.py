@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -25,6 +27,8 @@ from turnmix.viewing.run_warnings import large_pass_warnings, stage_warnings
 PLAIN_LINE_SECONDS = 20.0
 PLAIN_STEP_SECONDS = 2.0
 """Of lines that tell an optimiser step: a newcomer sees the loss fall."""
+CELL_SECONDS = 0.2
+"""Between two changes of what a notebook shows."""
 STAGE_INDENT = 24
 """Where the figures of a stage's line begin."""
 Seconds = Callable[[str], float | None]
@@ -164,6 +168,44 @@ class _Bars(_Lines):
             self._bars.remove_task(task)
 
 
+class _Cell(_Lines):
+    """In a notebook: one text that is written over, with a line for each stage that has finished and each under way."""
+
+    def __init__(self, console: Console, seconds: Seconds) -> None:
+        display: Any = import_module("IPython.display").display
+        super().__init__(console, seconds)
+        self._finished: list[str] = []
+        self._under_way: dict[str, str] = {}
+        self._shown = -math.inf
+        self._cell = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
+        if stage == "train":
+            self._under_way.pop(stage_id("score", iteration), None)
+        super().begin(stage, iteration, total=total, done=done)
+        self.advance(stage, iteration, done=done, note="")
+
+    def advance(self, stage: str, iteration: int, *, done: int, note: str) -> None:
+        begun = self._stages[stage_id(stage, iteration)]
+        told = f"{begun.name} {done}/{begun.total}{', ' * bool(note)}{note}"
+        self._under_way[stage_id(stage, iteration)] = printable_line(told)
+        if time.monotonic() - self._shown >= CELL_SECONDS:
+            self._show()
+
+    def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
+        self._under_way.pop(stage_id(stage, iteration), None)
+        super().end(stage, iteration, figures)
+        self._show()
+
+    def _print(self, text: str) -> None:
+        self._finished.append(text)
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        text = "\n".join([*self._finished, *self._under_way.values()])
+        self._cell.update({"text/plain": text}, raw=True)
+
+
 class ConsoleReporter:
     """Shows a run on standard output, or in the notebook that called; notes go to standard error."""
 
@@ -183,6 +225,9 @@ class ConsoleReporter:
 @contextmanager
 def make_progress(console: Console, *, seconds: Seconds) -> Iterator[_Lines]:
     """Who is told how far a run is."""
+    if console.is_jupyter and find_spec("IPython") is not None:
+        yield _Cell(console, seconds)
+        return
     if not console.is_terminal:
         yield _Lines(console, seconds)
         return

@@ -1,0 +1,142 @@
+"""The public calls: the same as the commands, from Python. `import turnmix` offers them.
+
+In: recipes as paths, bare names, mappings or `Recipe` objects. Out: a `Run` to be read. What a command tells as an
+error is raised: a `TurnMixError`, each of whose `lines` is one line of the message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from turnmix.core.credentials import keep_secrets_of, masked_text
+from turnmix.core.errors import UserError
+from turnmix.core.file_descriptors import raise_limit
+from turnmix.core.redaction import own_secrets
+from turnmix.core.terminal import show_printable
+from turnmix.recipe.recipe import Recipe
+from turnmix.running.evaluation import evaluate_target
+from turnmix.running.given_recipe import GivenRecipe, RecipeLike
+from turnmix.running.reading import Run
+from turnmix.running.reporter import Reporter
+from turnmix.running.run_choice import resumed_recipe
+from turnmix.running.training import begin_run, resume_run
+
+PathLike = str | os.PathLike[str]
+
+
+def load_recipe(recipe: RecipeLike, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe with every default filled in.
+
+    Args:
+        recipe: a path, a bare name such as `minirepo_dagger`, or a mapping as a recipe file holds one.
+        overrides: changes, each a text such as `learner.epochs=1`.
+
+    Raises:
+        RecipeError: a line for each mistake.
+    """
+    return GivenRecipe.of(recipe).load(overrides)
+
+
+def train(
+    recipe: RecipeLike | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    run: PathLike | None = None,
+    resume: PathLike | Run | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a student by a recipe, or go on with a run that was stopped. As `turnmix train`, to the byte.
+
+    Args:
+        recipe: see `load_recipe`. With `resume` it may be left out, or must be the run's own.
+        overrides: changes to it.
+        run: the directory of the run; left out, `runs/` and the recipe's name. A run of the same recipe that is there
+            already goes on.
+        resume: the run to go on with, in place of a recipe.
+        reporter: who is told how far the run is; left out, standard output, or the notebook. `QuietReporter()` tells
+            nobody.
+
+    Raises:
+        UserError: it cannot be run; nothing was begun.
+        TurnMixError: it failed; the message says how to go on. Ctrl-C is a KeyboardInterrupt that says so too.
+    """
+    told = reporter or _console()
+    with _in_own_process():
+        if resume is not None:
+            if run is not None:
+                raise UserError("train: run and resume: a run goes on where it lies; leave run out")
+            path = resume.path if isinstance(resume, Run) else Path(resume)
+            given = None if recipe is None else GivenRecipe.of(recipe)
+            return Run(resume_run(resumed_recipe(path, given, overrides), path, reporter=told).path)
+        if recipe is None:
+            raise UserError("train: give a recipe, such as 'minirepo_dagger', or a run with resume")
+        given = GivenRecipe.of(recipe)
+        loaded = given.load(overrides, say=told.note)
+        done = begin_run(
+            loaded,
+            name=given.name,
+            run=None if run is None else os.fspath(run),
+            overrides=overrides,
+            reporter=told,
+        )
+        return Run(done.path)
+
+
+def evaluate(
+    target: PathLike | Run,
+    recipe: RecipeLike | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    output: PathLike | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Evaluate greedily, alone, on holdout tasks; or go on with an evaluation that was stopped. As `turnmix evaluate`.
+
+    Args:
+        target: a run, whose last checkpoint is meant, a checkpoint, a model's directory or hub id; `teacher`, the
+            recipe's teacher; or an endpoint's URL, as its teacher.
+        recipe: by whose tasks and budgets; left out, those of the run. See `load_recipe`.
+        overrides: changes to it.
+        output: the directory of the evaluation; left out, in the run, or below `evaluations/`.
+        reporter: see `train`.
+
+    Returns:
+        The evaluation, whose `summary` holds the figures.
+
+    Raises:
+        UserError: it cannot be evaluated.
+        TurnMixError: it failed; the message says that the same call goes on.
+    """
+    told = reporter or _console()
+    with _in_own_process():
+        done = evaluate_target(
+            os.fspath(target.path if isinstance(target, Run) else target),
+            given=None if recipe is None else GivenRecipe.of(recipe),
+            overrides=overrides,
+            output=None if output is None else os.fspath(output),
+            reporter=told,
+        )
+        return Run(done.path)
+
+
+def _console() -> Reporter:
+    from turnmix.viewing.console import ConsoleReporter
+
+    return ConsoleReporter()
+
+
+@contextmanager
+def _in_own_process() -> Iterator[None]:
+    """As a command of its own would be: the environment's keys are written and shown nowhere, what strangers wrote
+    commands no terminal, and as many files may be open as this process may have."""
+    with own_secrets():
+        keep_secrets_of(os.environ)
+        restore, lower = show_printable(cleaned=masked_text), raise_limit()
+        try:
+            yield
+        finally:
+            lower()
+            restore()
