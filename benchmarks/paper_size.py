@@ -34,7 +34,7 @@ from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Turn
 from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.methods.targets import imitate, teacher_label
-from turnmix.scaffold.bash import BashTool
+from turnmix.scaffold.bash import Bash
 from turnmix.store.run_directory import RunDirectory
 from turnmix.training.batching import Cost, deal
 from turnmix.training.forest import grow_forest
@@ -56,7 +56,7 @@ TOKENIZER = "tokenizer.json"
 
 def make_trajectory(number, turns, renderer):
     generator = random.Random(number)
-    tools = (BashTool.specification,)
+    tools = (Bash().specification,)
     prompt = tuple(Message(role=role, content=words(generator, PROMPT // 2)) for role in ("system", "user"))
 
     def action(*, is_students=False):

@@ -44,7 +44,7 @@ from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
-from turnmix.scaffold.bash import BashTool
+from turnmix.scaffold.bash import Bash
 from turnmix.store.run_directory import RunDirectory
 
 LATENCIES = {
@@ -74,7 +74,7 @@ class Texts:
     def __init__(self) -> None:
         self._text = library()
         self.renderer: Renderer = make_renderer(make_tokenizer(merged=8000, vocabulary=151_936))
-        self.tools = (BashTool.specification,)
+        self.tools = (Bash().specification,)
 
     def words(self, count: int, *place: str | int) -> str:
         start = derive_seed(*place) % (len(self._text) - count)

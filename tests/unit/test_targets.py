@@ -81,6 +81,8 @@ MALFORMED = {
         said('```json\n{"name": "edit", "arguments": {"path": "a"}}\n```'),
         said('{"name": "edit", "parameters": {"path": "a"}}'),
         said('[edit(path="a")]'),
+        said('edit[ARGS]{"path": "a"}'),
+        said("[INST] Edit a. [/INST]"),
         said('I edit.\n\n{"name": "edit", "parameters": {"path": "a"}}'),
         said('{"arguments": {"path": "a"}, "name": "edit"}'),
         said("I edit.\n<edit>\n<path>a</path>\n</edit>"),
@@ -127,6 +129,9 @@ def test_a_target_that_nobody_should_learn_is_left_out_with_its_reason(reason, m
         "I call finish (see functions.py:12).",
         "It is in the <edit> element, and <s>struck</s> out; finish() comes last.",
         "The pipe is `x <|f|> g`, and ``a </think> b`` is text.",
+        "It passes sys.argv[args] on, and options[inst] too: x = [inst]",
+        "usage: prog [OPTIONS] [ARGS]...",
+        "KINDS[INST] is 3, and [tool_calls] is a list.",
         "So:\n```python\nprompt = [INST] + x  # <tool_call>\n<think>\n```\nis wrong.",
     ],
 )

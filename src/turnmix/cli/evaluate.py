@@ -12,8 +12,9 @@ from turnmix.environments.repositories.predictions import PREDICTIONS
 from turnmix.running.evaluation import Evaluation, evaluate_target
 from turnmix.running.given_recipe import GivenRecipe
 from turnmix.store.place import RECIPE
-from turnmix.viewing.console import ConsoleReporter, make_console, say
+from turnmix.viewing.console import ConsoleReporter, make_console, print_warnings, say
 from turnmix.viewing.report import evaluation_lines
+from turnmix.viewing.run_warnings import tool_fault_warnings
 
 
 def evaluate(target: str, *, words: Sequence[str], output: str | None) -> None:
@@ -33,6 +34,7 @@ def evaluate(target: str, *, words: Sequence[str], output: str | None) -> None:
 def _tell(console: Console, done: Evaluation) -> None:
     for line in evaluation_lines(done.figures):
         console.print(printable_line(line))
+    print_warnings(console, tool_fault_warnings([done.figures]))
     if done.num_found:
         made = "and not made now" if done.is_made_here else "which was not made by you on this machine"
         told = f"{done.num_found} of {done.num_tasks} trajectories and their verdicts were found in {done.path}, {made}"

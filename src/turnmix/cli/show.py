@@ -29,7 +29,7 @@ from turnmix.viewing.report import (
     untaught_text,
     usage_table,
 )
-from turnmix.viewing.run_warnings import run_warnings
+from turnmix.viewing.run_warnings import run_warnings, tool_fault_warnings
 from turnmix.viewing.trajectory_choice import Choice, Row, fair_sample, shortened
 from turnmix.viewing.transcript import Part, transcript
 
@@ -148,6 +148,7 @@ def _show_evaluation(console: Console, path: Path) -> None:
     if figures is not None:
         for line in evaluation_lines(figures):
             say(console, printable_line(line))
+        print_warnings(console, tool_fault_warnings([figures]))
         console.print()
 
 

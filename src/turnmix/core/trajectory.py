@@ -15,6 +15,7 @@ from typing import Any, Literal
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_copy
 from turnmix.core.message import Message, ProviderFields, ToolSpecification
+from turnmix.core.tool_fault import ToolFault
 from turnmix.core.usage import Usage, usage_from_json
 
 Actor = Literal["student", "teacher"]
@@ -109,6 +110,8 @@ class Turn:
     None: not asked for, or the answer was lost."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall seconds by part: `act`, `label`, `step`."""
+    tool_faults: tuple[ToolFault, ...] = ()
+    """Tools that failed at its calls, whatever the agent wrote."""
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -117,6 +120,8 @@ class Turn:
             "observation": [message.to_json() for message in self.observation],
             "seconds": dict(self.seconds),
         }
+        if self.tool_faults:
+            data["tool_faults"] = [fault.to_json() for fault in self.tool_faults]
         if self.label is not None:
             same = self.label is self.action
             data["label"] = "executed" if same else self.label.to_json()
@@ -132,6 +137,7 @@ class Turn:
             observation=tuple(Message.from_json(message) for message in data["observation"]),
             label=None if label is None else action if label == "executed" else Action.from_json(label),
             seconds=data.get("seconds", {}),
+            tool_faults=tuple(ToolFault.from_json(fault) for fault in data.get("tool_faults", ())),
         )
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from turnmix.core.doors import DoorSettings
 from turnmix.core.message import Message
 from turnmix.core.task import Task
+from turnmix.core.tool_fault import ToolFault
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.policies.policy import Policy
 from turnmix.sandboxes.settings import MakeSandbox
@@ -24,6 +25,8 @@ class Step:
     observation: tuple[Message, ...]
     stop_reason: StopReason | None = None
     """None: the trajectory goes on."""
+    tool_faults: tuple[ToolFault, ...] = ()
+    """Tools that failed, of which the observation tells the agent; counted."""
 
 
 class Environment(Protocol):

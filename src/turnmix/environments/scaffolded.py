@@ -98,7 +98,11 @@ class ScaffoldedEnvironment:
         self._seconds_left -= self._clock() - began
         self._turns += 1
         self._history.append(Exchange.of(answer.action, answer.observation))
-        return Step(observation=answer.observation, stop_reason=self._stop_reason(action, answer))
+        return Step(
+            observation=answer.observation,
+            stop_reason=self._stop_reason(action, answer),
+            tool_faults=answer.tool_faults,
+        )
 
     async def verify(self, stop_reason: StopReason) -> Verdict:
         if self._is_destroyed:  # there is no final state to judge, and nothing was submitted

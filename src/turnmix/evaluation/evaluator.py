@@ -23,6 +23,7 @@ from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.rollout.room import Place
+from turnmix.rollout.tool_fault_count import ToolFaultCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class Evaluation:
     """Trajectories that failed around the agent; not in n."""
     usage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """What asking each policy cost, all trajectories included."""
+    tool_faults: Sequence[Mapping[str, Any]] = ()
+    """Of each tool that failed: where, with what error first, and how often; all trajectories included."""
 
     @property
     def rate(self) -> float | None:
@@ -67,6 +70,7 @@ class Evaluation:
             "stop_reasons": dict(self.stop_reasons),
             "infra_errors": self.infra_errors,
             "usage": {who: dict(used) for who, used in self.usage.items()},
+            **({"tool_faults": list(self.tool_faults)} if self.tool_faults else {}),
         }
 
 
@@ -76,6 +80,7 @@ def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "u
     stop_reasons: Counter[str] = Counter()
     resolved = submitted = turns = infra_errors = 0
     rewards: list[float] = []
+    faults = ToolFaultCount()
 
     def counted() -> Iterator[Mapping[str, Usage]]:
         nonlocal resolved, submitted, turns, infra_errors
@@ -89,6 +94,7 @@ def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "u
                 submitted += trajectory.submitted
                 rewards.extend([] if verdict.reward is None else [verdict.reward])
                 turns += len(trajectory.turns)
+            faults.add(trajectory)
             yield trajectory.usage
 
     usage = total_usage(counted())
@@ -107,6 +113,7 @@ def summarise(trajectories: Iterable[Trajectory], *, unfinished: Unfinished = "u
         stop_reasons=dict(sorted(stop_reasons.items())),
         infra_errors=infra_errors,
         usage=usage,
+        tool_faults=faults.to_json(),
     )
 
 

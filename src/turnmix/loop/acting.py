@@ -120,6 +120,7 @@ class ActingStages:
             "stop_reasons": dict(figures.stop_reasons),
             "infra_errors": figures.infra_errors,
             "usage": figures.usage,
+            **({"tool_faults": list(figures.tool_faults)} if figures.tool_faults else {}),
         }
 
     def evaluate(self, iteration: int) -> dict[str, Any]:

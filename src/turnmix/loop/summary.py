@@ -45,6 +45,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
         "drift",
         "teacher",
         "control_texts",
+        "tool_faults",
     )
     from_train = (
         "kept",

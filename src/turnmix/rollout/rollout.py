@@ -53,7 +53,7 @@ async def roll_out(
             while stop_reason is None:
                 action = await recorder.act(state)
                 step = await environment.step(action)
-                recorder.observe(step.observation)
+                recorder.observe(step.observation, tool_faults=step.tool_faults)
                 state = State(
                     messages=(*state.messages, action.message, *step.observation), tools=state.tools
                 )

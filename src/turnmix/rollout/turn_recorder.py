@@ -21,6 +21,7 @@ from typing import Protocol
 
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.message import Message
+from turnmix.core.tool_fault import ToolFault
 from turnmix.core.trajectory import Action, Actor, State, Turn
 from turnmix.core.usage import Usage
 from turnmix.policies.policy import Metered, PolicySession
@@ -114,8 +115,8 @@ class TurnRecorder:
         self._executed = _Executed(actor=actor, action=action, asked_at=asked_at, acted_at=self._clock())
         return action
 
-    def observe(self, observation: tuple[Message, ...]) -> None:
-        """What the last action led to."""
+    def observe(self, observation: tuple[Message, ...], *, tool_faults: tuple[ToolFault, ...] = ()) -> None:
+        """What the last action led to, and which tools failed at it."""
         if (executed := self._executed) is None:
             raise ValueError("there is no action that this could be the observation of: call `act` first")
         self._executed = None
@@ -128,6 +129,7 @@ class TurnRecorder:
                 "act": executed.acted_at - executed.asked_at,
                 "step": self._clock() - executed.acted_at,
             },
+            tool_faults=tool_faults,
         )
         self._turns.append(turn)
 

@@ -7,14 +7,14 @@ replaced, and the agent is told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Literal
 
-from turnmix.core.message import ToolSpecification
-from turnmix.sandboxes.sandbox import Sandbox
+from pydantic import Field
+
 from turnmix.scaffold.observation import clean_terminal_output, encode, error, truncate
 from turnmix.scaffold.shell import Outcome, Shell, ShellReport, open_shell
 from turnmix.scaffold.shell_line import without_own_lines
+from turnmix.scaffold.tool import Tool
 
 KEYS = {"C-c": b"\x03", "C-d": b"\x04", "C-z": b"\x1a"}
 INTERRUPT_SECONDS = 1.0
@@ -30,45 +30,23 @@ UNINTERRUPTED = (
 UNUSABLE = "What the shell reports by was changed: its prompt, its output or a builtin."
 
 
-class BashTool:
-    """The shell of one trajectory, opened at the first call."""
+class Bash(Tool):
+    """Run a command in a persistent shell. is_input 'true' types into the running command: text, C-c, C-d or C-z."""
 
-    specification = ToolSpecification(
-        name="execute_bash",
-        description="Run a command in a persistent shell. is_input 'true' types into the running command: "
-        "text, C-c, C-d or C-z.",
-        parameters={
-            "type": "object",
-            "properties": {
-                "command": {"type": "string"},
-                "is_input": {"type": "string", "enum": ["true", "false"]},
-                "timeout": {"type": "number", "description": "Seconds."},
-            },
-            "required": ["command"],
-        },
-    )
-    ends_trajectory = False
+    kind: Literal["execute_bash"] = "execute_bash"
+    name = "execute_bash"
+    is_bounded = True
 
-    def __init__(
+    _shell: Shell | None = None
+    """Opened at the first call."""
+    _is_running: bool = False
+
+    async def call(
         self,
-        *,
-        sandbox: Sandbox,
-        working_directory: str,
-        max_observation_characters: int,
-        no_output_seconds: float,
-        hard_timeout_seconds: float,
-    ) -> None:
-        self._sandbox = sandbox
-        self._working_directory = working_directory
-        self._max_characters = max_observation_characters
-        self._no_output_seconds = no_output_seconds
-        self._hard_timeout_seconds = hard_timeout_seconds
-        self._shell: Shell | None = None
-        self._is_running = False
-
-    async def call(self, arguments: Mapping[str, Any]) -> str:
-        command: str = arguments["command"]
-        timeout: float | None = arguments.get("timeout")
+        command: str,
+        is_input: Literal["true", "false"] | None = None,
+        timeout: Annotated[float, Field(description="Seconds.")] | None = None,
+    ) -> str:
         if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
             return error(f"Argument `timeout` must be seconds between 0 and {LONGEST_TIMEOUT:.0f}.")
         if "\0" in command:
@@ -78,8 +56,7 @@ class BashTool:
                 f"Argument `command` is longer than {LONGEST_COMMAND} characters: make a file instead."
             )
         before = await self._late_ending()
-        observation = await self._carry_out(command, arguments.get("is_input") == "true", timeout)
-        return before + observation
+        return before + await self._carry_out(command, is_input == "true", timeout)
 
     async def close(self) -> None:
         shell, self._shell, self._is_running = self._shell, None, False
@@ -132,19 +109,21 @@ class BashTool:
     async def _report(self, shell: Shell, timeout: float | None) -> ShellReport:
         """What the running command does until it ends or is left running."""
         return await shell.wait(
-            quiet_seconds=self._no_output_seconds if timeout is None else None,
-            total_seconds=self._hard_timeout_seconds if timeout is None else timeout,
+            quiet_seconds=self.parts.no_output_seconds if timeout is None else None,
+            total_seconds=self.parts.hard_timeout_seconds if timeout is None else timeout,
         )
 
     async def _told(self, shell: Shell, report: ShellReport, timeout: float | None) -> str:
         """The observation."""
         output = self._shown(report)
         if report.outcome is Outcome.quiet:
-            status = f"[No output for {self._no_output_seconds:g} seconds: it is still running. {RUNNING}]"
+            status = (
+                f"[No output for {self.parts.no_output_seconds:g} seconds: it is still running. {RUNNING}]"
+            )
         elif report.outcome is Outcome.timeout:
             last_output, note = await self._interrupt(shell)
             output += last_output
-            total_seconds = self._hard_timeout_seconds if timeout is None else timeout
+            total_seconds = self.parts.hard_timeout_seconds if timeout is None else timeout
             status = f"[Stopped after {total_seconds:g} seconds.{note}]"
         elif report.outcome is Outcome.ended:
             status = f"[The shell has ended.{await self._replace()}]"
@@ -153,7 +132,7 @@ class BashTool:
             status = f"[Command finished with exit code {report.exit_code}]"
             if not report.is_usable:
                 status += f"\n[{UNUSABLE}{await self._replace()}]"
-        directory = self._working_directory if self._shell is None else self._shell.directory
+        directory = self.parts.working_directory if self._shell is None else self._shell.directory
         return f"{output}[Current working directory: {directory}]\n{status}"
 
     async def _interrupt(self, shell: Shell) -> tuple[str, str]:
@@ -172,16 +151,21 @@ class BashTool:
 
     async def _open(self) -> Shell | None:
         # Bytes: a character takes at most four, and escape sequences take some more.
-        limit = 4 * self._max_characters
-        for directory in (self._working_directory, "/"):  # the agent may have removed the first
-            shell = await open_shell(self._sandbox, working_directory=directory, output_limit=limit)
+        limit = 4 * self.parts.max_observation_characters
+        for directory in (self.parts.working_directory, "/"):  # the agent may have removed the first
+            shell = await open_shell(self.parts.sandbox, working_directory=directory, output_limit=limit)
             if shell is not None:
                 return shell
         return None
 
     def _shown(self, report: ShellReport) -> str:
         head, tail = (report.head, report.tail) if report.left_out else (report.head + report.tail, b"")
-        text = truncate(_read(head), tail=_read(tail), left_out=report.left_out, limit=self._max_characters)
+        text = truncate(
+            _read(head),
+            tail=_read(tail),
+            left_out=report.left_out,
+            limit=self.parts.max_observation_characters,
+        )
         return text if not text or text.endswith("\n") else text + "\n"
 
 

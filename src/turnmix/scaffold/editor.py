@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Literal
 
-from turnmix.core.message import ToolSpecification
-from turnmix.sandboxes.sandbox import Sandbox
+from pydantic import Field, PrivateAttr
+
 from turnmix.scaffold.directory import list_directory
 from turnmix.scaffold.line_ends import matches, with_line_ends
 from turnmix.scaffold.observation import error, is_error, printable, quoted
 from turnmix.scaffold.text_file import Encoding, NotText, declared_encoding, decoded, encoding_after
+from turnmix.scaffold.tool import Tool
 
 SNIPPET_LINES = 4
 HISTORY_BYTES = 32 << 20
@@ -27,59 +27,42 @@ class _NotWritten(Exception):
     """Why a file could not be written, in words for the agent."""
 
 
-class EditorTool:
-    """The editor of one trajectory."""
+class Editor(Tool):
+    """View or edit a file: view lines, create a file, replace old_str (must occur once) by new_str, insert new_str
+    after insert_line."""
 
-    specification = ToolSpecification(
-        name="str_replace_editor",
-        description="View or edit a file: view lines, create a file, replace old_str (must occur once) by "
-        "new_str, insert new_str after insert_line.",
-        parameters={
-            "type": "object",
-            "properties": {
-                "command": {
-                    "type": "string",
-                    "enum": ["view", "create", "str_replace", "insert", "undo_edit"],
-                },
-                "path": {"type": "string", "description": "Absolute path."},
-                "file_text": {"type": "string"},
-                "old_str": {"type": "string"},
-                "new_str": {"type": "string"},
-                "insert_line": {"type": "integer"},
-                "view_range": {
-                    "type": "array",
-                    "items": {"type": "integer"},
-                    "description": "[first, last]; -1: the end.",
-                },
-            },
-            "required": ["command", "path"],
-        },
-    )
-    ends_trajectory = False
+    kind: Literal["str_replace_editor"] = "str_replace_editor"
+    name = "str_replace_editor"
+    is_bounded = True
 
-    def __init__(self, *, sandbox: Sandbox, working_directory: str, max_view_characters: int) -> None:
-        self._sandbox = sandbox
-        self._working_directory = working_directory
-        self._max_characters = max_view_characters
-        self._history: list[tuple[str, bytes]] = []
+    _history: list[tuple[str, bytes]] = PrivateAttr(default_factory=list)
 
-    async def call(self, arguments: Mapping[str, Any]) -> str:
-        path: str = arguments["path"]
+    async def call(
+        self,
+        command: Literal["view", "create", "str_replace", "insert", "undo_edit"],
+        path: Annotated[str, Field(description="Absolute path.")],
+        file_text: str | None = None,
+        old_str: str | None = None,
+        new_str: str | None = None,
+        insert_line: int | None = None,
+        view_range: Annotated[list[int], Field(description="[first, last]; -1: the end.")] | None = None,
+    ) -> str:
         if not path.startswith("/"):
-            suggestion = posixpath.join(self._working_directory, path)
+            suggestion = posixpath.join(self.parts.working_directory, path)
             return error(f"Argument `path` must be absolute. Did you mean {quoted(suggestion, limit=300)}?")
         if "\0" in path:
             return error("Argument `path` must not contain a NUL character.")
-        commands = {
-            "view": self._view,
-            "create": self._create,
-            "str_replace": self._replace,
-            "insert": self._insert,
-            "undo_edit": self._undo,
-        }
         path = printable(posixpath.normpath(path))
         try:
-            return await commands[arguments["command"]](path, arguments)
+            if command == "view":
+                return await self._view(path, view_range)
+            if command == "create":
+                return await self._create(path, file_text)
+            if command == "str_replace":
+                return await self._replace(path, old_str, new_str)
+            if command == "insert":
+                return await self._insert(path, insert_line, new_str)
+            return await self._undo(path)
         except OSError as failure:
             return error(f"{_reason(failure)}: {path}")
         except (NotText, _NotWritten) as reason:
@@ -88,14 +71,13 @@ class EditorTool:
     async def close(self) -> None:
         self._history.clear()
 
-    async def _view(self, path: str, arguments: Mapping[str, Any]) -> str:
-        view_range: list[int] | None = arguments.get("view_range")
+    async def _view(self, path: str, view_range: list[int] | None) -> str:
         try:
-            text, encoding = decoded(await self._sandbox.read_file(path))
+            text, encoding = decoded(await self.parts.sandbox.read_file(path))
         except IsADirectoryError:
             if view_range is not None:
                 return error(f"{path} is a directory: view it without view_range.")
-            return self._capped(await list_directory(self._sandbox, path))
+            return self._capped(await list_directory(self.parts.sandbox, path))
         lines = _lines(text)
         if not lines:
             return f"[{path} is empty]"
@@ -107,13 +89,12 @@ class EditorTool:
             return error(f"Argument `view_range` must be [first, last], lines from 1 to {len(lines)}.")
         return self._capped(_numbered(lines, first, min(last, len(lines))), note=_note(encoding))
 
-    async def _create(self, path: str, arguments: Mapping[str, Any]) -> str:
-        if "file_text" not in arguments:
+    async def _create(self, path: str, text: str | None) -> str:
+        if text is None:
             return error("Command `create` needs the argument `file_text`.")
         try:
-            await self._sandbox.read_file(path, limit=0)
+            await self.parts.sandbox.read_file(path, limit=0)
         except FileNotFoundError:
-            text: str = arguments["file_text"]
             await self._write(path, Encoding(declared_encoding(text)).encoded(text))
             return f"Created {path}."
         except OSError as failure:
@@ -121,13 +102,12 @@ class EditorTool:
                 raise
         return error(f"{path} exists already. Edit it with str_replace or insert.")
 
-    async def _replace(self, path: str, arguments: Mapping[str, Any]) -> str:
-        if not arguments.get("old_str"):
+    async def _replace(self, path: str, old: str | None, new: str | None) -> str:
+        if not old:
             return error("Command `str_replace` needs a non-empty argument `old_str`.")
-        content = await self._sandbox.read_file(path)
+        content = await self.parts.sandbox.read_file(path)
         text, encoding = decoded(content)
-        old: str = arguments["old_str"]
-        new: str = arguments.get("new_str", "")
+        new = new or ""
         if old == new:
             return error("Arguments `old_str` and `new_str` are the same: nothing to do.")
         encoding.check_added(old)
@@ -148,28 +128,28 @@ class EditorTool:
         changed = text[: match.start()] + new + text[match.end() :]
         return await self._edited(path, content, changed, first=lines[0], last=lines[0] + new.count("\n"))
 
-    async def _insert(self, path: str, arguments: Mapping[str, Any]) -> str:
-        missing = [name for name in ("insert_line", "new_str") if name not in arguments]
-        if missing:
+    async def _insert(self, path: str, after: int | None, new: str | None) -> str:
+        if after is None or new is None:
+            given = {"insert_line": after, "new_str": new}
+            missing = [name for name, value in given.items() if value is None]
             return error(f"Command `insert` needs the argument `{'` and `'.join(missing)}`.")
-        content = await self._sandbox.read_file(path)
+        content = await self.parts.sandbox.read_file(path)
         text, encoding = decoded(content)
-        encoding.check_added(arguments["new_str"])
+        encoding.check_added(new)
         lines = _lines(text, keep_ends=True)
-        after: int = arguments["insert_line"]
         if not 0 <= after <= len(lines):
             return error(f"Argument `insert_line` must be between 0 and {len(lines)}, not {after}.")
         # A new line ends as the one before it does, or else as the one after it.
         position = len("".join(lines[: max(0, after - 1)]))
         line_end = with_line_ends(text, (position, position), "\n")
-        new = with_line_ends(text, (position, position), arguments["new_str"])
+        new = with_line_ends(text, (position, position), new)
         if after == len(lines) and lines and not lines[-1].endswith("\n"):
             lines[-1] += line_end
         new += "" if new.endswith("\n") else line_end
         changed = "".join([*lines[:after], new, *lines[after:]])
         return await self._edited(path, content, changed, first=after + 1, last=after + new.count("\n"))
 
-    async def _undo(self, path: str, arguments: Mapping[str, Any]) -> str:
+    async def _undo(self, path: str) -> str:
         for index in range(len(self._history) - 1, -1, -1):
             if self._history[index][0] == path:
                 await self._write(path, self._history[index][1])
@@ -195,7 +175,7 @@ class EditorTool:
 
     async def _write(self, path: str, content: bytes) -> None:
         try:
-            await self._sandbox.write_file(path, content)
+            await self.parts.sandbox.write_file(path, content)
         except OSError as failure:
             is_large = failure.errno == errno.EFBIG
             reason = "The file would be too large" if is_large else _reason(failure)
@@ -203,17 +183,16 @@ class EditorTool:
 
     async def _holds(self, path: str, content: bytes) -> bool:
         try:
-            return await self._sandbox.read_file(path) == content
+            return await self.parts.sandbox.read_file(path) == content
         except OSError:
             return False
 
     def _capped(self, text: str, *, note: str = "") -> str:
         if is_error(text):
             return text
-        if len(text) > self._max_characters:
-            text = (
-                f"{text[: self._max_characters]}\n[Cut at {self._max_characters} characters: use view_range.]"
-            )
+        limit = self.parts.max_view_characters
+        if len(text) > limit:
+            text = f"{text[:limit]}\n[Cut at {limit} characters: use view_range.]"
         return text + note
 
 

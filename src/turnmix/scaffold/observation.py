@@ -11,7 +11,14 @@ Nothing here raises, whatever the text or bytes are.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
+from pydantic_core import to_jsonable_python
+
+from turnmix.core.json_text import json_text
+
+NO_OUTPUT = "[No output.]"
 ERROR_PREFIX = "ERROR: "
 """Begins every observation of a call that was refused; stuck detection looks for it."""
 
@@ -59,7 +66,36 @@ def quoted(text: str, *, limit: int = 80) -> str:
 def clean_terminal_output(output: bytes) -> str:
     """What a person would read on the terminal: no escape sequences, no control bytes, one kind of newline,
     and of a line overwritten by carriage returns only what was left standing."""
-    text = _ESCAPE_SEQUENCES.sub("", output.decode("utf-8", "replace"))
+    return _clean(output.decode("utf-8", "replace"))
+
+
+def observation_text(value: Any, *, limit: int | None) -> str:
+    """What an agent reads of anything that a tool returned: text, else JSON, of at most `limit` characters and one line
+    between. None: the tool's text is clean and bounded already.
+
+    Raises:
+        Exception: the value cannot be shown.
+
+    >>> observation_text({"found": [1, None]}, limit=100), observation_text(b"\\xff", limit=100)
+    ('{"found": [1, null]}', '\ufffd')
+    """
+    if isinstance(value, bytes | bytearray):
+        text = bytes(value).decode("utf-8", "replace")
+    elif isinstance(value, str):
+        text = str(value)
+    elif value is None:
+        text = ""
+    elif isinstance(value, Iterator):  # it may have no end
+        text = repr(value)
+    else:
+        text = json_text(to_jsonable_python(value, fallback=str, bytes_mode="base64"), ensure_ascii=False)
+    if limit is None:
+        return printable(text) or NO_OUTPUT
+    return printable(_clean(truncate(text, limit=limit))) or NO_OUTPUT
+
+
+def _clean(text: str) -> str:
+    text = _ESCAPE_SEQUENCES.sub("", text)
     if "\r" in text:
         lines = (line.rstrip("\r") for line in text.split("\n"))
         text = "\n".join(line[line.rfind("\r") + 1 :] for line in lines)

@@ -6,33 +6,33 @@ action is never an error: what cannot be carried out is answered with what would
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_serializer
 
-from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.settings import NAMES, Settings
 from turnmix.core.task import Task
+from turnmix.core.tool_fault import ToolFault
 from turnmix.core.trajectory import Action
 from turnmix.sandboxes.sandbox import Sandbox
-from turnmix.scaffold.bash import BashTool
-from turnmix.scaffold.editor import EditorTool
-from turnmix.scaffold.observation import error, is_error, printable, quoted
+from turnmix.scaffold.observation import error, printable, quoted
 from turnmix.scaffold.prompt import PromptSettings, prompt_for
 from turnmix.scaffold.text_calls import as_user_message, read_calls, tools_told
-from turnmix.scaffold.think import Finish, Think
-from turnmix.scaffold.tool import Tool, answer, signature
-
-ToolName = Literal["execute_bash", "str_replace_editor", "think", "finish"]
+from turnmix.scaffold.tool import Tool, ToolParts
+from turnmix.scaffold.tool_call import ToolAnswer, answer, close, signature
+from turnmix.scaffold.tool_choice import ALL_BUILT_IN, ToolChoices, as_given
 
 CONTINUE = "Please continue. Call a tool; when the task is done, call finish."
 NOT_EXECUTED = "[Not carried out: the trajectory has ended.]"
 
 
 class ScaffoldSettings(Settings):
-    tools: Annotated[tuple[ToolName, ...], NAMES] = ("execute_bash", "str_replace_editor", "think", "finish")
-    """The agent's tools, in the order in which it is told of them."""
+    tools: Annotated[ToolChoices, NAMES] = ALL_BUILT_IN
+    """The agent's tools, in the order in which it is told of them: execute_bash, str_replace_editor, think, finish, or
+    package.module:Name, or {kind: package.module:Name, …} with the settings of such a tool."""
     tool_calls: Literal["native", "text"] = "native"
     """native: as the model's own template, or its endpoint, writes calls. text: for models and endpoints that
     know no tools: they are described in the prompt, and calls and answers are plain text."""
@@ -51,14 +51,11 @@ class ScaffoldSettings(Settings):
     no_output_seconds: float = Field(default=10.0, gt=0)
     """A command without new output for so long is left running and the agent is asked."""
     hard_timeout_seconds: float = Field(default=120.0, gt=0)
-    """A command is interrupted after this time, unless the call names another."""
+    """A command is interrupted after this time, unless the call names another; so is a call of a tool of your own."""
 
-    @field_validator("tools")
-    @classmethod
-    def _named_once(cls, tools: tuple[ToolName, ...]) -> tuple[ToolName, ...]:
-        if not tools or len(set(tools)) < len(tools):
-            raise ValueError(f"name every tool once and at least one, not {list(tools)}")
-        return tools
+    @field_serializer("tools")
+    def _tools_as_given(self, tools: Sequence[Tool]) -> list[Any]:
+        return [as_given(tool) for tool in tools]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +67,23 @@ class Answer:
     action: Action
     """What was carried out, with the calls that a text held."""
     is_finished: bool = False
+    tool_faults: tuple[ToolFault, ...] = ()
+    """Tools that failed; the observation tells the agent."""
 
 
 class Scaffold:
     """The tools of one trajectory."""
 
     def __init__(self, *, settings: ScaffoldSettings, sandbox: Sandbox, working_directory: str) -> None:
-        self._tools: dict[str, Tool] = {
-            name: _make_tool(name, settings=settings, sandbox=sandbox, working_directory=working_directory)
-            for name in settings.tools
-        }
+        parts = ToolParts(
+            sandbox=sandbox,
+            working_directory=working_directory,
+            max_observation_characters=settings.max_observation_characters,
+            max_view_characters=settings.max_view_characters,
+            no_output_seconds=settings.no_output_seconds,
+            hard_timeout_seconds=settings.hard_timeout_seconds,
+        )
+        self._tools = {tool.specification.name: tool.opened(parts) for tool in settings.tools}
         self._prompt = prompt_for(settings.prompt)
         self._is_text = settings.tool_calls == "text"
         self._specifications = tuple(tool.specification for tool in self._tools.values())
@@ -113,24 +117,29 @@ class Scaffold:
             return Answer(action=action, observation=refused(action, error(problem), without_call=problem))
         if not calls:
             return Answer(action=action, observation=(Message(role="user", content=CONTINUE),))
-        observation = []
+        observation, faults = [], []
         is_finished = False
         for call in calls:
             content = NOT_EXECUTED
             if not is_finished:
-                tool = self._tools.get(call.name)
-                content = self._unknown(call.name) if tool is None else await answer(tool, call.arguments)
-                is_finished = tool is not None and tool.ends_trajectory and not is_error(content)
+                answered = await self._answer(call)
+                content, is_finished = answered.content, answered.ends_trajectory
+                faults += [answered.fault] if answered.fault is not None else []
             observation.append(Message(role="tool", content=printable(content), tool_call_id=call.id))
-        return Answer(action=action, observation=tuple(observation), is_finished=is_finished)
+        return Answer(
+            action=action, observation=tuple(observation), is_finished=is_finished, tool_faults=tuple(faults)
+        )
+
+    async def _answer(self, call: ToolCall) -> ToolAnswer:
+        tool = self._tools.get(call.name)
+        if tool is None:
+            return ToolAnswer(content=error(f"There is no tool {quoted(call.name)}. {self._tools_told()}"))
+        return await answer(tool, call.arguments)
 
     async def close(self) -> None:
-        """Free what the tools hold. Safe to call twice."""
+        """Free what the tools hold. Safe to call twice. Raises InfrastructureError only."""
         for tool in self._tools.values():
-            await tool.close()
-
-    def _unknown(self, name: str) -> str:
-        return error(f"There is no tool {quoted(name)}. {self._tools_told()}")
+            await close(tool)
 
     def _tools_told(self) -> str:
         return "The tools are: " + ", ".join(
@@ -145,23 +154,3 @@ def refused(action: Action, content: str, *, without_call: str | None = None) ->
     if not calls:
         return (Message(role="user", content=content if without_call is None else without_call),)
     return tuple(Message(role="tool", content=content, tool_call_id=call.id) for call in calls)
-
-
-def _make_tool(
-    name: ToolName, *, settings: ScaffoldSettings, sandbox: Sandbox, working_directory: str
-) -> Tool:
-    if name == "execute_bash":
-        return BashTool(
-            sandbox=sandbox,
-            working_directory=working_directory,
-            max_observation_characters=settings.max_observation_characters,
-            no_output_seconds=settings.no_output_seconds,
-            hard_timeout_seconds=settings.hard_timeout_seconds,
-        )
-    if name == "str_replace_editor":
-        return EditorTool(
-            sandbox=sandbox,
-            working_directory=working_directory,
-            max_view_characters=settings.max_view_characters,
-        )
-    return Think() if name == "think" else Finish()

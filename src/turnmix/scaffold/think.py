@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
-from turnmix.core.message import ToolSpecification
-
-
-def _one_text(name: str, description: str, argument: str) -> ToolSpecification:
-    return ToolSpecification(
-        name=name,
-        description=description,
-        parameters={"type": "object", "properties": {argument: {"type": "string"}}, "required": [argument]},
-    )
+from turnmix.scaffold.tool import Tool
 
 
-class Think:
-    """Room for a thought."""
+class Think(Tool):
+    """Write down a thought. Changes nothing."""
 
-    specification = _one_text("think", "Write down a thought. Changes nothing.", "thought")
-    ends_trajectory = False
+    kind: Literal["think"] = "think"
 
-    async def call(self, arguments: Mapping[str, Any]) -> str:
+    async def call(self, thought: str) -> str:
         return "Your thought has been noted."
 
-    async def close(self) -> None:
-        pass
 
+class Finish(Tool):
+    """Submit your work and end. Call it when the task is done."""
 
-class Finish:
-    """The agent's statement that it is done: its patch is submitted."""
-
-    specification = _one_text("finish", "Submit your work and end. Call it when the task is done.", "message")
+    kind: Literal["finish"] = "finish"
     ends_trajectory = True
 
-    async def call(self, arguments: Mapping[str, Any]) -> str:
+    async def call(self, message: str) -> str:
         return "Your work has been submitted."
-
-    async def close(self) -> None:
-        pass

@@ -1,152 +1,106 @@
-"""The seam between an agent's call and what carries it out.
+"""The door for an agent's tools. One class is one tool, the built-in ones and a user's own alike.
 
-In: the arguments of a call, any JSON at all. Out: always an observation the agent can act on.
+In: a call's arguments, as the annotations of `call` say them. Out: what the agent is answered.
+
+    class Dice(Tool):
+        \"\"\"Roll dice.\"\"\"                       # what the agent is told of it
+        sides: int = 6                         # a setting: {kind: my_tools:Dice, sides: 20}
+        _rolled: int = 0                       # its state, of one trajectory
+
+        def call(self, times: Annotated[int, Field(ge=1, description="How many.")] = 1) -> str:
+            self._rolled += times
+            return f"{self._rolled} rolled"
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any, Protocol
+import inspect
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from turnmix.core.json_text import json_value
+from typing_extensions import Self
+
+from turnmix.core.doors import DoorSettings
 from turnmix.core.message import ToolSpecification
-from turnmix.scaffold.observation import error, quoted
+from turnmix.sandboxes.sandbox import Sandbox
+from turnmix.scaffold.arguments import CallArguments
+
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What every provider takes as a tool's name."""
 
 
-class Tool(Protocol):
-    """One tool of a trajectory; may keep state between calls."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolParts:
+    """What a tool works with, in one trajectory."""
 
-    @property
-    def specification(self) -> ToolSpecification: ...
+    sandbox: Sandbox
+    """Where the agent's files are and its commands run. It fails with an InfrastructureError: let it pass."""
+    working_directory: str
+    """In the sandbox: where the task's files are."""
+    max_observation_characters: int = 30_000
+    """As `scaffold` says; likewise the others."""
+    max_view_characters: int = 16_000
+    no_output_seconds: float = 10.0
+    hard_timeout_seconds: float = 120.0
 
-    @property
-    def ends_trajectory(self) -> bool:
-        """A call that was not refused is the agent's last."""
-        ...
 
-    async def call(self, arguments: Mapping[str, Any]) -> str:
-        """The observation; `arguments` passed `check_arguments`. Raises InfrastructureError only."""
-        ...
+class Tool(DoorSettings):
+    """One tool of an agent. Its fields are its settings; a copy of it works for each trajectory, with private
+    attributes of its own (`_rolled: int = 0`)."""
+
+    kind: str
+    """Which tool: a built-in one, or package.module:Name."""
+
+    name: ClassVar[str] = ""
+    """What the agent calls; left out, the name of the class, as in `look_up` for LookUp."""
+    description: ClassVar[str] = ""
+    """What the agent is told of it; left out, the first paragraph of the class's docstring."""
+    ends_trajectory: ClassVar[bool] = False
+    """The agent's work ends with a call that was not refused. It may be a property, which is asked after the call."""
+    is_bounded: ClassVar[bool] = False
+    """Its calls end in time, and what they answer is short: no other limits are laid on them."""
+
+    _parts: ToolParts | None = None
+
+    def call(self, *arguments: Any, **named: Any) -> Any:
+        """What the agent is answered: text, or any value, which is shown as JSON; `error(text)` refuses the call.
+
+        Each parameter is annotated, and given by its name. An `async` call must not block; one that is not async runs
+        in a thread of its own. What it raises is told to the agent and counted, but an InfrastructureError.
+        """
+        raise NotImplementedError
 
     async def close(self) -> None:
-        """Free what the tool holds. Safe to call twice."""
+        """Free what it holds. Safe to call twice."""
 
+    @property
+    def parts(self) -> ToolParts:
+        """What it works with in its trajectory."""
+        assert self._parts is not None, "a tool has its parts once its trajectory has begun"
+        return self._parts
 
-class ArgumentError(Exception):
-    """What is wrong with a call's arguments, in words for the agent."""
+    def opened(self, parts: ToolParts) -> Self:
+        """This tool for one trajectory."""
+        made = type(self).model_construct(**{name: getattr(self, name) for name in type(self).model_fields})
+        made._parts = parts
+        return made
 
+    @property
+    def arguments(self) -> CallArguments:
+        """How it is called. Raises ValueError: its `call` cannot be told to an agent."""
+        return CallArguments.of(type(self).call)
 
-async def answer(tool: Tool, arguments: Any) -> str:
-    """Check `arguments` and call the tool; a call that cannot be made is answered with what is expected."""
-    try:
-        checked = check_arguments(tool.specification, arguments)
-    except ArgumentError as wrong:
-        return error(f"{wrong}\nExpected: {signature(tool.specification)}")
-    return await tool.call(checked)
-
-
-def signature(specification: ToolSpecification) -> str:
-    """A tool's call in one line: required arguments first, optional ones in brackets."""
-    properties, required = _properties(specification)
-    names = [name for name in properties if name in required]
-    names += [f"[{name}]" for name in properties if name not in required]
-    return f"{specification.name}({', '.join(names)})"
-
-
-def check_arguments(specification: ToolSpecification, arguments: Any) -> dict[str, Any]:
-    """`arguments` with the types of the specification; null counts as absent.
-
-    Models write numbers and booleans as strings, and the other way round: what is unambiguous is accepted.
-
-    Raises:
-        ArgumentError: a name is unknown or missing, a value has the wrong type or is none of the choices.
-    """
-    if not isinstance(arguments, Mapping):
-        raise ArgumentError(f"The arguments must be an object, not {_kind(arguments)}.")
-    properties, required = _properties(specification)
-    checked = {}
-    for name, value in arguments.items():
-        if name not in properties:
-            known = ", ".join(properties)
-            raise ArgumentError(f"Unknown argument {quoted(str(name))}. The arguments are: {known}.")
-        if value is not None:
-            checked[name] = _checked(name, value, properties[name])
-    if missing := [name for name in required if name not in checked]:
-        raise ArgumentError(f"Missing argument: {', '.join(missing)}.")
-    return checked
-
-
-def _properties(specification: ToolSpecification) -> tuple[Mapping[str, Any], list[str]]:
-    return specification.parameters.get("properties", {}), specification.parameters.get("required", [])
-
-
-def _checked(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
-    expected = schema.get("type", "string")
-    read = {
-        "string": _string,
-        "boolean": _boolean,
-        "integer": _integer,
-        "number": _number,
-        "array": _array,
-    }[expected]
-    result = read(value)
-    if result is None:
-        shown = f" {quoted(value)}" if isinstance(value, str) else ""
-        raise ArgumentError(f"Argument `{name}` must be of type {expected}, not {_kind(value)}{shown}.")
-    choices = schema.get("enum")
-    if choices is not None and result not in choices:
-        raise ArgumentError(
-            f"Argument `{name}` must be one of {', '.join(map(str, choices))}, not {quoted(str(result))}."
-        )
-    if isinstance(result, list):
-        return [_checked(f"{name}[{index}]", item, schema["items"]) for index, item in enumerate(result)]
-    return result
-
-
-def _string(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    try:
-        return str(value) if isinstance(value, int | float) else None
-    except ValueError:  # an integer of more digits than Python will print
-        return None
-
-
-def _boolean(value: Any) -> bool | None:
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip().lower())
-    return value if isinstance(value, bool) else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _integer(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None or not number.is_integer() else int(number)
-
-
-def _array(value: Any) -> list[Any] | None:
-    if isinstance(value, str):
-        try:
-            value = json_value(value)
-        except ValueError:
-            return None
-    return value if isinstance(value, list) else None
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    names = {str: "string", int: "integer", float: "number", list: "array", type(None): "null"}
-    return names.get(type(value), "object")
+    @property
+    def specification(self) -> ToolSpecification:
+        """What the agent is told of it. Raises ValueError: that cannot be told."""
+        name = self.name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"the tool's name is {name[:80]!r}: use 1 to 64 letters, digits, underscores and hyphens"
+            )
+        told = self.description or inspect.cleandoc(type(self).__doc__ or "").partition("\n\n")[0]
+        description = " ".join(told.split("\n"))
+        if not description.strip():
+            raise ValueError(f"the tool {name} has no description: write a docstring under its class")
+        return ToolSpecification(name=name, description=description, parameters=self.arguments.schema)

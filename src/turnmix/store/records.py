@@ -75,12 +75,23 @@ class _Action(Record):
     provider_fields: _ProviderFields | None = None
 
 
+class _ToolFault(Record):
+    tool: str
+    place: str
+    error: str
+
+
+class _CountedToolFault(_ToolFault):
+    count: Count
+
+
 class _Turn(Record):
     actor: Literal["student", "teacher"]
     action: _Action
     observation: list[_Message]
     label: Literal["executed"] | _Action | None = None
     seconds: dict[str, Figure] = {}
+    tool_faults: list[_ToolFault] = []
 
 
 class VerdictRecord(Record):
@@ -167,6 +178,7 @@ class EvaluationFigures(Record):
     unfinished_are: str = ""
     infra_errors: Count = 0
     usage: Usages = {}
+    tool_faults: list[_CountedToolFault] = []
 
 
 class ResultsRecord(EvaluationFigures):
@@ -187,6 +199,7 @@ class _RolloutFigures(Record):
     teacher: _Teacher | None = None
     control_texts: _ControlTexts | None = None
     usage: Usages | None = None
+    tool_faults: list[_CountedToolFault] | None = None
 
 
 class _TrainFigures(Record):

@@ -24,17 +24,24 @@ LOUD_CLIP_SHARE = 0.02
 def stage_warnings(stage: str, iteration: int, figures: Mapping[str, Any]) -> list[str]:
     """The warnings of one stage."""
     found = {"rollout": _of_rollout, "train": _of_training}.get(stage)
-    return [] if found is None else [f"iteration {iteration}: {text}" for text in found(figures)]
+    told = [] if found is None else found(figures)
+    return [f"iteration {iteration}: {text}" for text in (*told, *tool_fault_warnings([figures]))]
 
 
 def run_warnings(summary: Mapping[str, Any]) -> list[str]:
     """Those of all stages of a run, from its summary."""
+    rows = summary["iterations"]
+    evaluations = [summary.get("base"), *(row.get("eval") for row in rows)]
     return [
-        text
-        for row in summary["iterations"]
-        for stage in ("rollout", "train")
-        for text in stage_warnings(stage, row["iteration"], row)
-    ] + large_pass_warnings(summary["iterations"])
+        *(
+            f"iteration {row['iteration']}: {text}"
+            for row in rows
+            for find in (_of_rollout, _of_training)
+            for text in find(row)
+        ),
+        *large_pass_warnings(rows),
+        *tool_fault_warnings(figures for figures in (*rows, *evaluations) if figures is not None),
+    ]
 
 
 def large_pass_warnings(trained: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -47,6 +54,21 @@ def large_pass_warnings(trained: Iterable[Mapping[str, Any]]) -> list[str]:
         f"passes have up to {passes['largest_rows']:,} rows, more than learner.tokens_per_pass "
         f"{passes['budget_rows']:,}: the longest transition alone has {passes['longest_rows']:,}, and smaller parts of "
         "its tree would repeat more than they save; a smaller learner.max_context is what makes passes smaller"
+    ]
+
+
+def tool_fault_warnings(counted: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which tools failed, and where, in all stages whose figures are given."""
+    numbers: Counter[tuple[str, str]] = Counter()
+    errors: dict[tuple[str, str], str] = {}
+    for figures in counted:
+        for fault in figures.get("tool_faults") or ():
+            key = (fault["tool"], fault["place"])
+            numbers[key] += fault["count"]
+            errors.setdefault(key, fault["error"])
+    return [
+        f"the tool {tool} failed in {number:,} calls, at {place}: {errors[tool, place]}; agents were told, and went on"
+        for (tool, place), number in numbers.most_common()
     ]
 
 
