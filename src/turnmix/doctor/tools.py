@@ -15,4 +15,4 @@ def check_tools(recipe: Recipe) -> Iterator[Finding]:
         specification = tool.specification
         of = f" ({tool.kind})" if tool.kind != specification.name else ""
         yield Finding(subject=specification.name, passed=True, detail=f"{signature(specification)}{of}")
-        yield from findings_of(tool, field="scaffold.tools")
+        yield from findings_of(tool)

@@ -23,7 +23,7 @@ _MARKUP = re.compile(
       | <[|｜][\w▁:./-]{{1,40}}[|｜]>?                                   # control tokens: gpt-oss, Kimi, DeepSeek
       | <(?:start|end)_of_turn> | </s>
       | (?-i: \[/?TOOL_(?:CALLS?|REQUEST|RESULTS?|CONTENT)\]?          # Mistral, LM Studio: capitals alone, as any
-        | \[ARGS\](?=\s*\{) | (?<!\w)\[/?INST\] )                     # language has x[args] and a usage has [ARGS]
+        | \[ARGS\](?=\s*\{{) | (?<!\w)\[/?INST\] )                     # language has x[args] and a usage has [ARGS]
       | ✿\w+✿
     )
     | ^```tool_(?:code|call)\b | ^Action:\ *\w+\ *\n+Action\ Input: | \bto=functions\.\w | ^functions\.\w+:\d+\s*[{{<]

@@ -15,10 +15,10 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from turnmix.rendering.arguments import UnreadableJsonError, require_usable
+from turnmix.rendering.arguments import MAX_DEPTH
 from turnmix.rendering.schema import Misfit, fitted, misfit
 from turnmix.scaffold.argument_schema import shown_schema, takes_null
-from turnmix.scaffold.observation import quoted
+from turnmix.scaffold.observation import printable, quoted
 
 
 class ArgumentError(Exception):
@@ -77,11 +77,7 @@ class CallArguments:
 
     def _fitted(self, name: str, value: Any) -> Any:
         schema = self.schema["properties"][name]
-        try:
-            require_usable(value)
-        except UnreadableJsonError as error:
-            raise ArgumentError(f"Argument `{name}` cannot be used: {error}.") from None
-        value = fitted(value, schema, self.schema)
+        value = fitted(_printable(name, value), schema, self.schema)
         if (wrong := misfit(value, schema, self.schema)) is not None:
             raise ArgumentError(f"Argument `{name}{wrong.place}` {_wrong(wrong)}.")
         return value
@@ -123,6 +119,20 @@ def _field(annotation: Any, default: Any, name: str) -> Any:
     if default is inspect.Parameter.empty:
         default = None if takes_null(annotation) else ...
     return Annotated[annotation, Field(alias=name)], default
+
+
+def _printable(name: str, value: Any, *, level: int = 0) -> Any:
+    """`value` without lone surrogates, which no Python program can print or write to a file."""
+    if level > MAX_DEPTH:
+        raise ArgumentError(f"Argument `{name}` is nested deeper than {MAX_DEPTH} levels.")
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        members = value.items()
+        return {printable(key): _printable(name, member, level=level + 1) for key, member in members}
+    if isinstance(value, list):
+        return [_printable(name, member, level=level + 1) for member in value]
+    return value
 
 
 def _wrong(wrong: Misfit) -> str:

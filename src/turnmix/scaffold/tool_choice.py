@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-from turnmix.core.doors import Door, plugin_calls
-from turnmix.core.plugins import is_plugin_name, meant_plugin
+from turnmix.core.doors import Door
+from turnmix.core.errors import UserError
+from turnmix.core.message import ToolSpecification
+from turnmix.core.plugins import is_plugin_name, meant_plugin, plugin_fault
 from turnmix.scaffold.bash import Bash
 from turnmix.scaffold.editor import Editor
 from turnmix.scaffold.think import Finish, Think
@@ -22,7 +24,6 @@ DOOR = Door(
     field="scaffold.tools.kind",
     base=Tool,
     kinds=(Bash, Editor, Think, Finish),
-    implied="",
     needed=("call",),
 )
 
@@ -50,13 +51,19 @@ def _checked(tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
     for tool in tools:
         if not is_imported(tool):
             continue
-        with plugin_calls(tool.kind, field="scaffold.tools"):
-            name = tool.specification.name
+        name = _specification(tool).name
         if name in names:
             other = f" of {names[name]} and {tool.kind}" if names[name] != tool.kind else ""
             raise ValueError(f"name every tool once: there are two tools {name}{other}")
         names[name] = tool.kind
     return tools
+
+
+def _specification(tool: Tool) -> ToolSpecification:
+    try:
+        return tool.specification
+    except ValueError as wrong:
+        raise UserError(f"scaffold.tools: {plugin_fault(wrong, name=tool.kind)}") from wrong
 
 
 def is_imported(tool: Tool) -> bool:
