@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
@@ -167,6 +167,12 @@ class Door:
 def door_of(field: FieldInfo) -> Door | None:
     """The door through which a field's value comes."""
     return next((each for each in field.metadata if isinstance(each, Door)), None)
+
+
+def door_of_items(field: FieldInfo) -> Door | None:
+    """The door through which each item of a field's list comes."""
+    marks = [mark for item in get_args(field.annotation) for mark in getattr(item, "__metadata__", ())]
+    return next((each for each in marks if isinstance(each, Door)), None)
 
 
 def findings_of(settings: DoorSettings) -> list[Finding]:

@@ -20,6 +20,7 @@ from turnmix.doctor.endpoints import check_student_serving, check_teacher
 from turnmix.doctor.machine import check_disk, check_memory, check_packages
 from turnmix.doctor.models import check_models
 from turnmix.doctor.tasks import check_tasks
+from turnmix.doctor.tools import check_tools
 from turnmix.recipe.recipe import Recipe
 
 SECONDS = 30.0
@@ -27,6 +28,7 @@ Check = Callable[[Recipe], Iterable[Finding]]
 CHECKS: dict[str, Check] = {
     "data": check_data,
     "tasks": check_tasks,
+    "tools": check_tools,
     "packages": check_packages,
     "sandbox": check_containers,
     "disk": check_disk,

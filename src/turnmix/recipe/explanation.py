@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from turnmix.core.doors import Door, door_of
+from turnmix.core.doors import Door, door_of, door_of_items
 from turnmix.core.plugins import is_plugin_name
 from turnmix.core.printable import spelled_out
 from turnmix.core.settings import Settings
@@ -42,14 +42,18 @@ def _section(
     for name, value in data.items():
         field = settings.model_fields[name]
         inside = sections_of(field, value)
+        items = door_of_items(field)
         if door is not None and name == door.tag:
             told = _kinds(door, settings, kind=value)
+        elif items is not None:
+            told = _kinds(items)
         else:
             told = "" if inside else f"({_unbroken(_allowed(allowed[name]))})"
         lines += [""] if settings is Recipe and lines else []
         lines += _comment(f"{meanings.get(name, '')} {told}", width=width)
         if not inside:
             lines.append(f"{name}: {_value(value)}")
+            lines += [] if items is None else _plugins(items, value, width=width)
         elif value is None:
             left_out = _section(inside[0], _defaults(inside[0]), width=width - 4)
             lines += [f"{name}: null", f"# {name}:", *(f"#   {line}" for line in left_out)]
@@ -58,6 +62,16 @@ def _section(
             chosen = inside[0] if within is None else within.known(value) or within.base
             below = _section(chosen, value, width=width - 2, door=within)
             lines += [f"{name}:", *(f"  {line}" for line in below)]
+    return lines
+
+
+def _plugins(door: Door, items: list[Any], *, width: int) -> list[str]:
+    """The settings of a list's plugins, explained behind it."""
+    lines = []
+    for item in items:
+        if isinstance(item, dict) and (settings := door.known(item)) is not None:
+            explained = _section(settings, item, width=width - 4)
+            lines += [f"# {item[door.tag]}:", *(f"#   {line}" for line in explained)]
     return lines
 
 
@@ -71,10 +85,11 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", _NO_BREAK) if len(text) < WIDTH // 3 else text
 
 
-def _kinds(door: Door, chosen: type[Settings], *, kind: str) -> str:
+def _kinds(door: Door, chosen: type[Settings] | None = None, *, kind: str = "") -> str:
     """The kinds of a section, what each is, and what it cannot do without."""
     told = []
-    for name, each in {kind: chosen, **door.kinds}.items() if is_plugin_name(kind) else door.kinds.items():
+    plugin = {kind: chosen} if chosen is not None and is_plugin_name(kind) else {}
+    for name, each in {**plugin, **door.kinds}.items():
         meaning = " ".join((each.__doc__ or "").split()).partition(". ")[0].rstrip(".")
         required = [key for key, info in each.model_fields.items() if info.is_required()]
         needed = " and ".join(key for key in required if key != door.tag)

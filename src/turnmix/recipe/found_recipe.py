@@ -69,6 +69,7 @@ POWERFUL: Mapping[str, Power] = {
     "sandbox.container.network": Power(
         does="gives agents a network", is_harmless=lambda value: value == "none"
     ),
+    "scaffold.tools": _IS_CODE,
     "scaffold.prompt.system_file": _READS,
     "scaffold.prompt.user_file": _READS,
     "student.server.program": Power(does="starts a program with your rights"),

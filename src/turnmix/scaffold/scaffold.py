@@ -31,8 +31,8 @@ NOT_EXECUTED = "[Not carried out: the trajectory has ended.]"
 
 class ScaffoldSettings(Settings):
     tools: Annotated[ToolChoices, NAMES] = ALL_BUILT_IN
-    """The agent's tools, in the order in which it is told of them: execute_bash, str_replace_editor, think, finish, or
-    package.module:Name, or {kind: package.module:Name, …} with the settings of such a tool."""
+    """The agent's tools, in the order in which it is told of them; {kind: package.module:Name, …} gives one of your own
+    its settings."""
     tool_calls: Literal["native", "text"] = "native"
     """native: as the model's own template, or its endpoint, writes calls. text: for models and endpoints that
     know no tools: they are described in the prompt, and calls and answers are plain text."""
