@@ -8,11 +8,18 @@ import time
 
 import pytest
 
-from turnmix.core.errors import SandboxError, UserError
-from turnmix.core.message import Message, ToolCall
-from turnmix.core.trajectory import Action
+from chat_models import HERMES_TEMPLATE, make_tokenizer
+from turnmix.core.errors import RecipeError, SandboxError, UserError
+from turnmix.core.message import Message, ToolCall, ToolSpecification
+from turnmix.core.tool_fault import ToolFault
+from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
+from turnmix.evaluation.evaluator import summarise
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
+from turnmix.rendering.check import check_tools
+from turnmix.rendering.renderer import Renderer
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
+from turnmix.store.records import EvaluationFigures, TrajectoryRecord
+from turnmix.viewing.run_warnings import tool_fault_warnings
 
 DICE = '''
 """A tool in 15 lines."""
@@ -344,3 +351,71 @@ def test_a_found_recipe_imports_no_tool(own, tmp_path):
     assert "my_tools" not in sys.modules
     with pytest.raises(UserError, match="imported"):
         ScaffoldSettings(tools=("my_tools:Other",))
+
+
+FAULT = ToolFault(tool="look", place="my_tools.py:3 (my_tools:Look)", error="KeyError: 'x'")
+
+
+def faulty_trajectory(faults):
+    turn = Turn(
+        actor="student",
+        action=Action(message=Message(role="assistant", content="I look.")),
+        observation=(Message(role="user", content="ERROR"),),
+        tool_faults=faults,
+    )
+    return Trajectory(
+        id="t",
+        task_id="t",
+        iteration=1,
+        seed=0,
+        tools=(),
+        prompt=(),
+        turns=(turn, turn),
+        stop_reason=StopReason.infra_error,
+        verdict=None,
+    )
+
+
+def test_faults_of_tools_are_stored_counted_and_told_at_the_end_of_a_run():
+    trajectory = faulty_trajectory((FAULT, FAULT))
+    data = trajectory.to_json()
+    TrajectoryRecord.model_validate(data)
+    assert Trajectory.from_json(json.loads(json.dumps(data))) == trajectory
+    assert "tool_faults" not in json.dumps(faulty_trajectory(()).to_json())
+    figures = summarise([trajectory, trajectory]).to_json()
+    EvaluationFigures.model_validate(figures)
+    assert figures["tool_faults"] == [{**FAULT.to_json(), "count": 8}]
+    assert tool_fault_warnings([figures, figures, {}]) == [
+        f"the tool look failed in 16 calls, at {FAULT.place}: KeyError: 'x'; agents were told, and went on"
+    ]
+    assert "tool_faults" not in summarise([faulty_trajectory(())]).to_json()
+
+
+def test_a_recipe_that_came_with_somebodys_run_names_no_tool_of_its_own_accord(own, tmp_path):
+    own("raise SystemExit('imported')")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "versions.json").write_text("{}")
+    (run / "recipe.yaml").write_text("method: sft\nscaffold: {tools: [finish, 'my_tools:RollDice']}\n")
+    with pytest.raises(
+        RecipeError, match=r"scaffold.tools: names code .* 'scaffold.tools=\[.*my_tools:RollDice"
+    ):
+        load_recipe(str(run / "recipe.yaml"))
+    assert "my_tools" not in sys.modules
+    own(DICE)
+    said = ["scaffold.tools=[finish, 'my_tools:RollDice']"]
+    assert load_recipe(str(run / "recipe.yaml"), said).scaffold.tools[1].sides == 6
+
+
+def test_a_template_that_cannot_show_a_tool_is_refused_before_the_run():
+    tool = ToolSpecification(
+        name="look", description="Look.", parameters={"type": "object", "properties": {}}
+    )
+    renderer = Renderer(make_tokenizer(HERMES_TEMPLATE))
+    check_tools(renderer, (tool,))
+    silent = HERMES_TEMPLATE.replace(
+        "tool | tojson", "'edit a file' if tool.function.name == 'look' else tool | tojson"
+    )
+    assert silent != HERMES_TEMPLATE
+    with pytest.raises(UserError, match="cannot show the tool look: it leaves it out; annotate its call"):
+        check_tools(Renderer(make_tokenizer(silent)), (tool,))

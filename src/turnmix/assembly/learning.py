@@ -19,6 +19,7 @@ from turnmix.core.seed import derive_seed
 from turnmix.policies.scoring import Scorer
 from turnmix.policies.teacher import FrozenModel, Teacher
 from turnmix.recipe.recipe import Recipe
+from turnmix.rendering.check import check_tools
 from turnmix.rendering.vocabulary import vocabulary_size
 from turnmix.teachers.local import shared_vocabulary
 
@@ -61,6 +62,8 @@ def load_learning_student(
         moment=moment,
         takes_tokens=recipe.student.takes_tokens,
     )
+    if recipe.acts:
+        check_tools(renderer, recipe.scaffold.specifications)
     teacher.load()
     frozen = teacher.frozen_model() if _compares_models(recipe) else None
     learner = Learner(

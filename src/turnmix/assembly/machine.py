@@ -26,6 +26,8 @@ def check_machine(recipe: Recipe) -> None:
     if recipe.acts:
         check_settings(recipe.tasks)
         check_settings(recipe.sandbox)
+        for tool in recipe.scaffold.tools:
+            check_settings(tool)
         check_descriptors(recipe)
     check_trackers(recipe.trackers)
     if recipe.learner.lora is not None:

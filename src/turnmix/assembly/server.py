@@ -22,6 +22,7 @@ from turnmix.policies.policy import Episode, Policy, PolicySession
 from turnmix.policies.server.card import shared_cards, told_share
 from turnmix.policies.server.settings import ServerSettings
 from turnmix.recipe.recipe import Recipe
+from turnmix.rendering.check import check_tools
 
 if TYPE_CHECKING:
     from turnmix.core.finding import Finding
@@ -173,6 +174,7 @@ def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = Non
         moment=moment,
         takes_tokens=recipe.student.takes_tokens,
     )
+    check_tools(renderer, recipe.scaffold.specifications)
     # What is evaluated is all weights, merged: an adapter is a matter of training.
     merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
     configuration = load_configuration(location, location=location)

@@ -25,6 +25,7 @@ from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
 from turnmix.recipe.recipe import Recipe
 from turnmix.rendering.arguments import without_surrogates
+from turnmix.rendering.check import check_tools
 from turnmix.rendering.control_text import ControlTextCount, count_control_texts
 from turnmix.rendering.drift import Drift, count_drift
 from turnmix.rendering.readback import written_target
@@ -183,4 +184,5 @@ def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = N
     model, _, renderer = load_student(
         recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls, moment=moment
     )
+    check_tools(renderer, recipe.scaffold.specifications)
     return LocalPolicy(model, renderer, recipe.student, greedy=True)

@@ -40,6 +40,12 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
     except UserError as error:
         yield Finding(subject="template", passed=False, detail=str(error))
         return
+    from turnmix.rendering.check import check_tools
+
+    try:
+        check_tools(renderer, recipe.scaffold.specifications)
+    except UserError as error:
+        yield Finding(subject="tools", passed=False, detail=str(error))
     calls = f"{renderer.format.name} calls" if renderer.tool_calls == "native" else "calls as text"
     detail = f"{name}: tools, answers and turns survive its template ({calls})"
     yield Finding(subject="template", passed=True, detail=detail)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from turnmix.core.message import Message
+from turnmix.core.errors import UserError
+from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.rendering import probe
 from turnmix.rendering.chat_template import ChatTemplate, TemplateError
@@ -84,6 +85,24 @@ def check_renderer(renderer: Renderer) -> None:
     for state in renderer.probes.states:
         for message in renderer.probes.turns:
             _check_turn(renderer, state, message)
+
+
+def check_tools(renderer: Renderer, tools: Sequence[ToolSpecification]) -> None:
+    """
+    Raises:
+        RefusedModelError: the template cannot show one of these tools, whose schemas may hold anything.
+    """
+    for tool in tools if renderer.tool_calls == "native" else ():
+        try:
+            shown = renderer.prompt_text(State(messages=probe.BEGINNING.messages, tools=(tool,)))
+            complaint = "" if tool.name in shown else "leaves it out"
+        except UserError as error:
+            complaint = f"fails on its schema: {error.__cause__ or error}"
+        if complaint:
+            raise renderer.refusal(
+                f"has a chat template that cannot show the tool {tool.name}: it {complaint}",
+                "annotate its call with simpler types, or set scaffold.tool_calls=text",
+            )
 
 
 def _check_turn(renderer: Renderer, state: State, message: Message) -> None:

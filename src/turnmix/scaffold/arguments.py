@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from turnmix.core.json_text import json_text
 from turnmix.rendering.arguments import MAX_DEPTH
 from turnmix.rendering.schema import Misfit, fitted, misfit
 from turnmix.scaffold.argument_schema import shown_schema, takes_null
@@ -105,6 +106,7 @@ def _arguments_of(function: Callable[..., Any]) -> CallArguments:
     try:
         model = create_model("Arguments", **annotated)
         schema = shown_schema(model)
+        json_text(schema)
     except Exception as error:  # an annotation may be, and run, anything
         raise ValueError(
             f"call has a parameter that JSON cannot say: {str(error).splitlines()[0]}"

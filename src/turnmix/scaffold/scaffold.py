@@ -53,6 +53,11 @@ class ScaffoldSettings(Settings):
     hard_timeout_seconds: float = Field(default=120.0, gt=0)
     """A command is interrupted after this time, unless the call names another; so is a call of a tool of your own."""
 
+    @property
+    def specifications(self) -> tuple[ToolSpecification, ...]:
+        """What the agent is told of its tools."""
+        return tuple(tool.specification for tool in self.tools)
+
     @field_serializer("tools")
     def _tools_as_given(self, tools: Sequence[Tool]) -> list[Any]:
         return [as_given(tool) for tool in tools]
@@ -86,7 +91,7 @@ class Scaffold:
         self._tools = {tool.specification.name: tool.opened(parts) for tool in settings.tools}
         self._prompt = prompt_for(settings.prompt)
         self._is_text = settings.tool_calls == "text"
-        self._specifications = tuple(tool.specification for tool in self._tools.values())
+        self._specifications = settings.specifications
 
     @property
     def specifications(self) -> tuple[ToolSpecification, ...]:
