@@ -4,6 +4,7 @@ import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from own_methods import NAME, laid_into
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.loop.trackers import Trackers, check_trackers
 
@@ -91,3 +92,37 @@ def test_a_tracker_whose_package_is_absent_is_refused_with_the_package():
         pytest.skip("every tracker is installed")
     with pytest.raises(MissingDependencyError, match=f"pip install {absent[0]}"):
         check_trackers(absent)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    yield from laid_into(tmp_path, monkeypatch)
+
+
+def test_a_tracker_of_ones_own_gets_the_points_until_it_fails_which_is_told_with_its_line(own):
+    trackers = Trackers((f"{NAME}:Lines",), run=own)
+    trackers.log({"step": {"loss": 0.5}}, step=1)
+    (own / "full").touch()
+    with pytest.warns(
+        UserWarning, match=rf"{NAME}:Lines failed and gets no more: {NAME}.py:\d+ .*no space left"
+    ):
+        trackers.log({"step": {"loss": 0.25}}, step=2)
+    trackers.log({"step": {"loss": 0.125}}, step=3)
+    trackers.close()
+    assert (own / "lines.txt").read_text() in ("1 step/loss\n", "")
+    assert scalars(own) == {"step/loss": [(1, 0.5), (2, 0.25), (3, 0.125)]}
+
+
+def test_a_tracker_of_ones_own_that_is_none_is_refused_before_the_run(own):
+    check_trackers((f"{NAME}:Lines",))
+    with pytest.raises(UserError, match=f"trackers: '{NAME}:is_odd': is no class: name one that has log"):
+        check_trackers((f"{NAME}:is_odd",))
+    with pytest.raises(
+        UserError, match=f"trackers: '{NAME}:RescuedMixture': has no log and no close: give it"
+    ):
+        check_trackers((f"{NAME}:RescuedMixture",))
+    (own / "lines.txt").mkdir()
+    with pytest.raises(
+        UserError, match=rf"trackers: {NAME}:Lines does not start \({NAME}.py:\d+ .*IsADirectory"
+    ):
+        Trackers((f"{NAME}:Lines",), run=own)

@@ -10,7 +10,6 @@ from fractions import Fraction
 import pytest
 from recorded_trajectories import trajectory
 
-from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.patch_verdict import PatchDetails, patch_verdict
 
@@ -28,7 +27,7 @@ def test_a_reward_is_a_float_or_none_and_comes_back_from_a_store(reward: object)
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, "1.0", [1.0], 10**400])
 def test_a_reward_that_is_no_finite_number_is_refused_by_its_name(reward: object) -> None:
-    with pytest.raises(UserError, match=r"reward: .* finite number"):
+    with pytest.raises(ValueError, match=r"reward: .* finite number"):
         Verdict(resolved=False, reward=reward)  # type: ignore[arg-type]
 
 
@@ -44,7 +43,7 @@ def test_the_details_of_a_world_come_back_as_they_are_whatever_json_holds() -> N
 def test_details_that_json_does_not_hold_are_refused_by_their_name(value: object) -> None:
     if isinstance(value, dict):
         value["deep"] = value
-    with pytest.raises(UserError, match=r"details: .* JSON"):
+    with pytest.raises(ValueError, match=r"details: .* JSON"):
         Verdict(resolved=True, details={"board": value})
 
 

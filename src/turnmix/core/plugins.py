@@ -206,12 +206,18 @@ def _is_below(file: Path, directory: Path) -> bool:
 
 
 def _public(thing: Any) -> list[str]:
-    """Names that a module itself defines."""
-    return [
-        name
-        for name, value in vars(thing).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == getattr(thing, "__name__", None)
-    ]
+    """Names that a module itself defines: of classes and functions its own, and objects."""
+    found = []
+    for name, value in vars(thing).items():
+        is_definition = inspect.isclass(value) or inspect.isroutine(value)
+        is_other = inspect.ismodule(value) or type(value).__module__ == "__future__"
+        if is_definition:
+            is_own = getattr(value, "__module__", None) == getattr(thing, "__name__", None)
+        else:
+            is_own = not is_other and not inspect.isclass(thing)
+        if is_own and not name.startswith("_"):
+            found.append(name)
+    return found
 
 
 def _raised_in(traceback: TracebackType | None, name: str) -> str:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
-from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_copy
 from turnmix.core.message import Message, ProviderFields, ToolSpecification
 from turnmix.core.tool_fault import ToolFault
@@ -256,22 +255,22 @@ class Trajectory:
 
 
 def _finite(name: str, value: Any) -> float:
-    """`value` as a float. Raises UserError: it is no finite number."""
+    """`value` as a float. Raises ValueError: it is no finite number. Who made the verdict is at fault."""
     try:
         number = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"{name}: {value!r} in a verdict; give a finite number, or None where there is none")
+        raise ValueError(f"{name}: {value!r} in a verdict; give a finite number, or None where there is none")
     return number
 
 
 def _plain(name: str, value: Mapping[str, Any]) -> Any:
-    """`value` as it comes back from a store. Raises UserError: it is no mapping that JSON can hold."""
+    """`value` as it comes back from a store. Raises ValueError: it is no mapping that JSON can hold."""
     try:
         return json_copy(dict(value))
     except (TypeError, ValueError) as error:
-        raise UserError(
+        raise ValueError(
             f"{name}: a verdict's are a mapping of names to what JSON holds (texts, finite numbers, true, false, null, "
             f"lists and mappings): {error}"
         ) from error

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from turnmix.core.errors import RecipeError
-from turnmix.methods.registry import METHODS
+from turnmix.core.errors import RecipeError, UserError
+from turnmix.core.plugins import is_plugin_name
+from turnmix.methods.registry import METHODS, find_method
 from turnmix.recipe.found_recipe import came_with_run, without_powerful
 from turnmix.recipe.mistakes import shown
 from turnmix.recipe.recipe_file import SHIPPED, find_recipe, read_recipe
@@ -87,14 +88,18 @@ def merged(layers: Sequence[Layer], *, method: Any = None) -> tuple[dict[str, An
     wanted = (
         method if method is not None else next((each for each in reversed(said) if each is not None), None)
     )
+    # Code that only somebody else's recipe names is not imported.
+    found = [name for layer in layers if layer.is_found and is_plugin_name(name := layer.data.get("method"))]
+    found = [name for name in found if name != method]
     result: dict[str, Any] = {}
     lines: list[str] = []
     written_for = None
     for layer, own in zip(layers, said, strict=True):
         written_for = own if own is not None else written_for
         data = layer.data
-        if written_for is not None and written_for != wanted and wanted in list(METHODS):
-            data, lost = _without_method(data, is_sampled=_is_sampled(written_for) or _is_sampled(wanted))
+        if written_for is not None and written_for != wanted and _is_method(wanted):
+            is_sampled = any(_is_sampled(each) for each in (written_for, wanted) if each not in found)
+            data, lost = _without_method(data, is_sampled=is_sampled)
             if lost:
                 *others, last = lost
                 names = (
@@ -189,6 +194,15 @@ def _without_method(data: Mapping[str, Any], *, is_sampled: bool) -> tuple[dict[
     return result, lost
 
 
+def _is_method(name: Any) -> bool:
+    return name in list(METHODS) or is_plugin_name(name)
+
+
 def _is_sampled(method: Any) -> bool:
-    found = METHODS.get(str(method))
-    return found is not None and found.objective.learns_from_samples
+    """Does it learn from how likely its own tokens were? Of one that is not there nothing is known."""
+    if not _is_method(method):
+        return False
+    try:
+        return find_method(method).objective.learns_from_samples
+    except UserError:
+        return False

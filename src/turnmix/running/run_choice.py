@@ -55,7 +55,8 @@ def _run_name(recipe: Recipe, *, name: str, overrides: Sequence[str]) -> str:
     runs/minirepo_sft."""
     stem = Path(name).stem
     is_said = any(each.partition("=")[0].strip() == "method" for each in overrides)
-    return f"{stem}_{recipe.method}" if is_said and not stem.endswith(recipe.method) else stem
+    method = recipe.method.rpartition(":")[2].lower()
+    return f"{stem}_{method}" if is_said and not stem.endswith(method) else stem
 
 
 def chosen_run(recipe: Recipe, *, name: str, run: str | None, overrides: Sequence[str] = ()) -> RunChoice:
