@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from container_runtime import DEBIAN, needs_containers
 from long_tests import takes_minutes
+from scaffold_in_sandbox import needs_sandbox
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -22,6 +23,7 @@ AT_MOST = {
     "rows_ratio": 1.25,
     "peak_mb_growth": 60,
     "open_seconds_per_gb": 1,
+    "look_ratio": 0.5,
 }
 
 
@@ -62,6 +64,12 @@ def printed(name, *options):
             "rows_ratio peak_mb_growth render_seconds_per_trajectory open_seconds_per_gb",
         ),
         ("rollout_overhead", "--trajectories 20 --whole 4 --turns 3", "share_of_ideal ms_per_turn"),
+        pytest.param(
+            "trajectory_processor",
+            "--rounds 2",
+            "trajectory_ms look_ratio verdict_ratio",
+            marks=needs_sandbox,
+        ),
         ("student_generation", "--repetitions 1 --trajectories 4", "speedup"),
         pytest.param(
             "against_trl",

@@ -13,6 +13,7 @@ Enters: nothing. Leaves: the tables, and of them a classic BPF program, empty on
 from __future__ import annotations
 
 import errno
+import functools
 import platform
 import struct
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ LOAD, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_IF_BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 
 
+@functools.lru_cache
 def seccomp_filter() -> bytes:
     """The program, as the kernel reads it."""
     if platform.machine() not in ARCHITECTURES:
