@@ -25,7 +25,8 @@ def check_machine(recipe: Recipe) -> None:
     """
     if recipe.acts:
         check_settings(recipe.tasks)
-        check_settings(recipe.sandbox)
+        if recipe.tasks.needs_sandbox:
+            check_settings(recipe.sandbox)
         for tool in recipe.scaffold.tools:
             check_settings(tool)
         check_descriptors(recipe)

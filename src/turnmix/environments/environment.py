@@ -77,6 +77,9 @@ class TaskSettings(DoorSettings):
 
     chosen_by: ClassVar[str] = "source"
 
+    needs_sandbox: ClassVar[bool] = False
+    """Is `parts.make_sandbox` called for each task? Then whether this machine can make one is known before a run."""
+
     source: str
     """Where tasks come from."""
 

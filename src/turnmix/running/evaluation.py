@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.assembly.machine import check_machine, prepare_tensor_code
-from turnmix.assembly.source import make_source
+from turnmix.assembly.source import check_split, make_source
 from turnmix.assembly.student import acting_student, student_location
 from turnmix.assembly.teacher import make_teacher
 from turnmix.core.errors import UserError
@@ -210,6 +210,7 @@ def _planned(recipe: Recipe) -> tuple[TaskSource, list[RolloutPlan]]:
             "evaluation.tasks and tasks"
         )
     source = make_source(recipe)
+    check_split(recipe, source, "holdout")
     plans = evaluation_plans(
         source.tasks("holdout")[: recipe.evaluation.tasks],
         iteration=0,

@@ -19,7 +19,7 @@ from typing import Any
 from turnmix.assembly.learning import load_learning_student, make_scorer
 from turnmix.assembly.machine import check_machine, check_models, is_follower
 from turnmix.assembly.server import SERVER_LOG
-from turnmix.assembly.source import make_source
+from turnmix.assembly.source import check_split, make_source
 from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import make_teacher
 from turnmix.core.errors import UserError
@@ -110,6 +110,10 @@ def _train(recipe: Recipe, choice: RunChoice, reporter: Reporter) -> Trained:
         _follow(recipe, choice)
         return Trained(path=choice.path, summary=None)
     source = make_source(recipe)
+    if recipe.data.messages is None:
+        check_split(recipe, source, "train")
+    if recipe.evaluation.tasks:
+        check_split(recipe, source, "holdout")
     run = _go_on if choice.is_begun else _begin
     return Trained(path=choice.path, summary=run(recipe, choice.path, source, reporter))
 

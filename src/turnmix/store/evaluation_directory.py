@@ -102,9 +102,11 @@ class EvaluationDirectory:
             directory = open_place(path, run=run)
             lock = locked(path, kind="evaluation", option="--output", descriptor=directory)
             if not has_begun(path, evaluated):
-                write_versions(path, begun=begun or datetime.now(), descriptor=directory)
                 subject = asdict(evaluated)
                 recipe_yaml = subject.pop("recipe_yaml")
+                write_versions(
+                    path, recipe_yaml=recipe_yaml, begun=begun or datetime.now(), descriptor=directory
+                )
                 text = json_text(subject, indent=2) + "\n"
                 write_atomically(path / EVALUATION, text, directory=directory)
                 seal(path, recipe_yaml, descriptor=directory)
@@ -116,7 +118,7 @@ class EvaluationDirectory:
 
     def changed_versions(self) -> Iterator[str]:
         """What differs between the versions that it was begun with and those now running."""
-        return changed_versions(self.path)
+        return changed_versions(self.path, recipe=self.path / RECIPE)
 
     def is_made_here(self) -> bool:
         """This user began it on this machine, in this place."""

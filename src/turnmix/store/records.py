@@ -267,6 +267,7 @@ class VersionsRecord(Record):
     """`versions.json`."""
 
     begun: str | None = None
+    plugins: dict[str, str] = {}
 
 
 class TrackersRecord(Record):

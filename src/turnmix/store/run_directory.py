@@ -95,7 +95,7 @@ class RunDirectory:
             os.close(open_place(path))
             lock = _locked(path)
             check_is_free(path)
-            write_versions(path, begun=begun or datetime.now())
+            write_versions(path, recipe_yaml=recipe_yaml, begun=begun or datetime.now())
             seal(path, recipe_yaml)
             write_atomically(path / RECIPE, recipe_yaml)
             return cls(path, lock=lock)
@@ -174,7 +174,7 @@ class RunDirectory:
 
     def changed_versions(self) -> Iterator[str]:
         """What differs between the versions that the run was begun with and those now running."""
-        return changed_versions(self.path)
+        return changed_versions(self.path, recipe=self.path / RECIPE)
 
     def begun(self) -> datetime | None:
         """The moment that the run's templates show as now; None: it was not noted."""

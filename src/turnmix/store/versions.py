@@ -1,4 +1,5 @@
-"""With what a run, or an evaluation, was made, and when: versions, platform and git revision, in `versions.json`."""
+"""With what a run, or an evaluation, was made, and when: versions, platform, git revision and code of the user's own,
+in `versions.json`."""
 
 from __future__ import annotations
 
@@ -11,13 +12,18 @@ from pathlib import Path
 
 import turnmix
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.bounded_file import MEBIBYTE, read_bounded
 from turnmix.core.child_environment import child_environment
+from turnmix.core.doors import plugin_names
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
+from turnmix.core.plugins import plugin_versions
+from turnmix.core.yaml_text import yaml_value
 from turnmix.store.records import read_versions
 
 VERSIONS = "versions.json"
 _BEGUN = "begun"
+_PLUGINS = "plugins"
 PACKAGES = ("torch", "transformers", "tokenizers", "pydantic", "numpy")
 
 
@@ -37,9 +43,17 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def write_versions(directory: Path, *, begun: datetime, descriptor: int | None = None) -> None:
-    """Note those now running, and when that was. `descriptor`: of the directory, opened before."""
-    noted = {**versions(), _BEGUN: begun.isoformat(timespec="seconds")}
+def write_versions(
+    directory: Path, *, recipe_yaml: str, begun: datetime, descriptor: int | None = None
+) -> None:
+    """Note those now running, the plugins that the recipe names among them, and when that was. `descriptor`: of the
+    directory, opened before."""
+    plugins = plugin_versions(plugin_names(yaml_value(recipe_yaml)))
+    noted = {
+        **versions(),
+        **({_PLUGINS: plugins} if plugins else {}),
+        _BEGUN: begun.isoformat(timespec="seconds"),
+    }
     write_atomically(directory / VERSIONS, json_text(noted, indent=2) + "\n", directory=descriptor)
 
 
@@ -55,12 +69,24 @@ def when_begun(directory: Path) -> datetime | None:
         ) from None
 
 
-def changed_versions(directory: Path) -> Iterator[str]:
-    """What differs between the versions noted in `directory` and those now running."""
+def changed_versions(directory: Path, *, recipe: Path) -> Iterator[str]:
+    """What differs between the versions noted in `directory` and those now running. `recipe`: the stored one."""
     begun = read_versions(directory / VERSIONS)
     for name, now in versions().items():
         if begun.get(name) != now:
             yield f"{name} was {begun.get(name)}, is {now}"
+    noted = begun.get(_PLUGINS, {})
+    for name, version in plugin_versions(_named(recipe)).items():
+        if noted.get(name) != version:
+            yield f"the plugin {name} was {noted.get(name)}, is {version}"
+
+
+def _named(recipe: Path) -> set[str]:
+    """The plugins that a stored recipe names."""
+    try:
+        return plugin_names(yaml_value(read_bounded(recipe, most=MEBIBYTE).decode()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{recipe} cannot be read ({error}): put it back, or delete the directory") from None
 
 
 def git_revision(package: Path) -> str | None:

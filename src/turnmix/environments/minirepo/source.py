@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Literal, overload
+from typing import ClassVar, Literal, overload
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,8 @@ HOLDOUT_SHARE = 5
 
 class MinirepoSettings(TaskSettings):
     """The embedded tasks."""
+
+    needs_sandbox: ClassVar[bool] = True
 
     source: Literal["minirepo"] = "minirepo"
     train: int = Field(default=4000, ge=1, le=1_000_000)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -38,6 +38,8 @@ READ_FIRST = 256 << 20
 
 class TaskFileSettings(TaskSettings):
     """Real repositories, from a task file."""
+
+    needs_sandbox: ClassVar[bool] = True
 
     source: Literal["file"] = "file"
     path: Path

@@ -1,0 +1,104 @@
+"""Tasks of the user's own, watched: what fails in them by mistake is told with its own file and line.
+
+What they raise on purpose passes: an `InfrastructureError`, after which a trajectory is tried again, or a `UserError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, overload
+
+from turnmix.core.errors import PluginError
+from turnmix.core.plugins import telling_faults
+from turnmix.core.task import Task
+from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.environments.environment import Environment, HasExpert, Split, Step, TaskSource
+from turnmix.policies.policy import Inspectable
+
+Thing = TypeVar("Thing")
+_BESIDE = ("grader", "rows")
+"""What a source may have beside, as one does that builds on the task file's."""
+
+
+class ToldSource:
+    """`source`, of the plugin `name`."""
+
+    def __init__(self, source: TaskSource, *, name: str) -> None:
+        self._source = source
+        self._plugin = name
+        # A protocol asks for what a source has, which is known here alone.
+        vars(self).update({each: getattr(source, each) for each in _BESIDE if hasattr(source, each)})
+        if isinstance(source, HasExpert):
+            vars(self)["expert"] = _told(source.expert, name)
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        with telling_faults(self._plugin):
+            return _ToldTasks(self._source.tasks(split), name=self._plugin)
+
+    def environment(self, task: Task) -> Environment:
+        with telling_faults(self._plugin):
+            return _ToldEnvironment(self._source.environment(task), name=self._plugin)
+
+
+class _ToldTasks(Sequence[Task]):
+    def __init__(self, tasks: Sequence[Task], *, name: str) -> None:
+        self._tasks = tasks
+        self._plugin = name
+
+    def __len__(self) -> int:
+        with telling_faults(self._plugin):
+            return len(self._tasks)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        with telling_faults(self._plugin):
+            task = self._tasks[index]
+        return _of_type(Task, task, f"tasks(…)[{index}]", self._plugin)
+
+
+class _ToldEnvironment:
+    def __init__(self, environment: Environment, *, name: str) -> None:
+        self._environment = environment
+        self._plugin = name
+        if isinstance(environment, Inspectable):
+            vars(self)["privileged_view"] = _told(environment.privileged_view, name)
+
+    async def reset(self) -> State:
+        with telling_faults(self._plugin):
+            state = await self._environment.reset()
+        return _of_type(State, state, "reset()", self._plugin)
+
+    async def step(self, action: Action) -> Step:
+        with telling_faults(self._plugin):
+            step = await self._environment.step(action)
+        return _of_type(Step, step, "step(action)", self._plugin)
+
+    async def verify(self, stop_reason: StopReason) -> Verdict:
+        with telling_faults(self._plugin):
+            verdict = await self._environment.verify(stop_reason)
+        return _of_type(Verdict, verdict, "verify(stop_reason)", self._plugin)
+
+    async def close(self) -> None:
+        with telling_faults(self._plugin):
+            await self._environment.close()
+
+
+def _told(function: Any, name: str) -> Any:
+    def told(*arguments: Any) -> Any:
+        with telling_faults(name):
+            return function(*arguments)
+
+    return told
+
+
+def _of_type(wanted: type[Thing], found: Any, call: str, name: str) -> Thing:
+    if not isinstance(found, wanted):
+        raise PluginError(f"{name}: {call} returned {found!r:.100}: return a {wanted.__name__}")
+    return found
