@@ -147,9 +147,9 @@ def test_the_command_line_names_a_world_lists_its_tasks_examines_it_and_shows_it
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("reset", "my_world.py:53 (my_world:Words): KeyError: 'no such word'"),
+        ("reset", "my_world.py:51 (my_world:Words): KeyError: 'no such word'"),
         ("step", "my_world:Words: step(action) returned None: return a Step"),
-        ("verify", "my_world.py:63 (my_world:Words): IndexError: list index out of range"),
+        ("verify", "my_world.py:61 (my_world:Words): IndexError: list index out of range"),
     ],
 )
 def test_a_world_that_fails_stops_the_run_with_one_line_of_its_own_and_is_gone_on_with_when_mended(
@@ -191,10 +191,16 @@ def test_a_found_run_imports_no_world_unless_the_command_line_repeats_it(here, c
         code, said = turnmix(capsys, *command)
         assert code == 2, said
         assert "tasks.source=my_world:Words" in said
-        assert "tasks.note: is told to code of somebody's; say it again, or otherwise: tasks.note=hush" in said
+        assert (
+            "tasks.note: is told to code of somebody's; say it again, or otherwise: tasks.note=hush" in said
+        )
         assert "my_world" not in sys.modules
     assert turnmix(capsys, "show", "found")[0] == 0
     assert "my_world" not in sys.modules
-    repeated = ["tasks.source=my_world:Words", "tasks.note=hush", "sandbox.container.socket=unix:///nowhere.sock"]
+    repeated = [
+        "tasks.source=my_world:Words",
+        "tasks.note=hush",
+        "sandbox.container.socket=unix:///nowhere.sock",
+    ]
     code, said = turnmix(capsys, "train", "--resume", "found", *repeated)
     assert code == 0, said
