@@ -113,6 +113,10 @@ def _run(options: argparse.Namespace) -> int:
             show_run(options.run, choice, limit=options.limit)
         else:
             show_trajectory(options.run, options.trajectory, is_full=options.full)
+    elif options.command == "export":
+        from turnmix.cli.export import export
+
+        export(options)
     elif options.command == "tasks make":
         from turnmix.cli.make_tasks import make_tasks
 

@@ -7,6 +7,7 @@ import os
 from typing import NoReturn
 
 import turnmix
+from turnmix.cli.export_arguments import add_export
 from turnmix.cli.making_arguments import add_making_arguments
 from turnmix.core.terminal import tell
 
@@ -92,6 +93,8 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     show.add_argument("--stop-reason", metavar="REASON", help="list those that ended so, such as max_turns")
     show.add_argument("--task", metavar="TEXT", help="list those whose task's id holds this")
     show.add_argument("--limit", type=int, metavar="N", help="list so many (8; of those asked for, 50)")
+
+    add_export(commands)
 
     tasks = commands.add_parser(
         "tasks",
