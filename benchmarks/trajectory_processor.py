@@ -22,20 +22,20 @@ from functools import partial
 
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
-from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.environments.minirepo.source import WORKING_DIRECTORY, MinirepoSettings, MinirepoSource
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
-from turnmix.environments.workspace import read_workspace
+from turnmix.environments.workspace import read_workspace, workspace_of
 from turnmix.policies.policy import Episode
 from turnmix.sandboxes.sandbox import Sandbox
-from turnmix.sandboxes.selection import SandboxSettings, make_sandbox
+from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.scaffold.shell import open_shell
 
 TIMES = 10
 """How often a short part happens in one sandbox."""
 TASKS = 8
-MAKE = partial(make_sandbox, SandboxSettings())
+MAKE = BubblewrapSettings().make
 SOURCE = MinirepoSource(MinirepoSettings(), make_sandbox=MAKE, scaffold=ScaffoldSettings())
 Part = Callable[[Task, Sandbox], Awaitable[None]]
 
@@ -53,7 +53,7 @@ async def nothing(task: Task, sandbox: Sandbox) -> None:
 
 async def type_lines(task: Task, sandbox: Sandbox, *, line: bytes = b"", times: int = TIMES) -> None:
     await lay_files(task, sandbox)
-    shell = await open_shell(sandbox, working_directory=task.working_directory, output_limit=1 << 16)
+    shell = await open_shell(sandbox, working_directory=WORKING_DIRECTORY, output_limit=1 << 16)
     assert shell is not None
     for _ in range(times):
         await shell.start(line)
@@ -65,7 +65,7 @@ async def look(task: Task, sandbox: Sandbox, *, by_program: bool = False) -> Non
     await lay_files(task, sandbox)
     seen = WithoutReading(sandbox) if by_program else sandbox
     for _ in range(TIMES):
-        assert len(await read_workspace(seen, task.working_directory)) == len(task.files)  # type: ignore[arg-type]
+        assert len(await read_workspace(seen, WORKING_DIRECTORY)) == len(workspace_of(task).files)  # type: ignore[arg-type]
 
 
 async def judge(task: Task, sandbox: Sandbox) -> None:
@@ -74,7 +74,7 @@ async def judge(task: Task, sandbox: Sandbox) -> None:
     try:
         await environment.reset()
         for path, text in SOURCE.solution(task).files.items():
-            await environment.privileged_view().write_file(f"{task.working_directory}/{path}", text.encode())
+            await environment.privileged_view().write_file(f"{WORKING_DIRECTORY}/{path}", text.encode())
         assert (await environment.verify(StopReason.finished)).resolved
     finally:
         await environment.close()
