@@ -10,6 +10,8 @@ them into passes, as the learner does, for two epochs without a model; another p
 rows_ratio                     rows computed, over those of trees that are not split: the largest figure among the
                                paper recipe's `tokens_per_pass` and the default
 render_seconds_per_trajectory  CPU seconds from transitions to passes, trees included, all in the first epoch
+render_over_tokenizing         that, over what their tokenizer alone takes in the same process, each text read once:
+                               this one does not depend on what else the machine does
 peak_mb_growth                 by how many MB the peak memory of the second process is larger than the first's
 open_seconds_per_gb            CPU seconds to open the run, a GB of trajectories
 
@@ -51,6 +53,7 @@ BATCH, EPOCHS = 16, 2
 COST = Cost(per_row=3.6e9, per_pair=2 * 36 * 32 * 128, per_label=151_936 * 2560)  # Qwen3-4B
 PROMPT, OBSERVATION, ACTION = 9000, 2000, 500  # characters
 BETA = 0.6
+TOKENIZED = 4  # trajectories, before and after all are rendered
 TOKENIZER = "tokenizer.json"
 
 
@@ -142,6 +145,29 @@ def learn(run, renderer, count):
     return first
 
 
+def tokenize(run, tokenizer, count):
+    """CPU seconds in which a trajectory's texts are encoded one by one, less what the student sampled; a teacher's turn
+    is read twice, in the prompt and as a target."""
+    log = RunDirectory.read(run).trajectories
+    texts = [
+        text
+        for trajectory in log.read(log.ids[:count])
+        for messages in (trajectory.prompt, *map(told_in, trajectory.turns))
+        for message in messages
+        for text in (message.content, *(call.arguments["command"] for call in message.tool_calls))
+    ]
+    began = time.process_time()
+    for text in texts:
+        tokenizer.encode_batch_fast([text], add_special_tokens=False)
+    return (time.process_time() - began) / count
+
+
+def told_in(turn):
+    """The messages of a turn whose tokens a tokenizer has to find."""
+    acted = (turn.action.message,) if turn.actor == "teacher" else ()
+    return (*acted, turn.label.message, *turn.observation)
+
+
 def peak_mb():
     """Of this process since its program began."""
     status = Path("/proc/self/status").read_text()
@@ -150,9 +176,13 @@ def peak_mb():
 
 def measure(folder, run, count):
     """What the process that has done nothing before prints."""
-    renderer = make_renderer(Tokenizer.from_file(str(folder / TOKENIZER)))
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    renderer = make_renderer(tokenizer)
+    before = tokenize(folder / run, tokenizer, min(count, TOKENIZED))
     seconds = learn(folder / run, renderer, count)
-    print(json.dumps({"seconds": seconds / count, "peak_mb": peak_mb()}))
+    behind = tokenize(folder / run, tokenizer, min(count, TOKENIZED))
+    tokenizing = (before + behind) / 2
+    print(json.dumps({"seconds": seconds / count, "tokenizing": tokenizing, "peak_mb": peak_mb()}))
 
 
 def measured(folder, run, count):
@@ -222,6 +252,7 @@ def compare(options, folder):
         ("store a trajectory, CPU ms", 1e3 * half_store_seconds, 1e3 * store_seconds),
         ("open the run, CPU s a GB", opened["half"], opened["whole"]),
         ("render and pack a trajectory, CPU s", found["half"]["seconds"], found["whole"]["seconds"]),
+        ("tokenize its texts alone, CPU s", found["half"]["tokenizing"], found["whole"]["tokenizing"]),
         ("peak memory, MB", found["half"]["peak_mb"], found["whole"]["peak_mb"]),
     ]
     print(f"\n{'trajectories':37}{half:>10}{count:>10}{'growth':>10}")
@@ -238,6 +269,7 @@ def compare(options, folder):
         "rows_ratio_default": round(ratios[DEFAULT_BUDGET], 3),
         "rows_ratio_largest": round(max(ratios.values()), 3),
         "render_seconds_per_trajectory": round(found["whole"]["seconds"], 3),
+        "render_over_tokenizing": round(found["whole"]["seconds"] / found["whole"]["tokenizing"], 2),
         "render_growth_with_trajectories": round(found["whole"]["seconds"] / found["half"]["seconds"], 2),
         "render_growth_with_turns": round(by_turns, 2),
         "peak_mb_growth": round(found["whole"]["peak_mb"] - found["half"]["peak_mb"], 1),

@@ -136,11 +136,28 @@ def forest_of(ranks):
     return ranks.gathered(renderer.prompts), forest.dropped_too_long, forest.untaught, trees
 
 
+class FailingRenderer(CharacterRenderer):
+    """Fails at once."""
+
+    def prompt_ids(self, state):
+        raise ValueError("no prompt")
+
+
+def failing_renderer(ranks, *, of):
+    """What each rank says where one of them renders nothing, and more trajectories are still to be told."""
+    renderer = FailingRenderer() if ranks.index == of else CharacterRenderer()
+    try:
+        grow_forest(batch(40), renderer, settings(), max_context=60, needs_references=False, ranks=ranks)
+    except ValueError as error:
+        return ranks.gathered(str(error))
+
+
 def main(output, earlier):
     torch.set_num_threads(1)
     ranks = Ranks.join("cpu")
     found = {way: lead(ranks, learner_of(ranks, **changes), three_steps) for way, changes in WAYS.items()}
     found["forest"] = forest_of(ranks)
+    found["failing"] = [failing_renderer(ranks, of=each) for each in range(ranks.number)]
     found["overflowing"] = lead(ranks, learner_of(ranks, batch_size=5), overflowing)
     has_that_of_the_first = ranks.agreed(ranks.index) == 0
     found["agreed"] = ranks.sum(torch.tensor(int(has_that_of_the_first)))

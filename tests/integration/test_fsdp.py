@@ -114,6 +114,10 @@ def test_each_of_two_ranks_renders_its_share_of_what_both_learn(of_two_ranks):
     assert min(prompts) > of_one / 4
 
 
+def test_where_one_of_two_ranks_renders_nothing_both_say_why(of_two_ranks):
+    assert of_two_ranks["failing"] == [["no prompt", "no prompt"]] * 2
+
+
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_checkpoint_of_one_process_is_resumed_by_two(of_two_ranks, directories, name):
     expected = go_on(resumed(ALONE, directories[0] / name, name))

@@ -1,9 +1,11 @@
 """A forest holds each token of its trajectories about once, and grows the trees of transitions rendered alone."""
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
+from tiny_student import CharacterRenderer, transition
 
 from chat_models import assistant, make_tokenizer
 from qwen3_templates import TEMPLATES
@@ -15,6 +17,10 @@ from turnmix.training import forest as forest_module
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.tree import RenderedTransition, split_trees
+
+
+class Text(str):
+    """One that tells when it goes."""
 
 
 def trajectory(renderer, tokenizer, name, *, turns=12):
@@ -125,3 +131,20 @@ def test_a_conversation_that_grows_too_long_for_its_template_is_taught_up_to_the
     assert_equal(forest.trees, grown(written, renderer, LearnerSettings()).trees)
     assert {each.objection.reason for each in forest.untaught} == {"template_refuses"}
     assert len(forest.untaught) == len(transitions) - len(written)
+
+
+def test_of_texts_that_were_rendered_none_is_held(monkeypatch):
+    monkeypatch.setattr(forest_module, "TRAJECTORIES_AT_ONCE", 1)
+    texts, held = [], []
+
+    def told():
+        for name in "abcdefgh":
+            text = Text(f"What {name} says.")
+            texts.append(weakref.ref(text))
+            held.append(sum(each() is not None for each in texts))
+            yield from (transition(["x"] * turn + [text], "y", trajectory=name) for turn in range(3))
+
+    forest = grown(told(), CharacterRenderer(), LearnerSettings())
+    assert (len(forest), forest.num_transitions) == (8, 24)
+    assert max(held) <= 4
+    assert [each() for each in texts] == [None] * 8

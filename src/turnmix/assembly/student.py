@@ -121,13 +121,16 @@ class LearningStudent:
 
     def learn(
         self,
-        transitions: Sequence[Transition],
+        transitions: list[Transition],
         *,
         generator: random.Random,
         on_step: Callable[[StepReport], None],
     ) -> FitReport:
-        """Train on `transitions`, as the recipe's learner section says."""
-        return self.learner.fit(transitions, generator=generator, on_step=on_step)
+        """Train on `transitions`, as the recipe's learner section says. The list is empty afterwards: no text of it is
+        held while the student learns."""
+        transitions.reverse()
+        one_by_one = (transitions.pop() for _ in range(len(transitions)))
+        return self.learner.fit(one_by_one, generator=generator, on_step=on_step)
 
     def token_path(self, transition: Transition) -> TokenPath | None:
         """A transition as its tokens; None: it is too long to learn from, or the student cannot say its target."""

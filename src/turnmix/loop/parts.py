@@ -61,12 +61,12 @@ class Student(Protocol):
 
     def learn(
         self,
-        transitions: Sequence[Transition],
+        transitions: list[Transition],
         *,
         generator: random.Random,
         on_step: Callable[[StepReport], None],
     ) -> FitReport:
-        """Train on `transitions`."""
+        """Train on `transitions`, and take them out of the list before that: an iteration's texts are large."""
         ...
 
     def token_path(self, transition: Transition) -> TokenPath | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from turnmix.core.errors import TrainingError, UserError
@@ -14,7 +14,6 @@ from turnmix.core.untaught import Untaught, count_reasons
 from turnmix.loop.parts import Metrics, Progress, Student
 from turnmix.loop.teacher_scores import scoring_usage, with_teacher_logprobs
 from turnmix.methods.filters import apply_filter
-from turnmix.methods.method import Taught
 from turnmix.methods.registry import teach
 from turnmix.policies.scoring import Scorer
 from turnmix.recipe.recipe import Recipe
@@ -76,6 +75,13 @@ class TrainingStage:
             self._tick()
 
         transitions = self._scored(taught.transitions, iteration)
+        figures: dict[str, Any] = {
+            "kept": len(filtered.kept),
+            "realised_beta_kept": teacher_share(filtered.kept).by_turns,
+            "dropped": filtered.num_dropped,
+        }
+        untaught, method_figures = taught.untaught, taught.figures
+        del filtered, taught  # of what the student takes out of its list nothing is left
         missing: Counter[str] = Counter()
         for each in transitions:
             missing[each.trajectory_id] += each.num_without_weight
@@ -87,26 +93,25 @@ class TrainingStage:
             )
         except TrainingError as error:
             raise TrainingError(f"iteration {iteration}, {error}; {self._last_good()}") from error
-        untaught = (*taught.untaught, *report.untaught)
+        untaught = (*untaught, *report.untaught)
         self._run.keep_untaught(iteration, untaught)
-        figures = {
-            "kept": len(filtered.kept),
-            "realised_beta_kept": teacher_share(filtered.kept).by_turns,
-            "dropped": filtered.num_dropped,
+        figures |= {
             "labels": report.transitions - report.dropped_too_long - len(report.untaught),
             "untaught": count_reasons(untaught),
             "dropped_too_long": report.dropped_too_long,
             "label_tokens": report.label_tokens,
             "logprobs_missing": dict(+missing),
-            "scoring_usage": scoring_usage(
-                self._run.scores, dict.fromkeys(each.trajectory_id for each in transitions)
-            ),
+            "scoring_usage": scoring_usage(self._run.scores, missing),
             "tree_tokens": report.tree_tokens,
             "separate_tokens": report.separate_tokens,
             "passes": dict(report.passes),
             "first_epoch_loss": report.first_epoch_loss,
             "loss": report.last_epoch_loss,
-            "objective": {**taught.figures, **_target_counts(taught, untaught), **report.objective},
+            "objective": {
+                **method_figures,
+                **_target_counts(method_figures, untaught),
+                **report.objective,
+            },
             "step_losses": losses,
         }
         # Before the checkpoint: a checkpoint in place says that the stage is over.
@@ -156,9 +161,9 @@ class TrainingStage:
         )
 
 
-def _target_counts(taught: Taught, untaught: Sequence[Untaught]) -> dict[str, int]:
+def _target_counts(method_figures: Mapping[str, Any], untaught: Sequence[Untaught]) -> dict[str, int]:
     """How many targets are not taught, of a method that has any but what the student sampled."""
-    if "targets_malformed" not in taught.figures and not untaught:
+    if "targets_malformed" not in method_figures and not untaught:
         return {}
     malformed = sum(each.objection.is_malformed for each in untaught)
     return {"targets_malformed": malformed, "targets_unwritable": len(untaught) - malformed}

@@ -6,10 +6,11 @@ which trajectories make a step does not depend on it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,6 +27,8 @@ from turnmix.training.ranks import Ranks
 from turnmix.training.token_paths import Path, as_path
 from turnmix.training.tree import RenderedTransition, TokenTree, split_trees
 
+TRAJECTORIES_AT_ONCE = 8
+"""That each rank is given to render: more of them take room, fewer let ranks wait for one that has a long one."""
 MOST_ROWS_KEPT = 1 << 20
 """Of trees: some 40 MB. Small trajectories are built once for all epochs."""
 
@@ -61,6 +64,7 @@ class Forest:
         *,
         settings: LearnerSettings,
         average: Average,
+        num_transitions: int,
         dropped_too_long: int,
         untaught: tuple[Untaught, ...],
     ) -> None:
@@ -69,6 +73,8 @@ class Forest:
         self._settings = settings
         self._average = average
         self._kept = RecentCache[int, list[TokenTree]](most=MOST_ROWS_KEPT)
+        self.num_transitions = num_transitions
+        """That came, those too that are not taught."""
         self.dropped_too_long = dropped_too_long
         self.untaught = untaught
         """Targets that the student cannot say, or that nobody should."""
@@ -143,14 +149,22 @@ def grow_forest(
 ) -> Forest:
     """What `transitions` teach. One of more tokens than `max_context` is dropped and counted; so is a target that the
     student did not sample and that its own tokens do not say. Each is let go once it is rendered. `average`: which
-    mean the loss is. `ranks`: each renders its share of the trajectories and gives it to the others."""
+    mean the loss is. `ranks`: rank 0 has `transitions`, each renders its share of the trajectories and gives it to the
+    others."""
     index, number = (0, 1) if ranks is None else (ranks.index, ranks.number)
+    lots = _lots(transitions, number * TRAJECTORIES_AT_ONCE)
+    told = chain.from_iterable(lots if ranks is None else ranks.told_in_turn(lots))
     places: dict[str, int] = {}
-    mine = (
-        (order, item)
-        for order, item in enumerate(transitions)
-        if places.setdefault(item.trajectory_id, len(places)) % number == index
-    )
+    num_transitions = 0
+
+    def own() -> Iterator[tuple[int, Transition]]:
+        nonlocal num_transitions
+        for item in told:
+            num_transitions += 1
+            if places.setdefault(item.trajectory_id, len(places)) % number == index:
+                yield num_transitions, item
+
+    mine = own()
     found: _Share | Exception
     try:
         found = _rendered(
@@ -164,7 +178,8 @@ def grow_forest(
     except Exception as error:
         if number == 1:
             raise
-        found = error  # the others wait for this rank's share: all of them end by it
+        found = error  # the others wait for this rank, and for its share: all of them end by it
+        deque(mine, maxlen=0)
     shares: list[_Share] = []
     for share in [found] if ranks is None else ranks.gathered(found):
         if isinstance(share, Exception):
@@ -176,6 +191,7 @@ def grow_forest(
         [packed for _, packed in trajectories],
         settings=settings,
         average=average,
+        num_transitions=num_transitions,
         dropped_too_long=sum(share.dropped_too_long for share in shares),
         untaught=tuple(each for _, each in untaught),
     )
@@ -223,6 +239,13 @@ def _rendered(
     if latest is not None:
         latest.close()
     return _Share(trajectories=list(trajectories.values()), untaught=untaught, dropped_too_long=dropped)
+
+
+def _lots(transitions: Iterable[Transition], size: int) -> Iterator[list[Transition]]:
+    """The transitions of `size` trajectories at a time, as they follow one another."""
+    groups = (list(group) for _, group in groupby(transitions, lambda each: each.trajectory_id))
+    while lot := [each for group in islice(groups, size) for each in group]:
+        yield lot
 
 
 def _foretold(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -111,12 +111,13 @@ class Learner:
 
     def fit(
         self,
-        transitions: Sequence[Transition],
+        transitions: Iterable[Transition] = (),
         *,
         generator: random.Random,
         on_step: Callable[[StepReport], None] | None = None,
     ) -> FitReport:
-        """Train on `transitions` for the settings' epochs.
+        """Train on `transitions` for the settings' epochs. Each is let go once it is rendered; rank 0 has them, and
+        tells the others.
 
         The weights that come out depend on the weights that were, the order of `transitions` and `generator`
         alone.
@@ -126,7 +127,7 @@ class Learner:
             UserError: the device has no memory for a pass.
         """
         began = time.perf_counter()
-        self._ranks.tell(("fit", {"transitions": transitions, "generator": generator}))
+        self._ranks.tell(("fit", {"generator": generator}))
         forest = grow_forest(
             transitions,
             self._renderer,
@@ -180,7 +181,7 @@ class Learner:
         check_weights(self.model, self._ranks, place=f"after step {step} of {num_steps}")
         self._refresh()
         return FitReport(
-            transitions=len(transitions),
+            transitions=forest.num_transitions,
             dropped_too_long=forest.dropped_too_long,
             untaught=forest.untaught,
             label_tokens=forest.num_labels,

@@ -8,14 +8,17 @@ same weights, so every rank must take part in whatever touches those.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from turnmix.core.errors import InfrastructureError, first_line
+
+Item = TypeVar("Item")
 
 LONGEST_WAIT = timedelta(days=30)
 """Followers wait while rank 0 rolls out."""
@@ -93,6 +96,20 @@ class Ranks:
         except RuntimeError as error:
             raise _lost(self.index, error) from error
         return values
+
+    def told_in_turn(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Rank 0's `items`, on every rank, of which none holds more than it is at; those of the others are not looked
+        at. Each rank takes all of them, also where it fails on one: the others wait for it."""
+        if self.number == 1:
+            yield from items
+        elif self.is_first:
+            for each in items:
+                self.tell((each,))
+                yield each
+            self.tell(())
+        else:
+            while heard := self.hear():
+                yield heard[0]
 
     def agreed(self, value: Any) -> Any:
         """Rank 0's value, on every rank; each calls this once."""
