@@ -323,7 +323,7 @@ def test_more_sandboxes_than_descriptors_carry_are_refused_before_any_work(
     assert main([command, *words, "rollouts.concurrency=9000000"]) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
-    assert "rollouts.concurrency = 9000000: so many sandboxes at once take" in told[0]
+    assert "rollouts.concurrency = 9000000: so many trajectories at once take" in told[0]
     assert "ulimit -n" in told[0]
     assert "set rollouts.concurrency=" in told[0]
     assert os.listdir() == []

@@ -28,7 +28,8 @@ def descriptors_needed(recipe: Recipe, concurrency: int) -> int:
         fixed += OF_A_GPU
     if recipe.sandbox.kind == "container":
         fixed += OF_AN_ENGINE
-    return fixed + HELD * concurrency + _connections(recipe, concurrency)
+    held = HELD * concurrency if recipe.tasks.needs_sandbox else 0
+    return fixed + held + _connections(recipe, concurrency)
 
 
 def most_sandboxes(recipe: Recipe) -> int:
@@ -53,7 +54,7 @@ def check_descriptors(recipe: Recipe) -> None:
     beside = f" with {connections:,} connections to endpoints" if connections else ""
     lower = f", or set rollouts.concurrency={most}" if (most := most_sandboxes(recipe)) > 0 else ""
     raise UserError(
-        f"rollouts.concurrency = {wanted}: so many sandboxes at once{beside} take {needed:,} file descriptors, and "
+        f"rollouts.concurrency = {wanted}: so many trajectories at once{beside} take {needed:,} file descriptors, and "
         f"this process may have fewer ({limit_text()}): raise it (ulimit -n {needed}){lower}"
     )
 

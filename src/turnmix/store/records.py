@@ -176,6 +176,7 @@ class EvaluationFigures(Record):
     high: Figure
     unfinished: Count = 0
     unfinished_are: str = ""
+    mean_reward: Figure | None = None
     infra_errors: Count = 0
     usage: Usages = {}
     tool_faults: list[_CountedToolFault] = []

@@ -52,6 +52,8 @@ def evaluation_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     reasons = ", ".join(f"{reason} {number}" for reason, number in figures["stop_reasons"].items())
     errors = f"; {figures['infra_errors']} infra errors left out" if figures["infra_errors"] else ""
     yield f"resolved: {evaluation_text(figures)} (95 % interval){unfinished_text(figures)}"
+    if (reward := figures.get("mean_reward")) is not None:
+        yield f"average reward: {reward:.3g}"
     yield f"{turns}stopped by: {reasons}{errors}"
     if asked := usage_text(figures.get("usage") or {}):
         yield asked
