@@ -14,7 +14,7 @@ from turnmix.core.plugins import is_plugin_name, telling_faults
 from turnmix.policies.policy import Policy
 from turnmix.policies.teacher import StudentTokens, Teacher, TeacherParts
 from turnmix.recipe.recipe import Recipe
-from turnmix.teachers.told import ToldTeacher
+from turnmix.teachers.told import ToldTeacher, told_policy
 
 
 def make_teacher(
@@ -30,12 +30,19 @@ def make_teacher(
     Raises:
         UserError: the recipe's tasks have no such teacher.
     """
-    settings = recipe.teacher
+    settings, tasks = recipe.teacher, recipe.tasks
+
+    def told_expert() -> Policy | None:
+        opened = None if expert is None else expert()
+        if opened is None or not is_plugin_name(tasks.source):
+            return opened
+        return told_policy(opened, name=tasks.source)
+
     parts = TeacherParts(
         seed=recipe.seed,
         acts=expert is not None and (recipe.asks_teacher if acts is None else acts),
-        source=recipe.tasks.source,
-        expert=expert or (lambda: None),
+        source=tasks.source,
+        expert=told_expert,
         locate=lambda name: model_location(name, field="teacher.model"),
         tool_calls=recipe.scaffold.tool_calls,
         max_tokens=recipe.scaffold.max_tokens,
@@ -51,7 +58,7 @@ def make_teacher(
         raise PluginError(
             f"teacher.kind: {settings.kind!r}: its make() gives {teacher!r:.100}, not a turnmix.Teacher"
         )
-    return ToldTeacher(teacher, name=settings.kind)
+    return ToldTeacher(teacher, settings)
 
 
 def student_tokens(recipe: Recipe, tokenizer: object, *, max_context: int) -> StudentTokens:

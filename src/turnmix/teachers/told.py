@@ -7,25 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from turnmix.core.doors import findings_of
 from turnmix.core.finding import Finding
 from turnmix.core.plugins import telling_faults
 from turnmix.core.trajectory import Action, State
 from turnmix.core.usage import Usage
 from turnmix.policies.policy import Episode, Metered, Policy, PolicySession
 from turnmix.policies.scoring import Keep, Scorer, ScoreRequest
-from turnmix.policies.teacher import FrozenModel, StudentTokens, Teacher
+from turnmix.policies.teacher import FrozenModel, StudentTokens, Teacher, TeacherSettings
 
 
 class ToldTeacher(Teacher):
-    """`teacher`, of the plugin `name`."""
+    """`teacher`, which these settings made."""
 
-    def __init__(self, teacher: Teacher, *, name: str) -> None:
+    def __init__(self, teacher: Teacher, settings: TeacherSettings) -> None:
         self._teacher = teacher
-        self._name = name
+        self._settings = settings
+        self._name = settings.kind
 
     def check(self, *, is_hurried: bool) -> Iterable[Finding]:
+        findings = findings_of(self._settings)
         with telling_faults(self._name):
-            return list(self._teacher.check(is_hurried=is_hurried))
+            return [*findings, *self._teacher.check(is_hurried=is_hurried)]
 
     def check_scoring(self, student: StudentTokens) -> Iterable[Finding]:
         with telling_faults(self._name):
@@ -37,7 +40,7 @@ class ToldTeacher(Teacher):
 
     def policy(self) -> Policy:
         with telling_faults(self._name):
-            return _ToldPolicy(self._teacher.policy(), name=self._name)
+            return told_policy(self._teacher.policy(), name=self._name)
 
     def scorer(self, student: StudentTokens) -> Scorer:
         with telling_faults(self._name):
@@ -46,6 +49,11 @@ class ToldTeacher(Teacher):
     def frozen_model(self) -> FrozenModel | None:
         with telling_faults(self._name):
             return self._teacher.frozen_model()
+
+
+def told_policy(policy: Policy, *, name: str) -> Policy:
+    """`policy`, of the plugin `name`."""
+    return _ToldPolicy(policy, name=name)
 
 
 class _ToldPolicy:
