@@ -42,7 +42,12 @@ def sampled(*token_ids, parse_error=None):
 
 @pytest.mark.parametrize(
     ("name", "kept", "num_dropped"),
-    [("submitted", ["a", "b"], 1), ("resolved", ["a"], 2), ("all", ["a", "b", "c"], 0)],
+    [
+        ("submitted", ["a", "b"], 2),
+        ("resolved", ["a"], 3),
+        ("finished", ["a", "b", "d"], 1),
+        ("all", ["a", "b", "c", "d"], 0),
+    ],
 )
 def test_a_filter_keeps_its_own_and_never_an_infra_error(name, kept, num_dropped):
     rolled_out = [
@@ -50,6 +55,7 @@ def test_a_filter_keeps_its_own_and_never_an_infra_error(name, kept, num_dropped
         trajectory("b", verdict=SUBMITTED),
         trajectory("broken", verdict=None, stop_reason=StopReason.infra_error),
         trajectory("c", verdict=EMPTY, stop_reason=StopReason.max_turns),
+        trajectory("d", verdict=EMPTY),
     ]
     filtered = apply_filter(name, rolled_out)
     assert [one.id for one in filtered.kept] == kept
@@ -199,6 +205,29 @@ def test_grpo_weighs_a_rollout_by_how_much_better_than_its_group_it_ended():
     assert [each.reference_logprobs for each in transitions] == [(-0.0,), (-0.1,), (-0.2,), (-0.3,)]
     centred = taught("grpo", *group("t", True, False, False, False), divide_by_std=False)
     assert [each.weight for each in centred] == [0.75, -0.25, -0.25, -0.25]
+
+
+def test_a_reward_of_the_world_counts_in_place_of_resolved():
+    """Rewards 0, 2 and 4, the first of them resolved: mean 2, deviation √(8/3)."""
+    rolled_out = [
+        replace(each, verdict=replace(each.verdict, reward=reward))
+        for each, reward in zip(group("t", True, False, False), (0.0, 2.0, 4.0), strict=True)
+    ]
+    deviation = (8 / 3) ** 0.5
+    weights = [each.weight for each in taught("grpo", *rolled_out)]
+    assert weights == pytest.approx([-2 / deviation, 0, 2 / deviation])
+    assert [each.weight for each in taught("grpo", *rolled_out, divide_by_std=False)] == [-2, 0, 2]
+
+
+@pytest.mark.parametrize("rewards", [(0.1 + 0.2, 0.3), (1e308, 1e308 * (1 - 1e-15)), (-0.0, 0.0)])
+def test_rewards_that_differ_by_rounding_alone_are_equal(rewards):
+    assert group_advantages(rewards, divide_by_std=True) is None
+
+
+def test_rewards_of_any_size_have_the_advantages_of_their_shape():
+    expected = group_advantages([3, 1, 0], divide_by_std=True)
+    for size in (1e-300, 1.0, 5e307):
+        assert group_advantages([3 * size, size, 0], divide_by_std=True) == pytest.approx(expected)
 
 
 def test_a_token_without_its_log_probability_is_not_taught_by_a_ratio():

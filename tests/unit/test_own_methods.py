@@ -1,6 +1,7 @@
 """Methods of a user's own, from a module outside the tree: one object each, treated as those of the package."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from test_loop import MemorisingStudent, loop
@@ -9,7 +10,7 @@ from own_methods import NAME, laid_into
 from turnmix.core.errors import PluginError, UserError
 from turnmix.methods.registry import find_method, methods_table
 from turnmix.policies.scripted import call_action
-from turnmix.recipe.recipe import load_recipe, recipe_yaml
+from turnmix.recipe.recipe import load_recipe, recipe_yaml, stored_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +117,15 @@ def test_a_recipe_of_ones_own_method_is_read_back_equal_and_left_by_one_word(own
 )
 def test_a_mistake_in_a_recipe_of_ones_own_is_one_line(own, text, line):
     assert refused(own, text).startswith(line)
+
+
+def test_a_stored_recipe_is_read_without_importing_its_method(own):
+    text = recipe_yaml(load_recipe(written(own, f"method: {NAME}:GATED")))
+    sys.modules.pop(NAME)
+    stored = stored_recipe(Path(written(own, text, "stored.yaml")))
+    assert (recipe_yaml(stored), stored.doubts, stored.asks_teacher) == (text, [], True)
+    assert stored_recipe(Path(written(own, f"method: {NAME}:GATED"))).method == f"{NAME}:GATED"
+    assert NAME not in sys.modules
 
 
 def test_the_table_shows_ones_own_too(own):

@@ -9,7 +9,6 @@ section's keys, whoever wrote it: validated, kept, and written again as those of
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar, get_args
 
@@ -19,7 +18,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from turnmix.core.errors import UserError
 from turnmix.core.finding import Finding
-from turnmix.core.plugins import is_plugin_name, load_plugin, telling_faults
+from turnmix.core.plugins import is_plugin_name, load_plugin, loaded_plugin, telling_faults
 from turnmix.core.settings import Settings
 
 UNKNOWN_KIND = "unknown_kind"
@@ -100,10 +99,7 @@ class Door:
             return self.kinds[kind]
         if not is_plugin_name(kind):
             return None
-        module, _, attribute = kind.partition(":")
-        found: Any = sys.modules.get(module)
-        for part in attribute.split("."):
-            found = getattr(found, part, None)
+        found = loaded_plugin(str(kind))
         return found if self._is_one(found) else None
 
     def load(self, name: str) -> type[Settings]:

@@ -86,6 +86,15 @@ def load_plugin(name: str, *, field: str) -> Any:
     return found
 
 
+def loaded_plugin(name: str) -> Any:
+    """What `package.module:Name` names, where its module was imported before; None else."""
+    module, _, attribute = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
 def plugin_fault(error: BaseException, *, name: str) -> str:
     """What a plugin raised, and where: `my_world/tasks.py:12 (my_world.tasks:Words): KeyError: 'x'`, one line.
 
@@ -243,10 +252,7 @@ def _lies_in(directory: Path, code: CodeType) -> bool:
 
 def _defined_in(name: str) -> str:
     """Where what is named begins; nothing where that cannot be told."""
-    module, _, attribute = name.partition(":")
-    thing: Any = sys.modules.get(module)
-    for part in attribute.split("."):
-        thing = getattr(thing, part, None)
+    thing = loaded_plugin(name)
     try:
         return f"{shown_path(inspect.getsourcefile(thing))}:{inspect.getsourcelines(thing)[1]}"
     except (TypeError, OSError):

@@ -16,6 +16,9 @@ from turnmix.methods.teaching import as_sampled
 from turnmix.rollout.mixture import StudentMixtureSettings
 from turnmix.training.objective_settings import ClippedRatioSettings, ObjectiveSettings
 
+ROUNDING = 1e-12
+"""Rewards that differ by no more than this share of the largest are equal: sums of the same parts in another order."""
+
 
 def group_advantages(rewards: Sequence[float], *, divide_by_std: bool) -> list[float] | None:
     """Each reward less the group's mean, and divided by the group's standard deviation if asked, that of the
@@ -28,11 +31,14 @@ def group_advantages(rewards: Sequence[float], *, divide_by_std: bool) -> list[f
     >>> [round(advantage, 3) for advantage in group_advantages([1, 0, 0, 0], divide_by_std=True)]
     [1.732, -0.577, -0.577, -0.577]
     """
-    if len(set(rewards)) < 2:
+    largest = max(map(abs, rewards), default=0.0)
+    if not rewards or max(rewards) - min(rewards) <= ROUNDING * largest:
         return None
-    mean = statistics.fmean(rewards)
-    scale = statistics.pstdev(rewards) if divide_by_std else 1.0
-    return [(reward - mean) / scale for reward in rewards]
+    # In units of the largest, no sum overflows.
+    units = [reward / largest for reward in rewards]
+    mean = statistics.fmean(units)
+    scale = statistics.pstdev(units) if divide_by_std else 1 / largest
+    return [(unit - mean) / scale for unit in units]
 
 
 def reward_of(trajectory: Trajectory) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from turnmix.core.errors import UserError
-from turnmix.core.plugins import load_plugin, telling_faults
+from turnmix.core.plugins import is_plugin_name, load_plugin, loaded_plugin, telling_faults
 from turnmix.core.trajectory import State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.methods.aggrevate import AGGREVATE
@@ -38,6 +38,12 @@ def find_method(name: str) -> Method:
             "turnmix.methods.method.Method(...)"
         )
     return found
+
+
+def known_method(name: str) -> Method | None:
+    """The method of this name, where nothing need be imported for it."""
+    found = METHODS.get(name) or (loaded_plugin(name) if is_plugin_name(name) else None)
+    return found if isinstance(found, Method) else None
 
 
 def label_gate(name: str) -> bool | LabelGate:

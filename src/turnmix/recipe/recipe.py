@@ -22,7 +22,7 @@ from turnmix.core.settings import NAMES, Settings
 from turnmix.environments.environment import TaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.methods.agreement import Choices, check_agreement, doubts
-from turnmix.methods.registry import METHODS, find_method
+from turnmix.methods.registry import METHODS, find_method, known_method
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.policies.teacher import TeacherSettings
@@ -112,9 +112,8 @@ class Recipe(Settings):
                 else ""
             )
             raise ValueError(_wrong_method(name) + told)
-        if not may_import(name, info):
-            return data
-        method = find_method(str(name))
+        # What is only read says itself what its method brings; where it does not, anything may stand there.
+        method = find_method(str(name)) if may_import(name, info) else METHODS["dagger"]
         # What learns from how likely its own tokens were is sampled from the distribution that learns.
         is_sampled = method.objective.learns_from_samples
         for section, defaults in (
@@ -131,9 +130,9 @@ class Recipe(Settings):
     @property
     def asks_teacher(self) -> bool:
         """Does the teacher act or label? Else it scores at most."""
-        return self.data.messages is None and (
-            find_method(self.method).label is not False or self.mixture.asks_teacher
-        )
+        method = known_method(self.method)
+        labels = method is None or method.label is not False
+        return self.data.messages is None and (labels or self.mixture.asks_teacher)
 
     @property
     def acts(self) -> bool:
@@ -146,10 +145,10 @@ class Recipe(Settings):
         return self.scaffold.max_tokens + self.student.max_new_tokens
 
     @model_validator(mode="after")
-    def _check_tool_calls(self, info: ValidationInfo) -> Recipe:
+    def _check_tool_calls(self) -> Recipe:
         """A teacher such as the oracle calls tools natively, and reads its own calls back."""
         calls_as_text = self.scaffold.tool_calls == "text" and not self.teacher.writes_text_calls
-        if calls_as_text and may_import(self.method, info) and self.asks_teacher:
+        if calls_as_text and known_method(self.method) is not None and self.asks_teacher:
             raise ValueError(
                 f"scaffold.tool_calls: 'text': the {self.teacher.title} writes no calls as text: leave it at native, "
                 "or give another teacher"
@@ -164,7 +163,9 @@ class Recipe(Settings):
                 f"data.tools: {self.data.tools!r}: describes tools of data.messages, which is not given: give it, or "
                 "leave data.tools out"
             )
-        if self.data.messages is not None and self.method != "sft":
+        method = known_method(self.method)
+        is_taught_as_executed = method is None or (method.mixture.kind == "teacher" and not method.label)
+        if self.data.messages is not None and not is_taught_as_executed:
             raise ValueError(
                 f"data.messages: {self.method} learns in states that its student visits, which no file holds: leave it "
                 "out, or set method to sft"
@@ -185,7 +186,7 @@ class Recipe(Settings):
     @property
     def doubts(self) -> list[str]:
         """What it does that whoever wrote it better knows of: a line each."""
-        return list(doubts(self._choices))
+        return [] if known_method(self.method) is None else list(doubts(self._choices))
 
     @model_validator(mode="after")
     def _check_method(self, info: ValidationInfo) -> Recipe:

@@ -140,7 +140,7 @@ class ClippedRatioSettings(ObjectiveSettings):
 
 
 class ReverseKlSettings(ObjectiveSettings):
-    """KL(student ‖ teacher) at each taught token."""
+    """The divergence KL(student ‖ teacher) at each taught token."""
 
     kind: Literal["reverse_kl"] = "reverse_kl"
     """Set by the method."""
