@@ -24,8 +24,8 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import WORKING_DIRECTORY, MinirepoSettings, MinirepoSource
 from turnmix.environments.oracle.policy import OraclePolicy
-from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.workspace import read_workspace, workspace_of
+from turnmix.environments.workspace_files import GIT_REPOSITORY, write_workspace
 from turnmix.policies.policy import Episode
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.sandboxes.selection import BubblewrapSettings
@@ -52,7 +52,7 @@ async def nothing(task: Task, sandbox: Sandbox) -> None:
 
 
 async def type_lines(task: Task, sandbox: Sandbox, *, line: bytes = b"", times: int = TIMES) -> None:
-    await lay_files(task, sandbox)
+    await write_workspace(task, sandbox)
     shell = await open_shell(sandbox, working_directory=WORKING_DIRECTORY, output_limit=1 << 16)
     assert shell is not None
     for _ in range(times):
@@ -62,7 +62,7 @@ async def type_lines(task: Task, sandbox: Sandbox, *, line: bytes = b"", times: 
 
 
 async def look(task: Task, sandbox: Sandbox, *, by_program: bool = False) -> None:
-    await lay_files(task, sandbox)
+    await write_workspace(task, sandbox)
     seen = WithoutReading(sandbox) if by_program else sandbox
     for _ in range(TIMES):
         assert len(await read_workspace(seen, WORKING_DIRECTORY)) == len(workspace_of(task).files)  # type: ignore[arg-type]
@@ -101,8 +101,8 @@ async def roll_out(task: Task, sandbox: Sandbox) -> None:
 # name: (what happens, the part without which it is measured, how often it happens)
 PARTS: dict[str, tuple[Part, str | None, int]] = {
     "start and stop": (nothing, None, 1),
-    "lay files": (lay_files, "start and stop", 1),
-    "lay files with git": (partial(lay_files, afterwards=GIT_REPOSITORY), "start and stop", 1),
+    "lay files": (write_workspace, "start and stop", 1),
+    "lay files with git": (partial(write_workspace, afterwards=GIT_REPOSITORY), "start and stop", 1),
     "open a shell": (partial(type_lines, times=0), "lay files", 1),
     "command of the shell": (partial(type_lines, line=b":"), "open a shell", TIMES),
     "run the tests": (partial(type_lines, line=b"python3 run_tests.py"), "open a shell", TIMES),

@@ -9,8 +9,8 @@ from turnmix.core.errors import MissingDependencyError, SandboxError
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.task import Task, Workspace
 from turnmix.core.trajectory import Action, StopReason
-from turnmix.environments.preparation import lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.environments.workspace_files import write_workspace
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.local import UnsandboxedSandbox
 from turnmix.sandboxes.sandbox import SandboxEnded, SandboxLimitExceeded
@@ -45,7 +45,7 @@ async def never_asked(task, sandbox, stop_reason):
     raise AssertionError("there is no final state to judge")
 
 
-def environment_in(sandbox, prepare=lay_files):
+def environment_in(sandbox, prepare=write_workspace):
     return ScaffoldedEnvironment(
         task=TASK, sandbox=sandbox, settings=ScaffoldSettings(), verifier=never_asked, prepare=prepare
     )

@@ -12,8 +12,8 @@ from turnmix.core.message import Message, ToolCall
 from turnmix.core.task import Task, Workspace
 from turnmix.core.trajectory import Action, StopReason
 from turnmix.environments.patch_verdict import patch_verdict
-from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.environments.workspace_files import GIT_REPOSITORY, write_workspace
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.scaffold.scaffold import CONTINUE, NOT_EXECUTED, ScaffoldSettings
 
@@ -36,7 +36,7 @@ class RecordingVerifier:
         return patch_verdict(resolved=True, submitted=True, passed=1, failed=0)
 
 
-def in_environment(test, *, limits=None, prepare=lay_files, task=TASK, clock=None, **settings):
+def in_environment(test, *, limits=None, prepare=write_workspace, task=TASK, clock=None, **settings):
     async def run():
         verifier = RecordingVerifier()
         environment = ScaffoldedEnvironment(
@@ -93,7 +93,7 @@ def test_a_task_can_begin_as_a_git_repository():
         assert step.observation[0].content.startswith("[Current working directory: /testbed]")
         assert await environment.privileged_view().read_file("/testbed/a.py") == FILES["a.py"].encode()
 
-    in_environment(test, prepare=functools.partial(lay_files, afterwards=GIT_REPOSITORY))
+    in_environment(test, prepare=functools.partial(write_workspace, afterwards=GIT_REPOSITORY))
 
 
 def test_a_failing_preparation_is_an_infrastructure_error():
@@ -101,7 +101,7 @@ def test_a_failing_preparation_is_an_infrastructure_error():
         raise AssertionError("never reached")
 
     with pytest.raises(SandboxError, match="preparing task t: exit code 9"):
-        in_environment(test, prepare=functools.partial(lay_files, afterwards="exit 9"))
+        in_environment(test, prepare=functools.partial(write_workspace, afterwards="exit 9"))
 
 
 def test_finish_ends_the_trajectory_and_later_calls_are_not_carried_out():

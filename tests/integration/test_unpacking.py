@@ -6,11 +6,11 @@ import pytest
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import SandboxError
-from turnmix.environments.preparation import GIT_REPOSITORY
 from turnmix.environments.repositories import patch as patches
 from turnmix.environments.repositories import unpacking
 from turnmix.environments.repositories.patch import take_patch
 from turnmix.environments.repositories.unpacking import must_run
+from turnmix.environments.workspace_files import GIT_REPOSITORY
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
 pytestmark = needs_sandbox

@@ -16,8 +16,8 @@ from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.environments.environment import Step
-from turnmix.environments.preparation import lay_files
 from turnmix.environments.workspace import workspace_of
+from turnmix.environments.workspace_files import write_workspace
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded, SandboxLimitExceeded
 from turnmix.scaffold.scaffold import Answer, Scaffold, ScaffoldSettings, refused
 from turnmix.scaffold.stuck import HISTORY_NEEDED, Exchange, stuck_pattern
@@ -44,7 +44,7 @@ class ScaffoldedEnvironment:
         sandbox: Sandbox,
         settings: ScaffoldSettings,
         verifier: Verifier,
-        prepare: Prepare = lay_files,
+        prepare: Prepare = write_workspace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._task = task

@@ -22,7 +22,7 @@ from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
-from turnmix.rollout.room import Place
+from turnmix.rollout.slots import StageSlots
 from turnmix.rollout.tool_fault_count import ToolFaultCount
 
 
@@ -134,7 +134,7 @@ async def evaluate(
     attempts: int = 3,
     unfinished: Unfinished = "unresolved",
     actor: Actor = "student",
-    place: Place | None = None,
+    slots: StageSlots | None = None,
 ) -> Evaluation:
     """Roll out `plans` with one policy on every turn, as `actor`. Whether it decodes greedily is its own to set."""
     is_student = actor == "student"
@@ -150,7 +150,7 @@ async def evaluate(
             on_trajectory=on_trajectory,
             attempts=attempts,
             unfinished=unfinished,
-            place=place,
+            slots=slots,
         ),
         unfinished=unfinished,
     )

@@ -1,7 +1,7 @@
 """The stages in which agents act: rollouts of the training tasks, and evaluation on the holdout tasks.
 
 In: an iteration. Out: its trajectories, on the disk, and its figures. What is there already is not made again. Both
-may run at one time: then rollouts come first, and evaluation takes the room that they leave.
+may run at one time: then rollouts come first, and evaluation takes the slots that they leave.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
-from turnmix.rollout.room import Room
-from turnmix.rollout.share import teacher_share
+from turnmix.rollout.slots import Slots
 from turnmix.rollout.teacher_answers import count_teacher_answers
+from turnmix.rollout.teacher_share import teacher_share
 from turnmix.store.run_directory import RunDirectory
 
 
@@ -53,7 +53,7 @@ class ActingStages:
         self._progress = progress
         self._tick = tick
         self._branch = branch
-        self._room = Room(recipe.rollouts.concurrency)
+        self._slots = Slots(recipe.rollouts.concurrency)
         self._label = label_gate(recipe.method)
         self._mixture = make_mixture(recipe.mixture)
 
@@ -88,7 +88,7 @@ class ActingStages:
                     concurrency=rollouts.concurrency,
                     attempts=rollouts.attempts,
                     on_trajectory=keep,
-                    place=self._room.first(),
+                    slots=self._slots.first(),
                 )
             finally:
                 await student.close()
@@ -145,7 +145,7 @@ class ActingStages:
                     attempts=self._recipe.rollouts.attempts,
                     on_trajectory=keep,
                     unfinished=self._recipe.evaluation.unfinished,
-                    place=self._room.beside(),
+                    slots=self._slots.beside(),
                 )
             finally:
                 await student.close()

@@ -12,7 +12,7 @@ from typing import Any
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
 from turnmix.loop.parts import Progress, Student
-from turnmix.rollout.share import teacher_share
+from turnmix.rollout.teacher_share import teacher_share
 from turnmix.store.run_directory import RunDirectory
 
 

@@ -17,7 +17,7 @@ from turnmix.methods.filters import apply_filter
 from turnmix.methods.registry import teach
 from turnmix.policies.scoring import Scorer
 from turnmix.recipe.recipe import Recipe
-from turnmix.rollout.share import teacher_share
+from turnmix.rollout.teacher_share import teacher_share
 from turnmix.store.run_directory import RunDirectory
 
 if TYPE_CHECKING:

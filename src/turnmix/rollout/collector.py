@@ -27,7 +27,7 @@ from turnmix.rollout.labels import LabelGate
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.rollout import roll_out
-from turnmix.rollout.room import Place, Room
+from turnmix.rollout.slots import Slots, StageSlots
 from turnmix.rollout.turn_recorder import Closable, close_quietly
 
 
@@ -45,10 +45,10 @@ async def collect(
     backoff_seconds: float = 1.0,
     unfinished: Unfinished = "unresolved",
     clock: Callable[[], float] = time.perf_counter,
-    place: Place | None = None,
+    slots: StageSlots | None = None,
 ) -> list[Trajectory]:
-    """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort). `place`: where
-    the room for them is shared with what runs beside; then `concurrency` is not looked at.
+    """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort). `slots`:
+    those shared with what runs beside; then `concurrency` is not looked at.
 
     `on_trajectory` is called once for each trajectory as it ends, infra_errors included. `label`: ask the
     teacher in the student's states too, or in those of them that a gate lets through. The pause before attempt n is
@@ -57,7 +57,7 @@ async def collect(
     """
     if concurrency < 1 or attempts < 1:
         raise UserError(f"concurrency and attempts must be 1 or more, not {concurrency} and {attempts}")
-    place = place or Room(concurrency).first()
+    slots = slots or Slots(concurrency).first()
     if label and teacher is None:
         raise UserError("labels are asked for, but there is no teacher: set `teacher`")
     finished: dict[str, Trajectory] = {}
@@ -79,11 +79,11 @@ async def collect(
         clock=clock,
         keep=keep,
     )
-    running = _Running(place)
+    running = _Running(slots)
     try:
-        with place.admitting(running.notifier()):
+        with slots.admitting(running.notifier()):
             for cohort in _cohorts(plans):
-                await running.make_room(len(cohort))
+                await running.wait_for_slots(len(cohort))
                 for member in [members.begin(plan, plan.cohort) for plan in cohort]:
                     running.start(members.run(member))
         await running.all_ended()
@@ -191,12 +191,12 @@ class _Members:
 
 
 class _Running:
-    """Tasks in flight, each with its room; waiting on them costs nothing per task, so thousands are fine."""
+    """Tasks in flight, each in its slot; waiting on them costs nothing per task, so thousands are fine."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, slots: StageSlots) -> None:
+        self._slots = slots
         self._num_held = 0
-        """So many trajectories have room."""
+        """Slots taken."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
@@ -207,7 +207,7 @@ class _Running:
         task.add_done_callback(self._note_end)
 
     def notifier(self) -> Callable[[], None]:
-        """What any thread may call when there may be more room."""
+        """What any thread may call when more slots may be free."""
         loop = asyncio.get_running_loop()
 
         def notify() -> None:
@@ -216,9 +216,9 @@ class _Running:
 
         return notify
 
-    async def make_room(self, number: int) -> None:
-        """Wait until there is room for `number` more. Raises what a task raised."""
-        await self._until(lambda: self._place.take(number))
+    async def wait_for_slots(self, number: int) -> None:
+        """Wait until `number` more may begin. Raises what a task raised."""
+        await self._until(lambda: self._slots.take(number))
         self._num_held += number
 
     async def all_ended(self) -> None:
@@ -242,7 +242,7 @@ class _Running:
 
     def _give(self, number: int) -> None:
         self._num_held -= number
-        self._place.give(number)
+        self._slots.give(number)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

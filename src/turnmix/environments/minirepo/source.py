@@ -18,8 +18,8 @@ from turnmix.environments.minirepo.templates import MODULES
 from turnmix.environments.minirepo.verifier import MinirepoVerifier
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.oracle.solution import Solution
-from turnmix.environments.preparation import GIT_REPOSITORY, lay_files
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.environments.workspace_files import GIT_REPOSITORY, write_workspace
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -110,7 +110,7 @@ class MinirepoSource:
             sandbox=self._make_sandbox(),
             settings=self._scaffold,
             verifier=self._verifier,
-            prepare=partial(lay_files, afterwards=GIT_REPOSITORY),
+            prepare=partial(write_workspace, afterwards=GIT_REPOSITORY),
         )
 
     def expert(self) -> OraclePolicy:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from turnmix.core.errors import SandboxError
-from turnmix.environments.preparation import GIT_REPOSITORY
 from turnmix.environments.repositories.task_file import TaskRow
+from turnmix.environments.workspace_files import GIT_REPOSITORY
 from turnmix.sandboxes.sandbox import Sandbox
 
 DATE = "2000-01-01T00:00:00+0000"

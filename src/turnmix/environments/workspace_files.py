@@ -1,4 +1,4 @@
-"""Laying a task's files into a sandbox: one script, nothing needed but a POSIX shell and mkdir."""
+"""A task's files, written into a sandbox at the start: one script, which needs a POSIX shell and mkdir alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ GIT_REPOSITORY = r"""git init -q -b main --template= \
 && git add -A -f && git -c gc.auto=0 -c maintenance.auto=false commit -q --no-verify --allow-empty -m 'Initial state'"""
 
 
-async def lay_files(task: Task, sandbox: Sandbox, *, afterwards: str = "") -> None:
-    """Lay the task's files into the working directory, then run the shell command `afterwards` there.
+async def write_workspace(task: Task, sandbox: Sandbox, *, afterwards: str = "") -> None:
+    """Write the task's files into the working directory, then run the shell command `afterwards` there.
 
-    `functools.partial(lay_files, afterwards=GIT_REPOSITORY)` makes it a git repository with one commit.
+    `functools.partial(write_workspace, afterwards=GIT_REPOSITORY)` makes it a git repository with one commit.
 
     Raises:
         SandboxError: a file could not be written or `afterwards` failed.

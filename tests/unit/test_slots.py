@@ -1,4 +1,4 @@
-"""Room for open trajectories, shared by stages that run at one time."""
+"""Slots for open trajectories, shared by stages that run at one time."""
 
 import asyncio
 import threading
@@ -11,21 +11,21 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture
 from turnmix.rollout.plan import make_plans
-from turnmix.rollout.room import Room
+from turnmix.rollout.slots import Slots
 
 
-def test_room_is_taken_whole_and_by_a_cohort_larger_than_all_of_it_alone():
-    place = Room(3).first()
-    assert place.take(2)
-    assert not place.take(2)
-    place.give(2)
-    assert place.take(5)
-    assert not place.take(1)
+def test_slots_are_taken_together_and_by_a_cohort_larger_than_all_of_them_alone():
+    slots = Slots(3).first()
+    assert slots.take(2)
+    assert not slots.take(2)
+    slots.give(2)
+    assert slots.take(5)
+    assert not slots.take(1)
 
 
 def test_what_runs_beside_takes_nothing_while_the_first_may_still_begin_cohorts():
-    room = Room(3)
-    first, beside = room.first(), room.beside()
+    slots = Slots(3)
+    first, beside = slots.first(), slots.beside()
     told = []
     with beside.admitting(lambda: told.append(beside.take(1))):
         with first.admitting(lambda: None):
@@ -36,14 +36,14 @@ def test_what_runs_beside_takes_nothing_while_the_first_may_still_begin_cohorts(
     assert first.take(2)
 
 
-def test_there_is_no_room_of_nothing():
+def test_there_is_at_least_one_slot():
     with pytest.raises(UserError, match="concurrency must be 1 or more, not 0"):
-        Room(0)
+        Slots(0)
 
 
-def test_collectors_in_two_threads_never_open_more_than_their_room_and_both_end():
-    """Each of both has 12 trajectories, in cohorts of two; the room is for four."""
-    room, lock = Room(4), threading.Lock()
+def test_collectors_in_two_threads_never_open_more_than_their_slots_and_both_end():
+    """Each of both has 12 trajectories, in cohorts of two; there are four slots."""
+    slots, lock = Slots(4), threading.Lock()
     open_now, most = [], []
 
     class Counting(CountingSource):
@@ -62,7 +62,7 @@ def test_collectors_in_two_threads_never_open_more_than_their_room_and_both_end(
             environment.close = closing
             return environment
 
-    def collected(place, prefix, ended):
+    def collected(slots, prefix, ended):
         source = Counting()
         plans = make_plans(
             source.tasks("train")[:12], iteration=1, seed=0, cohort_size=2, beta=0.0, prefix=prefix
@@ -79,15 +79,15 @@ def test_collectors_in_two_threads_never_open_more_than_their_room_and_both_end(
                 mixture=StudentMixture(),
                 label=False,
                 concurrency=4,
-                place=place,
+                slots=slots,
             )
         )
         ended.extend(each.id for each in trajectories)
 
     ended: list[str] = []
     threads = [
-        threading.Thread(target=collected, args=(room.first(), "i", ended)),
-        threading.Thread(target=collected, args=(room.beside(), "e", ended)),
+        threading.Thread(target=collected, args=(slots.first(), "i", ended)),
+        threading.Thread(target=collected, args=(slots.beside(), "e", ended)),
     ]
     for thread in threads:
         thread.start()

@@ -1,7 +1,7 @@
-"""Room for so many open trajectories, over all stages that run at one time.
+"""Slots for open trajectories, shared by all stages that run at one time.
 
-In: cohorts that want to begin. Out: when they may. What is first takes room as it comes free; what runs beside it
-takes only what is left: nothing while a cohort that is first may still begin.
+In: cohorts that want to begin. Out: when they may. The stage that is first takes slots as they come free; one that runs
+beside it takes only what is left: nothing while a cohort of the first may still begin.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from turnmix.core.errors import UserError
 
 
-class Room:
-    """Stages in several threads may share it."""
+class Slots:
+    """Stages in several threads may share them."""
 
     def __init__(self, size: int) -> None:
         """Raises UserError: there is none."""
@@ -27,18 +27,18 @@ class Room:
         """Of those that are first, how many have cohorts left to begin."""
         self._listeners: list[Callable[[], None]] = []
 
-    def first(self) -> Place:
-        return Place(self, is_first=True)
+    def first(self) -> StageSlots:
+        return StageSlots(self, is_first=True)
 
-    def beside(self) -> Place:
-        return Place(self, is_first=False)
+    def beside(self) -> StageSlots:
+        return StageSlots(self, is_first=False)
 
     def take(self, number: int, *, is_first: bool) -> bool:
-        """Take room for `number` trajectories; False: there is none yet. A cohort larger than all the room may begin
+        """Take slots for `number` trajectories; False: not so many are free. A cohort larger than all of them may begin
         where nothing is open."""
         with self._lock:
-            has_room = self._open == 0 or self._open + number <= self._size
-            is_taken = has_room and (is_first or not self._admitting)
+            are_free = self._open == 0 or self._open + number <= self._size
+            is_taken = are_free and (is_first or not self._admitting)
             if is_taken:
                 self._open += number
             return is_taken
@@ -52,7 +52,7 @@ class Room:
 
     @contextlib.contextmanager
     def telling(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Inside, `listener` is called, in any thread, when there may be more room."""
+        """Inside, `listener` is called, in any thread, when more may be free."""
         with self._lock:
             self._listeners.append(listener)
         try:
@@ -70,29 +70,29 @@ class Room:
             listener()
 
 
-class Place:
-    """One stage's way into a room."""
+class StageSlots:
+    """The slots as one stage takes and gives them."""
 
-    def __init__(self, room: Room, *, is_first: bool) -> None:
-        self._room = room
+    def __init__(self, slots: Slots, *, is_first: bool) -> None:
+        self._slots = slots
         self._is_first = is_first
 
     def take(self, number: int) -> bool:
-        """As `Room.take`."""
-        return self._room.take(number, is_first=self._is_first)
+        """As `Slots.take`."""
+        return self._slots.take(number, is_first=self._is_first)
 
     def give(self, number: int) -> None:
-        """A trajectory that had room has ended, or so many."""
-        self._room.give(number)
+        """So many trajectories have ended."""
+        self._slots.give(number)
 
     @contextlib.contextmanager
     def admitting(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Inside, cohorts are left to begin; `listener` is called, in any thread, when there may be more room."""
+        """Inside, cohorts are left to begin; `listener` is called, in any thread, when more may be free."""
         if self._is_first:
-            self._room.admit(1)
+            self._slots.admit(1)
         try:
-            with self._room.telling(listener):
+            with self._slots.telling(listener):
                 yield
         finally:
             if self._is_first:
-                self._room.admit(-1)
+                self._slots.admit(-1)

@@ -7,8 +7,8 @@ from chat_models import TOOLS
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason
 from turnmix.policies.scripted import call_action
-from turnmix.rollout.share import teacher_share
 from turnmix.rollout.teacher_answers import count_teacher_answers
+from turnmix.rollout.teacher_share import teacher_share
 from turnmix.scaffold.text_calls import tools_told
 
 
