@@ -4,7 +4,7 @@ import asyncio
 
 from scaffold_in_sandbox import any_sandbox, new_sandbox  # noqa: F401 (any_sandbox: every test, in each kind)
 
-from turnmix.environments.repositories.activation import ActivatedSandbox
+from turnmix.environments.repositories.image.activation import ActivatedSandbox
 
 
 def test_what_is_activated_holds_in_every_command_also_where_functions_are_exported():

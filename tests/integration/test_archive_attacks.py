@@ -32,7 +32,7 @@ from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import UserError
 from turnmix.environments.repositories import source as task_files
-from turnmix.environments.repositories.archive import load_archive
+from turnmix.environments.repositories.archive.files import load_archive
 from turnmix.policies.scripted import call_action
 
 MEBIBYTE = 1 << 20

@@ -11,7 +11,7 @@ import pytest
 from own_code import MAKE_SANDBOX
 from scaffold_in_sandbox import needs_sandbox
 
-from turnmix.environments.repositories.execution import execute_tests
+from turnmix.environments.repositories.archive.execution import execute_tests
 from turnmix.environments.repositories.task_file import TaskRow
 
 pytestmark = needs_sandbox

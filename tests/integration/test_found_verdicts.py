@@ -13,7 +13,7 @@ from test_archive_protection import FLAT, row_of
 from turnmix.cli.command_line import main
 from turnmix.core.errors import UserError
 from turnmix.environments.patch_verdict import patch_verdict
-from turnmix.environments.repositories.archive import store_archive
+from turnmix.environments.repositories.archive.files import store_archive
 from turnmix.environments.repositories.task_file import write_rows
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.store.verdict_book import VerdictBook

@@ -15,13 +15,13 @@ from turnmix.core.errors import SandboxError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.repositories.adapters.reversal import reversed_patch
 from turnmix.environments.repositories.adapters.swe_smith import from_swe_smith
-from turnmix.environments.repositories.image_execution import execute_in_image
-from turnmix.environments.repositories.image_repository import prepare_image, take_image_patch
+from turnmix.environments.repositories.image.execution import execute_in_image
+from turnmix.environments.repositories.image.preparation import prepare_image, take_image_patch
+from turnmix.environments.repositories.logs.test_log import swebench_report
+from turnmix.environments.repositories.patch_text import encoded
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.repositories.task_file import TaskRow, write_rows
-from turnmix.environments.repositories.test_log import swebench_report
-from turnmix.environments.repositories.unpacking import encoded
 from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.owner import RUN_LABEL, labels
@@ -181,7 +181,8 @@ def test_a_patch_is_judged_once(tmp_path):
     row = shelf_row()
     source = source_of(tmp_path, row)
     first = asyncio.run(source.grader.grade(row, WRONG.encode()))
-    source.grader._make_sandbox = None  # a second container would fail
+    source._repositories.clear()
+    source._make_sandbox = None  # a second container would fail
     assert asyncio.run(source.grader.grade(row, WRONG.encode())) is first
 
 

@@ -8,7 +8,7 @@ from container_runtime import needs_containers, settings
 from shelf_image import shelf_row
 
 from turnmix.environments.oracle import policy as oracle
-from turnmix.environments.repositories import image_tree
+from turnmix.environments.repositories import repository_files
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.repositories.task_file import write_rows
@@ -58,13 +58,13 @@ def test_trajectories_of_one_task_share_one_look_into_its_image(source_of):
 
 
 def test_of_a_large_repository_only_the_files_that_the_fix_changes_are_read(source_of, monkeypatch):
-    monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
+    monkeypatch.setattr(repository_files, "LARGEST_TREE", 100)
     source = source_of(shelf_row())
     assert set(source.solution(*source.tasks("holdout")).base) == {"shelf.py"}
 
 
 def test_of_a_large_repository_to_which_the_fix_only_adds_nothing_is_read(source_of, monkeypatch):
-    monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
+    monkeypatch.setattr(repository_files, "LARGEST_TREE", 100)
     source = source_of(shelf_row(gold_patch=ADDS))
     solution = source.solution(*source.tasks("holdout"))
     assert solution.base == {}
@@ -77,7 +77,7 @@ def test_the_oracle_leaves_what_the_image_brought_and_removes_what_the_student_l
 ):
     pytest.importorskip("swebench", reason="grading in images needs swebench: pip install 'turnmix[swe]'")
     if is_large:
-        monkeypatch.setattr(image_tree, "LARGEST_TREE", 100)
+        monkeypatch.setattr(repository_files, "LARGEST_TREE", 100)
         monkeypatch.setattr(oracle, "WORKSPACE_LIMIT", 1 << 15)  # large.bin hides what is read after it
     source = source_of(shelf_row())
     litter = "head -c 100000 /dev/zero > build/large.bin; echo 1 > stray.py; echo broken > shelf.py"

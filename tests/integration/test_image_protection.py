@@ -13,7 +13,7 @@ from test_image_grading import CONFTEST, FUZZY, WRONG
 from published_rows import GOLD, gym_row
 from turnmix.core.errors import SandboxError
 from turnmix.environments.repositories.adapters.swe_bench import from_swe_gym
-from turnmix.environments.repositories.image_execution import execute_in_image
+from turnmix.environments.repositories.image.execution import execute_in_image
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.selection import ContainerSandboxSettings

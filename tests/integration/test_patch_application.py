@@ -6,10 +6,10 @@ import pytest
 from own_code import MAKE_SANDBOX
 from scaffold_in_sandbox import WORKSPACE, needs_sandbox
 
-from turnmix.environments.repositories.archive import pack_tree
-from turnmix.environments.repositories.execution import execute_tests
-from turnmix.environments.repositories.image_repository import take_image_patch
-from turnmix.environments.repositories.patch import read_tree
+from turnmix.environments.repositories.archive.execution import execute_tests
+from turnmix.environments.repositories.archive.files import pack_tree
+from turnmix.environments.repositories.archive.patch import read_tree
+from turnmix.environments.repositories.image.preparation import take_image_patch
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 

@@ -9,7 +9,7 @@ pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'tu
 from own_code import commit_all
 
 from turnmix.core.errors import UserError
-from turnmix.environments.repositories.archive import text_files
+from turnmix.environments.repositories.archive.files import text_files
 from turnmix.task_making.version_control import (
     changed_files,
     commits_between,

@@ -14,7 +14,7 @@ pytest.importorskip("swebench", reason="grading in images needs swebench: pip in
 from published_rows import FAILING, PASSING, TEST_PATCH, gym_row, rebench_v2_row, verified_row
 from turnmix.core.errors import InfrastructureError
 from turnmix.environments.repositories.adapters.registry import DatasetSettings, adapt_rows
-from turnmix.environments.repositories.test_log import check_parser, count_tests
+from turnmix.environments.repositories.logs.test_log import check_parser, count_tests
 
 
 def task(name, row):

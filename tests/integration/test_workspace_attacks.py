@@ -30,9 +30,9 @@ from scaffold_in_sandbox import WORKSPACE, needs_sandbox
 from shelf_image import shelf_row
 
 from turnmix.core.errors import TurnMixError, UserError
-from turnmix.environments.repositories.archive import pack_tree
-from turnmix.environments.repositories.execution import execute_tests
-from turnmix.environments.repositories.patch import read_tree, take_patch
+from turnmix.environments.repositories.archive.execution import execute_tests
+from turnmix.environments.repositories.archive.files import pack_tree
+from turnmix.environments.repositories.archive.patch import read_tree, take_patch
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.task_file import write_rows
 from turnmix.environments.workspace import read_workspace

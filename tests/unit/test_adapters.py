@@ -26,8 +26,8 @@ from turnmix.core.errors import UserError
 from turnmix.environments.repositories.adapters.fetching import fetch_rows
 from turnmix.environments.repositories.adapters.registry import ADAPTERS, HUB_IDS, DatasetSettings, adapt_rows
 from turnmix.environments.repositories.adapters.reversal import reversed_patch
+from turnmix.environments.repositories.logs.test_log import count_tests
 from turnmix.environments.repositories.task_file import read_rows, split_rows, write_rows
-from turnmix.environments.repositories.test_log import count_tests
 
 GOOD = {
     "swe-bench": verified_row(),

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
-from turnmix.environments.repositories.execution import Execution
+from turnmix.environments.repositories.archive.execution import Execution
 from turnmix.task_making.issue import Failure, TemplateIssueWriter, collect_failures, opening
 from turnmix.task_making.measurement import compare, settle, why_none_pass
 

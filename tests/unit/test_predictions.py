@@ -9,10 +9,11 @@ from recorded_trajectories import trajectory
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.patch_verdict import patch_verdict
-from turnmix.environments.repositories.grading import verdict
+from turnmix.environments.repositories.grading import unjudged, verdict
+from turnmix.environments.repositories.patch_text import encoded
 from turnmix.environments.repositories.predictions import predictions_text, read_predictions
+from turnmix.environments.repositories.repository import TestResult
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.environments.repositories.unpacking import encoded
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.viewing.transcript import transcript
 
@@ -31,7 +32,7 @@ ROW = TaskRow(
 
 
 def test_a_patch_comes_back_byte_for_byte_from_a_run_and_from_its_predictions(tmp_path):
-    judged = trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=True))
+    judged = trajectory("i001-0", verdict=verdict(TestResult.none_ran(ROW), LATIN))
     log = TrajectoryLog(tmp_path / "trajectories.jsonl")
     log.append(judged)
     log.close()
@@ -43,7 +44,7 @@ def test_a_patch_comes_back_byte_for_byte_from_a_run_and_from_its_predictions(tm
 
 def test_what_an_unfinished_agent_left_is_kept_and_said_to_be_unfinished(tmp_path):
     left = replace(
-        trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=False)),
+        trajectory("i001-0", verdict=unjudged(ROW, LATIN)),
         stop_reason=StopReason.max_turns,
     )
     (tmp_path / "predictions.jsonl").write_text(predictions_text([left], model="m"))
@@ -53,7 +54,7 @@ def test_what_an_unfinished_agent_left_is_kept_and_said_to_be_unfinished(tmp_pat
 
 
 def test_a_transcript_spells_out_bytes_that_are_no_text():
-    judged = trajectory("i001-0", verdict=verdict(ROW, None, LATIN, submitted=True))
+    judged = trajectory("i001-0", verdict=verdict(TestResult.none_ran(ROW), LATIN))
     lines = [line.text for line in transcript(judged)]
     assert "    +caf\\udce9s" in lines
     "\n".join(lines).encode()

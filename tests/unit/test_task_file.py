@@ -6,10 +6,11 @@ import pytest
 
 from turnmix.cli.make_tasks import training_advice
 from turnmix.core.errors import UserError
-from turnmix.environments.repositories import execution, patch
-from turnmix.environments.repositories.archive import load_archive, pack_tree, store_archive
-from turnmix.environments.repositories.execution import read_report
-from turnmix.environments.repositories.grading import verdict
+from turnmix.environments.repositories.archive import execution, patch
+from turnmix.environments.repositories.archive.execution import read_report
+from turnmix.environments.repositories.archive.files import load_archive, pack_tree, store_archive
+from turnmix.environments.repositories.archive.repository import counted
+from turnmix.environments.repositories.grading import unjudged
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.environments.repositories.task_file import TaskRow, load_rows, read_rows, split_rows, write_rows
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -149,7 +150,7 @@ def test_a_verdict_needs_every_test_to_pass_and_a_whole_run():
     (failing,), (passing,) = row.fail_to_pass, row.pass_to_pass
 
     def resolved(outcomes, **changes):
-        return verdict(row, execution.Execution(outcomes=outcomes, **changes), b"x", submitted=True).resolved
+        return counted(row, execution.Execution(outcomes=outcomes, **changes)).resolved
 
     assert resolved({failing: "passed", passing: "xfailed"})
     assert not resolved({failing: "passed", passing: "passed"}, is_complete=False)
@@ -157,7 +158,7 @@ def test_a_verdict_needs_every_test_to_pass_and_a_whole_run():
     assert not resolved({failing: "skipped", passing: "skipped"})
     assert not resolved({failing: "passed", passing: "error"})
     assert not resolved({})
-    assert not verdict(row, None, b"", submitted=False).resolved
+    assert not unjudged(row, b"").resolved
 
 
 def test_the_worse_of_two_reports_of_one_test_counts():

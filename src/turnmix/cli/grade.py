@@ -26,12 +26,12 @@ from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Unfinished, Verdict
 from turnmix.environments.environment import TaskParts
 from turnmix.environments.patch_verdict import PatchDetails
-from turnmix.environments.repositories.grading import verdict as unjudged
+from turnmix.environments.repositories.grading import unjudged
+from turnmix.environments.repositories.logs.test_log import reader_version, unknown_parser
+from turnmix.environments.repositories.patch_text import decoded
 from turnmix.environments.repositories.predictions import Prediction, read_predictions
 from turnmix.environments.repositories.source import GradesPatches, TaskFileSettings
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.environments.repositories.test_log import reader_version, unknown_parser
-from turnmix.environments.repositories.unpacking import decoded
 from turnmix.evaluation.interval import wilson
 from turnmix.recipe.recipe import Recipe, load_recipe
 from turnmix.recipe.recipe_file import validated
@@ -209,7 +209,7 @@ async def _grade_all(
     async def grade(row: TaskRow, prediction: Prediction) -> None:
         patch = (prediction.model_patch or "").encode(errors="surrogateescape")
         if prediction.unfinished and opened.unfinished == "unresolved":
-            verdicts[row.instance_id] = unjudged(row, None, patch, submitted=False)
+            verdicts[row.instance_id] = unjudged(row, patch)
             return
         key = _key(row, patch, opened.sandbox)
         if not again and (found := _found(book, key, patch=decoded(patch))) is not None:

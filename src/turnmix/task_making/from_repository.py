@@ -19,8 +19,8 @@ from pathlib import Path
 import libcst as cst
 
 from turnmix.core.errors import UserError
-from turnmix.environments.repositories.archive import store_archive, text_files
-from turnmix.environments.repositories.execution import execute_tests
+from turnmix.environments.repositories.archive.execution import execute_tests
+from turnmix.environments.repositories.archive.files import store_archive, text_files
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
 from turnmix.environments.tar_members import pack_members

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from turnmix.core.errors import UserError
-from turnmix.environments.repositories.archive import store_archive, text_files
-from turnmix.environments.repositories.patch import text_sections
+from turnmix.environments.repositories.archive.files import store_archive, text_files
+from turnmix.environments.repositories.patch_text import text_sections
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
 from turnmix.environments.tar_members import pack_members

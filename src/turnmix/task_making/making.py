@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnmix.core.errors import InfrastructureError
-from turnmix.environments.repositories.execution import TEST_REPORT
+from turnmix.environments.repositories.archive.execution import TEST_REPORT
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
 from turnmix.task_making.issue import IssueWriter

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from turnmix.environments.repositories.execution import Execution, execute_tests
+from turnmix.environments.repositories.archive.execution import Execution, execute_tests
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.task_making.pytest_error import pytest_error

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import MissingDependencyError, UserError
-from turnmix.environments.repositories.archive import checked, directory_members, stays_inside
+from turnmix.environments.repositories.archive.files import checked, directory_members, stays_inside
 from turnmix.environments.tar_members import TREE_LIMITS, MalformedArchive, Member, TreeLimits
 
 DIFF = ("-r", "-p", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--full-index", "--binary",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from turnmix.environments.repositories.unpacking import encoded
+from turnmix.environments.repositories.patch_text import SECTION, encoded
 from turnmix.sandboxes.sandbox import CommandResult, Sandbox
 
 GRADING = "/tmp/turnmix"
@@ -45,7 +45,6 @@ wherever it is told: a change time tells what it wrote, and a file's own time wo
 _LIST_CHANGED = "git apply --numstat -z --whitespace=nowarn - 2>/dev/null"
 _LIST = f'{_EXCLUDED} git apply --numstat -z --whitespace=nowarn "$@" - 2>/dev/null'
 _CLEAR = "GIT_LITERAL_PATHSPECS=1 xargs -0 git ls-files -z --others -- | xargs -0 rm -f --"
-_SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 _ADDS = re.compile(rb"^(new file mode |--- /dev/null$)", re.MULTILINE)
 
 
@@ -81,7 +80,7 @@ async def changed_paths(patch: str, directory: str, sandbox: Sandbox) -> tuple[b
 
 async def _clear_untracked(patch: bytes, directory: str, sandbox: Sandbox) -> None:
     """Remove files that git does not track where the patch adds others."""
-    added = b"".join(s for s in _SECTION.split(patch) if _ADDS.search(s.partition(b"\n@@ ")[0]))
+    added = b"".join(s for s in SECTION.split(patch) if _ADDS.search(s.partition(b"\n@@ ")[0]))
     if not added:
         return
     listed = await sandbox.run(

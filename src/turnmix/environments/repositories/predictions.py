@@ -19,7 +19,7 @@ from turnmix.core.bounded_file import bounded_lines, read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import MOST_BYTES, json_text, json_value
 from turnmix.core.trajectory import StopReason, Trajectory, Verdict
-from turnmix.environments.repositories.unpacking import decoded, encoded
+from turnmix.environments.repositories.patch_text import decoded, encoded
 
 PREDICTIONS = "predictions.jsonl"
 """What a file of predictions is called in an evaluation."""

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from importlib import resources
 
 from turnmix.core.errors import SandboxError
-from turnmix.environments.repositories.image_repository import TRUST
+from turnmix.environments.repositories.commands import must_run, must_write
+from turnmix.environments.repositories.image.preparation import TRUST
 from turnmix.environments.repositories.patch_application import APPLY_SECONDS, BEFORE, GRADING, changed_paths
+from turnmix.environments.repositories.patch_text import encoded
 from turnmix.environments.repositories.runner_files import is_inside, runner_files
 from turnmix.environments.repositories.shadows import KNOWN, candidates
 from turnmix.environments.repositories.task_file import TaskRow
@@ -28,7 +30,6 @@ from turnmix.environments.repositories.test_paths import (
     TOP_TEST_DIRECTORIES,
     is_test_path,
 )
-from turnmix.environments.repositories.unpacking import encoded, must_run, must_write
 from turnmix.sandboxes.sandbox import Sandbox
 
 INTERPRETER = ("sitecustomize", "sitecustomize.*", "usercustomize", "usercustomize.*", "*.pth")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -18,14 +19,16 @@ from turnmix.core.task import Task, Workspace
 from turnmix.environments.environment import Split, TaskParts, TaskSettings
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.oracle.solution import Solution
-from turnmix.environments.repositories.activation import ActivatedSandbox
 from turnmix.environments.repositories.adapters.registry import DatasetSettings
-from turnmix.environments.repositories.archive import load_archive
+from turnmix.environments.repositories.archive.files import load_archive
+from turnmix.environments.repositories.archive.repository import ArchiveRepository
 from turnmix.environments.repositories.grading import Grader
+from turnmix.environments.repositories.image.activation import ActivatedSandbox
+from turnmix.environments.repositories.image.repository import ImageRepository
+from turnmix.environments.repositories.repository import Repository
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.solution import solve
 from turnmix.environments.repositories.task_file import TaskRow, load_rows, read_rows, split_rows
-from turnmix.environments.repositories.test_log import check_swebench
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -126,9 +129,8 @@ class TaskFileSource:
         self._solutions = BoundedCache[Solution](max_bytes=MOST_KEPT)
         self._loading = threading.Lock()
         self._solving: dict[str, threading.Lock] = {}
-        self.grader = Grader(
-            row=self._rows.__getitem__, archive=self._content, make_sandbox=self._make_sandbox
-        )
+        self._repositories: dict[str, Repository] = {}
+        self.grader = Grader(row=self._rows.__getitem__, repository=self._repository)
         self._read_first_archives(rows)
 
     def tasks(self, split: Split) -> Sequence[Task]:
@@ -143,8 +145,8 @@ class TaskFileSource:
 
     def environment(self, task: Task) -> ScaffoldedEnvironment:
         row = self._rows[task.id]
-        if row.image is not None:
-            check_swebench(row)
+        repository = self._repository(row)
+        repository.check()
         sandbox = self._make_sandbox(row)
         if row.activation:
             sandbox = ActivatedSandbox(sandbox, activation=row.activation)
@@ -153,7 +155,7 @@ class TaskFileSource:
             sandbox=sandbox,
             settings=self._scaffold,
             verifier=self.grader,
-            prepare=self.grader.prepare,
+            prepare=lambda task, sandbox: repository.prepare(sandbox),
         )
 
     @property
@@ -180,25 +182,37 @@ class TaskFileSource:
         with self._solving.setdefault(task.id, threading.Lock()):
             if (found := self._solutions.get(task.id)) is None:
                 row = self._rows[task.id]
-                found = solve(row, self._content(row), self._make_sandbox)
+                found = solve(row, self._repository(row), self._make_sandbox(row))
                 self._solutions.put(task.id, found, size=_size(found))
             return found
+
+    def _repository(self, row: TaskRow) -> Repository:
+        if (found := self._repositories.get(row.instance_id)) is None:
+            if row.image:
+                found = ImageRepository(row, make_sandbox=self._make_sandbox)
+            else:
+                found = ArchiveRepository(
+                    row,
+                    archive=lambda: asyncio.to_thread(self._content, row),
+                    make_sandbox=self._make_sandbox,
+                )
+            self._repositories[row.instance_id] = found
+        return found
 
     def _read_first_archives(self, rows: Sequence[TaskRow]) -> None:
         """A damaged archive is told before anything long begins; of very many, those that are read quickly."""
         unread = READ_FIRST
-        for row in {row.archive: row for row in rows}.values():
+        for row in {row.archive: row for row in rows if row.archive}.values():
             if unread > 0:
                 unread -= len(self._content(row))
 
     def _content(self, row: TaskRow) -> bytes:
-        """Of the row's archive; nothing where it has an image."""
-        if row.archive is None:
-            return b""
+        """Of the archive of a row that has one."""
+        name = str(row.archive)
         with self._loading:
-            if (found := self._archives.get(row.archive)) is None:
-                found = load_archive(self._path, row.archive)
-                self._archives.put(row.archive, found, size=len(found))
+            if (found := self._archives.get(name)) is None:
+                found = load_archive(self._path, name)
+                self._archives.put(name, found, size=len(found))
             return found
 
 

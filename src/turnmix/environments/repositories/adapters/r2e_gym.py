@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from turnmix.environments.repositories.adapters.columns import ROOT, Row, Text, read_object
 from turnmix.environments.repositories.adapters.evaluation_script import marked_script
 from turnmix.environments.repositories.adapters.git_lines import git_lines
-from turnmix.environments.repositories.r2e_log import plain_name, read_r2e_log
+from turnmix.environments.repositories.logs.r2e_log import plain_name, read_r2e_log
 from turnmix.environments.repositories.task_file import TaskRow
 
 TESTS = "/r2e_tests"

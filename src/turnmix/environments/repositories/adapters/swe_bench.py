@@ -26,9 +26,9 @@ from turnmix.environments.repositories.adapters.columns import (
 from turnmix.environments.repositories.adapters.evaluation_script import HEADER, named_tests, patched_script
 from turnmix.environments.repositories.adapters.gym_commands import command_of, complete_command
 from turnmix.environments.repositories.adapters.recorded_exit import with_recorded_exit
-from turnmix.environments.repositories.log_readers import PYTEST_PARSERS
+from turnmix.environments.repositories.logs.log_readers import PYTEST_PARSERS
+from turnmix.environments.repositories.logs.test_log import unknown_parser
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.environments.repositories.test_log import unknown_parser
 
 ERRORS = "/tmp/turnmix-errors"
 

@@ -12,9 +12,9 @@ import posixpath
 import shlex
 
 from turnmix.core.errors import SandboxError
-from turnmix.environments.repositories.patch import text_sections
+from turnmix.environments.repositories.commands import DATES
+from turnmix.environments.repositories.patch_text import encoded, text_sections
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.environments.repositories.unpacking import DATES, encoded
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 SCRIPT_SECONDS = 900.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from turnmix.environments.repositories.unpacking import COMMAND_SECONDS, OUTPUT_BYTES, must_run
+from turnmix.environments.repositories.commands import COMMAND_SECONDS, OUTPUT_BYTES, must_run
 from turnmix.environments.workspace import regular_files
 from turnmix.sandboxes.sandbox import Sandbox
 

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 
 from turnmix.core.json_text import json_value
+from turnmix.environments.repositories.archive.laying import lay_repository
+from turnmix.environments.repositories.commands import must_run, must_write
 from turnmix.environments.repositories.patch_application import BEFORE, GRADING, apply_patch
+from turnmix.environments.repositories.patch_text import encoded
 from turnmix.environments.repositories.protection import Protection, keep_protected
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.environments.repositories.unpacking import encoded, lay_repository, must_run, must_write
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 TEST_REPORT = f"{GRADING}/pytest_report.py"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from turnmix.environments.repositories.r2e_log import read_r2e_log
-from turnmix.environments.repositories.unittest_log import read_unittest_log
+from turnmix.environments.repositories.logs.r2e_log import read_r2e_log
+from turnmix.environments.repositories.logs.unittest_log import read_unittest_log
 
 LogReader = Callable[[str], Mapping[str, str]]
 """A log to outcomes by test, of which PASSED is one."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import re
 from collections.abc import Iterator
 
-from turnmix.environments.repositories.unpacking import COMMAND_SECONDS, OUTPUT_BYTES
+from turnmix.environments.repositories.commands import COMMAND_SECONDS, OUTPUT_BYTES
+from turnmix.environments.repositories.patch_text import text_sections
 from turnmix.environments.tar_members import MalformedArchive, Member, Places, pack_members, read_members
 from turnmix.environments.workspace import ANY_TREE
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
@@ -25,7 +25,6 @@ REPLACE = (
     "find . -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {} + && "
     "tar -x --no-same-owner --no-same-permissions --delay-directory-restore; git add -A"
 )
-_SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 
 
 async def read_tree(sandbox: Sandbox, directory: str, *, timeout: float = COMMAND_SECONDS) -> bytes | None:
@@ -79,13 +78,3 @@ def _members(tree: bytes) -> Iterator[Member]:
                 placed = places.take(member)
             if placed is not None:
                 yield placed
-
-
-def text_sections(patch: bytes) -> bytes:
-    """The patch without its binary files.
-
-    >>> text_sections(b"diff --git a/x b/x\\nBinary files a/x and b/x differ\\ndiff --git a/y b/y\\n+1\\n")
-    b'diff --git a/y b/y\\n+1\\n'
-    """
-    sections = _SECTION.split(patch)
-    return b"".join(s for s in sections if b"\nBinary files " not in s and b"\nGIT binary patch" not in s)

@@ -6,10 +6,10 @@ import pytest
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import SandboxError
-from turnmix.environments.repositories import patch as patches
-from turnmix.environments.repositories import unpacking
-from turnmix.environments.repositories.patch import take_patch
-from turnmix.environments.repositories.unpacking import must_run
+from turnmix.environments.repositories import commands
+from turnmix.environments.repositories.archive import patch as patches
+from turnmix.environments.repositories.archive.patch import take_patch
+from turnmix.environments.repositories.commands import must_run
 from turnmix.environments.workspace_files import GIT_REPOSITORY
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
@@ -31,7 +31,7 @@ def in_sandbox(work):
 
 
 def test_output_is_whole_or_an_error():
-    size = unpacking.OUTPUT_BYTES
+    size = commands.OUTPUT_BYTES
     assert len(in_sandbox(lambda box: must_run(box, f"head -c {size - 1} /dev/zero", "/"))) == size - 1
     with pytest.raises(SandboxError, match="says more than 64 MiB"):
         in_sandbox(lambda box: must_run(box, f"head -c {size + 1} /dev/zero", "/"))

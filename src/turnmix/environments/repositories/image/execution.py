@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from turnmix.environments.repositories.image_repository import set_up_image
+from turnmix.environments.repositories.commands import must_write
+from turnmix.environments.repositories.image.preparation import set_up_image
+from turnmix.environments.repositories.logs.test_log import TestCounts, count_tests
 from turnmix.environments.repositories.patch_application import GRADING, apply_patch
+from turnmix.environments.repositories.patch_text import encoded
 from turnmix.environments.repositories.protection import Protection, Restored, keep_protected
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.environments.repositories.test_log import TestCounts, count_tests
-from turnmix.environments.repositories.unpacking import encoded, must_write
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 SCRIPT, LOG = f"{GRADING}/evaluate.sh", f"{GRADING}/log"

@@ -18,9 +18,9 @@ from typing import Any
 
 from turnmix.core.errors import InfrastructureError, MissingDependencyError
 from turnmix.environments.repositories.adapters.evaluation_script import END, START
-from turnmix.environments.repositories.log_readers import PYTEST_PARSERS, READERS
+from turnmix.environments.repositories.logs.log_readers import PYTEST_PARSERS, READERS
+from turnmix.environments.repositories.logs.timings import TimedOutcomes
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.environments.repositories.timings import TimedOutcomes
 
 INSTALL = "pip install 'turnmix[swe]'"
 _importing = threading.Lock()

@@ -1,0 +1,1 @@
+"""Repositories that a container image brings along."""
