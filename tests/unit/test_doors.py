@@ -178,3 +178,21 @@ def test_a_stored_recipe_is_read_without_importing_its_plugins(world):
     assert recipe_yaml(stored) == text
     assert "my_world" not in sys.modules
     assert stored_recipe(world / "again.yaml", imported={"my_world:Words"}).tasks.size == 5
+
+
+def test_a_recipe_whose_code_is_gone_is_read_in_every_door_and_written_again_as_it_was(world):
+    data = yaml.safe_load(recipe_yaml(load_recipe("minirepo_dagger")))
+    for section, tag in (
+        ("tasks", "source"),
+        ("sandbox", "kind"),
+        ("teacher", "kind"),
+        ("mixture", "kind"),
+        ("objective", "kind"),
+    ):
+        data[section] = {tag: f"gone.{section}:Name", "own": {"a": [1]}}
+    data["objective"] |= {"average": "token", "kl_weight": 0.0}
+    data |= {"method": "gone:METHOD", "trackers": ["gone:Tracker"]}
+    data["data"]["filter"] = "gone:keeps"
+    data["scaffold"]["tools"] = ["finish", {"kind": "gone:Tool", "own": 1}]
+    (world / "gone.yaml").write_text(yaml.safe_dump(data))
+    assert yaml.safe_load(recipe_yaml(stored_recipe(world / "gone.yaml"))) == data

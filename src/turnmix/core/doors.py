@@ -199,3 +199,8 @@ def may_import(name: object, info: ValidationInfo) -> bool:
     """May this be used, which may be the name of a plugin, while settings are validated?"""
     allowed: Collection[str] | None = (info.context or {}).get(IMPORTED)
     return allowed is None or not is_plugin_name(name) or name in allowed
+
+
+def is_read(settings: Settings, info: ValidationInfo) -> bool:
+    """Were all plugins that these settings name imported, so that they can be asked?"""
+    return all(may_import(name, info) for name in plugin_names(settings))

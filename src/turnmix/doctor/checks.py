@@ -19,6 +19,7 @@ from turnmix.doctor.data import check_data
 from turnmix.doctor.endpoints import check_student_serving, check_teacher
 from turnmix.doctor.machine import check_disk, check_memory, check_packages
 from turnmix.doctor.models import check_models
+from turnmix.doctor.plugins import check_plugins
 from turnmix.doctor.tasks import check_tasks
 from turnmix.doctor.tools import check_tools
 from turnmix.recipe.recipe import Recipe
@@ -26,6 +27,7 @@ from turnmix.recipe.recipe import Recipe
 SECONDS = 30.0
 Check = Callable[[Recipe], Iterable[Finding]]
 CHECKS: dict[str, Check] = {
+    "plugins": check_plugins,
     "data": check_data,
     "tasks": check_tasks,
     "tools": check_tools,

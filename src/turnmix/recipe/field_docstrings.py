@@ -10,6 +10,7 @@ import ast
 import inspect
 import sys
 from functools import cache
+from types import ModuleType
 
 from turnmix.core.settings import Settings
 
@@ -19,15 +20,15 @@ def field_docstrings(settings: type[Settings]) -> dict[str, str]:
     found: dict[str, str] = {}
     for owner in reversed(settings.__mro__):
         if owner.__module__ in sys.modules and issubclass(owner, Settings):
-            found |= _module_docstrings(owner.__module__).get(owner.__qualname__, {})
+            found |= _module_docstrings(sys.modules[owner.__module__]).get(owner.__qualname__, {})
     return {name: found[name] for name in settings.model_fields if name in found}
 
 
 @cache
-def _module_docstrings(module: str) -> dict[str, dict[str, str]]:
+def _module_docstrings(module: ModuleType) -> dict[str, dict[str, str]]:
     """By class, then by field, of the classes at the top of a module."""
     try:
-        source = inspect.getsource(sys.modules[module])
+        source = inspect.getsource(module)
     except OSError:
         return {}
     return {node.name: _in_class(node) for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}

@@ -13,22 +13,21 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationInfo, model_validator
 
-from turnmix.core.doors import may_import, plugin_names
+from turnmix.core.doors import is_read, plugin_names
 from turnmix.core.errors import RecipeError
-from turnmix.core.plugins import is_plugin_name
 from turnmix.core.printable import spelled_out
 from turnmix.core.redaction import redacted
 from turnmix.core.settings import NAMES, Settings
 from turnmix.environments.environment import TaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.methods.agreement import Choices, check_agreement, doubts
-from turnmix.methods.registry import METHODS, find_method, known_method
-from turnmix.policies.server.settings import GIVES_TOKENS
+from turnmix.methods.registry import find_method, known_method
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.policies.teacher import TeacherSettings
+from turnmix.recipe.defaults import with_defaults
 from turnmix.recipe.found_recipe import FOUND, unsaid
 from turnmix.recipe.layers import EXTENDS, Layer, merged, read_layers, without_other_kinds
-from turnmix.recipe.mistakes import shown
+from turnmix.recipe.needs import check_needs
 from turnmix.recipe.recipe_file import SHIPPED, find_recipe, hides_shipped, validated, with_overrides
 from turnmix.recipe.sections import (
     MIXTURE,
@@ -40,7 +39,6 @@ from turnmix.recipe.sections import (
     EvaluationSettings,
     RolloutSettings,
 )
-from turnmix.recipe.setting_search import meant_value
 from turnmix.recipe.typed_keys import refuse_keys
 from turnmix.rollout.mixture import MixtureSettings
 from turnmix.sandboxes.selection import SANDBOXES, BubblewrapSettings
@@ -95,37 +93,9 @@ class Recipe(Settings):
     @classmethod
     def _fill_in(cls, given: Any, info: ValidationInfo) -> Any:
         """Lay the method's choices under what is given."""
-        if not isinstance(given, dict):
-            return given
-        data = dict(given)
-        student, evaluation = data.get("student"), data.get("evaluation")
-        is_served = isinstance(student, dict) and student.get("server") is not None
-        if is_served and isinstance(evaluation, dict) and evaluation.get("base") == "late":
-            data["evaluation"] = {**evaluation, "base": True}
-        _fill_in_imported(data)
-        name = data.get("method")
-        if name not in list(METHODS) and not is_plugin_name(name):
-            foreign = [shown(key) for key in data if key not in cls.model_fields]
-            told = (
-                f"; no recipe has {', '.join(foreign)}: see `turnmix train minirepo_dagger --explain`"
-                if foreign
-                else ""
-            )
-            raise ValueError(_wrong_method(name) + told)
-        # What is only read says itself what its method brings; where it does not, anything may stand there.
-        method = find_method(str(name)) if may_import(name, info) else METHODS["dagger"]
-        # What learns from how likely its own tokens were is sampled from the distribution that learns.
-        is_sampled = method.objective.learns_from_samples
-        for section, defaults in (
-            ("student", {"temperature": 1.0, "top_p": 1.0} if is_sampled else {}),
-            ("data", {"filter": method.filter}),
-            ("rollouts", {"samples_per_task": method.samples_per_task}),
-        ):
-            if isinstance(value := data.get(section) or {}, dict):
-                data[section] = {**defaults, **value}
-        data["mixture"] = _laid_under(data.get("mixture"), method.mixture)
-        data["objective"] = _laid_under(data.get("objective"), method.objective)
-        return data
+        return (
+            given if not isinstance(given, dict) else with_defaults(given, known=cls.model_fields, info=info)
+        )
 
     @property
     def asks_teacher(self) -> bool:
@@ -145,10 +115,10 @@ class Recipe(Settings):
         return self.scaffold.max_tokens + self.student.max_new_tokens
 
     @model_validator(mode="after")
-    def _check_tool_calls(self) -> Recipe:
+    def _check_tool_calls(self, info: ValidationInfo) -> Recipe:
         """A teacher such as the oracle calls tools natively, and reads its own calls back."""
         calls_as_text = self.scaffold.tool_calls == "text" and not self.teacher.writes_text_calls
-        if calls_as_text and known_method(self.method) is not None and self.asks_teacher:
+        if calls_as_text and is_read(self, info) and self.asks_teacher:
             raise ValueError(
                 f"scaffold.tool_calls: 'text': the {self.teacher.title} writes no calls as text: leave it at native, "
                 "or give another teacher"
@@ -191,52 +161,17 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _check_method(self, info: ValidationInfo) -> Recipe:
         """It does what its method's name says."""
-        if may_import(self.method, info):
+        if is_read(self, info):
             check_agreement(self._choices)
         return self
 
     @model_validator(mode="after")
-    def _check_objective(self) -> Recipe:
+    def _check_objective(self, info: ValidationInfo) -> Recipe:
         """Student and teacher can give what the objective needs."""
-        objective, server = self.objective, self.student.server
-        if objective.learns_from_samples and server is not None and not GIVES_TOKENS[server.engine]:
-            raise ValueError(
-                f"student.server.engine: {server.engine!r}: {self.method} learns from the student's own tokens "
-                "and their log-probabilities, which this engine does not return: use vllm, leave "
-                "student.server out, or choose a method that learns from text, such as dagger"
+        if is_read(self, info):
+            check_needs(
+                method=self.method, objective=self.objective, student=self.student, teacher=self.teacher
             )
-        teacher, top_p = self.teacher, self.student.top_p
-        if top_p != 1 and (objective.has_ratio or objective.needs_scores):
-            raise ValueError(
-                f"student.top_p: {top_p}: {self.method} weighs tokens by how likely they were, which holds for "
-                "tokens sampled from all of them, at any temperature: leave student.top_p out, which is 1"
-            )
-        needs_teacher = objective.needs_scores or objective.runs_teacher
-        if needs_teacher and not (teacher.gives_logprobs or teacher.gives_logits):
-            raise ValueError(
-                f"teacher.kind: {teacher.kind!r}: {self.method} needs the teacher's log-probabilities of the student's "
-                f"tokens, and the {teacher.title} has none: set teacher.kind to local and name a teacher.model, give "
-                "an endpoint that returns prompt_logprobs, or choose a method that learns from the teacher's "
-                "text, such as dagger"
-            )
-        if objective.runs_teacher:
-            estimate = getattr(objective, "estimate", None)
-            name, value, fix = (
-                ("objective.kind", objective.kind, "choose another objective")
-                if estimate is None
-                else ("objective.estimate", estimate, "set objective.estimate to sampled")
-            )
-            if not teacher.gives_logits:
-                raise ValueError(
-                    f"{name}: {value!r}: needs all of the teacher's logits, which the "
-                    f"{teacher.title} does not give: set teacher.kind to local and name a "
-                    f"teacher.model, or {fix}"
-                )
-            if (here := teacher.model_here) is not None and here.device != self.student.device:
-                raise ValueError(
-                    f"teacher.device: {here.device!r}: with {name} {value} the teacher runs "
-                    f"beside the student: set it to {self.student.device!r}"
-                )
         return self
 
 
@@ -313,7 +248,8 @@ def _loaded(
     data = with_overrides(data, overrides)
     recipe = validated(Recipe, data, source=source, overrides=overrides, imported=imported)
     refuse_keys(data, source=source)
-    for line in [*left_out, *recipe.doubts]:
+    is_whole = imported is None or plugin_names(recipe) <= {*imported}
+    for line in [*left_out, *(recipe.doubts if is_whole else ())]:
         say(line)
     return recipe, data
 
@@ -338,22 +274,6 @@ def recipe_yaml(recipe: Recipe) -> str:
     return redacted(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=80))
 
 
-def _fill_in_imported(data: dict[str, Any]) -> None:
-    """Lay under a recipe of trajectories from elsewhere that all are kept, and that nothing is evaluated."""
-    section, evaluation = data.get("data"), data.get("evaluation")
-    if not isinstance(section, dict) or section.get("messages") is None:
-        return
-    data["data"] = {"filter": "all", **section}
-    if "tasks" in data or not isinstance(evaluation or {}, dict):
-        return
-    if (asked := (evaluation or {}).get("tasks")) not in (None, 0):
-        raise ValueError(
-            f"evaluation.tasks: {asked!r}: data.messages names no tasks to evaluate on: name some too, such as "
-            "tasks.path=tasks.jsonl or tasks.source=minirepo, or leave it out"
-        )
-    data["evaluation"] = {**(evaluation or {}), "tasks": 0}
-
-
 class _Dumper(yaml.SafeDumper):
     """Writes lists on one line."""
 
@@ -361,19 +281,3 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(
     list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 )
-
-
-def _laid_under(given: Any, brought: MixtureSettings | ObjectiveSettings) -> Any:
-    """What is given of a section, on what the method says of it, where both are of one kind."""
-    if given is None or given == {}:
-        return brought.model_dump()
-    if not isinstance(given, dict) or given.get("kind", brought.kind) != brought.kind:
-        return given
-    return {"kind": brought.kind, **brought.model_dump(exclude_unset=True), **given}
-
-
-def _wrong_method(name: Any) -> str:
-    wrong = "not given" if name is None else f"{shown(name)} is not known"
-    close = meant_value(str(name), list(METHODS))
-    hint = f"; did you mean {close!r}?" if close else ""
-    return f"method: {wrong}: use one of {', '.join(METHODS)}{hint}"

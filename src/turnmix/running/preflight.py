@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from turnmix.core.doors import check_settings
 from turnmix.core.errors import UserError
 from turnmix.core.finding import Finding
 from turnmix.doctor.endpoints import check_student_serving
@@ -23,7 +24,8 @@ _NOTES = {"teacher": ("request", "context")}
 def check_training(
     recipe: Recipe, *, run: Path, num_written: int, is_rolled_out: bool, teacher: Teacher
 ) -> list[str]:
-    """Room on the disk, the student's server, the teacher. Returns notes.
+    """What mixture, objective and teacher say of themselves, room on the disk, the student's server, the teacher.
+    Returns notes.
 
     num_written: checkpoints that the run has
     is_rolled_out: the teacher is not needed any more
@@ -31,6 +33,8 @@ def check_training(
     Raises:
         UserError: a line for each thing that is to be mended.
     """
+    for settings in (recipe.mixture, recipe.objective, recipe.teacher):
+        check_settings(settings)
     notes = [*_told("disk", check_disk(recipe, runs=run, num_written=num_written))]
     if recipe.student.server is not None:
         notes += _told("student", check_student_serving(recipe))
