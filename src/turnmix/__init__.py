@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from turnmix.environments.environment import Environment as Environment
     from turnmix.environments.environment import HasExpert as HasExpert
     from turnmix.environments.environment import Step as Step
+    from turnmix.environments.environment import TaskParts as TaskParts
+    from turnmix.environments.environment import TaskSettings as TaskSettings
     from turnmix.environments.environment import TaskSource as TaskSource
     from turnmix.loop.parts import Progress as Progress
+    from turnmix.loop.trackers import Tracker as Tracker
     from turnmix.methods.method import Method as Method
     from turnmix.methods.method import Taught as Taught
     from turnmix.policies.policy import Episode as Episode
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from turnmix.policies.scoring import Scorer as Scorer
     from turnmix.policies.scoring import ScoreRequest as ScoreRequest
     from turnmix.policies.scoring import TokenPath as TokenPath
+    from turnmix.policies.scripted import call_action as call_action
     from turnmix.policies.teacher import FrozenModel as FrozenModel
     from turnmix.policies.teacher import StudentTokens as StudentTokens
     from turnmix.policies.teacher import Teacher as Teacher
@@ -60,7 +64,12 @@ if TYPE_CHECKING:
     from turnmix.running.reporter import Reporter as Reporter
     from turnmix.sandboxes.sandbox import CommandResult as CommandResult
     from turnmix.sandboxes.sandbox import Sandbox as Sandbox
+    from turnmix.sandboxes.settings import SandboxNeeds as SandboxNeeds
+    from turnmix.sandboxes.settings import SandboxSettings as SandboxSettings
     from turnmix.scaffold.tool import Tool as Tool
+    from turnmix.scaffold.tool import ToolParts as ToolParts
+    from turnmix.training.objective_settings import LossParts as LossParts
+    from turnmix.training.objective_settings import ObjectiveSettings as ObjectiveSettings
 
 __version__ = "0.1.0"
 
@@ -72,11 +81,13 @@ _ROOMS = {
     "core.task": "Task",
     "core.trajectory": "Action State StopReason Trajectory Turn Verdict",
     "core.transition": "Transition",
-    "environments.environment": "Environment HasExpert Step TaskSource",
+    "environments.environment": "Environment HasExpert Step TaskParts TaskSettings TaskSource",
     "loop.parts": "Progress",
+    "loop.trackers": "Tracker",
     "methods.method": "Method Taught",
     "policies.policy": "Episode Policy PolicySession",
     "policies.scoring": "ScoreRequest Scorer TokenPath",
+    "policies.scripted": "call_action",
     "policies.teacher": "FrozenModel StudentTokens Teacher TeacherParts TeacherSettings",
     "recipe.recipe": "Recipe",
     "rollout.mixture": "Mixture MixtureSettings",
@@ -84,7 +95,9 @@ _ROOMS = {
     "running.reading": "Run read_run",
     "running.reporter": "QuietReporter Reporter",
     "sandboxes.sandbox": "CommandResult Sandbox",
-    "scaffold.tool": "Tool",
+    "sandboxes.settings": "SandboxNeeds SandboxSettings",
+    "scaffold.tool": "Tool ToolParts",
+    "training.objective_settings": "LossParts ObjectiveSettings",
 }
 """Where each public name lies. The imports above say the same to type checkers; a test holds them equal."""
 _PLACES = {name: room for room, names in _ROOMS.items() for name in names.split()}

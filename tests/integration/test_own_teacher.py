@@ -13,7 +13,6 @@ from turnmix import read_run
 pytestmark = needs_sandbox
 TEACHER = """\
 import turnmix
-from turnmix.policies.scripted import call_action
 
 
 class Terse(turnmix.TeacherSettings):
@@ -56,7 +55,7 @@ class Session:
 
     async def act(self, state):
         # FAULT
-        return call_action("finish", message=self.word)
+        return turnmix.call_action("finish", message=self.word)
 
     async def close(self):
         pass
