@@ -103,10 +103,20 @@ def test_what_lies_deeper_than_any_call_may_is_left_as_it_is():
 
 
 def test_a_schema_of_endless_combinations_is_answered_at_once():
-    schema = {"type": "integer"}
-    for _ in range(30):
-        schema = {"allOf": [{"anyOf": [schema, {"type": "null"}]}, {"anyOf": [schema, {"type": "string"}]}]}
-    assert taught(at(schema), at="1")[1] is None
+    defined = {"s0": {"type": "integer"}}
+    for depth in range(30):
+        below = {"anyOf": [{"$ref": f"#/$defs/s{depth}"}, {"type": "boolean", "title": f"{depth}"}]}
+        defined[f"s{depth + 1}"] = {"allOf": [below, {"anyOf": [below, {"type": "string"}]}]}
+    assert taught({**at({"$ref": "#/$defs/s30"}), "$defs": defined}, at="1")[1] is None
+    node = {"type": "object", "properties": {"inner": {"$ref": "#/$defs/Node"}}}
+    forks = {"$defs": {"Node": {"anyOf": [{**node, "title": f"{each}"} for each in range(4)]}}}
+    value = {"inner": "wrong"}
+    for _ in range(25):
+        value = {"inner": value}
+    assert taught({**at({"$ref": "#/$defs/Node"}), **forks}, at=value)[1] in (
+        None,
+        "argument_of_another_type",
+    )
 
 
 NAMES = st.sampled_from(["at", "x"])

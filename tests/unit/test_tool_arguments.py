@@ -51,6 +51,7 @@ class Measure(Tool):
         colour: Colour = Colour.red,
         anything: Any = None,
         items: list[Any] | None = None,
+        pair: tuple[int, str] | None = None,
         json: Annotated[int, Field(ge=1, le=3)] = 1,
     ):
         return {}
@@ -128,6 +129,7 @@ for _ in range(100_000):
         ({"text": "t", "point": {}}, "`point.x` must be given."),
         ({"text": "t", "point": {"x": 2, "inner": {"x": 3}}}, "`point.inner.x`: write an even number"),
         ({"text": "t", "colour": "green"}, "`colour` must be one of red, blue, not 'green'."),
+        ({"text": "t", "pair": [1]}, "`pair[1]` must be given."),
         ({"text": "t", "json": 4}, "`json` must be less than or equal to 3."),
         ({"text": "t", "anything": DEEP}, "`anything` is nested deeper than 32 levels."),
         (["t"], "The arguments must be an object, not array."),

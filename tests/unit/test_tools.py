@@ -222,7 +222,8 @@ def test_a_mistake_in_naming_tools_is_told_before_the_run(own, tmp_path, code, c
         ("    def call(self, word): ...", "parameter word without an annotation: write word: str"),
         ("    def call(self, *words: str): ...", "call has the parameter *words: str: write each argument"),
         ("    def call(self, word: 'Missing'): ...", "an annotation of call cannot be read: name 'Missing'"),
-        ("    def call(self, word: asyncio.Event): ...", "that JSON cannot say"),
+        ("    def call(self, word: asyncio.Event): ...", "the parameter word that JSON cannot say: "),
+        ("    @staticmethod\n    def call(word: str): ...", "its call is no method: write def call(self, …)"),
         ("    pass", "it has no call of its own"),
     ],
 )

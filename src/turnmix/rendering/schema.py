@@ -12,12 +12,13 @@ fits anything: a value is refused only for what is plainly wrong with it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from turnmix.core.json_text import json_text
 from turnmix.rendering.conversion import converted
-from turnmix.rendering.schema_choices import MOST_LEVELS, choices
+from turnmix.rendering.schema_choices import MOST_LEVELS, SchemaReading
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "null": type(None),
@@ -58,7 +59,7 @@ def object_schema(parameters: Any) -> ObjectSchema:
     >>> object_schema({"properties": {"path": {}}, "required": ["path"]}).is_open, object_schema({}).is_open
     (False, True)
     """
-    first, *others = [_members(choice) for choice in choices(parameters, parameters)]
+    first, *others = [_members(choice) for choice in SchemaReading(parameters).choices(parameters)]
     properties = dict(first.properties)
     for members in others:
         for name, schema in members.properties.items():
@@ -72,8 +73,7 @@ def object_schema(parameters: Any) -> ObjectSchema:
 
 def types_of(schema: Any, root: Any = None) -> frozenset[str]:
     """The JSON types that a schema takes; none where it does not tell."""
-    each_of = [_types(choice) for choice in choices(schema, root)]
-    return frozenset().union(*each_of) if all(each_of) else frozenset()
+    return _types_of(SchemaReading(root).choices(schema))
 
 
 def is_of_type(value: Any, wanted: str) -> bool:
@@ -87,11 +87,23 @@ def is_of_type(value: Any, wanted: str) -> bool:
     return isinstance(value, _TYPES[wanted])
 
 
-def misfit(value: Any, schema: Any, root: Any = None, *, level: int = 0) -> Misfit | None:
+def misfit(value: Any, schema: Any, root: Any = None) -> Misfit | None:
     """The first thing of a value that is not as its schema says; None: it fits."""
+    return _misfit(value, schema, SchemaReading(root))
+
+
+def fitted(value: Any, schema: Any, root: Any = None) -> Any:
+    """`value` in a type of the schema, where it has another and there is no doubt what is meant."""
+    return _fitted(value, schema, SchemaReading(root))
+
+
+def _misfit(value: Any, schema: Any, reading: SchemaReading, *, level: int = 0) -> Misfit | None:
     found: list[Misfit] = []
-    for choice in choices(schema, root) if level <= MOST_LEVELS else ({},):
-        wrong = _wrong_itself(value, choice) or _wrong_inside(value, choice, root, level)
+    choices = reading.choices(schema)
+    if level > MOST_LEVELS or (len(choices) > 1 and not reading.may_go_on(level)):
+        return None
+    for choice in choices:
+        wrong = _wrong_itself(value, choice) or _wrong_inside(value, choice, reading, level)
         if wrong is None:
             return None
         found.append(wrong)
@@ -99,25 +111,29 @@ def misfit(value: Any, schema: Any, root: Any = None, *, level: int = 0) -> Misf
     if len(inside) == 1 or len(found) == 1:  # of one choice alone the value has the type
         return (inside or found)[0]
     wants = dict.fromkeys(wrong.wants for wrong in found if not wrong.place)
-    told = " or ".join(wants).replace(" or of type ", " or ") or "as one of its choices is"
+    told = " or ".join(wants).replace(" or of type ", " or ") or "as its schema says"
     return Misfit(place="", wants=told, value=value)
 
 
-def fitted(value: Any, schema: Any, root: Any = None, *, level: int = 0) -> Any:
-    """`value` in a type of the schema, where it has another and there is no doubt what is meant."""
-    if level > MOST_LEVELS:
+def _fitted(value: Any, schema: Any, reading: SchemaReading, *, level: int = 0) -> Any:
+    choices = reading.choices(schema)
+    if level > MOST_LEVELS or (len(choices) > 1 and not reading.may_go_on(level)):
         return value
-    plain = choices(schema, root)
-    wanted = types_of(schema, root)
+    wanted = _types_of(choices)
     if wanted and not any(is_of_type(value, each) for each in wanted):
         value = converted(value, wanted)
     if not isinstance(value, list | Mapping):
         return value
-    for choice in plain:
-        inner = _fitted_inside(value, choice, root, level)
-        if len(plain) == 1 or misfit(inner, choice, root, level=level) is None:
+    for choice in choices:
+        inner = _fitted_inside(value, choice, reading, level)
+        if len(choices) == 1 or _misfit(inner, choice, reading, level=level) is None:
             return inner
     return value
+
+
+def _types_of(choices: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    each_of = [_types(choice) for choice in choices]
+    return frozenset().union(*each_of) if all(each_of) else frozenset()
 
 
 def _types(schema: Mapping[str, Any]) -> frozenset[str]:
@@ -125,7 +141,9 @@ def _types(schema: Mapping[str, Any]) -> frozenset[str]:
     if declared := _declared_types(schema):
         return declared
     if (values := _values(schema)) is not None:
-        return frozenset(next(name for name in _TYPES if is_of_type(value, name)) for value in values)
+        return frozenset(
+            next((name for name in _TYPES if is_of_type(value, name)), "number") for value in values
+        )
     if any(isinstance(schema.get(key), Mapping) for key in ("properties", "additionalProperties")):
         return frozenset({"object"})
     return frozenset({"array"}) if schema.keys() & {"items", "prefixItems"} else frozenset()
@@ -164,12 +182,12 @@ def _wrong_itself(value: Any, schema: Mapping[str, Any]) -> Misfit | None:
         return Misfit(place="", wants=f"of type {' or '.join(sorted(types))}", value=value)
     if values is None or any(_is_same(value, each) for each in values) or (value is None and "null" in types):
         return None
-    return Misfit(place="", wants=f"one of {', '.join(map(str, values))}", value=value)
+    return Misfit(place="", wants=f"one of {', '.join(map(_spelled, values))}", value=value)
 
 
-def _wrong_inside(value: Any, schema: Mapping[str, Any], root: Any, level: int) -> Misfit | None:
+def _wrong_inside(value: Any, schema: Mapping[str, Any], reading: SchemaReading, level: int) -> Misfit | None:
     for place, member, inner in _inside(value, schema):
-        if (wrong := misfit(member, inner, root, level=level + 1)) is not None:
+        if (wrong := _misfit(member, inner, reading, level=level + 1)) is not None:
             return replace(wrong, place=place + wrong.place)
     if not isinstance(value, Mapping):
         return None
@@ -198,9 +216,13 @@ def _inside(value: Any, schema: Mapping[str, Any]) -> Iterable[tuple[str, Any, A
             yield f".{name}", item, known.get(name, others)
 
 
-def _fitted_inside(value: Any, schema: Mapping[str, Any], root: Any, level: int) -> Any:
-    items = [fitted(item, inner, root, level=level + 1) for _, item, inner in _inside(value, schema)]
+def _fitted_inside(value: Any, schema: Mapping[str, Any], reading: SchemaReading, level: int) -> Any:
+    items = [_fitted(item, inner, reading, level=level + 1) for _, item, inner in _inside(value, schema)]
     return items if isinstance(value, list) else dict(zip(value, items, strict=True))
+
+
+def _spelled(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _is_same(first: Any, second: Any) -> bool:

@@ -4,7 +4,7 @@ Enters: any schema, and the whole in which its references are looked up. Leaves:
 fits, where a reference leads elsewhere or the combinations are too many.
 
 >>> whole = {"$defs": {"Line": {"type": "integer"}}}
->>> choices({"anyOf": [{"$ref": "#/$defs/Line"}, {"type": "null"}]}, whole)
+>>> SchemaReading(whole).choices({"anyOf": [{"$ref": "#/$defs/Line"}, {"type": "null"}]})
 [{'type': 'integer'}, {'type': 'null'}]
 """
 
@@ -18,28 +18,56 @@ from urllib.parse import unquote
 MOST_LEVELS = 40
 """Of a value, and of references and combinations in one another; what lies deeper fits."""
 MOST_CHOICES = 64
+MOST_STEPS = 5_000
+_COMBINING = {"$ref", "allOf", "anyOf", "oneOf"}
 _ANYTHING: Sequence[Mapping[str, Any]] = ({},)
 
 
-def choices(schema: Any, root: Any, *, level: int = 0) -> Sequence[Mapping[str, Any]]:
-    """The plain schemas of which a value has to fit one; never none."""
-    if not isinstance(schema, Mapping) or level > MOST_LEVELS:
-        return _ANYTHING
-    if not schema.keys() & {"$ref", "allOf", "anyOf", "oneOf"}:
-        return (schema,)
-    own = dict(schema)
-    if "$ref" in own:
-        target = referenced(own.pop("$ref"), root)
-        return _ANYTHING if target is None else choices({**target, **own}, root, level=level + 1)
-    alternatives = [own.pop(key) for key in ("anyOf", "oneOf") if isinstance(own.get(key), list)]
-    parts = own.pop("allOf") if isinstance(own.get("allOf"), list) else []
-    found: Sequence[Mapping[str, Any]] = [own]
-    for part in parts:
-        found = _joined(found, choices(part, root, level=level + 1))
-    for given in alternatives:
-        each = [choice for one in given[:MOST_CHOICES] for choice in choices(one, root, level=level + 1)]
-        found = _joined(found, each or _ANYTHING)
-    return found if len(found) <= MOST_CHOICES else _ANYTHING
+class SchemaReading:
+    """One look at a value, or at a schema alone: what was found out of the schema, and how much more is looked at.
+
+    Combinations of combinations may be endless: what comes after `MOST_STEPS` of them fits.
+    """
+
+    def __init__(self, root: Any) -> None:
+        """`root`: in which references are looked up."""
+        self._root = root
+        self._steps_left = MOST_STEPS
+        # By the object's number; the object is kept with it, so that no other one gets that number.
+        self._known: dict[int, tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]] = {}
+
+    def may_go_on(self, level: int) -> bool:
+        """Asked at each fork: may each of its ways be gone?"""
+        self._steps_left -= 1
+        return self._steps_left > 0 and level <= MOST_LEVELS
+
+    def choices(self, schema: Any, *, level: int = 0) -> Sequence[Mapping[str, Any]]:
+        """The plain schemas of which a value has to fit one; never none."""
+        if not isinstance(schema, Mapping):
+            return _ANYTHING
+        if not schema.keys() & _COMBINING:
+            return (schema,)
+        if id(schema) not in self._known:
+            found = self._combined(schema, level) if self.may_go_on(level) else _ANYTHING
+            self._known[id(schema)] = (schema, found)
+        return self._known[id(schema)][1]
+
+    def _combined(self, schema: Mapping[str, Any], level: int) -> Sequence[Mapping[str, Any]]:
+        own = dict(schema)
+        if "$ref" in own:
+            target = referenced(own.pop("$ref"), self._root)
+            if target is None:
+                return _ANYTHING
+            return self.choices({**target, **own} if own else target, level=level + 1)
+        alternatives = [own.pop(key) for key in ("anyOf", "oneOf") if isinstance(own.get(key), list)]
+        parts = own.pop("allOf") if isinstance(own.get("allOf"), list) else []
+        found: Sequence[Mapping[str, Any]] = [own]
+        for part in parts:
+            found = _joined(found, self.choices(part, level=level + 1))
+        for given in alternatives:
+            each = [choice for one in given[:MOST_CHOICES] for choice in self.choices(one, level=level + 1)]
+            found = _joined(found, each or _ANYTHING)
+        return found if len(found) <= MOST_CHOICES else _ANYTHING
 
 
 def referenced(reference: Any, root: Any) -> Mapping[str, Any] | None:

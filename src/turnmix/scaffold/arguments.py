@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from turnmix.core.errors import first_line
 from turnmix.core.json_text import json_text
 from turnmix.rendering.arguments import MAX_DEPTH
 from turnmix.rendering.schema import Misfit, fitted, misfit
@@ -108,10 +109,18 @@ def _arguments_of(function: Callable[..., Any]) -> CallArguments:
         schema = shown_schema(model)
         json_text(schema)
     except Exception as error:  # an annotation may be, and run, anything
-        raise ValueError(
-            f"call has a parameter that JSON cannot say: {str(error).splitlines()[0]}"
-        ) from error
+        names = [name for name in fields if not _can_be_said(hints[name])]
+        of = f"the parameter {names[0]}" if names else "a parameter"
+        raise ValueError(f"call has {of} that JSON cannot say: {first_line(error)}") from error
     return CallArguments(schema=schema, _model=model, _fields=fields)
+
+
+def _can_be_said(annotation: Any) -> bool:
+    try:
+        TypeAdapter(annotation).json_schema()
+    except Exception:
+        return False
+    return True
 
 
 def _field(annotation: Any, default: Any, name: str) -> Any:
@@ -151,10 +160,13 @@ def _told(error: ValidationError, given: Any) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name, *inner = first["loc"] or ("",)
     place, value = f"{name}", given.get(name)
+    is_missing = first["type"] == "missing"
     for part in inner:
         with contextlib.suppress(KeyError, IndexError, TypeError):
-            value = value[part]
+            value = None if is_missing and part == inner[-1] else value[part]
             place += f"[{part}]" if isinstance(part, int) else f".{part}"
+    if is_missing:
+        return f"Argument `{place}` must be given."
     message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if message.startswith("Input should "):
         return f"Argument `{place}` must {message.removeprefix('Input should ')}."

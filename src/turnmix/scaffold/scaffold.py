@@ -22,7 +22,7 @@ from turnmix.scaffold.observation import error, printable, quoted
 from turnmix.scaffold.prompt import PromptSettings, prompt_for
 from turnmix.scaffold.text_calls import as_user_message, read_calls, tools_told
 from turnmix.scaffold.tool import Tool, ToolParts
-from turnmix.scaffold.tool_call import ToolAnswer, answer, close, signature
+from turnmix.scaffold.tool_call import ToolAnswer, answer, close, opened, signature
 from turnmix.scaffold.tool_choice import ALL_BUILT_IN, ToolChoices, as_given
 
 CONTINUE = "Please continue. Call a tool; when the task is done, call finish."
@@ -88,7 +88,7 @@ class Scaffold:
             no_output_seconds=settings.no_output_seconds,
             hard_timeout_seconds=settings.hard_timeout_seconds,
         )
-        self._tools = {tool.specification.name: tool.opened(parts) for tool in settings.tools}
+        self._tools = {tool.specification.name: opened(tool, parts) for tool in settings.tools}
         self._prompt = prompt_for(settings.prompt)
         self._is_text = settings.tool_calls == "text"
         self._specifications = settings.specifications

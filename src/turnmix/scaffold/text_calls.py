@@ -4,7 +4,7 @@ Enters: tools, and what an agent wrote. Leaves: a part of the prompt, the calls 
 The conversation then holds nothing but text, which every template and every endpoint takes.
 
 >>> from turnmix.scaffold.think import Finish
->>> tools = (Finish.specification,)
+>>> tools = (Finish().specification,)
 >>> text = '<tool_call>{"name": "finish", "arguments": {"message": ""}}</tool_call>'
 >>> read_calls(Action(message=Message(role="assistant", content=text)), tools).message.tool_calls[0].name
 'finish'
@@ -39,7 +39,7 @@ def tools_in(messages: Sequence[Message]) -> tuple[ToolSpecification, ...]:
     """The tools that `tools_told` described in the first messages of a conversation; none where it did not.
 
     >>> from turnmix.scaffold.think import Finish
-    >>> told = Message(role="system", content="You repair.\\n\\n" + tools_told((Finish.specification,)))
+    >>> told = Message(role="system", content="You repair.\\n\\n" + tools_told((Finish().specification,)))
     >>> [tool.name for tool in tools_in((told,))], tools_in(())
     (['finish'], ())
     """

@@ -89,6 +89,8 @@ class Tool(DoorSettings):
     @property
     def arguments(self) -> CallArguments:
         """How it is called. Raises ValueError: its `call` cannot be told to an agent."""
+        if not inspect.isfunction(inspect.getattr_static(type(self), "call")):
+            raise ValueError("its call is no method: write def call(self, …)")
         return CallArguments.of(type(self).call)
 
     @property

@@ -17,12 +17,13 @@ from typing import Any
 
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.message import ToolSpecification
+from turnmix.core.plugins import telling_faults
 from turnmix.core.tool_fault import ToolFault
 from turnmix.rendering.schema import object_schema
 from turnmix.scaffold.arguments import ArgumentError
 from turnmix.scaffold.fault_words import ToolTimeout, fault_of, told_to_agent
 from turnmix.scaffold.observation import error, is_error, observation_text
-from turnmix.scaffold.tool import Tool
+from turnmix.scaffold.tool import Tool, ToolParts
 
 GRACE_SECONDS = 5.0
 """For a call to stop, once it is told to."""
@@ -67,6 +68,12 @@ async def answer(tool: Tool, arguments: Any) -> ToolAnswer:
         content=error(f"The tool {specification.name} failed: {told}"),
         fault=fault_of(outcome.failure, tool=specification.name, kind=type(tool)),
     )
+
+
+def opened(tool: Tool, parts: ToolParts) -> Tool:
+    """The tool for one trajectory. Raises PluginError: its own code fails as it is copied."""
+    with telling_faults(tool.kind):
+        return tool.opened(parts)
 
 
 async def close(tool: Tool) -> None:
