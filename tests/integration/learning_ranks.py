@@ -13,12 +13,14 @@ from transformers import Qwen3ForCausalLM
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+from own_loss import Focal
 from tiny_student import CharacterRenderer, batch, settings, tiny_model
 
 from turnmix.core.errors import TrainingError
 from turnmix.training.checkpoint import restore_learner, save_checkpoint
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner import Learner
+from turnmix.training.objective import Objective
 from turnmix.training.ranks import Ranks
 
 WAYS = {
@@ -28,6 +30,7 @@ WAYS = {
     "lora": {"lora": {"rank": 4}},
     "recomputing_lora": {"lora": {"rank": 4}, "gradient_checkpointing": True},
     "acting_elsewhere": {"acts_elsewhere": True},
+    "own_loss": {"objective": Focal(average="trajectory"), "tokens_per_pass": 150},
     "bfloat16": {"dtype": "bfloat16"},
 }
 CHECKPOINTS = ("full", "lora")
@@ -42,11 +45,13 @@ class NoTokenizer:
 
 def learner_of(ranks, model=None, **changes):
     changes = {"epochs": 1, **changes}
+    objective = changes.pop("objective", None)
     elsewhere = changes.pop("acts_elsewhere", False)
     return Learner(
         model or tiny_model(),
         CharacterRenderer(),
         settings(**changes),
+        objective=Objective(objective),
         ranks=ranks,
         acts_elsewhere=elsewhere,
     )

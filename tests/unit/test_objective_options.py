@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from own_loss import Focal
 from tiny_student import CharacterRenderer, batch, settings, tiny_model
 
 from turnmix.core.errors import PluginError
@@ -14,7 +15,6 @@ from turnmix.training.objective_settings import (
     OBJECTIVES,
     ClippedRatioSettings,
     CrossEntropySettings,
-    ObjectiveSettings,
     ReverseKlSettings,
 )
 from turnmix.training.token_loss import reverse_kl
@@ -22,24 +22,6 @@ from turnmix.training.token_loss import reverse_kl
 RENDERER = CharacterRenderer()
 VOCABULARY = 60
 """Of 64 rows of logits: the rest is padding, to an objective that compares with a teacher."""
-
-
-class Focal(ObjectiveSettings):
-    """A loss of a user's own: what the student says already counts less, and it is not linear in the weight."""
-
-    kind: str = "own:Focal"
-
-    @property
-    def figures(self):
-        return ("confidence",)
-
-    def make(self, parts):
-        def loss(tokens):
-            logprobs = tokens.logprobs()
-            confidence = logprobs.exp()
-            return -tokens.weights_C.square() * (1 - confidence).square() * logprobs, confidence
-
-        return loss
 
 
 KINDS = {**OBJECTIVES, "own": Focal}

@@ -128,6 +128,27 @@ def test_a_stored_recipe_is_read_without_importing_its_method(own):
     assert NAME not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("mixture=StudentMixture()", "mixture is StudentMixture(): it must be settings, such as Stu"),
+        ("objective='cross_entropy'", "objective is 'cross_entropy': it must be settings, such as Cross"),
+        ("filter=len", "filter is <built-in function len>: it must be a name: 'resolved', or 'my_methods"),
+        ("label=None", "label is None: it must be True, False, or a function from a state to either"),
+        ("transitions=[]", "transitions is []: it must be a function from trajectories and"),
+    ],
+)
+def test_a_row_that_is_none_is_told_with_its_line(own, field, told):
+    (own / "rows.py").write_text(
+        "from dataclasses import replace\nfrom turnmix.rollout.mixture import StudentMixture\n"
+        f"from {NAME} import SOPD\nROW = replace(SOPD, {field})\n"
+    )
+    said = refused(own, "method: rows:ROW")
+    assert said.startswith("method: rows.py:4 (rows:ROW): TypeError: Method 'sopd': ")
+    assert told in said
+    sys.modules.pop("rows", None)
+
+
 def test_the_table_shows_ones_own_too(own):
     table = methods_table([find_method("sft"), find_method(f"{NAME}:GUIDED_OPD")]).splitlines()
     assert table[-1] == (
@@ -222,7 +243,7 @@ def line_of(text):
         (
             {"data": {"filter": "faulty:undecided"}},
             None,
-            "data.filter: 'faulty:undecided' returned None: it must",
+            "(faulty:undecided): TypeError: the filter returned None: it must return True or False",
         ),
         (
             {"method": "faulty:BROKEN"},

@@ -1,5 +1,7 @@
 """Trackers: tensorboard always, others by name, and a resumed run gives no point another value."""
 
+import sys
+
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -111,6 +113,17 @@ def test_a_tracker_of_ones_own_gets_the_points_until_it_fails_which_is_told_with
     trackers.close()
     assert (own / "lines.txt").read_text() in ("1 step/loss\n", "")
     assert scalars(own) == {"step/loss": [(1, 0.5), (2, 0.25), (3, 0.125)]}
+
+
+def test_a_tracker_of_ones_own_may_take_nothing(own):
+    (own / "plain.py").write_text(
+        "class Plain:\n    points = []\n    def log(self, figures, step):\n"
+        "        self.points.append((step, figures))\n    def close(self): ...\n"
+    )
+    trackers = Trackers(("plain:Plain",), run=own)
+    trackers.log({"loss": 0.5}, step=1)
+    trackers.close()
+    assert sys.modules.pop("plain").Plain.points == [(1, {"loss": 0.5})]
 
 
 def test_a_tracker_of_ones_own_that_is_none_is_refused_before_the_run(own):

@@ -30,6 +30,8 @@ def check_machine(recipe: Recipe) -> None:
         for tool in recipe.scaffold.tools:
             check_settings(tool)
         check_descriptors(recipe)
+    check_settings(recipe.mixture)
+    check_settings(recipe.objective)
     check_trackers(recipe.trackers)
     if recipe.learner.lora is not None:
         from turnmix.training.adapter import check_peft

@@ -18,6 +18,7 @@ from turnmix.doctor.containers import check_containers
 from turnmix.doctor.data import check_data
 from turnmix.doctor.endpoints import check_student_serving, check_teacher
 from turnmix.doctor.machine import check_disk, check_memory, check_packages
+from turnmix.doctor.method import check_method
 from turnmix.doctor.models import check_models
 from turnmix.doctor.plugins import check_plugins
 from turnmix.doctor.tasks import check_tasks
@@ -31,6 +32,7 @@ CHECKS: dict[str, Check] = {
     "data": check_data,
     "tasks": check_tasks,
     "tools": check_tools,
+    "method": check_method,
     "packages": check_packages,
     "sandbox": check_containers,
     "disk": check_disk,

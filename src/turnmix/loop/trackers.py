@@ -7,6 +7,7 @@ resumed may give a point twice, at the same step with the same value.
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,8 +52,8 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Tracker(Protocol):
-    """One of the user's own, `package.module:Name`: a class that is made with the run's directory. A run that is gone
-    on with makes it anew, and may give it a point twice."""
+    """One of the user's own, `package.module:Name`: a class that is made with the run's directory, if it takes
+    anything. A run that is gone on with makes it anew, and may give it a point twice."""
 
     def log(self, figures: Mapping[str, float], *, step: int) -> None:
         """Figures by name, such as `step/loss`, after so many optimiser steps since the base student."""
@@ -136,7 +137,8 @@ class Trackers:
 def _opened(name: str, *, run: Path, known_id: str | None) -> Tracker:
     if not is_plugin_name(name):
         return _OfAccelerate(name, run=run, known_id=known_id)
-    made: Tracker = _own(name)(run)
+    own = _own(name)
+    made: Tracker = own(run) if inspect.signature(own).parameters else own()
     return made
 
 

@@ -37,7 +37,8 @@ class Method:
     """One post-training method."""
 
     name: str
-    title: str
+    title: str = ""
+    """How the table of methods calls it; left out, by its name."""
     mixture: MixtureSettings
     """Who acts, where a recipe says nothing of it."""
     other_mixtures: tuple[str, ...] = ()
@@ -58,7 +59,37 @@ class Method:
     least_samples_per_task: int = 1
     """With fewer there is nothing to learn."""
     transitions: Transitions
-    acts: str
+    acts: str = ""
     """Who acts, in words: a column of the table of methods. So are the next two."""
-    taught: str
-    weight: str
+    taught: str = ""
+    weight: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError: a field is of another kind than it must be."""
+        must_be: dict[str, tuple[bool, str]] = {
+            "mixture": (
+                isinstance(self.mixture, MixtureSettings),
+                "settings, such as StudentMixtureSettings() of turnmix.rollout.mixture",
+            ),
+            "objective": (
+                isinstance(self.objective, ObjectiveSettings),
+                "settings, such as CrossEntropySettings() of turnmix.training.objective_settings",
+            ),
+            "filter": (
+                isinstance(self.filter, str),
+                "a name: 'resolved', or 'my_methods:keeps' for a function of your own",
+            ),
+            "label": (
+                isinstance(self.label, bool) or callable(self.label),
+                "True, False, or a function from a state to either",
+            ),
+            "transitions": (
+                callable(self.transitions),
+                "a function from trajectories and the objective's settings to a Taught",
+            ),
+        }
+        for name, (is_so, wanted) in must_be.items():
+            if not is_so:
+                raise TypeError(
+                    f"Method {self.name!r}: {name} is {getattr(self, name)!r}: it must be {wanted}"
+                )

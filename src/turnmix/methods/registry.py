@@ -11,6 +11,7 @@ from turnmix.core.trajectory import State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.methods.aggrevate import AGGREVATE
 from turnmix.methods.dagger import DAGGER
+from turnmix.methods.filters import as_answer
 from turnmix.methods.grpo import GRPO
 from turnmix.methods.method import Method, Taught
 from turnmix.methods.oec import OEC
@@ -55,10 +56,7 @@ def label_gate(name: str) -> bool | LabelGate:
 
     def is_asked(state: State) -> bool:
         with telling_faults(name):
-            found = label(state)
-            if not isinstance(found, bool):
-                raise TypeError(f"label(state) returned {found!r}: it must return True or False")
-        return found
+            return as_answer(label(state), of="label(state)")
 
     return is_asked
 
@@ -93,6 +91,6 @@ def _check_transition(item: Transition) -> None:
 
 def methods_table(methods: Iterable[Method] = tuple(METHODS.values())) -> str:
     """The methods as a Markdown table, a row each."""
-    rows = [f"| {m.title} (`{m.name}`) | {m.acts} | {m.taught} | {m.weight} |" for m in methods]
+    rows = [f"| {m.title or m.name} (`{m.name}`) | {m.acts} | {m.taught} | {m.weight} |" for m in methods]
     head = ["| method | who acts | what is taught | token weight |", "|---|---|---|---|"]
     return "\n".join([*head, *rows])
