@@ -23,10 +23,15 @@ def stumble(episode, state):
     return UNREADABLE if turn_number(state) == 1 else call_action("add", amount=3)
 
 
-def counting_run(path, *, num_tasks=4):
+def correct(episode, state):
+    """A student that finishes late."""
+    return call_action("finish") if turn_number(state) == 3 else call_action("add", amount=1)
+
+
+def counting_run(path, *, num_tasks=4, student_is_readable=False):
     """A finished iteration of rollouts with labels, two turns by the student and then its teacher's; an evaluation."""
     source = CountingSource()
-    student, teacher = ScriptedPolicy("student", stumble), source.expert()
+    student, teacher = ScriptedPolicy("student", correct if student_is_readable else stumble), source.expert()
 
     def rolled_out(split, **options):
         tasks = source.tasks(split)[:num_tasks]

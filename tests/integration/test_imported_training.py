@@ -87,3 +87,18 @@ def test_a_recipe_that_imports_nothing_is_one_line(folder, capsys, words, compla
     (line,) = capsys.readouterr().err.splitlines()
     assert complaint in line
     assert not (folder / "run").exists()
+
+
+def test_a_runs_own_sft_and_its_exported_rows_give_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rollouts = ["iterations=1", "rollouts.tasks_per_iteration=3", "evaluation.tasks=0"]
+    assert main(["train", "minirepo_sft", *rollouts, "--run", "own"]) == 0
+    assert RunDirectory.read(tmp_path / "own").evaluations.ids == ()
+    assert main(["export", "own", "--to", "messages", "--resolved", "--output", "rows.jsonl"]) == 0
+    learner = ["learner.learning_rate=1e-3", "learner.schedule=cosine", "learner.batch_size=8", "learner.epochs=2"]
+    assert main(["train", "sft", "data.messages=rows.jsonl", *learner, "--run", "imported"]) == 0
+    own, imported = (
+        (tmp_path / run / "checkpoints/iteration-001/model.safetensors").read_bytes()
+        for run in ("own", "imported")
+    )
+    assert own == imported
