@@ -24,17 +24,19 @@ def write(path, rows):
 def test_a_file_is_learned_in_parts_and_what_cannot_be_taught_is_counted(folder, capsys):
     rows = [adding_row(number) for number in range(4)]
     rows[0]["messages"][2]["tool_calls"] = [call("subtract", a=1)]
+    in_text = {"role": "assistant", "content": "<function=add>\n<parameter=a>1</parameter>\n</function>"}
+    rows[1] = {"messages": [*adding_messages()[:2], in_text]}
     write(folder / "mine.jsonl", rows)
     assert main(["train", "sft", "data.messages=mine.jsonl", "iterations=2", "--run", "run"]) == 0
     told = capsys.readouterr().out
-    assert "2 trajectories taken in, 4 turns to learn" in told
+    assert "2 trajectories taken in, " in told
     assert "Left out of the labels: unknown tool 1." in told
     run = RunDirectory.read(folder / "run")
     assert sorted(each.task_id for each in run.trajectories.read(run.trajectories.ids)) == [
         f"mine-{line}" for line in range(1, 5)
     ]
     trained = [run.stage_metrics("train", iteration) for iteration in (1, 2)]
-    assert sum(figures["labels"] for figures in trained) == 7
+    assert sum(figures["labels"] for figures in trained) == 6
     assert run.stage_metrics("evaluate", 2) is None
     assert run.last_checkpoint() == 2
     (folder / "mine.jsonl").unlink()  # the run holds what it learns
@@ -95,7 +97,12 @@ def test_a_runs_own_sft_and_its_exported_rows_give_the_same_weights(tmp_path, mo
     assert main(["train", "minirepo_sft", *rollouts, "--run", "own"]) == 0
     assert RunDirectory.read(tmp_path / "own").evaluations.ids == ()
     assert main(["export", "own", "--to", "messages", "--resolved", "--output", "rows.jsonl"]) == 0
-    learner = ["learner.learning_rate=1e-3", "learner.schedule=cosine", "learner.batch_size=8", "learner.epochs=2"]
+    learner = [
+        "learner.learning_rate=1e-3",
+        "learner.schedule=cosine",
+        "learner.batch_size=8",
+        "learner.epochs=2",
+    ]
     assert main(["train", "sft", "data.messages=rows.jsonl", *learner, "--run", "imported"]) == 0
     own, imported = (
         (tmp_path / run / "checkpoints/iteration-001/model.safetensors").read_bytes()

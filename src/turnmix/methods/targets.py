@@ -15,7 +15,7 @@ from turnmix.core.trajectory import Action, Trajectory, Turn
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection, Untaught
 from turnmix.methods.method import Taught
-from turnmix.rendering.malformed import malformed
+from turnmix.rendering.malformed import malformed, malformed_text
 from turnmix.rendering.mending import mended
 from turnmix.scaffold.text_calls import read_calls, tools_in
 
@@ -53,7 +53,7 @@ def imitate(trajectories: Iterable[Trajectory], target: Target) -> Taught:
             action = judge.mended(action)
             objection = judge.objection(action)
             if objection is None:
-                transitions.append(transition(trajectory, index, action, is_well_formed=judge.knows_tools))
+                transitions.append(transition(trajectory, index, action, is_well_formed=judge.is_final))
             else:
                 left_out = Untaught(
                     objection=objection, target=action, trajectory_id=trajectory.id, turn=index
@@ -70,9 +70,10 @@ class _Judge:
     """Mends and judges targets by the tools of their trajectory, on offer or described in its prompt."""
 
     def __init__(self, trajectory: Trajectory) -> None:
-        self.knows_tools = bool(trajectory.tools)
-        """Are they on offer, so that whoever judges a target later would judge it by the same ones?"""
+        self._are_on_offer = bool(trajectory.tools)
         self._tools: tuple[ToolSpecification, ...] = trajectory.tools or tools_in(trajectory.prompt)
+        self.is_final = self._are_on_offer or not self._tools
+        """Would whoever judges a target later know no more?"""
 
     def mended(self, action: Action) -> Action:
         return action if action.token_ids is not None else mended(action, self._tools)
@@ -80,7 +81,9 @@ class _Judge:
     def objection(self, action: Action) -> Objection | None:
         if action.token_ids is not None and action.parse_error is None:
             return None
-        if self.knows_tools:
+        if not self._tools and not action.message.tool_calls:
+            return malformed_text(action)
+        if self._are_on_offer:
             return malformed(action, self._tools)
         read = mended(read_calls(action, self._tools), self._tools)
         if read.message.tool_calls and not self._tools:

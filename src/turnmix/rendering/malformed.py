@@ -17,6 +17,23 @@ from turnmix.rendering.thinking import holds_thinking, without_thinking
 
 def malformed(action: Action, tools: Sequence[ToolSpecification]) -> Objection | None:
     """What is wrong with an action whose calls stand apart from its text; None: nothing."""
+    if (objection := malformed_text(action)) is not None:
+        return objection
+    message = action.message
+    said = without_thinking(message.content)
+    prose = without_code(said)
+    names = [tool.name for tool in tools]
+    mark = call_markup(prose, names)
+    if mark is None and not message.tool_calls:
+        mark = named_call(said, names)  # beside no call, one that stands in a block of code may be meant
+    if mark is not None:
+        return Objection(reason="call_markup_in_text", detail=f"the text holds {mark!r}")
+    return next((found for call in message.tool_calls if (found := malformed_call(call, tools))), None)
+
+
+def malformed_text(action: Action) -> Objection | None:
+    """What is wrong with an action whatever a call looks like, as in a conversation that tells of no tools, where it is a
+    matter of the conversation's own; None: nothing."""
     message = action.message
     if action.parse_error is not None:
         return Objection(reason="call_could_not_be_read", detail=action.parse_error)
@@ -25,16 +42,9 @@ def malformed(action: Action, tools: Sequence[ToolSpecification]) -> Objection |
     said = without_thinking(message.content)
     if not message.tool_calls and is_blank(said):
         return Objection(reason="empty_answer", detail="there are thoughts alone")
-    prose = without_code(said)
-    if holds_thinking(prose):
+    if holds_thinking(without_code(said)):
         return Objection(reason="thinking_in_text", detail="the text holds thinking, or the end of it")
-    names = [tool.name for tool in tools]
-    mark = call_markup(prose, names)
-    if mark is None and not message.tool_calls:
-        mark = named_call(said, names)  # beside no call, one that stands in a block of code may be meant
-    if mark is not None:
-        return Objection(reason="call_markup_in_text", detail=f"the text holds {mark!r}")
-    return next((found for call in message.tool_calls if (found := malformed_call(call, tools))), None)
+    return None
 
 
 def malformed_call(call: ToolCall, tools: Sequence[ToolSpecification]) -> Objection | None:

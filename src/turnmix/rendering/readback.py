@@ -64,8 +64,10 @@ def written_target(
 
 
 def _malformed(renderer: ReadsTurns, state: State, action: Action, is_well_formed: bool) -> Objection | None:
+    if is_well_formed:
+        return None
     if renderer.tool_calls == "native" or action.parse_error is not None:
-        return None if is_well_formed else malformed(action, state.tools)
+        return malformed(action, state.tools)
     if is_blank(action.message.content):
         return Objection(reason="empty_answer", detail="there is no text")
     written = _WRITTEN_CALLS.parse(action.message.content, ())
