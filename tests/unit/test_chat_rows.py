@@ -188,5 +188,5 @@ def test_a_row_that_is_no_conversation_is_refused_by_its_field(change, complaint
 )
 def test_where_no_tools_are_described_a_call_in_the_text_is_taught_as_the_text_it_is(text):
     """As in SWE-smith's rows whose agent writes its calls in a way of its own, told in the prompt."""
-    messages = adding_messages()[:2] + [{"role": "assistant", "content": text}]
+    messages = [*adding_messages()[:2], {"role": "assistant", "content": text}]
     assert taught(read({"messages": messages})) == [(2, text)]
