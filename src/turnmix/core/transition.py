@@ -26,7 +26,7 @@ class Transition:
     trajectory_id: str
     """Transitions of one trajectory share prefixes: they are packed together."""
     is_well_formed: bool = False
-    """True: by the tools on offer in its state nothing is wrong with the target, or there are none, on offer or told of.
+    """True: by the tools on offer in its state nothing is wrong with the target, or no tools are on offer or told of.
     False: nobody has looked."""
     task_id: str
     """Trajectories of one task share their prompt, so they may be packed together too."""

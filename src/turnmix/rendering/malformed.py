@@ -32,8 +32,8 @@ def malformed(action: Action, tools: Sequence[ToolSpecification]) -> Objection |
 
 
 def malformed_text(action: Action) -> Objection | None:
-    """What is wrong with an action whatever a call looks like, as in a conversation that tells of no tools, where it is a
-    matter of the conversation's own; None: nothing."""
+    """What is wrong with an action whatever a call looks like, as in a conversation that tells of no tools, where that
+    is its own matter; None: nothing."""
     message = action.message
     if action.parse_error is not None:
         return Objection(reason="call_could_not_be_read", detail=action.parse_error)
