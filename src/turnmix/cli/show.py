@@ -18,7 +18,7 @@ from turnmix.recipe.mistakes import nearest
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
 from turnmix.store.place import resume_command
-from turnmix.store.records import read_evaluation, read_results, read_summary
+from turnmix.store.record_files import read_evaluation, read_results, read_summary
 from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory
 from turnmix.viewing.console import make_console, print_warnings, say
 from turnmix.viewing.report import (

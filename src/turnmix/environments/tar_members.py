@@ -1,4 +1,4 @@
-"""The members of a tar archive that a stranger wrote, read within limits, and an archive of our own made of members.
+"""The members of a tar archive that a stranger wrote, read within limits.
 
 Enters: bytes, from a file or out of a sandbox. Leaves: members whose names stay inside the tree and are none of
 git's own, or what is wrong. Nothing is written anywhere, nothing is decompressed, no member's size is believed
@@ -8,16 +8,13 @@ compressed, and makes a sparse file as large as it says it is.
 
 from __future__ import annotations
 
-import io
 import posixpath
 import re
-import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 BLOCK = 512
-RECORD = tarfile.RECORDSIZE
 LONGEST_HEADER = 64 << 10
 """Bytes of a header that extends another one."""
 LONGEST_NAMES = 64 << 20
@@ -182,26 +179,6 @@ class Places:
         kinds.update(dict.fromkeys(missing, "directory"))
         kinds[path] = member.kind
         return replace(member, path=path)
-
-
-def pack_members(members: Iterable[Member]) -> bytes:
-    """A tar archive of files, directories and symbolic links: without times and owners. Equal members give equal
-    archives."""
-    buffer = io.BytesIO()
-    for member in members:
-        header = tarfile.TarInfo(member.path)
-        header.mode = 0o755 if member.is_executable or member.kind != "file" else 0o644
-        if member.kind == "directory":
-            header.type = tarfile.DIRTYPE
-        elif member.kind == "symbolic link":
-            header.type, header.linkname = tarfile.SYMTYPE, member.target
-        header.size = len(member.content)
-        buffer.write(header.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
-        buffer.write(member.content)
-        buffer.write(bytes(-len(member.content) % BLOCK))
-    buffer.write(bytes(2 * BLOCK))
-    buffer.write(bytes(-buffer.tell() % RECORD))
-    return buffer.getvalue()
 
 
 def is_gits(part: str) -> bool:

@@ -27,7 +27,7 @@ from turnmix.exchange.inspect_log import LogSubject, inspect_log
 from turnmix.exchange.messages import all_label_rows, path_row
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.evaluation_directory import RESULTS
-from turnmix.store.records import read_evaluation
+from turnmix.store.record_files import read_evaluation
 from turnmix.store.run_directory import EVALUATION, RunDirectory
 
 Holds = Callable[[Trajectory], bool]

@@ -18,7 +18,7 @@ from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import MissingDependencyError, UserError, first_line
 from turnmix.core.json_text import json_text
 from turnmix.core.plugins import is_plugin_name, load_plugin, plugin_fault
-from turnmix.store.records import read_trackers
+from turnmix.store.record_files import read_trackers
 
 TENSORBOARD = "tensorboard"
 PROJECT = "turnmix"

@@ -17,7 +17,7 @@ from turnmix.core.errors import UserError
 from turnmix.recipe.found_recipe import without_powerful
 from turnmix.recipe.recipe_file import read_recipe
 from turnmix.store.place import RECIPE, resume_command
-from turnmix.store.records import read_summary
+from turnmix.store.record_files import read_summary
 from turnmix.store.run_directory import CHECKPOINTS, SUMMARY, RunDirectory
 from turnmix.training.adapter import ADAPTER
 from turnmix.training.checkpoint_files import LEARNER_FILE, whole_checkpoints

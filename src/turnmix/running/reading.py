@@ -17,7 +17,7 @@ from turnmix.recipe.recipe import Recipe, stored_recipe
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.place import RECIPE, resume_command
-from turnmix.store.records import read_results, read_summary
+from turnmix.store.record_files import read_results, read_summary
 from turnmix.store.run_directory import EVALUATION, SUMMARY, RunDirectory
 
 

@@ -34,7 +34,7 @@ from turnmix.running.reporter import Reporter
 from turnmix.running.run_choice import RunChoice, chosen_run
 from turnmix.running.taken_in import Imported, imported_by
 from turnmix.store.place import resume_command
-from turnmix.store.records import read_summary
+from turnmix.store.record_files import read_summary
 from turnmix.store.run_directory import SUMMARY, RunDirectory
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.json_text import json_text
-from turnmix.store.records import read_clock
+from turnmix.store.record_files import read_clock
 
 TICK_SECONDS = 1.0
 

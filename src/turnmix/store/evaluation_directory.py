@@ -27,7 +27,7 @@ from turnmix.store.differences import differences
 from turnmix.store.lock import LOCK, locked
 from turnmix.store.made_here import SEAL, is_made_here, seal
 from turnmix.store.place import RECIPE, open_place
-from turnmix.store.records import read_evaluation
+from turnmix.store.record_files import read_evaluation
 from turnmix.store.run_directory import EVALUATION, EVALUATIONS
 from turnmix.store.versions import VERSIONS, changed_versions, write_versions
 

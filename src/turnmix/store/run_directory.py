@@ -46,7 +46,8 @@ from turnmix.store.place import (
     open_place,
     resume_command,
 )
-from turnmix.store.records import STAGES, checked, read_evaluation
+from turnmix.store.record_files import read_evaluation
+from turnmix.store.records import STAGES, checked
 from turnmix.store.versions import changed_versions, when_begun, write_versions
 from turnmix.training.checkpoint_files import (
     LEARNER_FILE,

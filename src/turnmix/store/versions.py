@@ -19,7 +19,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
 from turnmix.core.plugins import plugin_versions
 from turnmix.core.yaml_text import yaml_value
-from turnmix.store.records import read_versions
+from turnmix.store.record_files import read_versions
 
 VERSIONS = "versions.json"
 _BEGUN = "begun"

@@ -23,7 +23,7 @@ from turnmix.environments.repositories.archive.execution import execute_tests
 from turnmix.environments.repositories.archive.files import store_archive, text_files
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
-from turnmix.environments.tar_members import pack_members
+from turnmix.environments.tar_writer import pack_members
 from turnmix.task_making.hidden_tests import place, without_tests
 from turnmix.task_making.injectors import InjectedBug, find_bugs
 from turnmix.task_making.issue import collect_failures

@@ -15,7 +15,7 @@ from turnmix.environments.repositories.archive.files import store_archive, text_
 from turnmix.environments.repositories.patch_text import text_sections
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
-from turnmix.environments.tar_members import pack_members
+from turnmix.environments.tar_writer import pack_members
 from turnmix.task_making.issue import collect_failures
 from turnmix.task_making.making import Making, draft_row
 from turnmix.task_making.measurement import Unmeasured, compare, confirmed, measure, why_none_pass

@@ -30,9 +30,9 @@ from turnmix.environments.tar_members import (
     TreeLimits,
     inside,
     is_gits,
-    pack_members,
     read_members,
 )
+from turnmix.environments.tar_writer import pack_members
 
 PIECE = 1 << 16
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from turnmix.environments.repositories.commands import COMMAND_SECONDS, OUTPUT_BYTES
 from turnmix.environments.repositories.patch_text import text_sections
-from turnmix.environments.tar_members import MalformedArchive, Member, Places, pack_members, read_members
+from turnmix.environments.tar_members import MalformedArchive, Member, Places, read_members
+from turnmix.environments.tar_writer import pack_members
 from turnmix.environments.workspace import ANY_TREE
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
