@@ -48,9 +48,15 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("documentation")
     (folder / "recipes").symlink_to(ROOT / "recipes")
     (folder / "mine.jsonl").write_text("".join(json.dumps(adding_row(number)) + "\n" for number in range(4)))
+    (folder / "my_methods.py").write_text(python_of(ROOT / "docs" / "choose-a-method.md"))
     small = [word if word != SMALL[1] else "rollouts.tasks_per_iteration=4" for word in SMALL]
     run_in(folder, ["turnmix", "train", "minirepo_dagger", *small, "iterations=2", "--run", "runs/demo"])
     return folder
+
+
+def python_of(page):
+    """The Python of a page, from its first line to its last."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL))
 
 
 def run_in(folder, words):
@@ -82,9 +88,8 @@ def test_a_documented_command_does_what_it_says(folder, page, command):
     "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda p: p.name
 )
 def test_the_python_of_a_page_does_what_it_says_from_its_first_line_to_its_last(folder, page):
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL))
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", python_of(page)],
         cwd=folder,
         env=strict_environment(),
         capture_output=True,
