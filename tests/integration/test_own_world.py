@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import pytest
+import yaml
 from strangers import turnmix
 
 WORLD = '''
@@ -205,3 +206,28 @@ def test_a_found_run_imports_no_world_unless_the_command_line_repeats_it(here, c
     ]
     code, said = turnmix(capsys, "train", "--resume", "found", *repeated)
     assert code == 0, said
+
+
+def test_a_found_run_imports_nothing_through_any_door(here, capsys):
+    assert turnmix(capsys, "train", "words.yaml", "--run", "run")[0] == 0
+    stored = (here / "run" / "recipe.yaml").read_text()
+    (here / "spy.py").write_text("raise SystemExit('imported')")
+    for setting, section in {
+        "method": "method: spy:Name",
+        "tasks.source": "tasks: {source: 'spy:Name'}",
+        "sandbox.kind": "sandbox: {kind: 'spy:Name'}",
+        "scaffold.tools": "scaffold: {tools: [finish, {kind: 'spy:Name'}]}",
+        "teacher.kind": "teacher: {kind: 'spy:Name'}",
+        "mixture.kind": "mixture: {kind: 'spy:Name'}",
+        "objective.kind": "objective: {kind: 'spy:Name'}",
+        "data.filter": "data: {filter: 'spy:Name'}",
+        "trackers": "trackers: ['spy:Name']",
+    }.items():
+        found = here / setting
+        shutil.copytree("run", found)
+        recipe = {**yaml.safe_load(stored), "tasks": {"source": "minirepo"}, **yaml.safe_load(section)}
+        (found / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        (found / "summary.json").unlink()
+        code, said = turnmix(capsys, "train", "--resume", found)
+        assert (code, f"  {setting}: " in said, "imported" in said) == (2, True, False), said
+        assert turnmix(capsys, "show", found)[0] == 0
