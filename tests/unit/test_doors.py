@@ -103,6 +103,14 @@ def test_settings_that_are_made_in_python_make_the_same_recipe(world):
         ("tasks.sise=3", "tasks.sise: unknown key of my_world:Words; did you mean 'size'?"),
         ("tasks.xyz=3", "tasks.xyz: unknown key of my_world:Words; known keys: source, size, letters, file"),
         ("tasks.train=3", "tasks.train: unknown key of my_world:Words; "),
+        (
+            "tasks.path=x",
+            "tasks.path: unknown key of my_world:Words; did you mean 'path', a key where tasks.source is file?",
+        ),
+        (
+            "tasks=my_world:Words",
+            "tasks: 'my_world:Words': must have keys of its own; did you mean {source: my_world",
+        ),
         ("tasks.letters.frist=b", "tasks.letters.frist: unknown key; did you mean 'first'?"),
         ("tasks.size=0", "tasks.size: 0: must be greater than or equal to 1"),
         ("size=3", "size: unknown key; did you mean 'tasks.size'?"),
@@ -131,7 +139,7 @@ def test_a_mistake_in_a_plugins_settings_is_told_as_one_in_the_recipes_own(world
         (
             "tasks.source=my_world:function",
             "tasks.source: 'my_world:function': a function that is no subclass of "
-            "turnmix.environments.environment.TaskSettings: make it one",
+            "turnmix.environments.environment.TaskSettings: did you mean 'my_world:Words' or 'my_world:Unmade'?",
         ),
         (
             "sandbox.kind=my_world:Words",
@@ -196,3 +204,21 @@ def test_a_recipe_whose_code_is_gone_is_read_in_every_door_and_written_again_as_
     data["scaffold"]["tools"] = ["finish", {"kind": "gone:Tool", "own": 1}]
     (world / "gone.yaml").write_text(yaml.safe_dump(data))
     assert yaml.safe_load(recipe_yaml(stored_recipe(world / "gone.yaml"))) == data
+
+
+def test_a_settings_class_that_is_none_is_told_where_it_stands(world):
+    for text, told in (
+        (
+            "class Words(TaskSettings):\n    size = 3",
+            "my_world.py:2 (my_world:Words): PydanticUserError: A non-annotated",
+        ),
+        (
+            "class Words(TaskSettings):\n    size: Siz = 3",
+            "my_world.py:3 (my_world:Words): NameError: name 'Siz'",
+        ),
+    ):
+        sys.modules.pop("my_world", None)
+        (world / "my_world.py").write_text(
+            f"from turnmix.environments.environment import TaskSettings\n{text}\n"
+        )
+        assert fault().startswith(f"tasks.source: {told}")

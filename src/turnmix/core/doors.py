@@ -9,6 +9,7 @@ section's keys, whoever wrote it: validated, kept, and written again as those of
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar, get_args
 
@@ -113,13 +114,20 @@ class Door:
         if not self._is_one(found):
             is_own = inspect.isclass(found) or inspect.isfunction(found)
             what = f"a {'class' if inspect.isclass(found) else 'function'}" if is_own else repr(found)[:80]
-            raise UserError(f"{self.field}: {name!r}: {what} that is no subclass of {wanted}: make it one")
+            others = [f"{found.__module__}:{other}" for other in self._beside(found)] if is_own else []
+            fix = f"did you mean {' or '.join(map(repr, others))}?" if others else "make it one"
+            raise UserError(f"{self.field}: {name!r}: {what} that is no subclass of {wanted}: {fix}")
         lacking = [each for each in self._needed if getattr(found, each) is getattr(self.base, each, None)]
         if lacking:
             raise UserError(
                 f"{self.field}: {name!r}: it has no {lacking[0]} of its own: see {wanted}.{lacking[0]}"
             )
         return found  # type: ignore[no-any-return]
+
+    def _beside(self, found: Any) -> list[str]:
+        """What of the same module would do."""
+        defined = vars(sys.modules[found.__module__]).items()
+        return [name for name, each in defined if self._is_one(each) and each.__module__ == found.__module__]
 
     def _is_one(self, found: Any) -> bool:
         return inspect.isclass(found) and issubclass(found, self.base) and found is not self.base
@@ -130,7 +138,7 @@ class Door:
         if not isinstance(given, Mapping):
             raise PydanticCustomError(NO_SECTION, "must have keys of its own")
         kind = self.kind_of(given)
-        data = {self.tag: kind, **given}
+        data = {**given, self.tag: kind}
         if isinstance(kind, str) and kind in self.kinds:
             return self.kinds[kind].model_validate(data, context=info.context)
         if not is_plugin_name(kind):

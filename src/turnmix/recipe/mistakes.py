@@ -193,8 +193,13 @@ def _key_hint(place: _Place, settings: type[Settings], given: Mapping[str, Any])
     for name in filter(None, (inner, place.field)):
         if told := told_elsewhere(name):
             return f": {told}"
-    found = meant(place.field, settings, given)
     known = _keys(place.enclosing)
+    # Not those of other kinds of this section.
+    found = [
+        name
+        for name in meant(place.field, settings, given)
+        if not name.startswith(f"{section}.") or name.removeprefix(f"{section}.").partition(".")[0] in known
+    ]
     if inner and (of_inner := meant(inner, settings, given)) and is_called(inner, of_inner[0]):
         return f"; did you mean {' or '.join(map(repr, of_inner))}?"
     if not found or not is_called(place.field, found[0]):
@@ -261,6 +266,8 @@ def _section_hint(place: _Place, value: Any) -> str:
     )
     if value is True and needs_nothing:
         return "; write {} for one with all its defaults"
+    if place.door is not None and is_plugin_name(value):
+        return f"; did you mean {{{place.door.tag}: {value}}}?"
     if place.door is not None:
         told = []
         for name, candidate in place.door.kinds.items():
