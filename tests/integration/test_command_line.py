@@ -264,7 +264,10 @@ def test_a_key_within_a_setting_is_warned_of_and_not_repeated(turnmix_in):
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("tasks={path: absent.jsonl}", "tasks.path: absent.jsonl is not there: write it with"),
+        (
+            "tasks={path: absent.jsonl}",
+            "tasks.path: absent.jsonl is not there; make it with: turnmix tasks make",
+        ),
         ("tasks={path: broken.jsonl}", "tasks.path: broken.jsonl: line 1 (no instance_id): not JSON"),
         ("scaffold.prompt.system_file=absent.txt", "scaffold.prompt.system_file: cannot read absent.txt"),
     ],
