@@ -22,6 +22,8 @@ AT_MOST = {
     "weight_difference": 1e-3,
     "rows_ratio": 1.25,
     "peak_mb_growth": 60,
+    "render_seconds_per_trajectory": 0.6,
+    "render_over_tokenizing": 3.5,
     "open_seconds_per_gb": 1,
     "look_ratio": 0.5,
 }
@@ -61,7 +63,7 @@ def printed(name, *options):
         (
             "paper_size",
             "--trajectories 8 --split 1",
-            "rows_ratio peak_mb_growth render_seconds_per_trajectory open_seconds_per_gb",
+            "rows_ratio peak_mb_growth render_seconds_per_trajectory render_over_tokenizing open_seconds_per_gb",
         ),
         ("rollout_overhead", "--trajectories 20 --whole 4 --turns 3", "share_of_ideal ms_per_turn"),
         pytest.param(
