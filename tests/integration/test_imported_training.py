@@ -42,6 +42,8 @@ def test_a_file_is_learned_in_parts_and_what_cannot_be_taught_is_counted(folder,
     (folder / "mine.jsonl").unlink()  # the run holds what it learns
     assert main(["train", "--resume", "run"]) == 0
     assert json.loads((folder / "run" / "summary.json").read_text())["is_complete"]
+    assert main(["evaluate", "run"]) == 2
+    assert "evaluation.tasks: 0: nothing is evaluated: name a recipe with tasks" in capsys.readouterr().err
 
 
 def test_a_bad_row_is_told_before_anything_is_made_by_the_doctor_too(folder, capsys):

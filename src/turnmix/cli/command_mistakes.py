@@ -17,6 +17,7 @@ _COMMANDS = {
     "train --resume RUN": ("resume", "continue", "restart"),
     "evaluate": ("eval", "test", "validate", "benchmark", "score", "infer"),
     "show": ("ls", "list", "view", "inspect", "report", "results", "status", "print", "log", "logs", "open"),
+    "export": ("dump", "save", "write", "convert", "publish", "push"),
     "doctor": ("check", "verify", "diagnose", "info", "env"),
     "tasks": ("task", "data", "dataset"),
     "tasks make": ("make", "make-tasks", "generate"),
@@ -37,6 +38,8 @@ _OPTIONS = {
     ("show", "--unresolved"): ("failed", "failures", "failing", "wrong", "unsolved"),
     ("show", "--resolved"): ("passed", "success", "successes", "solved", "correct"),
     ("show", "--limit N"): ("n", "max", "number", "all"),
+    ("export", "--to FORM"): ("format", "form", "as", "type", "kind"),
+    ("export", "--output PATH"): ("out", "o", "output_file", "output_dir", "file"),
     ("tasks", "--limit N"): ("n", "max", "number"),
     ("tasks make", "--number N"): ("n", "limit", "max"),
 }
