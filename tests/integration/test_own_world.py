@@ -64,15 +64,19 @@ class World:
     async def step(self, action):
         if FAULT == "step":
             return None
+        self.said = len(action.message.content or "")
         return Step(observation=(), stop_reason=StopReason.finished)
 
     async def verify(self, stop_reason):
         if FAULT == "verify":
             [][0]
-        return Verdict(resolved=True)
+        return Verdict(resolved=True, reward=REWARDS.get(FAULT, float)(self.said))
 
     async def close(self):
         pass
+
+
+REWARDS = {"nan": lambda said: float("nan"), "text": lambda said: f"{said} letters"}
 '''
 RECIPE = """
 method: dagger
@@ -151,7 +155,12 @@ def test_the_command_line_names_a_world_lists_its_tasks_examines_it_and_shows_it
     [
         ("reset", "my_world.py:51 (my_world:Words): KeyError: 'no such word'"),
         ("step", "my_world:Words: step(action) returned None: return a Step"),
-        ("verify", "my_world.py:61 (my_world:Words): IndexError: list index out of range"),
+        ("verify", "my_world.py:62 (my_world:Words): IndexError: list index out of range"),
+        (
+            "nan",
+            "my_world.py:63 (my_world:Words): ValueError: reward: nan in a verdict; give a finite number",
+        ),
+        ("text", "my_world.py:63 (my_world:Words): ValueError: reward: '"),
     ],
 )
 def test_a_world_that_fails_stops_the_run_with_one_line_of_its_own_and_is_gone_on_with_when_mended(
@@ -167,6 +176,17 @@ def test_a_world_that_fails_stops_the_run_with_one_line_of_its_own_and_is_gone_o
     code, said = turnmix(capsys, "train", "--resume", "run")
     assert code == 0, said
     assert json.loads((here / "run" / "summary.json").read_text())["iterations"][0]["resolved"] == 2
+
+
+def test_grpo_learns_from_the_rewards_that_a_world_gives_though_all_is_resolved(here, capsys):
+    code, said = turnmix(
+        capsys, "train", "words.yaml", "method=grpo", "rollouts.samples_per_task=4", "--run", "run"
+    )
+    assert code == 0, said
+    (row,) = json.loads((here / "run" / "summary.json").read_text())["iterations"]
+    assert (row["rollouts"], row["resolved"]) == (8, 8)
+    assert row["objective"]["groups_without_spread"] < row["objective"]["groups"] == 2
+    assert row["labels"] > 0
 
 
 def test_what_is_wrong_with_a_world_is_told_before_any_directory_is_made(here, capsys):
