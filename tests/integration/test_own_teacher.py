@@ -104,6 +104,8 @@ def test_a_fault_of_a_teacher_in_the_middle_of_a_run_stops_it_and_mended_it_goes
     )
     run = read_run(folder / "run")
     assert [each.iteration for each in run.trajectories()] == [1, 1]
+    assert run.recipe.teacher.kind == "my_teacher:Terse"
+    assert "my_teacher" not in sys.modules
     (folder / "my_teacher.py").write_text(TEACHER)
     turnmix(folder, "train", "--resume", "run")
     assert [each.iteration for each in run.trajectories()] == [1, 1, 2, 2]

@@ -68,6 +68,9 @@ class Teacher(turnmix.Teacher):
 
     def score(self, requests, keep):
         fail_at("score", self.place)
+        for request in requests:
+            if self.place != "silent":
+                keep(request.trajectory_id, [[-1.0]] * (1 if self.place == "short" else len(request.paths)))
 
 
 class Mute(turnmix.TeacherSettings):
@@ -130,6 +133,32 @@ def test_a_teacher_that_gives_something_else_than_asked_for_is_told(here):
         turnmix.PluginError, match=r"teacher.kind: .*make\(\) gives 'a text', not a turnmix.Teacher"
     ):
         use("text")
+
+
+def scored(place, keep):
+    """What `keep` is told of a trajectory of two paths, each of one token."""
+    teacher = make_teacher(recipe(f"teacher.place={place}"), expert=lambda: None)
+    path = turnmix.TokenPath(prompt_ids=(1, 2), target_ids=(3,))
+    scorer = teacher.scorer(student_tokens(recipe(), None, max_context=8))
+    scorer.score([turnmix.ScoreRequest(trajectory_id="t", paths=[path, path])], keep)
+
+
+def test_scores_of_a_teacher_of_ones_own_are_as_many_as_tokens(here):
+    found = {}
+    scored("nowhere", found.__setitem__)
+    assert found == {"t": [[-1.0], [-1.0]]}
+    with pytest.raises(turnmix.PluginError, match=r"gave \[1\] numbers for the paths of t, not \[1, 1\]"):
+        scored("short", found.__setitem__)
+    with pytest.raises(turnmix.PluginError, match=r"gave nothing for t"):
+        scored("silent", found.__setitem__)
+
+
+def test_a_full_disk_is_no_fault_of_the_teacher_whose_scores_are_kept(here):
+    def keep(trajectory_id, scores):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        scored("nowhere", keep)
 
 
 def test_what_a_teacher_raises_on_purpose_is_tried_again_as_of_one_that_is_built_in(here):

@@ -5,9 +5,10 @@ What it raises on purpose passes: a `TeacherError`, which is tried again, or a `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from turnmix.core.doors import findings_of
+from turnmix.core.errors import PluginError
 from turnmix.core.finding import Finding
 from turnmix.core.plugins import telling_faults
 from turnmix.core.trajectory import Action, State
@@ -113,5 +114,32 @@ class _ToldScorer:
             return self._scorer.usage
 
     def score(self, requests: Iterable[ScoreRequest], keep: Keep) -> None:
-        with telling_faults(self._name):
-            self._scorer.score(requests, keep)
+        lengths: dict[str, list[int]] = {}
+        not_kept: list[OSError] = []
+
+        def asked() -> Iterator[ScoreRequest]:
+            for request in requests:
+                lengths[request.trajectory_id] = [len(path.target_ids) for path in request.paths]
+                yield request
+
+        def kept(trajectory_id: str, scores: list[list[float | None]]) -> None:
+            wanted, given = lengths.pop(trajectory_id, None), [len(path) for path in scores]
+            if given != wanted:
+                raise ValueError(
+                    f"score() gave {given} numbers for the paths of {trajectory_id}, not {wanted}"
+                )
+            try:
+                keep(trajectory_id, scores)
+            except OSError as error:  # of the run's directory
+                not_kept.append(error)
+                raise
+
+        try:
+            with telling_faults(self._name):
+                self._scorer.score(asked(), kept)
+                if lengths:
+                    raise ValueError(f"score() gave nothing for {next(iter(lengths))}")
+        except PluginError:
+            if not_kept:
+                raise not_kept[0] from None
+            raise
