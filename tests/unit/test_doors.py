@@ -5,7 +5,8 @@ import sys
 import pytest
 import yaml
 
-from turnmix.core.errors import RecipeError, TurnMixError
+from turnmix.core.doors import check_settings
+from turnmix.core.errors import RecipeError, TurnMixError, UserError
 from turnmix.recipe.explanation import explained_yaml
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml, stored_recipe
 
@@ -185,6 +186,10 @@ def test_a_stored_recipe_is_read_without_importing_its_plugins(world):
     stored = stored_recipe(world / "stored.yaml")
     assert recipe_yaml(stored) == text
     assert "my_world" not in sys.modules
+    with pytest.raises(
+        UserError, match=r"tasks.source: 'my_world:Words': this recipe was read without its code"
+    ):
+        check_settings(stored.tasks)
     assert stored_recipe(world / "again.yaml", imported={"my_world:Words"}).tasks.size == 5
 
 

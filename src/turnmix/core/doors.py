@@ -160,10 +160,18 @@ class Door:
     def _unread_class(self) -> type[Settings]:
         """Holds what was given for a plugin that was not imported."""
         if self._unread is None:
+            field, tag = self.field, self.tag
+
+            def check(settings: Settings) -> Iterable[Finding]:
+                raise UserError(
+                    f"{field}: {getattr(settings, tag)!r}: this recipe was read without its code, to be looked at; "
+                    "load it by its file to act by it"
+                )
+
             self._unread = type(
                 f"Unread{self.base.__name__}",
                 (self.base,),
-                {"model_config": ConfigDict(extra="allow"), "__module__": __name__},
+                {"model_config": ConfigDict(extra="allow"), "__module__": __name__, "check": check},
             )
         return self._unread
 
