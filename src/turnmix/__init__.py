@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from turnmix.core.message import ToolSpecification as ToolSpecification
     from turnmix.core.settings import Settings as Settings
     from turnmix.core.task import Task as Task
+    from turnmix.core.task import Workspace as Workspace
     from turnmix.core.trajectory import Action as Action
     from turnmix.core.trajectory import State as State
     from turnmix.core.trajectory import StopReason as StopReason
@@ -36,25 +37,36 @@ if TYPE_CHECKING:
     from turnmix.environments.environment import TaskParts as TaskParts
     from turnmix.environments.environment import TaskSettings as TaskSettings
     from turnmix.environments.environment import TaskSource as TaskSource
+    from turnmix.environments.minirepo.source import MinirepoSettings as MinirepoSettings
     from turnmix.loop.parts import Progress as Progress
     from turnmix.loop.trackers import Tracker as Tracker
     from turnmix.methods.method import Method as Method
     from turnmix.methods.method import Taught as Taught
+    from turnmix.methods.teaching import teach_executed as teach_executed
+    from turnmix.methods.teaching import teach_labels as teach_labels
+    from turnmix.methods.teaching import teach_sampled as teach_sampled
     from turnmix.policies.policy import Episode as Episode
+    from turnmix.policies.policy import Inspectable as Inspectable
     from turnmix.policies.policy import Policy as Policy
     from turnmix.policies.policy import PolicySession as PolicySession
     from turnmix.policies.scoring import Scorer as Scorer
     from turnmix.policies.scoring import ScoreRequest as ScoreRequest
     from turnmix.policies.scoring import TokenPath as TokenPath
+    from turnmix.policies.scripted import ScriptedPolicy as ScriptedPolicy
     from turnmix.policies.scripted import call_action as call_action
+    from turnmix.policies.scripted import text_action as text_action
     from turnmix.policies.teacher import FrozenModel as FrozenModel
     from turnmix.policies.teacher import StudentTokens as StudentTokens
     from turnmix.policies.teacher import Teacher as Teacher
     from turnmix.policies.teacher import TeacherParts as TeacherParts
     from turnmix.policies.teacher import TeacherSettings as TeacherSettings
     from turnmix.recipe.recipe import Recipe as Recipe
+    from turnmix.rollout.mixture import AggrevateMixtureSettings as AggrevateMixtureSettings
+    from turnmix.rollout.mixture import DaggerMixtureSettings as DaggerMixtureSettings
     from turnmix.rollout.mixture import Mixture as Mixture
     from turnmix.rollout.mixture import MixtureSettings as MixtureSettings
+    from turnmix.rollout.mixture import StudentMixtureSettings as StudentMixtureSettings
+    from turnmix.rollout.mixture import TeacherMixtureSettings as TeacherMixtureSettings
     from turnmix.running.api import evaluate as evaluate
     from turnmix.running.api import load_recipe as load_recipe
     from turnmix.running.api import train as train
@@ -68,8 +80,11 @@ if TYPE_CHECKING:
     from turnmix.sandboxes.settings import SandboxSettings as SandboxSettings
     from turnmix.scaffold.tool import Tool as Tool
     from turnmix.scaffold.tool import ToolParts as ToolParts
+    from turnmix.training.objective_settings import ClippedRatioSettings as ClippedRatioSettings
+    from turnmix.training.objective_settings import CrossEntropySettings as CrossEntropySettings
     from turnmix.training.objective_settings import LossParts as LossParts
     from turnmix.training.objective_settings import ObjectiveSettings as ObjectiveSettings
+    from turnmix.training.objective_settings import ReverseKlSettings as ReverseKlSettings
 
 __version__ = "0.1.0"
 
@@ -78,26 +93,30 @@ _ROOMS = {
     "core.finding": "Finding",
     "core.message": "Message ToolCall ToolSpecification",
     "core.settings": "Settings",
-    "core.task": "Task",
+    "core.task": "Task Workspace",
     "core.trajectory": "Action State StopReason Trajectory Turn Verdict",
     "core.transition": "Transition",
     "environments.environment": "Environment HasExpert Step TaskParts TaskSettings TaskSource",
+    "environments.minirepo.source": "MinirepoSettings",
     "loop.parts": "Progress",
     "loop.trackers": "Tracker",
     "methods.method": "Method Taught",
-    "policies.policy": "Episode Policy PolicySession",
+    "methods.teaching": "teach_executed teach_labels teach_sampled",
+    "policies.policy": "Episode Inspectable Policy PolicySession",
     "policies.scoring": "ScoreRequest Scorer TokenPath",
-    "policies.scripted": "call_action",
+    "policies.scripted": "ScriptedPolicy call_action text_action",
     "policies.teacher": "FrozenModel StudentTokens Teacher TeacherParts TeacherSettings",
     "recipe.recipe": "Recipe",
-    "rollout.mixture": "Mixture MixtureSettings",
+    "rollout.mixture": "AggrevateMixtureSettings DaggerMixtureSettings Mixture MixtureSettings StudentMixtureSettings "
+    "TeacherMixtureSettings",
     "running.api": "evaluate load_recipe train",
     "running.reading": "Run read_run",
     "running.reporter": "QuietReporter Reporter",
     "sandboxes.sandbox": "CommandResult Sandbox",
     "sandboxes.settings": "SandboxNeeds SandboxSettings",
     "scaffold.tool": "Tool ToolParts",
-    "training.objective_settings": "LossParts ObjectiveSettings",
+    "training.objective_settings": "ClippedRatioSettings CrossEntropySettings LossParts ObjectiveSettings "
+    "ReverseKlSettings",
 }
 """Where each public name lies. The imports above say the same to type checkers; a test holds them equal."""
 _PLACES = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -36,6 +36,15 @@ class DoorSettings(Settings):
     chosen_by: ClassVar[str] = "kind"
     """The field that says which it is."""
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        """One that is made of a built-in kind is not of that kind's name."""
+        super().__init_subclass__(**named)
+        tag = cls.chosen_by
+        own = vars(cls).get("__annotations__", {})
+        inherited = next((_fields(parent)[tag] for parent in cls.__mro__[1:] if tag in _fields(parent)), None)
+        if tag not in own and inherited is not None and not inherited.is_required():
+            cls.__annotations__ = {**own, tag: "str"}
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
@@ -53,6 +62,10 @@ class DoorSettings(Settings):
             UserError: it cannot be made here; the message says what to do.
         """
         return ()
+
+
+def _fields(cls: type) -> Mapping[str, FieldInfo]:
+    return getattr(cls, "__pydantic_fields__", {})
 
 
 class Door:
