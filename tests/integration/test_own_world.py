@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from scaffold_in_sandbox import needs_sandbox
 from strangers import turnmix
 
 WORLD = '''
@@ -99,7 +100,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "words.yaml").write_text(RECIPE)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] == "my_world":
+        if name in ("my_world", "my_box"):
             del sys.modules[name]
 
 
@@ -251,3 +252,36 @@ def test_a_found_run_imports_nothing_through_any_door(here, capsys):
         code, said = turnmix(capsys, "train", "--resume", found)
         assert (code, f"  {setting}: " in said, "imported" in said) == (2, True, False), said
         assert turnmix(capsys, "show", found)[0] == 0
+
+
+BOX = '''
+from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
+from turnmix.sandboxes.settings import NO_NEEDS, SandboxSettings
+
+
+class Box(SandboxSettings):
+    """A box of our own."""
+
+    lid: str = "closed"
+    """Where it is ajar, it does not hold."""
+
+    def make(self, needs=NO_NEEDS):
+        return OpenBox() if self.lid == "ajar" else BubblewrapSandbox()
+
+
+class OpenBox(BubblewrapSandbox):
+    async def start(self):
+        {}["lid"]
+'''
+
+
+@needs_sandbox
+def test_a_sandbox_of_ones_own_holds_a_task_and_one_that_fails_is_told(here, capsys):
+    (here / "my_box.py").write_text(BOX)
+    words = ["teacher", "minirepo_dagger", "sandbox.kind=my_box:Box", "evaluation.tasks=1", "tasks.holdout=1"]
+    code, said = turnmix(capsys, "evaluate", *words, "--output", "held")
+    assert code == 0, said
+    assert json.loads((here / "held" / "results.json").read_text())["resolved"] == 1, said
+    code, said = turnmix(capsys, "evaluate", *words, "sandbox.lid=ajar", "--output", "open")
+    assert code == 1
+    assert "my_box.py:20 (my_box:Box): KeyError: 'lid'" in said
