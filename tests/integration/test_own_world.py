@@ -284,4 +284,4 @@ def test_a_sandbox_of_ones_own_holds_a_task_and_one_that_fails_is_told(here, cap
     assert json.loads((here / "held" / "results.json").read_text())["resolved"] == 1, said
     code, said = turnmix(capsys, "evaluate", *words, "sandbox.lid=ajar", "--output", "open")
     assert code == 1
-    assert "my_box.py:20 (my_box:Box): KeyError: 'lid'" in said
+    assert "my_box.py:18 (my_box:Box): KeyError: 'lid'" in said
