@@ -1,4 +1,4 @@
-"""Lines of the record enter, a page in Markdown leaves: what was measured, on what, and what falls short."""
+"""In: lines of the record. Out: a page in Markdown: what was measured, on what, and what falls short."""
 
 WORDS = {
     "rows": "rows",

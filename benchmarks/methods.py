@@ -1,4 +1,4 @@
-"""Finished runs enter, a picture of what their students resolve leaves: one dot and interval a run, as an SVG that
+"""In: finished runs. Out: a picture of what their students resolve: one dot and interval a run, as an SVG that
 is dark where the reader's page is.
 
     for method in sft dagger aggrevate oec opd; do turnmix train minirepo_$method --run runs/$method; done

@@ -1,6 +1,7 @@
 """Rooms import downwards only, and the pure ones stay free of torch and of HTTP."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,11 @@ def modules():
 
 def test_no_module_lies_loose_in_the_root():
     assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__"}
+
+
+def test_docstrings_head_what_comes_in_and_out_in_one_dialect():
+    other = re.compile(r"^\W*(Enters|Leaves|Args|Arguments|Parameters|Returns|Yields):", re.MULTILINE)
+    assert [module for module, path in modules() if other.search(path.read_text())] == []
 
 
 def test_imports_point_downwards_only():

@@ -1,6 +1,6 @@
 """How many sandboxes the file descriptors of this process carry.
 
-Enters: a recipe. Leaves: a number, or, before any work starts, an error that says what to do.
+In: a recipe. Out: a number, or, before any work starts, an error that says what to do.
 """
 
 from __future__ import annotations

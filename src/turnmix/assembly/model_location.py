@@ -1,4 +1,4 @@
-"""The name of a model in a recipe enters; where transformers finds it leaves."""
+"""In: the name of a model in a recipe. Out: where transformers finds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that are no command, and options that are none, enter; one line that says what was meant leaves.
+"""In: words that are no command, and options that are none. Out: one line that says what was meant.
 
 Nothing heavy is imported before something is wrong.
 """

@@ -1,4 +1,4 @@
-"""`turnmix export`: a run in; what it holds leaves in a form that other programs read."""
+"""`turnmix export`. In: a run. Out: what it holds, in a form that other programs read."""
 
 from __future__ import annotations
 

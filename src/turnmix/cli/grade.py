@@ -19,7 +19,7 @@ def grade_predictions(
 ) -> None:
     """Grade every prediction, print the sum, and write `FILE.verdicts.jsonl`.
 
-    Args:
+    In:
         file: the predictions.
         words: a recipe or a task file, and changes.
         again: make also the verdicts that are in the book.

@@ -1,4 +1,4 @@
-"""This process's environment enters; what of it a program that TurnMix starts gets leaves: a list, never the whole.
+"""In: this process's environment. Out: what of it a program that TurnMix starts gets: a list, never the whole.
 
 An environment holds keys of services that have nothing to do with the program. It gets what says where things lie and
 how to compute; more only by name.

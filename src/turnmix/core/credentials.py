@@ -1,4 +1,4 @@
-"""Words that a user wrote enter; whether they are, or name, a key that must not be shown leaves.
+"""In: words that a user wrote. Out: whether they are, or name, a key that must not be shown.
 
 `core.redaction` hides the keys that are known. Here it is guessed: by the name of a setting or a variable, by how
 providers begin their keys, by where passwords stand in a URL. A guess never changes what is stored.

@@ -81,7 +81,7 @@ class Door:
         needed: tuple[str, ...] = ("make",),
     ) -> None:
         """
-        Args:
+        In:
             field: the dotted name of what chooses the kind, such as `tasks.source`.
             base: what a plugin's class inherits from.
             kinds: the built-in ones, each with its name as the tag's default.

@@ -1,6 +1,6 @@
 """How many file descriptors this process may have open at once: `ulimit -n`.
 
-Enters: the soft and the hard limit that the process was started with. Leaves: a soft limit as high as the hard one,
+In: the soft and the hard limit that the process was started with. Out: a soft limit as high as the hard one,
 and words for what fails where there is none left. Sandboxes and servers get the limit that TurnMix was started with: a
 program that looks at every descriptor that it might have, or that uses `select`, breaks under a higher one. Short-lived
 tools of TurnMix's own (git, nvidia-smi) inherit the raised one.

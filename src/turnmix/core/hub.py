@@ -1,6 +1,6 @@
 """Would the hub give a model or a set of tasks? Asked once, briefly, before its own client tries for a minute.
 
-Enters: a hub id. Leaves: why not, and where this machine keeps what the hub gave before.
+In: a hub id. Out: why not, and where this machine keeps what the hub gave before.
 """
 
 from __future__ import annotations

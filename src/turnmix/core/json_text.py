@@ -1,4 +1,4 @@
-"""Values enter, JSON leaves, and back. Python's own writer says NaN and Infinity, which no JSON reader has to take; its
+"""Values become JSON, and JSON values. Python's own writer says NaN and Infinity, which no JSON reader has to take; its
 own reader takes nesting so deep that whoever walks over the value fails.
 
 >>> json_text({"loss": float("nan"), "counts": [1, float("-inf")]})

@@ -1,4 +1,4 @@
-"""Names of a user's own code enter, as `package.module:Name`; the things they name leave, or one line on what is wrong.
+"""In: names of a user's own code, `package.module:Name`. Out: the things they name, or one line on what is wrong.
 
 Nothing is registered anywhere: what Python can import can be named. The current directory can be imported from too,
 after all that is installed, so that a file beside the recipe is enough.
@@ -59,7 +59,7 @@ def meant_plugin(name: object) -> str | None:
 def load_plugin(name: str, *, field: str) -> Any:
     """What `package.module:Name` names.
 
-    Args:
+    In:
         name: a plugin's name.
         field: the recipe's field that names it, for errors.
 

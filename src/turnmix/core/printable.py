@@ -1,4 +1,4 @@
-r"""Text that anybody may have written enters; text that cannot command a terminal, or pass for other text, leaves.
+r"""In: text that anybody may have written. Out: text that cannot command a terminal, or pass for other text.
 
 Spelled out are control characters, those that turn the direction of writing, those that are not seen, and halves of
 surrogate pairs.

@@ -1,4 +1,4 @@
-"""Secrets of this process enter; text in which none of them can be read leaves.
+"""In: secrets of this process, and a text. Out: the text, in which none of them can be read.
 
 A key is known from the moment at which it is read: out of the environment, or out of a URL. From then on all that is
 written to a file, shown to a person or taken from an endpoint's answer passes `redacted`, which finds a key plain,

@@ -1,4 +1,4 @@
-"""A text that somebody else may have written as YAML enters; a plain value leaves, or a complaint in words.
+"""In: a text that somebody else may have written as YAML. Out: a plain value, or a complaint in words.
 
 Bounded are its nesting, the values that it holds with every alias unfolded, its keys and its numbers: whoever walks
 over the value, or shows it, comes to an end.

@@ -1,6 +1,6 @@
 """All checks of a recipe, side by side, each with an end.
 
-Enters: a recipe. Leaves: findings in a fixed order. No check raises, waits for another, or takes longer than
+In: a recipe. Out: findings in a fixed order. No check raises, waits for another, or takes longer than
 `SECONDS`: what has not answered by then is a finding too.
 """
 

@@ -1,6 +1,6 @@
 """The members of a tar archive that a stranger wrote, read within limits.
 
-Enters: bytes, from a file or out of a sandbox. Leaves: members whose names stay inside the tree and are none of
+In: bytes, from a file or out of a sandbox. Out: members whose names stay inside the tree and are none of
 git's own, or what is wrong. Nothing is written anywhere, nothing is decompressed, no member's size is believed
 before it is compared with the limits. Python's `tarfile` reads a header of any size whole, unpacks what looks
 compressed, and makes a sparse file as large as it says it is.

@@ -1,4 +1,4 @@
-"""A row of chat messages enters; a trajectory that teaches its assistant messages leaves.
+"""In: a row of chat messages. Out: a trajectory that teaches its assistant messages.
 
 Rows in the shapes of others: `messages`, as OpenAI, TRL and SWE-smith have them, also as a JSON text; `prompt` and
 `completion` of TRL; ShareGPT's `conversations`; `trajectory`. An assistant message that is not to be learned is what

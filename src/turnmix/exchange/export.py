@@ -1,4 +1,4 @@
-"""A run, or an evaluation, leaves as files that other programs read.
+"""A run, or an evaluation, as files that other programs read.
 
 In: its directory, which may be somebody else's, and which of its trajectories are asked for. Out: a file, or a
 directory, whole or not at all, where nothing was.

@@ -1,4 +1,4 @@
-"""The trajectories of a recipe's `data.messages`: files enter; trajectories leave, dealt to the iterations.
+"""In: the files of a recipe's `data.messages`. Out: their trajectories, dealt to the iterations.
 
 All rows are read before any is trained on: rows that are none are told, a line each, and nothing begins.
 """

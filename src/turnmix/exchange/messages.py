@@ -1,4 +1,4 @@
-"""Trajectories enter; rows of OpenAI messages and tools leave, as TRL and `data.messages` read them.
+"""In: trajectories. Out: rows of OpenAI messages and tools, as TRL and `data.messages` read them.
 
 A row is an executed path, all of whose assistant messages are to be learned but those with `weight` 0; or a prompt and
 a completion, of which the completion is to be learned: the teacher's action in one visited state.

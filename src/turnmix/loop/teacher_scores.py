@@ -1,4 +1,4 @@
-"""Transitions enter, the same ones with the teacher's log-probabilities leave (the w of OPD, paper Eq. 22).
+"""In: transitions. Out: the same ones with the teacher's log-probabilities (the w of OPD, paper Eq. 22).
 
 Scores are written to the run directory before they are used, one record a trajectory, and read back from it:
 so a resumed run learns from the same numbers, and asks for none a second time. What asking cost stands in the same

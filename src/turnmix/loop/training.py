@@ -1,4 +1,4 @@
-"""The stage in which the student learns: an iteration's trajectories enter, a checkpoint leaves."""
+"""The stage in which the student learns. In: an iteration's trajectories. Out: a checkpoint."""
 
 from __future__ import annotations
 

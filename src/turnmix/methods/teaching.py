@@ -1,4 +1,4 @@
-"""What methods teach: kept trajectories and the objective's settings enter, transitions leave (paper Eq. 11).
+"""What methods teach. In: kept trajectories and the objective's settings. Out: transitions (paper Eq. 11).
 
 A method takes one of these, or a function of its own made of `targets`.
 """

@@ -1,6 +1,6 @@
 """A recipe that explains itself: each setting with what it means and what it may be, as YAML with comments.
 
-Enters: a recipe. Leaves: the text of a file that `load_recipe` reads back as an equal recipe. Sections that are
+In: a recipe. Out: the text of a file that `load_recipe` reads back as an equal recipe. Sections that are
 left out stand in it as comments.
 """
 

@@ -1,6 +1,6 @@
 """What each setting means: the docstring under its field, read from the source of its class.
 
-Enters: a settings class. Leaves: text by field. Only who asks for an explanation pays for reading the source:
+In: a settings class. Out: text by field. Only who asks for an explanation pays for reading the source:
 pydantic's own `use_attribute_docstrings` would do it at every import of the class.
 """
 

@@ -1,6 +1,6 @@
 """What is wrong with a recipe, told to who wrote it.
 
-Enters: a settings class, what was given for it, and pydantic's account of why that will not do. Leaves: one line
+In: a settings class, what was given for it, and pydantic's account of why that will not do. Out: one line
 for each mistake, with the field as the recipe names it, its value and the fix.
 """
 

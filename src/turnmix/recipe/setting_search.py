@@ -1,4 +1,4 @@
-"""A wrong name of a setting enters; the settings that may have been meant leave, searched over a whole recipe.
+"""In: a wrong name of a setting. Out: the settings that may have been meant, searched over a whole recipe.
 
 Names that other trainers use for the same thing are known here, and so are names for values.
 """

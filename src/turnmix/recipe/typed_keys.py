@@ -1,4 +1,4 @@
-"""A recipe as it was given enters; an error leaves, where a key is typed into it.
+"""In: a recipe as it was given. Out: an error, where a key is typed into it.
 
 A recipe is stored with its run, shown, and given on: no key belongs into it. Two places may hold one: the URL of an
 endpoint, which is stored without it, and nothing else.

@@ -1,6 +1,6 @@
 """A JSON schema without its references and combinations: the plain schemas of which a value has to fit one.
 
-Enters: any schema, and the whole in which its references are looked up. Leaves: plain schemas; `{}`, which anything
+In: any schema, and the whole in which its references are looked up. Out: plain schemas; `{}`, which anything
 fits, where a reference leads elsewhere or the combinations are too many.
 
 >>> whole = {"$defs": {"Line": {"type": "integer"}}}

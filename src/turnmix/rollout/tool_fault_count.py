@@ -1,4 +1,4 @@
-"""How often tools failed: trajectories enter one by one, a row for each tool and place leaves."""
+"""How often tools failed. In: trajectories, one by one. Out: a row for each tool and place."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PathLike = str | os.PathLike[str]
 def load_recipe(recipe: RecipeLike, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe with every default filled in.
 
-    Args:
+    In:
         recipe: a path, a bare name such as `minirepo_dagger`, or a mapping as a recipe file holds one.
         overrides: changes, each a text such as `learner.epochs=1`.
 
@@ -50,7 +50,7 @@ def train(
 ) -> Run:
     """Train a student by a recipe, or go on with a run that was stopped. As `turnmix train`, to the byte.
 
-    Args:
+    In:
         recipe: see `load_recipe`. With `resume` it may be left out, or must be the run's own.
         overrides: changes to it.
         run: the directory of the run; left out, `runs/` and the recipe's name. A run of the same recipe that is there
@@ -95,7 +95,7 @@ def evaluate(
 ) -> Run:
     """Evaluate greedily, alone, on holdout tasks; or go on with an evaluation that was stopped. As `turnmix evaluate`.
 
-    Args:
+    In:
         target: a run, whose last checkpoint is meant, a checkpoint, a model's directory or hub id; `teacher`, the
             recipe's teacher; or an endpoint's URL, as its teacher.
         recipe: by whose tasks and budgets; left out, those of the run. See `load_recipe`.
@@ -103,7 +103,7 @@ def evaluate(
         output: the directory of the evaluation; left out, in the run, or below `evaluations/`.
         reporter: see `train`.
 
-    Returns:
+    Out:
         The evaluation, whose `summary` holds the figures.
 
     Raises:

@@ -1,5 +1,5 @@
-"""What `turnmix evaluate` is given enters: a run, a checkpoint, any model. Where its student lies leaves, and where
-an evaluation of it goes."""
+"""In: what `turnmix evaluate` is given: a run, a checkpoint, any model. Out: where its student lies, and where an
+evaluation of it goes."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def grade_file(
 ) -> Graded:
     """Grade every prediction in `file`.
 
-    Args:
+    In:
         file: the predictions.
         name: a recipe, or a task file.
         overrides: changes to it.

@@ -1,4 +1,4 @@
-"""A run's checkpoint enters; a directory to load, to serve and to publish leaves: weights, tokenizer, a model card.
+"""In: a run's checkpoint. Out: a directory to load, to serve and to publish: weights, tokenizer, a model card.
 
 What a resumed run alone needs, the optimiser's state, stays where it is. Nothing is followed out of the run: a link
 in a run from elsewhere could name any file, which would then be published.

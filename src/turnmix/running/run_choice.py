@@ -1,4 +1,4 @@
-"""What `turnmix train` is given enters; which run it is about leaves: a new one, or one that is there already.
+"""In: what `turnmix train` is given. Out: which run it is about: a new one, or one that is there already.
 
 The same command again goes on with the run of the same recipe. Where a name was not asked for, a run of another
 recipe there is left alone, and the new one gets a number: runs/NAME, runs/NAME-2, …

@@ -1,6 +1,6 @@
 """A sandbox made of Linux namespaces by bubblewrap.
 
-Enters: limits. Leaves: a sandbox that sees a read-only system, one file system of its own in memory
+In: limits. Out: a sandbox that sees a read-only system, one file system of its own in memory
 (/testbed, /tmp, its home), its own processes, and no network. The agent is user 1000 inside. Outside that is
 the user who runs this, or, where root runs this, a user id that nobody has: root then writes the user
 namespace's mapping itself, which also works where the kernel denies user namespaces to others.

@@ -1,6 +1,6 @@
 """The host's end of a supervisor's line: requests out, output and results in.
 
-Enters: an open socket to a supervisor. Leaves: awaitable answers. All that arrives is untrusted: a frame
+In: an open socket to a supervisor. Out: awaitable answers. All that arrives is untrusted: a frame
 that breaks the protocol breaks the connection, and nothing that arrives is more than bytes and a number.
 """
 

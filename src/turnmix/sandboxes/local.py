@@ -4,9 +4,9 @@ Whatever the agent types can read, change and delete what you can, use your netw
 the run. Choose it by name (`kind: none`) only inside a machine or container that you can lose; nothing falls
 back to it.
 
-Enters: limits, of which the file size, the memory of each single process, the wall time, and the memory of all
+In: limits, of which the file size, the memory of each single process, the wall time, and the memory of all
 where there are memory cgroups, alone are held.
-Leaves: a "sandbox" whose paths lie in a temporary directory of the host: `read_file`, `write_file` and
+Out: a "sandbox" whose paths lie in a temporary directory of the host: `read_file`, `write_file` and
 `working_directory` take /testbed/x for <directory>/testbed/x. A command that names /testbed itself does not
 find it.
 """

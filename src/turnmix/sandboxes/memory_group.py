@@ -1,6 +1,6 @@
 """A memory cgroup for one sandbox: the kernel counts all that its processes make it hold, and ends what is too much.
 
-Enters: a limit. Leaves: a directory of the cgroup file system, beside those of other sandboxes, that is gone at the
+In: a limit. Out: a directory of the cgroup file system, beside those of other sandboxes, that is gone at the
 sandbox's end; what a killed process left is removed by the next. Its name holds the process that made it.
 All of this blocks: the kernel may take some milliseconds to move a process.
 """

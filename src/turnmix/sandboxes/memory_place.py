@@ -1,6 +1,6 @@
 """Where on this machine memory cgroups can be made for sandboxes, if anywhere.
 
-Enters: what the kernel tells of this process. Leaves: a directory of a cgroup file system.
+In: what the kernel tells of this process. Out: a directory of a cgroup file system.
 
 version 1   the group that this process is in, where it may be written: in effect, for root.
 version 2   that group, if its processes lie in groups below it, as they must where memory is divided:

@@ -1,6 +1,6 @@
 """Waiting in an event loop for the end of a process, also where no descriptor is left to wait by.
 
-Enters: a descriptor, or the pid of a child. Leaves: nothing, once it has ended.
+In: a descriptor, or the pid of a child. Out: nothing, once it has ended.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A Python environment of this machine, shown read-only inside a sandbox: for tests that need packages.
 
-Enters: the directory of a virtual environment, or of any Python installation. Leaves: the directories to show
+In: the directory of a virtual environment, or of any Python installation. Out: the directories to show
 at the same paths inside, and the variables that make `python` mean this one. Only what is visibly a Python
 installation is shown: a wrong path must not open the user's files to an agent.
 """

@@ -1,6 +1,6 @@
 """A system call filter for what namespaces and rlimits leave open.
 
-Enters: nothing. Leaves: the tables, and of them a classic BPF program, empty on a machine it has no numbers for.
+In: nothing. Out: the tables, and of them a classic BPF program, empty on a machine it has no numbers for.
 
 - UNCOUNTED: memory that belongs to no process and no file system, so that no limit but a memory cgroup counts
   it; and what the whole machine has a fixed number of.

@@ -1,6 +1,6 @@
 """The kinds of sandbox that a recipe can ask for, and whether this machine can make them.
 
-Enters: the `sandbox` section of a recipe. Leaves: sandboxes, or, before any work starts, an error that says
+In: the `sandbox` section of a recipe. Out: sandboxes, or, before any work starts, an error that says
 what to do.
 """
 

@@ -1,6 +1,6 @@
 """What all sandboxes with a supervisor inside share: starting it, talking to it, killing it.
 
-Enters: requests of the sandbox protocol. Leaves: their results. A subclass says how the supervisor is
+In: requests of the sandbox protocol. Out: their results. A subclass says how the supervisor is
 launched.
 """
 

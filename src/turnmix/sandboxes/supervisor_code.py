@@ -1,6 +1,6 @@
 """The compiled program that a sandbox's interpreter is fed.
 
-Enters: the interpreter that will run it. Leaves: what `BOOTSTRAP` reads from standard input. Sent as code,
+In: the interpreter that will run it. Out: what `BOOTSTRAP` reads from standard input. Sent as code,
 the program needs no file inside the sandbox and no time to compile.
 """
 

@@ -40,7 +40,7 @@ class CallArguments:
     @classmethod
     def of(cls, function: Callable[..., Any]) -> CallArguments:
         """
-        Args:
+        In:
             function: a method; each parameter behind its first has an annotation.
 
         Raises:

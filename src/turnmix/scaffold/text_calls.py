@@ -1,6 +1,6 @@
 """Tool calls as text, for models and endpoints that know none: described in the prompt, read from the answer.
 
-Enters: tools, and what an agent wrote. Leaves: a part of the prompt, the calls in a text, answers as a user's message.
+In: tools, and what an agent wrote. Out: a part of the prompt, the calls in a text, answers as a user's message.
 The conversation then holds nothing but text, which every template and every endpoint takes.
 
 >>> from turnmix.scaffold.think import Finish

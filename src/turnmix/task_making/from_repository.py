@@ -1,6 +1,6 @@
 """Tasks by injected bugs: one place of the code made wrong, kept when the repository's own tests catch it.
 
-Enters: a repository whose tests pass. Leaves: task rows, the same for the same repository and seed. The tests
+In: a repository whose tests pass. Out: task rows, the same for the same repository and seed. The tests
 that fail are taken out of what the agent gets and come back for the verdict.
 """
 

@@ -1,6 +1,6 @@
 """Tasks from a repository's own history: the old code, the new tests, and the difference as the gold patch.
 
-Enters: a git repository and two revisions. Leaves: one task for each commit between them that makes a test
+In: a git repository and two revisions. Out: one task for each commit between them that makes a test
 pass; where no single one does, one for the whole difference.
 """
 

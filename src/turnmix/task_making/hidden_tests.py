@@ -1,6 +1,6 @@
 """Tests that an agent must not get: their sources, and their files without them.
 
-Enters: a test file and the ids of tests in it. Leaves: the file without those tests, and the text of each.
+In: a test file and the ids of tests in it. Out: the file without those tests, and the text of each.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every way to make one place of real Python code wrong, by kind: minirepo's kinds over concrete syntax trees.
 
-Enters: a module's source. Leaves: bugs, each the whole source with one place changed and all formatting kept.
+In: a module's source. Out: bugs, each the whole source with one place changed and all formatting kept.
 
     >>> source = "def take(items, count):\\n    return items[:count]  # the first\\n"
     >>> for bug in sorted(find_bugs(source), key=lambda bug: bug.kind)[:2]:

@@ -1,6 +1,6 @@
 """The issue text of a task, from the tests that fail: by template, or by a model behind an endpoint.
 
-Enters: what fails, how. Leaves: the problem statement. It is never told where the bug is or what fixes it.
+In: what fails, how. Out: the problem statement. It is never told where the bug is or what fixes it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which tests a fix turns: measured by running them in sandboxes, three times on each side.
 
-Enters: rows and patches to run. Leaves: FAIL_TO_PASS and PASS_TO_PASS without the tests that cannot make up
+In: rows and patches to run. Out: FAIL_TO_PASS and PASS_TO_PASS without the tests that cannot make up
 their mind: twice before the row is written, and once more with the finished row.
 """
 

@@ -1,6 +1,6 @@
 """Why pytest ran no test, in one line, in its own words.
 
-Enters: the log of a run. Leaves: the error that pytest names, and the conftest that it names with it.
+In: the log of a run. Out: the error that pytest names, and the conftest that it names with it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trees and differences of a repository, by git, without touching that repository or running what it names.
 
-Enters: a directory, and a revision where it is a git repository. Leaves: the members of its tree, and diffs that
+In: a directory, and a revision where it is a git repository. Out: the members of its tree, and diffs that
 `git apply` takes. A repository that came as an archive brings settings along, by which git runs programs: filters,
 monitors, hooks, converters for diffs, and transports that fetch what is missing. Only commands that read objects are
 run, with all of these off; so a file of Git LFS is the pointer that the repository holds.

@@ -1,4 +1,4 @@
-"""LoRA: a model enters; it leaves with low-rank matrices beside its frozen ones, W + α/r · B·A.
+"""LoRA. In: a model. Out: the same with low-rank matrices beside its frozen ones, W + α/r · B·A.
 
 The adapted model is the model itself, changed in place: it acts, trains on trees and is sharded as before.
 Merged weights leave for whoever loads the checkpoint with plain transformers. A resumed run needs the matrices

@@ -1,4 +1,4 @@
-"""A transformers model enters; it is refused by name where a tree would not train it exactly.
+"""In: a transformers model. Out: a refusal by name, where a tree would not train it exactly.
 
 Tree attention isolates the branches only where every layer is full softmax attention: a recurrent state runs on
 across branches, and a sliding window counts rows instead of depth. What a short probe cannot tell, because it

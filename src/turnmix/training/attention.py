@@ -1,4 +1,4 @@
-"""Trees enter as one batch; exact attention along their paths leaves, in whatever transformers model.
+"""In: trees, as one batch. Out: exact attention along their paths, in whatever transformers model.
 
 Several trees lie one behind the other in one sequence and do not see each other. How rows see their ancestors
 is planned once a batch, for the device: kernel calls on a CPU, FlexAttention's block mask elsewhere.

@@ -1,4 +1,4 @@
-"""Tree attention on a GPU: one number a row enters, a block mask leaves, by FlexAttention's own compiled kernel.
+"""Tree attention on a GPU. In: one number a row. Out: a block mask, for FlexAttention's own compiled kernel.
 
 Row q sees row k where k ≤ q < subtree_ends[k]. Rows are laid out depth first, so a block of rows [q0, q1) and an
 earlier one of keys have

@@ -1,4 +1,4 @@
-"""Tree attention on a CPU: a plan of pieces, queries, keys and values enter; what the rows see leaves.
+"""Tree attention on a CPU. In: a plan of pieces, queries, keys and values. Out: what the rows see.
 
 Each piece is one call of the flash kernel. Softmax over several pieces is
 

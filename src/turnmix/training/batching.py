@@ -1,4 +1,4 @@
-"""The trees of one optimiser step enter; forward passes of about equal cost leave, as many for every rank.
+"""In: the trees of one optimiser step. Out: forward passes of about equal cost, as many for every rank.
 
 All ranks make passes in step: under FSDP each layer of a pass is gathered by all of them together, so a round
 lasts as long as its dearest pass. Trees are therefore packed into passes of about equal cost, passes are sorted,

@@ -1,4 +1,4 @@
-"""A student and its learner enter, a directory in Hugging Face format leaves: whole or not at all.
+"""In: a student and its learner. Out: a directory in Hugging Face format, whole or not at all.
 
     checkpoint/
       config.json, model.safetensors    any transformers program loads them; LoRA is merged into them

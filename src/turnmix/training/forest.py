@@ -1,4 +1,4 @@
-"""Transitions enter; for the trajectories of a step their trees leave, none larger than a pass.
+"""In: transitions. Out: the trees of the trajectories of a step, none larger than a pass.
 
 What shares a tree, the transitions of one trajectory or of all that the step has of one task, changes no gradient:
 which trajectories make a step does not depend on it.

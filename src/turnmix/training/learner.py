@@ -1,5 +1,4 @@
-"""Transitions enter, new weights leave: the objective on the taught tokens of every visited state (paper Eq.
-11, 14).
+"""The objective on the taught tokens of every visited state (paper Eq. 11, 14). In: transitions. Out: new weights.
 
 Transitions of one trajectory (or task) become one token tree, `batch_size` trajectories one optimiser step. The
 loss of a step is normalised by all its label tokens, or trajectories, so a gradient depends neither on what shares a

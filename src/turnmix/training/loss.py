@@ -1,5 +1,4 @@
-"""Hidden states at label rows enter, sums over their logits leave, and no more logits are ever held than one
-chunk has.
+"""In: hidden states at label rows. Out: sums over their logits, of which no more are ever held than one chunk has.
 
 Only rows that carry a label go through the head. Each chunk's gradient is taken at once, while its logits are
 there; only the gradients of the hidden states and of the head's weight are kept for the backward pass, so

@@ -1,4 +1,4 @@
-"""A model and its settings enter; AdamW over what is trained leaves, and its learning rate at each step."""
+"""In: a model and its settings. Out: AdamW over what is trained, and its learning rate at each step."""
 
 from __future__ import annotations
 

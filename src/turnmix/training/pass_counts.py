@@ -1,4 +1,4 @@
-"""The passes of optimiser steps enter; how many rows they compute, and how many of them again, leaves."""
+"""In: the passes of optimiser steps. Out: how many rows they compute, and how many of them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of tree attention on a CPU: a layout of trees enters, the kernel calls that cover it leave.
+"""The plan of tree attention on a CPU. In: a layout of trees. Out: the kernel calls that cover it.
 
 No N×N mask: the pairs that see each other are cut into pieces, each one call. A run of rows sees all rows above
 it (a piece without a mask) and its own causally (another). Only short runs share a piece with a mask, where

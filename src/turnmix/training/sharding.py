@@ -1,4 +1,4 @@
-"""A model enters; the same model leaves, its parameters split over the ranks (FSDP2), and comes back whole.
+"""In: a model. Out: the same model, its parameters split over the ranks (FSDP2), and the whole of them again.
 
 Each rank holds a part of every parameter, of its gradient and of its optimiser state. A layer is gathered for
 as long as it computes. States are given out whole and on the CPU, so that any number of ranks can take them up.

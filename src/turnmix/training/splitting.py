@@ -1,4 +1,4 @@
-"""The paths of one group enter; which of them share a tree leaves: all, or those of each part of a split.
+"""In: the paths of one group. Out: which of them share a tree: all, or those of each part of a split.
 
 A tree larger than the budget is split between leaves, and each part repeats the way from the root to its first leaf.
 All parts together have at most `MOST_ROWS` times the rows of the unsplit tree. Where the budget cannot be kept at

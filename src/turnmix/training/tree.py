@@ -1,4 +1,4 @@
-"""A trajectory's rendered transitions enter, one token tree leaves: shared prefixes once, every label on it.
+"""In: a trajectory's rendered transitions. Out: one token tree: shared prefixes once, every label on it.
 
 Each transition (paper Eq. 11) is a prompt and a target, tokenised alone. The tree is the trie over all of
 them: a row is a node, its position is its depth, it attends to its ancestors and itself, and the loss is a

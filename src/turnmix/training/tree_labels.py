@@ -1,4 +1,4 @@
-"""Transitions and the rows that predict their target tokens enter; the labels of their tree leave."""
+"""In: transitions, and the rows that predict their target tokens. Out: the labels of their tree."""
 
 from __future__ import annotations
 

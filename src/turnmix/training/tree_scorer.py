@@ -1,4 +1,4 @@
-"""A local teacher scores: the token tree of each trajectory enters, log π_teacher of its target tokens leaves.
+"""A local teacher scores. In: the token tree of each trajectory. Out: log π_teacher of its target tokens.
 
 The same trees as in training, so shared prefixes are read once. Each trajectory is scored alone: its scores do
 not depend on which others are.

@@ -1,4 +1,4 @@
-"""Trajectories enter; those that a person asked for leave, or a sample of them in the same proportions."""
+"""In: trajectories. Out: those that a person asked for, or a sample of them in the same proportions."""
 
 from __future__ import annotations
 

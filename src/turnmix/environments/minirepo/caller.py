@@ -1,6 +1,6 @@
 """The program that calls an agent's code in a fresh sandbox. Runs there, as `python3 -I -S -B -c`.
 
-Enters, by standard input: a directory, the files to lay into it, calls. Leaves: a line for each call, once all are
+In, by standard input: a directory, the files to lay into it, calls. Out: a line for each call, once all are
 done. It imports nothing that is slow to import, and ends without tidying up.
 """
 

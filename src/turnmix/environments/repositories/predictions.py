@@ -1,6 +1,6 @@
 """Predictions in SWE-bench's format: one JSON line a task, with `instance_id`, `model_name_or_path`, `model_patch`.
 
-Enters: a file, also one that another program wrote. Leaves: patches by task. Or: verdicts, written as such a file.
+In: a file, also one that another program wrote. Out: patches by task. Or: verdicts, written as such a file.
 A byte of a patch that is no UTF-8 is half a surrogate pair in JSON, such as \\udce9, and is that byte again when read.
 """
 

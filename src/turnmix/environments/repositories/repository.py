@@ -1,6 +1,6 @@
 """One row's repository, whatever holds it: laid for an agent, its change taken, its tests run on a patch.
 
-Enters: a row. Leaves: a `Repository`. An archive is laid into any sandbox; an image is a sandbox of its own.
+In: a row. Out: a `Repository`. An archive is laid into any sandbox; an image is a sandbox of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The files of a repository that lies in a sandbox, its image's or one that was laid there, for the oracle.
 
-Enters: a started sandbox whose repository is as the agent finds it. Leaves: the tracked files, or those that the fix
+In: a started sandbox whose repository is as the agent finds it. Out: the tracked files, or those that the fix
 touches alone where the repository is large; and the names of all files that are there, also of those that the
 image's maker built and git ignores.
 """

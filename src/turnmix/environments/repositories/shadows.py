@@ -1,6 +1,6 @@
 """Modules that a patch adds in the place of others: of the standard library, of what is installed, of the tests.
 
-Enters: what a patch has written, and what lay there before. Leaves: the paths that stand, on a path that imports are
+In: what a patch has written, and what lay there before. Out: the paths that stand, on a path that imports are
 looked for on, before a module that the test runner imports. A repository's own modules of such a name, which lay there
 before, are none of these.
 """
@@ -46,7 +46,7 @@ def candidates(
     roots: Collection[str] = (),
 ) -> list[Candidate]:
     """
-    Args:
+    In:
         added: the files that the patch has added, relative to the repository.
         links: those of them that are symbolic links.
         before: the files that lay there before the patch.

@@ -1,6 +1,6 @@
 """What a row says to the oracle: its base and gold files, found by applying its gold patch as grading does.
 
-Enters: a row, its repository, and a sandbox. Leaves: a `Solution`. Neither the tree nor git comes near this machine's
+In: a row, its repository, and a sandbox. Out: a `Solution`. Neither the tree nor git comes near this machine's
 own files: a tree brings settings, filters and links along.
 """
 

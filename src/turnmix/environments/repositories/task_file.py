@@ -1,6 +1,6 @@
 """The task file: one JSON line a task, the same for every source, complete without a network.
 
-Enters: untrusted text. Leaves: validated rows, each bad row named with what is wrong, and a seeded holdout.
+In: untrusted text. Out: validated rows, each bad row named with what is wrong, and a seeded holdout.
 A row's repository is an image, or a tar archive beside the task file for code that has no image.
 """
 

@@ -1,4 +1,4 @@
-"""The name of a device in a recipe enters; the device leaves, or what to write, install or look at instead."""
+"""In: the name of a device in a recipe. Out: the device, or what to write, install or look at instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a causal language model lies enters; the loaded model leaves, with its tokenizer or checked renderer."""
+"""In: where a causal language model lies. Out: the loaded model, with its tokenizer or checked renderer."""
 
 from __future__ import annotations
 

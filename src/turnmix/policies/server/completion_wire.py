@@ -1,4 +1,4 @@
-"""The body of an answer of /completions enters; a `Completion` leaves.
+"""In: the body of an answer of /completions. Out: a `Completion`.
 
 Shapes are those of OpenAI's text completions, with `token_ids` as vLLM adds them when `return_token_ids` asks.
 """

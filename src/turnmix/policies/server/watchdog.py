@@ -1,9 +1,8 @@
 """Runs a server, and ends it with everything it started once whoever asked for it is gone.
 
-Enters: how many descriptors it may have; a command; a standard input that stays open as long as the server is wanted,
-which the kernel closes
-when the other end dies, however it dies. Leaves: the server's exit status. Needs nothing but the standard
-library: it is run as a file.
+In: how many descriptors it may have; a command; a standard input that stays open as long as the server is wanted,
+which the kernel closes when the other end dies, however it dies. Out: the server's exit status. It needs nothing but
+the standard library, because it is run as a file.
 """
 
 from __future__ import annotations

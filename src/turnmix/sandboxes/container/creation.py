@@ -1,6 +1,6 @@
 """How a container is created: its limits, its process 1, its labels.
 
-Enters: an image and limits. Leaves: a container, not started. It blocks: it is called in a thread.
+In: an image and limits. Out: a container, not started. It blocks: it is called in a thread.
 """
 
 from __future__ import annotations

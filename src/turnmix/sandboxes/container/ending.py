@@ -1,6 +1,6 @@
 """Why the line to a container broke: by what ran in it, or by something outside, as far as the runtime tells.
 
-Enters: a container's name. Leaves: the error that everything in the sandbox then ends with. It blocks: it is
+In: a container's name. Out: the error that everything in the sandbox then ends with. It blocks: it is
 called in a thread.
 
 Outside are: a runtime that does not answer, or knows of no such container; what it was told to do to the container;

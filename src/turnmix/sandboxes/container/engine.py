@@ -1,6 +1,6 @@
 """Docker or Podman, as one connection that all sandboxes of a process share.
 
-Enters: blocking calls of the docker SDK, and streams to open. Leaves: awaitable results. The calls run in a
+In: blocking calls of the docker SDK, and streams to open. Out: awaitable results. The calls run in a
 bounded number of threads, those that start containers or fetch images in a few of their own; what can go on for
 long (the streams of a container) is a socket of the event loop and holds no thread.
 """

@@ -1,6 +1,6 @@
 """What reads and writes a file inside a container, and what its complaint means.
 
-Enters: paths, in variables. Leaves: content, or the error that the file system gave, in its own words; a file
+In: paths, in variables. Out: content, or the error that the file system gave, in its own words; a file
 that could not be written is then what it was before. A link
 that the agent made leads somewhere inside the container; a pipe or a device is never opened.
 """

@@ -1,6 +1,6 @@
 """Fetching an image: with progress, with patience, and with a clear word when a registry refuses.
 
-Enters: an image's name. Leaves: the image, on the machine where containers run. All of it blocks: it is called
+In: an image's name. Out: the image, on the machine where containers run. All of it blocks: it is called
 in a thread of which there are few.
 """
 

@@ -1,6 +1,6 @@
 """The host's end of the line to process 1 of a container (`supervisor.sh`): commands out, results in.
 
-Enters: an attached stream. Leaves: awaitable results. All that arrives is untrusted; what does not fit the
+In: an attached stream. Out: awaitable results. All that arrives is untrusted; what does not fit the
 protocol is noise, and the worst that a command can do is to lie about itself.
 """
 

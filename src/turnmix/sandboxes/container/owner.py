@@ -1,6 +1,6 @@
 """Whose a container is, by its labels, and whether its owner still lives.
 
-Enters: labels. Leaves: the containers that a dead process left. Where that cannot be known (another machine,
+In: labels. Out: the containers that a dead process left. Where that cannot be known (another machine,
 another pid namespace) they are left alone: a living run never loses one.
 """
 

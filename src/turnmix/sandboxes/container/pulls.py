@@ -1,6 +1,6 @@
 """Images being fetched: few at one moment, and each by one thread, however many sandboxes wait for it.
 
-Enters: an image's name and what fetches it. Leaves: the image, to all who wait. A fetch that has not begun is
+In: an image's name and what fetches it. Out: the image, to all who wait. A fetch that has not begun is
 given up with the last of them.
 """
 

@@ -1,6 +1,6 @@
 """A sandbox that is one container.
 
-Enters: an image and limits. Leaves: a sandbox for one trajectory, without a network unless the recipe asks for
+In: an image and limits. Out: a sandbox for one trajectory, without a network unless the recipe asks for
 one; the agent is root inside. The image needs a POSIX shell with cat, mkdir and rm, nothing else.
 
 memory_bytes, processes, cpus  held by the kernel: what exceeds memory is killed, the agent sees that

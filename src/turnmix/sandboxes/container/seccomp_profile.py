@@ -1,6 +1,6 @@
 """The system call filter of a container, as a runtime reads it.
 
-Enters: the tables of `turnmix.sandboxes.seccomp`. Leaves: a profile in JSON. Memory that no process holds is counted
+In: the tables of `turnmix.sandboxes.seccomp`. Out: a profile in JSON. Memory that no process holds is counted
 by a container's cgroup, and so allowed, but for what the whole machine has a fixed number of. Calls of 32-bit
 programs have other numbers; they are none of the profile's, and end the program.
 """

@@ -1,6 +1,6 @@
 """A connection to the daemon that became a two-way stream, as for attach and exec.
 
-Enters: a request. Leaves: bytes in both directions, on a socket of the event loop. The SDK's own streams are
+In: a request. Out: bytes in both directions, on a socket of the event loop. The SDK's own streams are
 blocking, and lose what arrives together with the answer's head.
 """
 

@@ -1,6 +1,6 @@
 """What no runtime holds a container to, looked at again and again while it runs.
 
-Enters: a container. Leaves: nothing; a container that took too much is ended, which is its agent's doing.
+In: a container. Out: nothing; a container that took too much is ended, which is its agent's doing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How the supervisor gives up what it does not need before it starts anything. Runs inside the sandbox.
 
-Enters: the configuration. Leaves: this process without capabilities, without a way to get new ones,
+In: the configuration. Out: this process without capabilities, without a way to get new ones,
 invisible to a debugger of the same user, and under limits and a filter that its children inherit.
 
 What the kernel counts for all sandboxes of this user together, or for the whole machine, each gets a small

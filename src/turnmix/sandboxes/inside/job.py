@@ -1,6 +1,6 @@
 """One command or terminal: a session of processes under a leader, and the way of its input and output.
 
-Runs inside the sandbox. Enters: what to start. Leaves: pieces of output, as the leader and its children
+Runs inside the sandbox. In: what to start. Out: pieces of output, as the leader and its children
 write them.
 """
 

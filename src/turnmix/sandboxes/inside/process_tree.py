@@ -1,6 +1,6 @@
 """Who descends from whom among a sandbox's processes, and killing a whole family. Runs inside the sandbox.
 
-Enters: /proc. Leaves: the processes of a leader (the shell of one command or terminal), or strays: processes
+In: /proc. Out: the processes of a leader (the shell of one command or terminal), or strays: processes
 that left every leader's session and whose parents are gone.
 """
 

@@ -1,7 +1,7 @@
 """Whether anything has run in the sandbox since it was last looked at. Runs inside the sandbox.
 
-Enters: two numbers that the kernel keeps: the last process id that it gave away in here, and for how long a process has
-run. Leaves: certainty that nothing has, or none. What does not run takes nothing, so it need not be looked at again.
+In: two numbers that the kernel keeps: the last process id that it gave away in here, and for how long a process has
+run. Out: certainty that nothing has, or none. What does not run takes nothing, so it need not be looked at again.
 """
 
 from __future__ import annotations

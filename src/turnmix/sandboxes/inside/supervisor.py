@@ -1,8 +1,8 @@
 """The program inside a sandbox that runs commands, serves terminals, reads and writes files.
 
 It is sent over its own standard input as compiled code, so it opens no file of the host. It imports only
-what starts in milliseconds: `_signal` for `signal`, which needs `enum`, and never `typing`. Enters: frames
-of (channel, length) and a marshalled tuple, from the host, which it trusts. Leaves: frames of (channel,
+what starts in milliseconds: `_signal` for `signal`, which needs `enum`, and never `typing`. In: frames
+of (channel, length) and a marshalled tuple, from the host, which it trusts. Out: frames of (channel,
 kind, length) and raw bytes, which the host does not trust.
 
 In a sandbox it is process 1 of its namespace and not dumpable: nothing inside can kill, stop or trace it,

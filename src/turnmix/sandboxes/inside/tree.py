@@ -1,6 +1,6 @@
 """Reading a whole tree of files on behalf of the host, a piece at a time. Runs inside the sandbox.
 
-Enters: a directory, which what runs in the sandbox may be changing. Leaves: a stream of regular files (two lengths,
+In: a directory, which what runs in the sandbox may be changing. Out: a stream of regular files (two lengths,
 path, content), each whole. No link is followed below the directory, and opening a pipe does not wait.
 """
 

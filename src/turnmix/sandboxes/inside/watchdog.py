@@ -1,6 +1,6 @@
 """Limits that hold for a sandbox as a whole and that no rlimit can hold. Runs inside the sandbox.
 
-Enters: a look at all processes and file systems, twenty times a second while something runs. Leaves: the
+In: a look at all processes and file systems, twenty times a second while something runs. Out: the
 family of processes to kill, or the limit that killing processes cannot restore, which is the end of the
 sandbox.
 """

@@ -1,6 +1,6 @@
 """The shell script that runs a task's tests for the verdict, as swebench writes it.
 
-Enters: a row's test patch and test command. Leaves: a script for bash, without `-e`: it puts the test files back,
+In: a row's test patch and test command. Out: a script for bash, without `-e`: it puts the test files back,
 applies the test patch, and runs the tests between two marks that the log parser looks for; then the tests' own
 exit code.
 """

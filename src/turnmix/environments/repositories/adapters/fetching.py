@@ -1,6 +1,6 @@
 """The rows of a published set: of the hub, or of a file.
 
-Enters: a hub id, or the path of a parquet or JSON Lines file. Leaves: its rows as dictionaries. Only a hub id
+In: a hub id, or the path of a parquet or JSON Lines file. Out: its rows as dictionaries. Only a hub id
 needs a network.
 """
 

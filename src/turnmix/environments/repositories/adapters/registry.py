@@ -1,6 +1,6 @@
 """Which adapter reads which published set, and a set's rows read one by one.
 
-Enters: the name of a set, or its hub id, and untrusted rows. Leaves: rows of a task file, and each row that is
+In: the name of a set, or its hub id, and untrusted rows. Out: rows of a task file, and each row that is
 none with its number, its name and what is wrong with it.
 """
 

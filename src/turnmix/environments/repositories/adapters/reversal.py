@@ -1,6 +1,6 @@
 """A patch turned round: what it adds, the reverse removes. SWE-smith's patches are bugs; their reverse is gold.
 
-Enters: git's unified diff of text files. Leaves: the diff that takes it back.
+In: git's unified diff of text files. Out: the diff that takes it back.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SWE-bench (Verified, Lite, full), and the sets with its columns: SWE-Gym, SkyRL-v0-293, SWE-rebench.
 
-Enters: a row of the set. Leaves: a row of a task file. SWE-bench's rows bring their evaluation script (since
+In: a row of the set. Out: a row of a task file. SWE-bench's rows bring their evaluation script (since
 swebench 5); rows of before that are completed by swebench 4, where that is installed.
 """
 

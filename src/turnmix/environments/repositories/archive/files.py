@@ -1,7 +1,7 @@
 """A repository's tree as a tar archive that is named by its content. Equal trees give equal archives.
 
-Enters: a tree's members, or a task file that a stranger may have written, with its `archives/<digest of the
-tar>.tar.gz`. Leaves: an archive of regular files, directories, and links that stay inside the tree; it is unpacked
+In: a tree's members, or a task file that a stranger may have written, with its `archives/<digest of the
+tar>.tar.gz`. Out: an archive of regular files, directories, and links that stay inside the tree; it is unpacked
 in sandboxes alone.
 """
 

@@ -1,6 +1,6 @@
 """A sandbox in which an image's own environment is the current one, in every command and in the agent's shell.
 
-Enters: a sandbox, and the shell commands that activate the environment. They run once, at the start; what they
+In: a sandbox, and the shell commands that activate the environment. They run once, at the start; what they
 changed among the variables is set for everything after.
 """
 

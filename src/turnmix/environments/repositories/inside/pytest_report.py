@@ -1,6 +1,6 @@
 """Runs pytest and reports what each test came to, on lines that only this run can write.
 
-Enters: a nonce on standard input; the source directories and pytest's arguments, divided by `--`. Leaves: one
+In: a nonce on standard input; the source directories and pytest's arguments, divided by `--`. Out: one
 line a test on standard output, `@NONCE {"id": …, "outcome": …}`. The code under test is imported only after
 the nonce has been read, and pytest and the plugins that are installed loaded, so neither what it prints nor how it
 exits can pass for a result. Code written against this very program can: it runs in the same process, as under every

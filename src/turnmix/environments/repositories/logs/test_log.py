@@ -1,6 +1,6 @@
 """A test log's meaning: by TurnMix's own readers, or by swebench's parsers and report.
 
-Enters: a row and the log of its evaluation script. Leaves: how many of its FAIL_TO_PASS and PASS_TO_PASS pass, and
+In: a row and the log of its evaluation script. Out: how many of its FAIL_TO_PASS and PASS_TO_PASS pass, and
 whether that is resolved. A test that is absent from the log has failed; skipped FAIL_TO_PASS too.
 """
 
