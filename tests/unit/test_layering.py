@@ -9,6 +9,7 @@ from pathlib import Path
 import turnmix
 
 ROOT = Path(turnmix.__file__).parent
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 HEAVY = {"torch", "transformers", "httpx", "requests", "aiohttp", "urllib3", "openai"}
 
 # From the ground up. A room imports from itself and from rooms named before it: no circle, no arrow up.
@@ -75,6 +76,14 @@ def test_no_module_lies_loose_in_the_root():
 def test_docstrings_head_what_comes_in_and_out_in_one_dialect():
     other = re.compile(r"^\W*(Enters|Leaves|Args|Arguments|Parameters|Returns|Yields):", re.MULTILINE)
     assert [module for module, path in modules() if other.search(path.read_text())] == []
+
+
+def test_the_page_on_architecture_names_what_is_there_and_every_room():
+    named = set(re.findall(r"`([a-z_]+/(?:[a-z_]+/)*(?:[a-z_]+\.py)?)`", PAGE.read_text()))
+    assert len(named) > 60
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+    rooms = {name for name in ROOMS if "." not in name and name != "__main__"}
+    assert rooms <= {name.rstrip("/") for name in named}
 
 
 def test_imports_point_downwards_only():
