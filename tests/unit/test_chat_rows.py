@@ -1,6 +1,7 @@
 """Rows of chat messages, in the shapes of other programs, become trajectories; what is none is named."""
 
 import json
+from datetime import date
 
 import pytest
 
@@ -114,6 +115,33 @@ def test_tools_of_a_row_that_describes_none_are_those_given_for_all():
     assert read({"messages": adding_messages()}, tools=tools) == read(adding_row())
 
 
+def test_a_system_prompt_in_a_column_of_its_own_leads_the_conversation():
+    """As LLaMA-Factory writes ShareGPT."""
+    conversations = [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hello!"}]
+    trajectory = read({"system": "You greet.", "conversations": conversations})
+    assert [(message.role, message.content) for message in trajectory.prompt] == [
+        ("system", "You greet."),
+        ("user", "Hello."),
+    ]
+
+
+@pytest.mark.parametrize(
+    "refusing",
+    [
+        {"content": None, "refusal": "I will not."},
+        {"content": [{"type": "refusal", "refusal": "I will not."}]},
+    ],
+)
+def test_a_refusal_is_learned_as_the_text_that_it_is(refusing):
+    trajectory = read({"messages": [{"role": "user", "content": "Do."}, {"role": "assistant", **refusing}]})
+    assert trajectory.turns[0].action.message.content == "I will not."
+
+
+def test_a_tool_whose_description_is_null_has_none():
+    row = {**adding_row(), "tools": [{**ADD, "function": {**ADD["function"], "description": None}}]}
+    assert read(row).tools[0].description == ""
+
+
 def test_half_a_character_becomes_a_sign_that_a_tokenizer_takes():
     messages = adding_messages()
     messages[1]["content"] = "\ud83d!"
@@ -140,7 +168,10 @@ def call_of(**function):
     [
         (lambda row: {"text": "Hello."}, "messages: is missing (the row has: text): give messages, or"),
         (lambda row: {**row, "messages": "[{"}, "messages: is a text that is not JSON"),
-        (lambda row: {**row, "messages": {"role": "user"}}, "messages: is a dict: write a list of messages"),
+        (
+            lambda row: {**row, "messages": {"role": "user"}},
+            "messages: is an object: write a list of messages",
+        ),
         (lambda row: {"prompt": "Add.", "completion": "3"}, "prompt: is a text without roles: give a list"),
         (lambda row: {**row, "messages": row["messages"][2:]}, "messages: begins with the assistant"),
         (
@@ -148,15 +179,18 @@ def call_of(**function):
             "messages: no assistant message is to be learned",
         ),
         (lambda row: {"messages": row["messages"]}, "tools: is missing, though tools are called"),
-        (lambda row: {**row, "tools": {"add": {}}}, "tools: is a dict: write a list of tools"),
+        (lambda row: {**row, "tools": {"add": {}}}, "tools: is an object: write a list of tools"),
         (lambda row: {**row, "tools": [{"type": "function"}]}, "tools[0].name: is missing"),
         (
             lambda row: {**row, "tools": [{"name": "add", "parameters": {"type": "array"}}]},
             "tools[0].parameters: is no JSON schema of type object",
         ),
-        (changed(1, role="narrator"), "messages[1].role: 'narrator' is none: use system, user, assistant or"),
+        (
+            changed(1, role="narrator"),
+            "messages[1].role: 'narrator' is no role: use system, user, assistant or",
+        ),
         (changed(1, role=None), "messages[1].role: is missing: use system"),
-        (changed(1, content=7), "messages[1].content: is a int: write a text"),
+        (changed(1, content=7), "messages[1].content: is a number: write a text"),
         (
             changed(1, content=[{"type": "image_url", "image_url": {}}]),
             "messages[1].content[0]: 'image_url' is no text",
@@ -167,6 +201,15 @@ def call_of(**function):
             "tool_calls[0].function.arguments: is a text that is not",
         ),
         (changed(2, tool_calls=call_of(arguments="[1]")), "tool_calls[0].function.arguments: is a list"),
+        (
+            changed(2, tool_calls=call_of(arguments='{"a": NaN}')),
+            "tool_calls[0].function.arguments: is not JSON",
+        ),
+        (
+            changed(2, tool_calls=call_of(arguments={"a": date(2026, 1, 1)})),
+            "arguments: is not JSON (Object of",
+        ),
+        (lambda row: {**row, "messages": []}, "messages: holds no message: give some, or leave the row out"),
         (changed(2, tool_calls=call_of(name="")), "tool_calls[0].function.name: '' is no name"),
         (changed(2, weight=0.5), "messages[2].weight: 0.5: use 1, to learn the message, or 0"),
     ],

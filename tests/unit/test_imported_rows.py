@@ -111,6 +111,7 @@ def test_every_bad_row_is_named_by_file_line_field_and_fix(folder):
         ("none.jsonl", None, "none.jsonl is not there: name a file that is"),
         ("none*.jsonl", None, "none*.jsonl matches no file"),
         ("rows.csv", "a,b", "rows.csv is no file of rows: name one that ends in .jsonl"),
+        ("rows.jsonl.gz", "", "rows.jsonl.gz is no file of rows: unpack it, and name one that ends in"),
         ("rows.jsonl", "\n", "rows.jsonl: holds no row"),
         ("rows.json", '{"a": 1}\n{"a": 2}', "rows.json is not JSON (Extra data"),
         ("rows.parquet", "PAR1", "rows.parquet is no Parquet file ("),

@@ -1,5 +1,6 @@
 """A checkpoint of a run as a directory to publish."""
 
+import re
 import shutil
 from contextlib import closing
 
@@ -11,9 +12,12 @@ from transformers import AutoModelForCausalLM
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
 from turnmix.nano import CHECKPOINT
+from turnmix.recipe.found_recipe import publishable
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
+from turnmix.recipe.recipe_file import with_overrides
 from turnmix.running.model_export import export_model
 from turnmix.store.run_directory import SUMMARY, RunDirectory
+from turnmix.viewing.model_card import model_card
 
 
 def evaluation(resolved):
@@ -77,6 +81,45 @@ def test_the_card_says_what_was_trained_how_and_what_it_came_to(run, tmp_path):
 
 def test_the_card_names_no_place_of_the_users_own(run, tmp_path):
     assert "inside.example.com" not in (export_model(run, tmp_path / "model") / "README.md").read_text()
+
+
+def test_of_code_of_the_users_own_the_card_says_the_name_and_nothing_that_it_is_told():
+    recipe = {
+        "method": "my_methods.sharp:sharp",
+        "teacher": {"kind": "my_world.teach:Teacher", "secret": "s3cret"},
+        "tasks": {"source": "my_world.tasks:Words", "words": "/home/me/words"},
+        "scaffold": {"tools": ["think", {"kind": "my_world.tools:Ask", "key": "s3cret"}]},
+        "sandbox": {"kind": "bubblewrap", "container": {"socket": "/run/me.sock"}},
+    }
+    assert publishable(recipe) == {
+        "method": "my_methods.sharp:sharp",
+        "teacher": {"kind": "my_world.teach:Teacher"},
+        "tasks": {"source": "my_world.tasks:Words"},
+        "scaffold": {"tools": ["think", {"kind": "my_world.tools:Ask"}]},
+        "sandbox": {"kind": "bubblewrap", "container": {}},
+    }
+
+
+def test_what_a_recipe_from_elsewhere_says_is_text_in_the_card_and_no_markup():
+    hostile = "x\n---\nlicense: mit\n`<script>`"
+    names = ("method", "seed", "iterations", "student.model", "tasks.source", "teacher.kind")
+    recipe = with_overrides({}, [f"{name}={json_text(hostile)}" for name in names])
+    card = model_card(recipe, summary={"iterations": []}, iteration=1, name="<b>`x`</b>")
+    _, head, body = card.split("---\n", 2)
+    assert "license" not in yaml.safe_load(head)
+    assert "\n---" not in body
+    assert not [
+        line for line in body.splitlines() if "<script>" in re.sub("`.*?`", "", line) and line[:4].strip()
+    ]
+    assert "# \\<b\\>\\`x\\`\\</b\\>" in body
+
+
+def test_a_card_of_trajectories_from_elsewhere_names_no_teacher_and_tasks_that_nobody_asked():
+    recipe = {"method": "sft", "tasks": {"source": "minirepo"}, "student": {"model": "nano-student"}}
+    card = model_card(recipe, summary={"iterations": []}, iteration=1, name="mine", is_imported=True)
+    told = card.partition("## Recipe")[0]
+    assert "on trajectories from elsewhere" in told
+    assert not [word for word in ("minirepo", "taught by", "``") if word in told]
 
 
 def test_a_link_in_a_checkpoint_is_not_followed_and_nothing_half_made_stays(run, tmp_path):

@@ -100,3 +100,16 @@ def test_an_infra_error_shows_what_failed():
     lines = transcript(failed)
     assert "not judged: infra_error" in lines[1].text
     assert ("problem", "infra_error: TeacherError: no route") in [(line.part, line.text) for line in lines]
+
+
+def test_calls_between_actions_are_shown_as_those_of_an_imported_message_that_is_not_learned():
+    seen = replace(FINISH.message, content="I end.")
+    example = replace(
+        EXAMPLE,
+        prompt=(*EXAMPLE.prompt, TEST.message),
+        turns=(Turn(actor="teacher", action=VIEW, observation=(seen,), label=VIEW),),
+    )
+    lines = [line.text for line in transcript(example)]
+    assert "  command: python3 run_tests.py" in [line.removeprefix("  ") for line in lines]
+    at = lines.index("  │ I end.")
+    assert lines[at + 1 : at + 3] == ["  │ finish", "  │   message: done"]

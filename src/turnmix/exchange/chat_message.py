@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnmix.core.json_text import json_value
+from turnmix.core.json_text import json_copy, json_value
 from turnmix.core.message import Message, Role, ToolCall
 from turnmix.core.printable import printable_line
-from turnmix.exchange.row_files import RowError
+from turnmix.exchange.row_files import RowError, kind_of
 from turnmix.rendering.arguments import without_surrogates
 
 ROLES: Mapping[str, Role] = {
@@ -45,15 +45,16 @@ class ReadMessage:
 def read_message(data: Any, *, field: str) -> ReadMessage:
     """`field`: where it stands, such as `messages[3]`. Raises RowError."""
     if not isinstance(data, Mapping):
-        raise RowError(field, f"is a {type(data).__name__}: write an object with role and content")
+        raise RowError(field, f"is {kind_of(data)}: write an object with role and content")
     role_field = "role" if "role" in data or "from" not in data else "from"
     given = data.get(role_field)
     role = ROLES.get(given) if isinstance(given, str) else None
     if role is None:
-        said = "is missing" if given is None else f"{_shown(given)} is none"
+        said = "is missing" if given is None else f"{_shown(given)} is no role"
         raise RowError(f"{field}.{role_field}", f"{said}: use system, user, assistant or tool")
     content_field = "value" if "content" not in data and "value" in data else "content"
     content = _text(data.get(content_field), f"{field}.{content_field}")
+    content = content or _text(data.get("refusal"), f"{field}.refusal")
     calls: tuple[ToolCall, ...] = ()
     if given == "function_call":
         calls, content = _calls(content, f"{field}.{content_field}"), ""
@@ -86,13 +87,17 @@ def json_within(value: Any, field: str) -> Any:
         raise RowError(field, f"is a text that is not JSON ({error})") from error
 
 
-def clean(value: Any) -> Any:
-    """`value` without lone surrogates, which no tokenizer takes."""
-    if isinstance(value, str):
-        return without_surrogates(value)
-    if isinstance(value, Mapping):
-        return {clean(key): clean(member) for key, member in value.items()}
-    return [clean(member) for member in value] if isinstance(value, list) else value
+def json_object(value: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """`value`, without lone surrogates, which no tokenizer takes.
+
+    Raises:
+        RowError: a value in it is none of JSON's, as Parquet's dates are, and NaN.
+    """
+    try:
+        copied = json_copy(value)
+    except (TypeError, ValueError) as error:
+        raise RowError(field, f"is not JSON ({error}): write texts, numbers, lists and objects") from error
+    return _clean_object(copied)
 
 
 def _shown(value: Any) -> str:
@@ -105,15 +110,27 @@ def _text(value: Any, field: str) -> str:
     if isinstance(value, str):
         return without_surrogates(value)
     if not isinstance(value, list):
-        raise RowError(field, f"is a {type(value).__name__}: write a text")
+        raise RowError(field, f"is {kind_of(value)}: write a text")
     texts = []
     for index, part in enumerate(value):
-        text = part.get("text") if isinstance(part, Mapping) else part
+        text = part.get("text", part.get("refusal")) if isinstance(part, Mapping) else part
         if not isinstance(text, str):
             kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
             raise RowError(f"{field}[{index}]", f"{_shown(kind)} is no text: students here read text alone")
         texts.append(without_surrogates(text))
     return "".join(texts)
+
+
+def _clean_object(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {without_surrogates(key): _clean(member) for key, member in value.items()}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if isinstance(value, Mapping):
+        return _clean_object(value)
+    return [_clean(member) for member in value] if isinstance(value, list) else value
 
 
 def _with_thoughts(data: Mapping[str, Any], content: str, field: str) -> str:
@@ -128,18 +145,16 @@ def _calls(value: Any, field: str) -> tuple[ToolCall, ...]:
     found = json_within(value, field)
     listed = [found] if isinstance(found, Mapping) else found
     if not isinstance(listed, list):
-        raise RowError(field, f"is a {type(found).__name__}: write a list of calls")
+        raise RowError(field, f"is {kind_of(found)}: write a list of calls")
     return tuple(_call(each, index, f"{field}[{index}]") for index, each in enumerate(listed))
 
 
 def _call(data: Any, index: int, field: str) -> ToolCall:
     if not isinstance(data, Mapping):
-        raise RowError(
-            field, f"is a {type(data).__name__}: write an object with function, or name and arguments"
-        )
+        raise RowError(field, f"is {kind_of(data)}: write an object with function, or name and arguments")
     function = data.get("function", data)
     if not isinstance(function, Mapping):
-        raise RowError(f"{field}.function", f"is a {type(function).__name__}: write name and arguments")
+        raise RowError(f"{field}.function", f"is {kind_of(function)}: write name and arguments")
     name = function.get("name")
     if not isinstance(name, str) or not name:
         raise RowError(f"{field}.function.name", f"{_shown(name)} is no name: write the name of a tool")
@@ -148,13 +163,13 @@ def _call(data: Any, index: int, field: str) -> ToolCall:
     if not isinstance(arguments, Mapping):
         raise RowError(
             f"{field}.function.arguments",
-            f"is a {type(arguments).__name__}: write an object, or JSON that says one",
+            f"is {kind_of(arguments)}: write an object, or JSON that says one",
         )
     call_id = data.get("id")
     return ToolCall(
         id=call_id if isinstance(call_id, str) and call_id else f"call_{index}",
         name=without_surrogates(name),
-        arguments=clean(arguments),
+        arguments=json_object(arguments, f"{field}.function.arguments"),
     )
 
 

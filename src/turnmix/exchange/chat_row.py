@@ -14,8 +14,8 @@ from typing import Any
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn, Verdict
-from turnmix.exchange.chat_message import ReadMessage, clean, json_within, read_message
-from turnmix.exchange.row_files import RowError
+from turnmix.exchange.chat_message import ReadMessage, json_object, json_within, read_message
+from turnmix.exchange.row_files import RowError, kind_of
 
 COLUMNS = ("messages", "conversations", "trajectory")
 _TASKS = ("task_id", "instance_id")
@@ -61,7 +61,7 @@ def read_tools(value: Any, field: str) -> tuple[ToolSpecification, ...]:
     """Tools as OpenAI describes them, or their functions alone. Raises RowError."""
     found = json_within(value, field)
     if not isinstance(found, list):
-        raise RowError(field, f"is a {type(found).__name__}: write a list of tools")
+        raise RowError(field, f"is {kind_of(found)}: write a list of tools")
     return tuple(
         _tool(json_within(each, f"{field}[{index}]"), f"{field}[{index}]") for index, each in enumerate(found)
     )
@@ -70,7 +70,9 @@ def read_tools(value: Any, field: str) -> tuple[ToolSpecification, ...]:
 def _messages(row: Mapping[str, Any]) -> list[ReadMessage]:
     column = next((name for name in COLUMNS if row.get(name)), None)
     if column is not None:
-        return _read(row[column], column, is_trained=True)
+        return [*_system(row), *_read(row[column], column, is_trained=True)]
+    if (column := next((name for name in COLUMNS if row.get(name) == []), None)) is not None:
+        raise RowError(column, "holds no message: give some, or leave the row out")
     if "prompt" in row and "completion" in row:
         return [
             *_read(row["prompt"], "prompt", is_trained=False),
@@ -80,13 +82,20 @@ def _messages(row: Mapping[str, Any]) -> list[ReadMessage]:
     raise RowError("messages", f"is missing (the row has: {named}): give messages, or prompt and completion")
 
 
+def _system(row: Mapping[str, Any]) -> list[ReadMessage]:
+    """ShareGPT's rows may hold the system prompt in a column of its own."""
+    if "conversations" not in row or not row.get("system"):
+        return []
+    return [read_message({"role": "system", "content": row["system"]}, field="system")]
+
+
 def _read(value: Any, column: str, *, is_trained: bool) -> list[ReadMessage]:
     """`is_trained`: of assistant messages of which the row does not say it."""
     if isinstance(value, str) and column in ("prompt", "completion") and not value.lstrip().startswith("["):
         raise RowError(column, "is a text without roles: give a list of messages")
     found = json_within(value, column)
     if not isinstance(found, list):
-        raise RowError(column, f"is a {type(found).__name__}: write a list of messages")
+        raise RowError(column, f"is {kind_of(found)}: write a list of messages")
     read = [read_message(each, field=f"{column}[{index}]") for index, each in enumerate(found)]
     return [
         replace(each, is_trained=is_trained if each.is_trained is None else each.is_trained)
@@ -136,7 +145,7 @@ def _tool(data: Any, field: str) -> ToolSpecification:
     function = data.get("function", data) if isinstance(data, Mapping) else None
     if not isinstance(function, Mapping):
         raise RowError(field, "is no tool: write name, description and parameters")
-    name, description = function.get("name"), function.get("description", "")
+    name, description = function.get("name"), function.get("description") or ""
     parameters = json_within(function.get("parameters") or {}, f"{field}.parameters")
     if not isinstance(name, str) or not name:
         raise RowError(f"{field}.name", "is missing: write the tool's name")
@@ -145,7 +154,9 @@ def _tool(data: Any, field: str) -> ToolSpecification:
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise RowError(f"{field}.parameters", "is no JSON schema of type object: write one")
     schema = dict(parameters) if parameters else {"type": "object", "properties": {}}
-    return ToolSpecification(name=name, description=description, parameters=clean(schema))
+    return ToolSpecification(
+        name=name, description=description, parameters=json_object(schema, f"{field}.parameters")
+    )
 
 
 def _verdict(row: Mapping[str, Any]) -> Verdict | None:

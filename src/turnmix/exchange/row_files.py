@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ LARGEST_GROUP = 4096 * MEBIBYTE
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*LINES, ".json", ".parquet")
 _BATCH = 16
+_KINDS = (
+    (str, "a text"),
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (Mapping, "an object"),
+    (list, "a list"),
+)
+_PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz")
 
 
 class RowError(ValueError):
@@ -33,6 +41,18 @@ class RowError(ValueError):
 
     def __init__(self, field: str, wrong: str) -> None:
         super().__init__(f"{field}: {wrong}" if field else wrong)
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, as who writes JSON calls it.
+
+    >>> kind_of(3), kind_of({}), kind_of(None)
+    ('a number', 'an object', 'null')
+    """
+    for types, kind in _KINDS:
+        if isinstance(value, types):
+            return kind
+    return "null" if value is None else f"no JSON ({type(value).__name__})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +93,9 @@ def matching_files(names: Sequence[str], *, field: str) -> list[Path]:
             if path.is_dir():
                 raise UserError(f"{field}: {path} is a directory: name the files in it, as {path}/*.jsonl")
             if path.suffix.lower() not in SUFFIXES:
+                fix = "unpack it, and name" if path.suffix.lower() in _PACKED else "name"
                 raise UserError(
-                    f"{field}: {path} is no file of rows: name one that ends in {', '.join(SUFFIXES)}"
+                    f"{field}: {path} is no file of rows: {fix} one that ends in {', '.join(SUFFIXES)}"
                 )
             found.setdefault(path)
     return list(found)
@@ -112,7 +133,7 @@ def _row_of(line: bytes) -> dict[str, Any] | RowError:
 def _mapping(value: Any) -> dict[str, Any] | RowError:
     if isinstance(value, dict):
         return value
-    return RowError("", f"is a {type(value).__name__}, not an object: write one with the key messages")
+    return RowError("", f"is {kind_of(value)}, not an object: write one with the key messages")
 
 
 def _listed_rows(path: Path, *, field: str) -> Iterator[Row]:

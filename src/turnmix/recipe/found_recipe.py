@@ -26,6 +26,8 @@ from turnmix.store.place import RECIPE, holds_run
 
 FOUND = "came with a run that you did not make on this machine:"
 _MOST_SHOWN = 2000
+_TAGS = ("kind", "source")
+"""Keys that say which of its kind a section is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,22 @@ def without_powerful(data: Mapping[str, Any], above: str = "") -> dict[str, Any]
     }
 
 
+def publishable(value: Any, name: str = "") -> Any:
+    """What of a recipe anybody may read: of places, programs and keys nothing, and of a plugin its name alone."""
+    if isinstance(value, list):
+        return [publishable(member, name) for member in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: member for key, member in value.items() if _is_publishable(f"{name}.{key}".lstrip("."))}
+    if _is_of_plugin(value):
+        return {key: member for key, member in kept.items() if key in _TAGS}
+    return {key: publishable(member, f"{name}.{key}".lstrip(".")) for key, member in kept.items()}
+
+
+def _is_publishable(name: str) -> bool:
+    return name == "sandbox.kind" or POWERFUL.get(name, _IS_CODE) is _IS_CODE
+
+
 def unsaid(
     recipe: Any, data: Mapping[str, Any], own: Mapping[str, Any], *, unused: Sequence[str] = ()
 ) -> list[str]:
@@ -161,9 +179,7 @@ def _plugin_settings(recipe: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_of_plugin(section: Any) -> bool:
-    return isinstance(section, Mapping) and any(
-        is_plugin_name(section.get(tag)) for tag in ("kind", "source")
-    )
+    return isinstance(section, Mapping) and any(is_plugin_name(section.get(tag)) for tag in _TAGS)
 
 
 def _at(tree: Any, path: Sequence[str]) -> Any:

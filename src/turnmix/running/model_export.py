@@ -14,7 +14,7 @@ from pathlib import Path
 
 from turnmix.core.atomic_file import force_to_disk
 from turnmix.core.errors import UserError
-from turnmix.recipe.found_recipe import without_powerful
+from turnmix.recipe.found_recipe import publishable
 from turnmix.recipe.recipe_file import read_recipe
 from turnmix.store.place import RECIPE, resume_command
 from turnmix.store.record_files import read_summary
@@ -60,10 +60,11 @@ def export_model(
             "--adapter out"
         )
     summary = read_summary(run / SUMMARY, fix=f"delete it, and go on with: {resume_command(run)}")
+    recipe = read_recipe(run / RECIPE)
+    data = recipe.get("data")
     card = model_card(
-        without_powerful(
-            read_recipe(run / RECIPE)
-        ),  # places and programs of this machine are nobody else's business
+        publishable(recipe),
+        is_imported=isinstance(data, dict) and data.get("messages") is not None,
         summary=summary,
         iteration=wanted,
         name=name or output.name,

@@ -5,6 +5,7 @@ In: a run's recipe and summary. Out: Markdown under a YAML head. Whatever the re
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -24,12 +25,14 @@ def model_card(
     iteration: int,
     name: str,
     is_adapter: bool = False,
+    is_imported: bool = False,
 ) -> str:
     """
     recipe: what of it may be published
     iteration: whose checkpoint it is
     name: of the model
     is_adapter: it is a LoRA adapter, which lies alone
+    is_imported: it learned trajectories from elsewhere
     """
     from huggingface_hub import ModelCardData
 
@@ -38,42 +41,55 @@ def model_card(
         base_model=base if "/" in base and not _is_path(base) else None,
         library_name="peft" if is_adapter else "transformers",
         pipeline_tag="text-generation",
-        tags=["turnmix", _said(recipe, "method"), "agent", "tool-use"],
+        tags=["turnmix", *filter(None, [_said(recipe, "method")]), "agent", "tool-use"],
     ).to_yaml()
-    body = "\n".join(_body(recipe, summary, iteration=iteration, name=name, is_adapter=is_adapter))
+    lines = [
+        f"# {_text(name)}",
+        "",
+        _told(recipe, iteration, is_imported=is_imported),
+        "",
+        "## Results",
+        "",
+        *_results(summary, iteration),
+        "",
+        "## Use",
+        "",
+        *_use(name, is_adapter=is_adapter, base=_model_name(base)),
+        "",
+        _expected(recipe, is_imported=is_imported),
+        "",
+        "## Recipe",
+        "",
+    ]
     settings = textwrap.indent(
         yaml.safe_dump(dict(recipe), sort_keys=False, default_flow_style=None, width=100), "    "
     )
-    return f"---\n{head.strip()}\n---\n\n{body}\n\n## Recipe\n\n{textwrap.indent(settings, '    ')}"
+    return f"---\n{head.strip()}\n---\n\n" + "\n".join([*lines, settings])
 
 
-def _body(
-    recipe: Mapping[str, Any], summary: Mapping[str, Any], *, iteration: int, name: str, is_adapter: bool
-) -> Iterator[str]:
-    base = _model_name(_said(recipe, "student.model"))
-    teacher = _model_name(_said(recipe, "teacher.model")) or _said(recipe, "teacher.kind")
-    yield f"# {printable_line(name)}"
-    yield ""
-    yield (
-        f"{_code(base)} after {iteration} of {_said(recipe, 'iterations')} iterations of "
-        f"{_code(_said(recipe, 'method'))}, taught by {_code(teacher)} on tasks of "
-        f"{_code(_said(recipe, 'tasks.source'))}, seed {_said(recipe, 'seed')}. It was trained by TurnMix "
-        f"{__version__}, in the states that the student really visits."
+def _told(recipe: Mapping[str, Any], iteration: int, *, is_imported: bool) -> str:
+    """What was trained, and how, in a sentence or two."""
+    told = (
+        f"{_code(_model_name(_said(recipe, 'student.model')))} after {iteration} of "
+        f"{_code(_said(recipe, 'iterations'))} iterations of {_code(_said(recipe, 'method'))}"
     )
-    yield ""
-    yield "## Results"
-    yield ""
-    yield from _results(summary, iteration)
-    yield ""
-    yield "## Use"
-    yield ""
-    yield from _use(name, is_adapter=is_adapter, base=base)
-    yield ""
-    if tools := ", ".join(map(_code, _tool_names(recipe))):
-        yield (
-            f"It was trained with the tools {tools} and the prompt of the recipe below, and expects them: other tools "
-            "are other tasks."
-        )
+    teacher = _model_name(_said(recipe, "teacher.model")) or _said(recipe, "teacher.kind")
+    if is_imported:
+        told += ", on trajectories from elsewhere"
+    else:
+        told += f", taught by {_code(teacher)}" if teacher else ""
+        told += f", on tasks of {_code(_said(recipe, 'tasks.source'))}"
+    return f"{told}, seed {_code(_said(recipe, 'seed'))}. It was trained by TurnMix {__version__}."
+
+
+def _expected(recipe: Mapping[str, Any], *, is_imported: bool) -> str:
+    if is_imported:
+        return "It expects the tools and prompts of the trajectories that it learned: other tools are other tasks."
+    tools = ", ".join(map(_code, _tool_names(recipe)))
+    expected = f"the tools {tools} and the prompt" if tools else "the tools and the prompt"
+    return (
+        f"It was trained with {expected} of the recipe below, and expects them: other tools are other tasks."
+    )
 
 
 def _results(summary: Mapping[str, Any], iteration: int) -> Iterator[str]:
@@ -122,6 +138,11 @@ def _said(recipe: Mapping[str, Any], name: str) -> str:
     """What a recipe says; it may come from elsewhere, and say nothing."""
     value = _at(recipe, name)
     return "" if value is None or isinstance(value, Mapping) else printable_line(str(value))
+
+
+def _text(name: str) -> str:
+    """One line of Markdown that is shown as it is written."""
+    return re.sub(r"([\\`*_\[\]<>&])", r"\\\1", printable_line(name))
 
 
 def _code(text: Any) -> str:

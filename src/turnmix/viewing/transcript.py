@@ -85,7 +85,7 @@ class _Writer:
     def prompt(self, message: Message) -> Iterator[Line]:
         yield Line(part="text", text="")
         yield from self._wrapped("head", printable_line(message.role), "")
-        yield from self._folded("text", message.content, "  ")
+        yield from self._message("text", message, "  ")
 
     def turn(self, number: int, turn: Turn) -> Iterator[Line]:
         yield Line(part="text", text="")
@@ -98,7 +98,7 @@ class _Writer:
             yield Line(part="label", text="  the teacher would have done")
             yield from self._action("label", turn.label, "    ")
         for message in turn.observation:
-            yield from self._folded("observation", message.content, "  │ ")
+            yield from self._message("observation", message, "  │ ")
 
     def ending(self, trajectory: Trajectory) -> Iterator[Line]:
         yield Line(part="text", text="")
@@ -114,9 +114,16 @@ class _Writer:
                     yield from self._folded("text", value, "    ")
 
     def _action(self, part: Part, action: Action, indent: str) -> Iterator[Line]:
-        if action.message.content or not action.message.tool_calls:
-            yield from self._folded(part, action.message.content or "(says nothing)", indent)
-        for call in action.message.tool_calls:
+        if not action.message.content and not action.message.tool_calls:
+            yield from self._folded(part, "(says nothing)", indent)
+        yield from self._message(part, action.message, indent)
+        if action.parse_error is not None:
+            yield from self._wrapped("problem", printable_line(f"malformed: {action.parse_error}"), indent)
+
+    def _message(self, part: Part, message: Message, indent: str) -> Iterator[Line]:
+        if message.content:
+            yield from self._folded(part, message.content, indent)
+        for call in message.tool_calls:
             yield from self._wrapped(part, printable_line(call.name), indent)
             for name, value in call.arguments.items():
                 text = value if isinstance(value, str) else repr(value)
@@ -126,8 +133,6 @@ class _Writer:
                     yield from self._folded(part, text, f"{indent}    ")
                 else:
                     yield from self._wrapped(part, f"{name}: {text}", f"{indent}  ")
-        if action.parse_error is not None:
-            yield from self._wrapped("problem", printable_line(f"malformed: {action.parse_error}"), indent)
 
     def _folded(self, part: Part, text: str, indent: str) -> Iterator[Line]:
         text = text.replace("\r\n", "\n").strip("\n")
