@@ -14,7 +14,7 @@ from turnmix.sandboxes.inside.process_tree import kill_family
 
 TYPE_CHECKING = False  # `typing` is slow to import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
 CHUNK = 64 << 10
@@ -107,9 +107,11 @@ class Job:
             os.pwrite(score, own_score, 0)
             os.chdir("/")
 
-    def kill(self) -> None:
-        """Kill the leader and all that it started, but for daemons that hide where they come from."""
-        kill_family(self.pid, (self.pid,), mark=self.mark)
+    def kill(self, leaders: Container[int]) -> None:
+        """Kill the leader and all that it started, but for daemons that hide where they come from.
+
+        `leaders`: of all jobs; what another of them leads is not this one's, whatever its environment says."""
+        kill_family(self.pid, leaders, mark=self.mark)
 
     def type(self, data: bytes) -> None:
         if data == INTERRUPT:

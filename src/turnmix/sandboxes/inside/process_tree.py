@@ -1,7 +1,8 @@
 """Who descends from whom among a sandbox's processes, and killing a whole family. Runs inside the sandbox.
 
-In: /proc. Out: the processes of a leader (the shell of one command or terminal), or strays: processes
-that left every leader's session and whose parents are gone.
+In: /proc, which without a pid namespace shows the whole machine. Out: the processes of a leader (the shell of
+one command or terminal), or strays: processes that left every leader's session and whose parents are gone. Both
+descend from this process, to which the kernel gives those whose parents end; all others are somebody else's.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class Process:
 
 
 def snapshot() -> dict[int, Process]:
-    """All processes in sight but this one, by pid; zombies left out."""
+    """All processes that descend from this one, by pid; those of which nothing runs any more left out."""
     found: dict[int, Process] = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # in their order: a parent is read before its children
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
@@ -40,10 +41,24 @@ def snapshot() -> dict[int, Process]:
                 fields = file.read(4096).rpartition(b")")[2].split()
         except OSError:
             continue
-        if fields and fields[0] not in (b"Z", b"X"):
+        # A process whose first thread has ended is a zombie of which the others run on.
+        if fields and (fields[0] not in (b"Z", b"X") or int(fields[17]) > 1):
             resident_bytes = int(fields[21]) * PAGE_BYTES
             found[int(name)] = Process(int(fields[1]), int(fields[3]), int(fields[17]), resident_bytes)
-    return found
+    return found if os.getpid() == 1 else _descendants(found, os.getpid())
+
+
+def _descendants(found: dict[int, Process], ancestor: int) -> dict[int, Process]:
+    children: dict[int, list[int]] = {}
+    for pid, process in found.items():
+        children.setdefault(process.parent, []).append(pid)
+    kept: dict[int, Process] = {}
+    parents = [ancestor]
+    while parents:
+        for pid in children.get(parents.pop(), ()):
+            kept[pid] = found[pid]
+            parents.append(pid)
+    return kept
 
 
 def leader_of(pid: int, processes: dict[int, Process], leaders: Container[int]) -> int:

@@ -159,7 +159,7 @@ class Supervisor:
         elif job is not None and operation == "acknowledge":
             job.allowance += arguments[0]
         elif job is not None and operation == "close":
-            job.kill()
+            job.kill(self.leaders()[0])
         elif operation == "close" and channel in self.trees:
             del self.trees[channel]
             self.send_end(channel, 0)
@@ -245,7 +245,7 @@ class Supervisor:
         for job in self.jobs.values():
             if now >= job.deadline:
                 job.timed_out, job.deadline = True, FOREVER
-                job.kill()
+                job.kill(self.leaders()[0])
         try:
             if killed := self.watchdog.look(now, *self.leaders()):
                 for leader in killed[0]:
