@@ -115,7 +115,10 @@ def test_what_a_recipe_from_elsewhere_says_is_text_in_the_card_and_no_markup():
 
 
 def test_a_card_of_trajectories_from_elsewhere_names_no_teacher_and_tasks_that_nobody_asked():
-    recipe = {"method": "sft", "tasks": {"source": "minirepo"}, "student": {"model": "nano-student"}}
+    recipe = {
+        "method": "sft", "seed": 0, "iterations": 1,
+        "tasks": {"source": "minirepo"}, "student": {"model": "nano-student"},
+    }  # fmt: skip
     card = model_card(recipe, summary={"iterations": []}, iteration=1, name="mine", is_imported=True)
     told = card.partition("## Recipe")[0]
     assert "on trajectories from elsewhere" in told
