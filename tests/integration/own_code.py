@@ -20,8 +20,8 @@ from turnmix.rollout.plan import make_plans
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.task_making.issue import TemplateIssueWriter
-from turnmix.task_making.making import Making
 from turnmix.task_making.settings import MakeSettings
+from turnmix.task_making.task_maker import TaskMaker
 
 COMMITTED = "2026-01-01T00:00:00Z"
 """When every commit is made: tasks are named after commits, and a random student draws by its task's name."""
@@ -29,8 +29,8 @@ COMMITTED = "2026-01-01T00:00:00Z"
 MAKE_SANDBOX = partial(make_row_sandbox, BubblewrapSettings().make)
 
 
-def making_into(output: Path, **settings: object) -> Making:
-    return Making(
+def maker_into(output: Path, **settings: object) -> TaskMaker:
+    return TaskMaker(
         settings=MakeSettings.model_validate({"output": output, "python": sys.prefix, **settings}),
         make_sandbox=MAKE_SANDBOX,
         writer=TemplateIssueWriter(),

@@ -8,7 +8,7 @@ from long_tests import takes_minutes
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
-from own_code import commit_all, making_into
+from own_code import commit_all, maker_into
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.core.errors import UserError
@@ -43,17 +43,17 @@ def made(folder, before, after, **settings):
     """The rows that are made, and what was said on the way."""
     old, new = revisions(folder, before, after)
     said = []
-    making = replace(making_into(folder / "tasks.jsonl", **settings), progress=said.append)
-    return asyncio.run(make_from_revisions(folder / "shelf", old, new, making)), said
+    maker = replace(maker_into(folder / "tasks.jsonl", **settings), progress=said.append)
+    return asyncio.run(make_from_revisions(folder / "shelf", old, new, maker)), said
 
 
 def dropped(folder, before, after, **settings):
     """Why no row is made."""
     old, new = revisions(folder, before, after)
     said = []
-    making = replace(making_into(folder / "tasks.jsonl", **settings), progress=said.append)
+    maker = replace(maker_into(folder / "tasks.jsonl", **settings), progress=said.append)
     with pytest.raises(UserError, match="no commit from"):
-        asyncio.run(make_from_revisions(folder / "shelf", old, new, making))
+        asyncio.run(make_from_revisions(folder / "shelf", old, new, maker))
     return " ".join(said)
 
 
@@ -91,8 +91,8 @@ def test_tests_that_do_not_end_in_time_are_told_with_how_far_they_came(tmp_path)
     revisions(
         tmp_path, BEFORE, {"tests/test_slow.py": "import time\n\n\ndef test_z():\n    time.sleep(60)\n"}
     )
-    making = making_into(tmp_path / "tasks.jsonl", timeout_seconds=8)
+    maker = maker_into(tmp_path / "tasks.jsonl", timeout_seconds=8)
     with pytest.raises(
         UserError, match=r"within 8 s \(--timeout\): 2 had ended, the last of them .*::test_b"
     ):
-        asyncio.run(make_from_repository(tmp_path / "shelf", making))
+        asyncio.run(make_from_repository(tmp_path / "shelf", maker))

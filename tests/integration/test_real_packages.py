@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
 from long_tests import takes_minutes
-from own_code import commit_all, grades, making_into, oracle_trajectories, source_of
+from own_code import commit_all, grades, maker_into, oracle_trajectories, source_of
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.environments.repositories.task_file import load_rows, write_rows
@@ -77,7 +77,7 @@ def task_file(tmp_path_factory):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.copytree(trees[name, new], repository, dirs_exist_ok=True)
         second = commit_all(repository, new)
-        making = making_into(folder / "tasks.jsonl", number=1, pytest=("-o", "addopts="))
+        making = maker_into(folder / "tasks.jsonl", number=1, pytest=("-o", "addopts="))
         async with slots:
             of_releases = await make_from_revisions(repository, first, second, making)
             return of_releases + await make_from_repository(repository, making)

@@ -9,7 +9,7 @@ from long_tests import takes_minutes
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
-from own_code import commit_all, grades, making_into, oracle_trajectories, source_of
+from own_code import commit_all, grades, maker_into, oracle_trajectories, source_of
 from scaffold_in_sandbox import needs_sandbox
 
 from turnmix.cli.grade import grade_predictions
@@ -83,7 +83,7 @@ def injected(tmp_path_factory):
     """A task file with injected bugs."""
     folder = tmp_path_factory.mktemp("injected")
     lay(folder / "shelf", SHELF, TESTS)
-    making = making_into(folder / "tasks.jsonl", number=3, jobs=2)
+    making = maker_into(folder / "tasks.jsonl", number=3, jobs=2)
     write_rows(folder / "tasks.jsonl", asyncio.run(make_from_repository(folder / "shelf", making)))
     return folder / "tasks.jsonl"
 
@@ -98,7 +98,7 @@ def revised(tmp_path_factory):
     commit_all(folder / "shelf", "documentation")
     lay(folder / "shelf", NEW_SHELF, NEW_TESTS)
     new = commit_all(folder / "shelf", "last")
-    rows = asyncio.run(make_from_revisions(folder / "shelf", old, new, making_into(folder / "tasks.jsonl")))
+    rows = asyncio.run(make_from_revisions(folder / "shelf", old, new, maker_into(folder / "tasks.jsonl")))
     write_rows(folder / "tasks.jsonl", rows)
     return folder / "tasks.jsonl"
 
@@ -143,7 +143,7 @@ def test_injected_bugs_turn_the_tests_that_were_measured_and_leave_the_rest(inje
 @takes_minutes
 def test_the_same_seed_makes_the_same_tasks_and_another_others(injected, tmp_path):
     def made(seed):
-        making = making_into(tmp_path / "tasks.jsonl", number=1, seed=seed)
+        making = maker_into(tmp_path / "tasks.jsonl", number=1, seed=seed)
         return asyncio.run(make_from_repository(injected.parent / "shelf", making))
 
     first = load_rows(injected)[:1]
@@ -183,7 +183,7 @@ def test_history_gives_the_old_code_the_new_tests_and_the_difference_as_gold(rev
 
 
 def test_wrong_revisions_are_the_users_mistake(revised):
-    making = partial(making_into, revised.parent / "other.jsonl")
+    making = partial(maker_into, revised.parent / "other.jsonl")
     with pytest.raises(UserError, match="nowhere"):
         asyncio.run(make_from_revisions(revised.parent / "shelf", "nowhere", "HEAD", making()))
     with pytest.raises(UserError, match="older revision first"):

@@ -12,7 +12,7 @@ from long_tests import takes_minutes
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
-from own_code import commit_all, making_into
+from own_code import commit_all, maker_into
 from scaffold_in_sandbox import needs_sandbox
 from test_task_file_source import NEW_SHELF, NEW_TESTS, SHELF, TESTS, lay
 
@@ -40,9 +40,9 @@ def failing_at(making, *numbers):
 @takes_minutes
 def test_the_same_tasks_are_made_where_a_sandbox_fails_now_and_then(tmp_path):
     lay(tmp_path / "shelf", SHELF, TESTS)
-    making = making_into(tmp_path / "tasks.jsonl", number=2)
+    making = maker_into(tmp_path / "tasks.jsonl", number=2)
     expected = asyncio.run(make_from_repository(tmp_path / "shelf", making))
-    shaken = failing_at(making_into(tmp_path / "tasks.jsonl", number=2), 3)
+    shaken = failing_at(maker_into(tmp_path / "tasks.jsonl", number=2), 3)
     assert asyncio.run(make_from_repository(tmp_path / "shelf", shaken)) == expected
     assert making.made == shaken.made == expected
 
@@ -53,9 +53,9 @@ def test_a_commit_whose_sandboxes_fail_is_no_commit_without_tests(tmp_path):
     old = commit_all(tmp_path / "shelf", "old")
     lay(tmp_path / "shelf", NEW_SHELF, NEW_TESTS)
     new = commit_all(tmp_path / "shelf", "new")
-    once = failing_at(making_into(tmp_path / "tasks.jsonl"), 1)
+    once = failing_at(maker_into(tmp_path / "tasks.jsonl"), 1)
     assert len(asyncio.run(make_from_revisions(tmp_path / "shelf", old, new, once))) == 1
-    always = failing_at(making_into(tmp_path / "tasks.jsonl"), *range(99))
+    always = failing_at(maker_into(tmp_path / "tasks.jsonl"), *range(99))
     with pytest.raises(SandboxError, match="no room"):
         asyncio.run(make_from_revisions(tmp_path / "shelf", old, new, always))
 

@@ -9,11 +9,11 @@ from turnmix.core.doors import check_settings
 from turnmix.core.errors import UserError
 from turnmix.core.plugins import is_plugin_name, telling_faults
 from turnmix.environments.environment import Split, TaskParts, TaskSource
-from turnmix.environments.told import ToldSource
+from turnmix.environments.plugin_source import PluginSource
 from turnmix.recipe.recipe import Recipe
+from turnmix.sandboxes.plugin_sandbox import PluginSandbox
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.sandboxes.settings import NO_NEEDS, MakeSandbox, SandboxNeeds
-from turnmix.sandboxes.told import ToldSandbox
 from turnmix.scaffold.prompt import prompt_for
 
 
@@ -35,7 +35,7 @@ def make_source(recipe: Recipe) -> TaskSource:
         raise UserError(
             f"tasks.source: {tasks.source!r}: what its make returned is no task source: it has no {lacking[0]}"
         )
-    return ToldSource(source, name=tasks.source)
+    return PluginSource(source, name=tasks.source)
 
 
 def check_split(recipe: Recipe, source: TaskSource, split: Split) -> None:
@@ -59,6 +59,6 @@ def _making(recipe: Recipe) -> MakeSandbox:
             is_checked = True
         with telling_faults(settings.kind):
             sandbox = settings.make(needs)
-        return ToldSandbox(sandbox, name=settings.kind) if is_plugin_name(settings.kind) else sandbox
+        return PluginSandbox(sandbox, name=settings.kind) if is_plugin_name(settings.kind) else sandbox
 
     return make

@@ -14,7 +14,7 @@ from turnmix.core.plugins import is_plugin_name, telling_faults
 from turnmix.policies.policy import Policy
 from turnmix.policies.teacher import StudentTokens, Teacher, TeacherParts
 from turnmix.recipe.recipe import Recipe
-from turnmix.teachers.told import ToldTeacher, told_policy
+from turnmix.teachers.plugin_teacher import PluginTeacher, plugin_policy
 
 
 def make_teacher(
@@ -36,7 +36,7 @@ def make_teacher(
         opened = None if expert is None else expert()
         if opened is None or not is_plugin_name(tasks.source):
             return opened
-        return told_policy(opened, name=tasks.source)
+        return plugin_policy(opened, name=tasks.source)
 
     parts = TeacherParts(
         seed=recipe.seed,
@@ -58,7 +58,7 @@ def make_teacher(
         raise PluginError(
             f"teacher.kind: {settings.kind!r}: its make() gives {teacher!r:.100}, not a turnmix.Teacher"
         )
-    return ToldTeacher(teacher, settings)
+    return PluginTeacher(teacher, settings)
 
 
 def student_tokens(recipe: Recipe, tokenizer: object, *, max_context: int) -> StudentTokens:

@@ -38,7 +38,7 @@ def make_tasks(options: argparse.Namespace) -> None:
         from turnmix.task_making.from_repository import make_from_repository
         from turnmix.task_making.from_revisions import make_from_revisions
         from turnmix.task_making.issue import PolicyIssueWriter, TemplateIssueWriter
-        from turnmix.task_making.making import Making
+        from turnmix.task_making.task_maker import TaskMaker
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"making tasks needs {error.name}: pip install 'turnmix[tasks]'"
@@ -54,7 +54,7 @@ def make_tasks(options: argparse.Namespace) -> None:
         console.print(printable_line(line))
 
     writer = TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy)
-    making = Making(
+    maker = TaskMaker(
         settings=settings,
         make_sandbox=partial(make_row_sandbox, sandbox.make),
         writer=writer,
@@ -66,9 +66,9 @@ def make_tasks(options: argparse.Namespace) -> None:
             if policy is not None:
                 await must_answer(policy)
             if options.from_repository is not None:
-                return await make_from_repository(Path(options.from_repository), making)
+                return await make_from_repository(Path(options.from_repository), maker)
             path, old, new = options.from_revisions
-            return await make_from_revisions(Path(path), old, new, making)
+            return await make_from_revisions(Path(path), old, new, maker)
         finally:
             if policy is not None:
                 await policy.close()
@@ -78,7 +78,7 @@ def make_tasks(options: argparse.Namespace) -> None:
     try:
         rows = run_coroutine(run())
     except BaseException:
-        _write_unfinished(settings.output, making.made, progress)
+        _write_unfinished(settings.output, maker.made, progress)
         raise
     write_rows(settings.output, rows)
     console.print(printable_line(f"{len(rows)} tasks in {settings.output}"), style="bold")

@@ -14,7 +14,7 @@ from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.branch import Branch
-from turnmix.loop.completion import complete
+from turnmix.loop.missing_rollouts import roll_out_missing
 from turnmix.loop.parts import Progress, Student
 from turnmix.loop.task_order import sampled_tasks
 from turnmix.methods.registry import label_gate
@@ -95,7 +95,7 @@ class ActingStages:
                 if teacher is not None:
                     await teacher.close()
 
-        complete(
+        roll_out_missing(
             "rollout",
             plans,
             log=self._run.trajectories,
@@ -150,7 +150,7 @@ class ActingStages:
             finally:
                 await student.close()
 
-        complete(
+        roll_out_missing(
             "evaluate",
             plans,
             log=self._run.evaluations,

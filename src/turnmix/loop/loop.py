@@ -25,8 +25,8 @@ from turnmix.loop.acting import ActingStages
 from turnmix.loop.branch import Branch
 from turnmix.loop.importing import ImportingStage
 from turnmix.loop.parts import Metrics, Progress, Student
+from turnmix.loop.shared_progress import SharedMetrics, SharedProgress
 from turnmix.loop.summary import summary_of
-from turnmix.loop.telling import SharedMetrics, SharedProgress
 from turnmix.loop.training import TrainingStage
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import Scorer

@@ -20,7 +20,7 @@ from turnmix.environments.environment import TaskSource
 from turnmix.environments.repositories.predictions import PREDICTIONS, predictions_text
 from turnmix.environments.repositories.source import GradesPatches
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
-from turnmix.loop.completion import Keep, complete
+from turnmix.loop.missing_rollouts import Keep, roll_out_missing
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.plan import RolloutPlan
@@ -140,7 +140,7 @@ def _complete(
             await opened.close()
 
     with reporter.progress(seconds=lambda stage: None) as progress:
-        complete(
+        roll_out_missing(
             "evaluate",
             plans,
             log=directory.trajectories,

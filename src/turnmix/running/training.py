@@ -29,10 +29,10 @@ from turnmix.policies.scoring import Scorer
 from turnmix.policies.teacher import Teacher
 from turnmix.recipe.recipe import Recipe, recipe_yaml
 from turnmix.running.continuation import told_how_to_go_on
+from turnmix.running.imported_data import Imported, imported_by
 from turnmix.running.preflight import check_training
 from turnmix.running.reporter import Reporter
 from turnmix.running.run_choice import RunChoice, chosen_run
-from turnmix.running.taken_in import Imported, imported_by
 from turnmix.store.place import resume_command
 from turnmix.store.record_files import read_summary
 from turnmix.store.run_directory import SUMMARY, RunDirectory
@@ -121,7 +121,7 @@ def _train(recipe: Recipe, choice: RunChoice, reporter: Reporter) -> Trained:
 def _begin(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -> dict[str, Any]:
     # A student or a teacher that cannot do what the recipe asks leaves no directory behind.
     begun = datetime.now()
-    imported = imported_by(recipe, is_taken_in=False)
+    imported = imported_by(recipe, is_stored=False)
     teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=begun)
     _check(recipe, path, teacher, reporter, num_written=0, is_rolled_out=False)
     student = load_learning_student(recipe, teacher=teacher, checkpoint=None, moment=begun)
@@ -144,7 +144,7 @@ def _go_on(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -
                 f"iteration {first}{trained}: no whole checkpoint is there: trained again, from the stored rollouts"
             )
         checkpoint = directory.resumed_checkpoint()
-        imported = imported_by(recipe, is_taken_in=directory.stage_metrics("rollout", 1) is not None)
+        imported = imported_by(recipe, is_stored=directory.stage_metrics("rollout", 1) is not None)
         is_rolled_out = directory.stage_metrics("rollout", recipe.iterations) is not None
         moment = directory.begun()
         teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=moment)

@@ -27,9 +27,9 @@ from turnmix.environments.tar_writer import pack_members
 from turnmix.task_making.hidden_tests import place, without_tests
 from turnmix.task_making.injectors import InjectedBug, find_bugs
 from turnmix.task_making.issue import collect_failures
-from turnmix.task_making.making import Making, draft_row
 from turnmix.task_making.measurement import Measured, Unmeasured, compare, confirmed, measure, why_none_pass
 from turnmix.task_making.python_source import UNREADABLE
+from turnmix.task_making.task_maker import TaskMaker, draft_row
 from turnmix.task_making.version_control import Differ, is_repository, resolve, tree_members
 
 ATTEMPTS_PER_TASK = 20
@@ -54,23 +54,23 @@ class _Workplace:
     differ: Differ
 
 
-async def make_from_repository(path: Path, making: Making) -> list[TaskRow]:
+async def make_from_repository(path: Path, maker: TaskMaker) -> list[TaskRow]:
     """Up to `settings.number` tasks from the repository at `path`: its HEAD, or the directory as it is.
 
     Raises:
         UserError: no test passes there, or there is no code to break.
         InfrastructureError: sandboxes fail, and not for one candidate alone.
     """
-    settings = making.settings
+    settings = maker.settings
     revision = resolve(path, "HEAD") if is_repository(path) else None
     members = tree_members(path, revision)
     archive, files = pack_members(members), text_files(members)
     with tempfile.TemporaryDirectory(prefix="turnmix-") as scratch:
         name = store_archive(settings.output, archive)
         draft = draft_row(settings, path=path, archive=name, tree=list(files))
-        making.progress(f"running the tests of {path} as they are, twice …")
-        async with making.said_while("the tests as they are"):
-            fixed = await measure(draft, archive, b"", make_sandbox=making.make_sandbox)
+        maker.progress(f"running the tests of {path} as they are, twice …")
+        async with maker.said_while("the tests as they are"):
+            fixed = await measure(draft, archive, b"", make_sandbox=maker.make_sandbox)
         if isinstance(fixed, Unmeasured):
             raise UserError(f"{path}: {fixed.reason}")
         if not fixed.passing:
@@ -78,7 +78,7 @@ async def make_from_repository(path: Path, making: Making) -> list[TaskRow]:
                 f"{path}: no test passes with {settings.python}, so no bug can be caught: "
                 f"{why_none_pass(fixed)}\n{fixed.log[-2000:]}"
             )
-        making.progress(f"{len(fixed.passing)} tests pass in {fixed.seconds:.1f} s")
+        maker.progress(f"{len(fixed.passing)} tests pass in {fixed.seconds:.1f} s")
         workplace = _Workplace(
             draft=draft.model_copy(update={"timeout_seconds": 10.0 + PATIENCE * fixed.seconds}),
             archive=archive,
@@ -86,27 +86,27 @@ async def make_from_repository(path: Path, making: Making) -> list[TaskRow]:
             fixed=fixed,
             differ=Differ(Path(scratch)),
         )
-        rows = await _make(workplace, making)
-    if not rows and making.failures:
-        raise making.failures[-1]
+        rows = await _make(workplace, maker)
+    if not rows and maker.failures:
+        raise maker.failures[-1]
     if not rows:
         raise UserError(f"{path}: its tests catch none of the bugs that were tried: name other tests")
     return rows
 
 
-async def _make(workplace: _Workplace, making: Making) -> list[TaskRow]:
-    settings = making.settings
+async def _make(workplace: _Workplace, maker: TaskMaker) -> list[TaskRow]:
+    settings = maker.settings
     generator = random.Random(f"bugs {settings.seed}")
     candidates = _candidates(workplace.files, generator)
     rows: list[TaskRow] = []
     most = settings.number * ATTEMPTS_PER_TASK
     for tried in range(0, most, settings.jobs):
         if tried and tried % PROGRESS_EVERY < settings.jobs:
-            making.progress(f"{tried} bugs tried, of {most} at most: {len(rows)} of {settings.number} tasks")
+            maker.progress(f"{tried} bugs tried, of {most} at most: {len(rows)} of {settings.number} tasks")
         batch = [bug for bug, _ in zip(candidates, range(settings.jobs))]
         made = await asyncio.gather(
             *(
-                making.attempt(_told(file, bug), partial(_try, file, bug, workplace, making))
+                maker.attempt(_told(file, bug), partial(_try, file, bug, workplace, maker))
                 for file, bug in batch
             )
         )
@@ -148,7 +148,7 @@ def _told(file: str, bug: InjectedBug) -> str:
     return f"{bug.kind} in {file}, {bug.function}"
 
 
-async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Making) -> TaskRow | None:
+async def _try(file: str, bug: InjectedBug, workplace: _Workplace, maker: TaskMaker) -> TaskRow | None:
     """The task of one bug, or None when the tests do not catch it as they should."""
     told = _told(file, bug)
     try:
@@ -162,15 +162,15 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Makin
     row = workplace.draft.model_copy(
         update={"base_patch": workplace.differ.diff({file: source}, {file: wrong})}
     )
-    first = await execute_tests(row, workplace.archive, b"", making.make_sandbox(row))
+    first = await execute_tests(row, workplace.archive, b"", maker.make_sandbox(row))
     caught = [test for test in workplace.fixed.passing if not first.passes(test)]
     if not first.is_complete or not caught or len(caught) > LARGEST_SHARE * len(workplace.fixed.passing):
-        making.progress(f"dropped: {told}: {len(caught)} tests fail")
+        maker.progress(f"dropped: {told}: {len(caught)} tests fail")
         return None
-    broken = await measure(row, workplace.archive, b"", make_sandbox=making.make_sandbox, first=first)
+    broken = await measure(row, workplace.archive, b"", make_sandbox=maker.make_sandbox, first=first)
     turned = None if isinstance(broken, Unmeasured) else compare(broken, workplace.fixed)
     if isinstance(broken, Unmeasured) or turned is None or not turned.fail_to_pass:
-        making.progress(f"dropped: {told}: its tests are unstable")
+        maker.progress(f"dropped: {told}: its tests are unstable")
         return None
     hidden = _hide(workplace.files, turned.fail_to_pass)
     tests = {name: workplace.files[name] for name in hidden}
@@ -187,14 +187,14 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, making: Makin
             "test_patch": diff(hidden, tests),
             "fail_to_pass": turned.fail_to_pass,
             "pass_to_pass": turned.pass_to_pass,
-            "problem_statement": await making.writer.write(failures, random.Random(instance_id)),
+            "problem_statement": await maker.writer.write(failures, random.Random(instance_id)),
         }
     )
-    done = await confirmed(row, workplace.archive, make_sandbox=making.make_sandbox)
+    done = await confirmed(row, workplace.archive, make_sandbox=maker.make_sandbox)
     if done is None:
-        making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
+        maker.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None
-    return done.model_copy(update={"timeout_seconds": making.settings.timeout_seconds})
+    return done.model_copy(update={"timeout_seconds": maker.settings.timeout_seconds})
 
 
 def _hide(files: Mapping[str, str], tests: tuple[str, ...]) -> dict[str, str]:

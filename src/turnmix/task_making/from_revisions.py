@@ -17,9 +17,9 @@ from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
 from turnmix.environments.tar_writer import pack_members
 from turnmix.task_making.issue import collect_failures
-from turnmix.task_making.making import Making, draft_row
 from turnmix.task_making.measurement import Unmeasured, compare, confirmed, measure, why_none_pass
 from turnmix.task_making.pytest_error import pytest_error
+from turnmix.task_making.task_maker import TaskMaker, draft_row
 from turnmix.task_making.version_control import (
     changed_files,
     commits_between,
@@ -32,7 +32,7 @@ DOCUMENTATION = (".md", ".rst", ".txt", ".html", ".css", ".png", ".svg", ".ipynb
 METADATA = ("PKG-INFO", "MANIFEST.in", "CHANGELOG", "CHANGES", "NEWS", "AUTHORS", "LICENSE")
 
 
-async def make_from_revisions(path: Path, old: str, new: str, making: Making) -> list[TaskRow]:
+async def make_from_revisions(path: Path, old: str, new: str, maker: TaskMaker) -> list[TaskRow]:
     """Up to `settings.number` tasks from the history of the git repository at `path`.
 
     Raises:
@@ -43,18 +43,18 @@ async def make_from_revisions(path: Path, old: str, new: str, making: Making) ->
     rows: list[TaskRow] = []
 
     async def attempt(before: str, after: str) -> None:
-        row = await making.attempt(after[:10], partial(_try, path, before, after, making))
+        row = await maker.attempt(after[:10], partial(_try, path, before, after, maker))
         rows.extend([] if row is None else [row])
 
     pairs = commits_between(path, old, new)
     for number, (before, after) in enumerate(pairs, start=1):
-        if len(rows) < making.settings.number:
-            making.progress(f"commit {number} of {len(pairs)}: {after[:10]}")
+        if len(rows) < maker.settings.number:
+            maker.progress(f"commit {number} of {len(pairs)}: {after[:10]}")
             await attempt(before, after)
     if not rows and len(pairs) > 1:
         await attempt(old, new)
-    if not rows and making.failures:
-        raise making.failures[-1]
+    if not rows and maker.failures:
+        raise maker.failures[-1]
     if not rows:
         raise UserError(
             f"{path}: no commit from {old[:10]} to {new[:10]} changes code and makes a test of its own pass: "
@@ -63,15 +63,15 @@ async def make_from_revisions(path: Path, old: str, new: str, making: Making) ->
     return rows
 
 
-async def _try(path: Path, old: str, new: str, making: Making) -> TaskRow | None:
+async def _try(path: Path, old: str, new: str, maker: TaskMaker) -> TaskRow | None:
     """The task of one pair of revisions, if it is one."""
-    settings = making.settings
+    settings = maker.settings
     changed = changed_files(path, old, new)
     tests = [name for name in changed if is_test_path(name)]
     code = [name for name in changed if not is_test_path(name) and not _is_documentation(name)]
     told = f"{resolve(path, new)[:10]}"
     if not any(name.endswith(".py") for name in tests) or not any(name.endswith(".py") for name in code):
-        making.progress(f"dropped: {told}: it does not change both code and tests")
+        maker.progress(f"dropped: {told}: it does not change both code and tests")
         return None
     archive = pack_members(tree_members(path, resolve(path, old)))
     new_files = text_files(tree_members(path, resolve(path, new)))
@@ -86,38 +86,38 @@ async def _try(path: Path, old: str, new: str, making: Making) -> TaskRow | None
             "test_patch": diff_revisions(path, old, new, tests),
         }
     )
-    fixed = await measure(row, archive, gold, make_sandbox=making.make_sandbox)
+    fixed = await measure(row, archive, gold, make_sandbox=maker.make_sandbox)
     if isinstance(fixed, Unmeasured):
-        making.progress(f"dropped: {told}: {fixed.reason}")
+        maker.progress(f"dropped: {told}: {fixed.reason}")
         return None
     if not fixed.passing:
-        making.progress(f"dropped: {told}: {why_none_pass(fixed)}")
+        maker.progress(f"dropped: {told}: {why_none_pass(fixed)}")
         return None
-    broken = await measure(row, archive, b"", make_sandbox=making.make_sandbox)
+    broken = await measure(row, archive, b"", make_sandbox=maker.make_sandbox)
     if isinstance(broken, Unmeasured):
-        making.progress(f"dropped: {told}: without the change, {broken.reason}")
+        maker.progress(f"dropped: {told}: without the change, {broken.reason}")
         return None
     if not broken.has_begun:
-        making.progress(
+        maker.progress(
             f"dropped: {told}: every test would seem to fail, because pytest does not start without the change: "
             f"{pytest_error(broken.log)}"
         )
         return None
     turned = compare(broken, fixed)
     if not turned.fail_to_pass:
-        making.progress(f"dropped: {told}: it makes no test pass (of {len(fixed.passing)})")
+        maker.progress(f"dropped: {told}: it makes no test pass (of {len(fixed.passing)})")
         return None
     failures = collect_failures(turned.fail_to_pass, broken.failing, new_files)
     row = row.model_copy(
         update={
             "fail_to_pass": turned.fail_to_pass,
             "pass_to_pass": turned.pass_to_pass,
-            "problem_statement": await making.writer.write(failures, random.Random(row.instance_id)),
+            "problem_statement": await maker.writer.write(failures, random.Random(row.instance_id)),
         }
     )
-    done = await confirmed(row, archive, make_sandbox=making.make_sandbox)
+    done = await confirmed(row, archive, make_sandbox=maker.make_sandbox)
     if done is None:
-        making.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
+        maker.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None
     return done
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 
 from turnmix.core.json_text import json_value
-from turnmix.environments.repositories.archive.laying import lay_repository
+from turnmix.environments.repositories.archive.unpacking import unpack_repository
 from turnmix.environments.repositories.commands import must_run, must_write
 from turnmix.environments.repositories.patch_application import BEFORE, GRADING, apply_patch
 from turnmix.environments.repositories.patch_text import encoded
@@ -54,7 +54,7 @@ async def execute_tests(row: TaskRow, archive: bytes, patch: bytes, sandbox: San
     """
     try:
         await sandbox.start()
-        await lay_repository(row, archive, sandbox)
+        await unpack_repository(row, archive, sandbox)
         protection = await _set_tests_aside(row, sandbox)
         try:
             return await _run_on(row, patch, sandbox, protection)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from turnmix.environments.repositories.archive.execution import Execution, execute_tests
-from turnmix.environments.repositories.archive.laying import lay_repository
 from turnmix.environments.repositories.archive.patch import read_tree, take_patch
+from turnmix.environments.repositories.archive.unpacking import unpack_repository
 from turnmix.environments.repositories.repository import MakeSandbox, TestResult
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox
@@ -26,7 +26,7 @@ class ArchiveRepository:
         """Its tests report to a plugin of TurnMix's own."""
 
     async def prepare(self, sandbox: Sandbox) -> None:
-        await lay_repository(self._row, await self._archive(), sandbox)
+        await unpack_repository(self._row, await self._archive(), sandbox)
 
     async def take_patch(self, sandbox: Sandbox) -> bytes | None:
         tree = await read_tree(sandbox, self._row.working_directory)

@@ -12,7 +12,7 @@ from turnmix.core.plugins import telling_faults
 from turnmix.sandboxes.sandbox import CommandResult, Sandbox, Terminal, TreeSandbox
 
 
-class ToldSandbox:
+class PluginSandbox:
     """`sandbox`, of the plugin `name`."""
 
     def __init__(self, sandbox: Sandbox, *, name: str) -> None:
@@ -53,7 +53,7 @@ class ToldSandbox:
             terminal = await self._sandbox.open_terminal(
                 working_directory=working_directory, environment=environment
             )
-            return _ToldTerminal(terminal, name=self._plugin)
+            return _PluginTerminal(terminal, name=self._plugin)
 
     async def read_file(self, path: str, *, limit: int = 16 << 20) -> bytes:
         with _telling_of_files(self._plugin):
@@ -83,7 +83,7 @@ class ToldSandbox:
             return await self._sandbox.read_tree(directory, first=first, without=without, limit=limit)
 
 
-class _ToldTerminal:
+class _PluginTerminal:
     def __init__(self, terminal: Terminal, *, name: str) -> None:
         self._terminal = terminal
         self._plugin = name

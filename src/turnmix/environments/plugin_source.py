@@ -20,7 +20,7 @@ _BESIDE = ("grader", "rows")
 """What a source may have beside, as one does that builds on the task file's."""
 
 
-class ToldSource:
+class PluginSource:
     """`source`, of the plugin `name`."""
 
     def __init__(self, source: TaskSource, *, name: str) -> None:
@@ -33,14 +33,14 @@ class ToldSource:
 
     def tasks(self, split: Split) -> Sequence[Task]:
         with telling_faults(self._plugin):
-            return _ToldTasks(self._source.tasks(split), name=self._plugin)
+            return _PluginTasks(self._source.tasks(split), name=self._plugin)
 
     def environment(self, task: Task) -> Environment:
         with telling_faults(self._plugin):
-            return _ToldEnvironment(self._source.environment(task), name=self._plugin)
+            return _PluginEnvironment(self._source.environment(task), name=self._plugin)
 
 
-class _ToldTasks(Sequence[Task]):
+class _PluginTasks(Sequence[Task]):
     def __init__(self, tasks: Sequence[Task], *, name: str) -> None:
         self._tasks = tasks
         self._plugin = name
@@ -63,7 +63,7 @@ class _ToldTasks(Sequence[Task]):
         return _of_type(Task, task, f"tasks(…)[{index}]", self._plugin)
 
 
-class _ToldEnvironment:
+class _PluginEnvironment:
     def __init__(self, environment: Environment, *, name: str) -> None:
         self._environment = environment
         self._plugin = name

@@ -1,4 +1,4 @@
-"""Laying a row's repository into a sandbox: its tree and base patch, as a git repository with one commit.
+"""Unpacks a row's repository in a sandbox: its tree and base patch, as a git repository with one commit.
 
 There is no history, so none shows the fix. Equal rows give equal commits.
 """
@@ -12,7 +12,7 @@ from turnmix.environments.workspace_files import GIT_REPOSITORY
 from turnmix.sandboxes.sandbox import Sandbox
 
 
-async def lay_repository(row: TaskRow, archive: bytes, sandbox: Sandbox) -> None:
+async def unpack_repository(row: TaskRow, archive: bytes, sandbox: Sandbox) -> None:
     """Raises SandboxError: the sandbox failed, or the row's parts do not fit together."""
     directory = row.working_directory
     await must_run(sandbox, "tar -x --no-same-owner --no-same-permissions", directory, stdin=archive)

@@ -18,7 +18,7 @@ from turnmix.policies.scoring import Keep, Scorer, ScoreRequest
 from turnmix.policies.teacher import FrozenModel, StudentTokens, Teacher, TeacherSettings
 
 
-class ToldTeacher(Teacher):
+class PluginTeacher(Teacher):
     """`teacher`, which these settings made."""
 
     def __init__(self, teacher: Teacher, settings: TeacherSettings) -> None:
@@ -41,23 +41,23 @@ class ToldTeacher(Teacher):
 
     def policy(self) -> Policy:
         with telling_faults(self._name):
-            return told_policy(self._teacher.policy(), name=self._name)
+            return plugin_policy(self._teacher.policy(), name=self._name)
 
     def scorer(self, student: StudentTokens) -> Scorer:
         with telling_faults(self._name):
-            return _ToldScorer(self._teacher.scorer(student), name=self._name)
+            return _PluginScorer(self._teacher.scorer(student), name=self._name)
 
     def frozen_model(self) -> FrozenModel | None:
         with telling_faults(self._name):
             return self._teacher.frozen_model()
 
 
-def told_policy(policy: Policy, *, name: str) -> Policy:
+def plugin_policy(policy: Policy, *, name: str) -> Policy:
     """`policy`, of the plugin `name`."""
-    return _ToldPolicy(policy, name=name)
+    return _PluginPolicy(policy, name=name)
 
 
-class _ToldPolicy:
+class _PluginPolicy:
     def __init__(self, policy: Policy, *, name: str) -> None:
         self.name = policy.name
         self._policy = policy
@@ -66,7 +66,7 @@ class _ToldPolicy:
     def begin(self, episode: Episode) -> PolicySession:
         with telling_faults(self._plugin):
             session = self._policy.begin(episode)
-        told = _ToldMeteredSession if isinstance(session, Metered) else _ToldSession
+        told = _PluginMeteredSession if isinstance(session, Metered) else _PluginSession
         return told(session, name=self._plugin)
 
     async def close(self) -> None:
@@ -74,7 +74,7 @@ class _ToldPolicy:
             await self._policy.close()
 
 
-class _ToldSession:
+class _PluginSession:
     def __init__(self, session: PolicySession, *, name: str) -> None:
         self._session = session
         self._name = name
@@ -95,7 +95,7 @@ class _ToldSession:
             await self._session.close()
 
 
-class _ToldMeteredSession(_ToldSession):
+class _PluginMeteredSession(_PluginSession):
     @property
     def usage(self) -> Usage:
         assert isinstance(self._session, Metered)
@@ -103,7 +103,7 @@ class _ToldMeteredSession(_ToldSession):
             return self._session.usage
 
 
-class _ToldScorer:
+class _PluginScorer:
     def __init__(self, scorer: Scorer, *, name: str) -> None:
         self._scorer = scorer
         self._name = name

@@ -11,8 +11,8 @@ from turnmix.recipe.recipe import Recipe
 Imported = Callable[[], Sequence[Trajectory]]
 
 
-def imported_by(recipe: Recipe, *, is_taken_in: bool) -> Imported | None:
-    """None: the recipe rolls out. `is_taken_in`: the run holds them all, so that no file is needed.
+def imported_by(recipe: Recipe, *, is_stored: bool) -> Imported | None:
+    """None: the recipe rolls out. `is_stored`: the run holds them all, so that no file is needed.
 
     Raises:
         UserError: rows are none; told before anything long begins.
@@ -21,7 +21,7 @@ def imported_by(recipe: Recipe, *, is_taken_in: bool) -> Imported | None:
     if data.messages is None:
         return None
     found: Sequence[Trajectory] = ()
-    if not is_taken_in:
+    if not is_stored:
         found = import_trajectories(
             data.messages, tools=data.tools, iterations=recipe.iterations, seed=recipe.seed
         )

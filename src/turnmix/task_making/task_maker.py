@@ -29,7 +29,7 @@ MOST_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Making:
+class TaskMaker:
     """Settings and what does the work."""
 
     settings: MakeSettings

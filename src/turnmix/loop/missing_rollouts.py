@@ -23,7 +23,7 @@ Collecting = Callable[[list[RolloutPlan], Keep], Coroutine[Any, Any, None]]
 """Rolls out plans, and gives each trajectory away as it ends. Called outside of an event loop."""
 
 
-def complete(
+def roll_out_missing(
     stage: str,
     plans: Sequence[RolloutPlan],
     *,
