@@ -66,11 +66,15 @@ class World:
         if FAULT == "step":
             return None
         self.said = len(action.message.content or "")
+        if FAULT == "observation":
+            return Step(observation="done", stop_reason=StopReason.finished)
         return Step(observation=(), stop_reason=StopReason.finished)
 
     async def verify(self, stop_reason):
         if FAULT == "verify":
             [][0]
+        if FAULT == "verdict":
+            return Verdict(resolved=1)
         return Verdict(resolved=True, reward=REWARDS.get(FAULT, float)(self.said))
 
     async def close(self):
@@ -155,13 +159,18 @@ def test_the_command_line_names_a_world_lists_its_tasks_examines_it_and_shows_it
     ("fault", "told"),
     [
         ("reset", "my_world.py:51 (my_world:Words): KeyError: 'no such word'"),
+        (
+            "observation",
+            "my_world.py:59 (my_world:Words): ValueError: Step.observation: 'done': give a tuple",
+        ),
+        ("verdict", "my_world.py:66 (my_world:Words): ValueError: Verdict.resolved: 1: give True or False"),
         ("step", "my_world:Words: step(action) returned None: return a Step"),
-        ("verify", "my_world.py:62 (my_world:Words): IndexError: list index out of range"),
+        ("verify", "my_world.py:64 (my_world:Words): IndexError: list index out of range"),
         (
             "nan",
-            "my_world.py:63 (my_world:Words): ValueError: reward: nan in a verdict; give a finite number",
+            "my_world.py:67 (my_world:Words): ValueError: reward: nan in a verdict; give a finite number",
         ),
-        ("text", "my_world.py:63 (my_world:Words): ValueError: reward: '"),
+        ("text", "my_world.py:67 (my_world:Words): ValueError: reward: '"),
     ],
 )
 def test_a_world_that_fails_stops_the_run_with_one_line_of_its_own_and_is_gone_on_with_when_mended(

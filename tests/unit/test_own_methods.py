@@ -243,7 +243,7 @@ def line_of(text):
         (
             {"data": {"filter": "faulty:undecided"}},
             None,
-            "(faulty:undecided): TypeError: the filter returned None: it must return True or False",
+            "(faulty:undecided): ValueError: the filter's answer: None: give True or False",
         ),
         (
             {"method": "faulty:BROKEN"},

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from recorded_trajectories import trajectory
 
@@ -22,6 +23,18 @@ def stored(verdict: Verdict) -> Verdict:
 def test_a_reward_is_a_float_or_none_and_comes_back_from_a_store(reward: object) -> None:
     verdict = Verdict(resolved=False, reward=reward)  # type: ignore[arg-type]
     assert verdict.reward is None if reward is None else type(verdict.reward) is float
+    assert stored(verdict) == verdict
+
+
+@pytest.mark.parametrize("resolved", [1, 0.5, None, "yes"])
+def test_what_is_neither_resolved_nor_unresolved_is_refused_by_its_name(resolved: object) -> None:
+    with pytest.raises(ValueError, match=r"Verdict\.resolved: .* True or False"):
+        Verdict(resolved=resolved)  # type: ignore[arg-type]
+
+
+def test_a_comparison_of_numpy_resolves_a_task_and_comes_back_from_a_store() -> None:
+    verdict = Verdict(resolved=np.float32(2) > 1)  # type: ignore[arg-type]
+    assert verdict.resolved is True
     assert stored(verdict) == verdict
 
 

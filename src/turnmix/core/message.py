@@ -11,9 +11,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from turnmix.core.field_check import require, tuple_of
 
 Role = Literal["system", "user", "assistant", "tool"]
+_ROLES = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,18 @@ class Message:
     provider_fields: ProviderFields | None = field(default=None, compare=False, repr=False)
     """What the provider of this turn may want back. No part of equality, nor of JSON, as above."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: a field is of another kind than it must be."""
+        if self.role not in _ROLES:
+            raise ValueError(f"Message.role: {self.role!r:.100}: give one of {', '.join(_ROLES)}")
+        require(str, self.content, field="Message.content")
+        if self.tool_calls:
+            object.__setattr__(
+                self, "tool_calls", tuple_of(ToolCall, self.tool_calls, field="Message.tool_calls")
+            )
+        if self.tool_call_id is not None:
+            require(str, self.tool_call_id, field="Message.tool_call_id")
+
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.tool_calls:
@@ -110,6 +125,12 @@ class ToolSpecification:
     description: str
     parameters: Mapping[str, Any]
     """A JSON schema of type `object`."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: a field is of another kind than it must be."""
+        require(str, self.name, field="ToolSpecification.name")
+        require(str, self.description, field="ToolSpecification.description")
+        require(Mapping, self.parameters, field="ToolSpecification.parameters")
 
     def to_json(self) -> dict[str, Any]:
         """The shape chat templates and OpenAI-compatible endpoints take."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from turnmix.core.field_check import require
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
@@ -23,3 +25,10 @@ class Task:
     problem_statement: str
     workspace: Workspace | None = None
     """None: the world has no files."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: a field is of another kind than it must be."""
+        require(str, self.id, field="Task.id")
+        require(str, self.problem_statement, field="Task.problem_statement")
+        if self.workspace is not None:
+            require(Workspace, self.workspace, field="Task.workspace")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
+from turnmix.core.field_check import require, truth, tuple_of
 from turnmix.core.json_text import json_copy
 from turnmix.core.message import Message, ProviderFields, ToolSpecification
 from turnmix.core.tool_fault import ToolFault
@@ -43,6 +44,11 @@ class State:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpecification, ...]
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: a field is of another kind than it must be."""
+        object.__setattr__(self, "messages", tuple_of(Message, self.messages, field="State.messages"))
+        object.__setattr__(self, "tools", tuple_of(ToolSpecification, self.tools, field="State.tools"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
@@ -63,6 +69,7 @@ class Action:
     """Of `prompt_tokens`: those that the policy's server had read before; None: it does not tell."""
 
     def __post_init__(self) -> None:
+        require(Message, self.message, field="Action.message")
         # States are made of messages: here the message learns its tokens, live or read back from a store.
         if self.token_ids is not None and self.message.token_ids != self.token_ids:
             object.__setattr__(self, "message", replace(self.message, token_ids=self.token_ids))
@@ -152,6 +159,7 @@ class Verdict:
     """What else the world says, by name, as JSON; it is kept and shown. `submitted` is known: see `Trajectory`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "resolved", truth(self.resolved, field="Verdict.resolved"))
         if self.reward is not None:
             object.__setattr__(self, "reward", _finite("reward", self.reward))
         if self.details:

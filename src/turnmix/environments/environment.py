@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from turnmix.core.doors import DoorSettings
+from turnmix.core.field_check import tuple_of
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.tool_fault import ToolFault
@@ -16,6 +17,7 @@ from turnmix.sandboxes.settings import MakeSandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 Split = Literal["train", "holdout"]
+_STOP_REASONS = [reason for reason in StopReason if reason is not StopReason.infra_error]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,22 @@ class Step:
     """None: the trajectory goes on."""
     tool_faults: tuple[ToolFault, ...] = ()
     """Tools that failed, of which the observation tells the agent; counted."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: a field is of another kind than it must be."""
+        observation = tuple_of(Message, self.observation, field="Step.observation")
+        object.__setattr__(self, "observation", observation)
+        object.__setattr__(
+            self, "tool_faults", tuple_of(ToolFault, self.tool_faults, field="Step.tool_faults")
+        )
+        if self.stop_reason is not None and self.stop_reason not in _STOP_REASONS:
+            allowed = ", ".join(reason.value for reason in _STOP_REASONS)
+            raise ValueError(
+                f"Step.stop_reason: {self.stop_reason!r:.100}: give None, or a StopReason: {allowed}; "
+                "where the world itself failed, raise an InfrastructureError"
+            )
+        if self.stop_reason is not None:
+            object.__setattr__(self, "stop_reason", StopReason(self.stop_reason))
 
 
 class Environment(Protocol):

@@ -73,7 +73,9 @@ class _PluginEnvironment:
     async def reset(self) -> State:
         with telling_faults(self._plugin):
             state = await self._environment.reset()
-        return _of_type(State, state, "reset()", self._plugin)
+        if not _of_type(State, state, "reset()", self._plugin).messages:
+            raise PluginError(f"{self._plugin}: reset() returned a state without a message: give the task's")
+        return state
 
     async def step(self, action: Action) -> Step:
         with telling_faults(self._plugin):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnmix.core.errors import UserError
+from turnmix.core.field_check import truth
 from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.trajectory import StopReason, Trajectory
 
@@ -30,17 +31,6 @@ FILTERS: Mapping[str, Filter] = {
     "finished": lambda trajectory: trajectory.stop_reason is StopReason.finished,
     "all": lambda trajectory: True,
 }
-
-
-def as_answer(given: Any, *, of: str) -> bool:
-    """What a function of the user's own answered. Raises TypeError: neither true nor false, such as a forgotten return.
-
-    >>> as_answer(1 > 0, of="the filter")
-    True
-    """
-    if isinstance(given, bool) or type(given).__name__ in ("bool", "bool_"):  # numpy has one of its own
-        return bool(given)
-    raise TypeError(f"{of} returned {given!r}: it must return True or False")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +73,7 @@ def apply_filter(name: str, trajectories: Iterable[Trajectory]) -> Filtered:
             num_infra_errors += 1
             continue
         with telling_faults(name):
-            is_kept = as_answer(keeps(trajectory), of="the filter")
+            is_kept = truth(keeps(trajectory), field="the filter's answer")
         if is_kept:
             kept.append(trajectory)
         else:

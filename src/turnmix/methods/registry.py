@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from turnmix.core.errors import UserError
+from turnmix.core.field_check import truth
 from turnmix.core.plugins import is_plugin_name, load_plugin, loaded_plugin, telling_faults
 from turnmix.core.trajectory import State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.methods.aggrevate import AGGREVATE
 from turnmix.methods.dagger import DAGGER
-from turnmix.methods.filters import as_answer
 from turnmix.methods.grpo import GRPO
 from turnmix.methods.method import Method, Taught
 from turnmix.methods.oec import OEC
@@ -56,7 +56,7 @@ def label_gate(name: str) -> bool | LabelGate:
 
     def is_asked(state: State) -> bool:
         with telling_faults(name):
-            return as_answer(label(state), of="label(state)")
+            return truth(label(state), field="the answer of label(state)")
 
     return is_asked
 

@@ -88,6 +88,8 @@ class _PluginSession:
             action = await self._session.act(state)
             if not isinstance(action, Action):
                 raise TypeError(f"act() gave {action!r:.100}, not an Action")
+            if action.message.role != "assistant":
+                raise ValueError(f"act() gave a message of role {action.message.role}, not assistant")
         return action
 
     async def close(self) -> None:
