@@ -87,7 +87,7 @@ def test_the_doctor_finds_an_image_that_is_not_here(recipe):
     turnmix(recipe.parent, "tasks", "prepare", "shelf.yaml")
     said = turnmix(recipe.parent, "doctor", "shelf.yaml", code=1)
     assert "FAIL sandbox, images: 0 of 5 images are here" in said
-    assert "ok   tasks, file: 3 tasks to train on, 2 held out" in said
+    assert "ok   tasks: 3 to train on, 2 held out" in said
 
 
 def test_two_iterations_of_dagger_and_an_evaluation_on_tasks_in_images(recipe):

@@ -148,7 +148,9 @@ def test_the_command_line_names_a_world_lists_its_tasks_examines_it_and_shows_it
     assert "train: 4 tasks\n  a  aaaa\n" in said
     code, said = turnmix(capsys, "doctor", *words)
     assert "plugins, my_world:Words: of my_world, sha256:" in said
-    assert "tasks, file: 4 tasks to train on, 2 held out" in said
+    assert "tasks: 4 to train on, 2 held out" in said
+    assert "tools: these tasks bring their own" in said
+    assert "execute_bash" not in said
     assert "sandbox, runtime: these tasks need none" in said
     code, said = turnmix(capsys, "doctor", "words.yaml", "tasks.size=21")
     assert code == 1

@@ -63,7 +63,7 @@ def load_learning_student(
         takes_tokens=recipe.student.takes_tokens,
     )
     if recipe.acts:
-        check_tools(renderer, recipe.scaffold.specifications)
+        check_tools(renderer, recipe.offered_tools)
     teacher.load()
     frozen = teacher.frozen_model() if _compares_models(recipe) else None
     learner = Learner(

@@ -65,7 +65,7 @@ def make_student_server(
         renderer=renderer,
         tokenizer=tokenizer,
         model_context=model_context,
-        needed_context=recipe.scaffold.max_tokens,
+        needed_context=recipe.conversation_limit,
         generator=random.Random(derive_seed(recipe.seed, "server")),
         own_logprobs=own_logprobs,
         trial=trial,
@@ -139,7 +139,7 @@ def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
             temperature=student.temperature, top_p=student.top_p, greedy=True, stop_ids=(0,)
         ),
         model_context=None,
-        needed_context=recipe.scaffold.max_tokens,
+        needed_context=recipe.conversation_limit,
     )
 
 
@@ -174,7 +174,7 @@ def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = Non
         moment=moment,
         takes_tokens=recipe.student.takes_tokens,
     )
-    check_tools(renderer, recipe.scaffold.specifications)
+    check_tools(renderer, recipe.offered_tools)
     # What is evaluated is all weights, merged: an adapter is a matter of training.
     merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
     configuration = load_configuration(location, location=location)

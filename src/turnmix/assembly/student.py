@@ -187,5 +187,5 @@ def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = N
     model, _, renderer = load_student(
         recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls, moment=moment
     )
-    check_tools(renderer, recipe.scaffold.specifications)
+    check_tools(renderer, recipe.offered_tools)
     return LocalPolicy(model, renderer, recipe.student, greedy=True)

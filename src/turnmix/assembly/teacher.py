@@ -45,7 +45,7 @@ def make_teacher(
         expert=told_expert,
         locate=lambda name: model_location(name, field="teacher.model"),
         tool_calls=recipe.scaffold.tool_calls,
-        max_tokens=recipe.scaffold.max_tokens,
+        max_tokens=recipe.conversation_limit,
         concurrency=recipe.rollouts.concurrency,
         tokens_per_pass=recipe.learner.tokens_per_pass,
         moment=moment,

@@ -34,9 +34,11 @@ def check_cohort(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(subject="cache", passed=True, detail=told)
         return
     fitting = int((USABLE * memory - weights) / (needed / student.cohort_size))
-    smaller = f"student.cohort_size={fitting}, " if fitting > 0 else ""
+    smaller = [f"student.cohort_size={fitting}"] if fitting > 0 else []
+    if recipe.uses_scaffold:
+        smaller.append("a smaller scaffold.max_tokens")
     detail = (
-        f"{told}, and the student {weights / GIGABYTE:,.1f} GB, of {memory / GIGABYTE:,.1f} GB: set {smaller}a smaller "
-        "scaffold.max_tokens, or student.server"
+        f"{told}, and the student {weights / GIGABYTE:,.1f} GB, of {memory / GIGABYTE:,.1f} GB: set "
+        f"{', '.join([*smaller, 'or student.server']) if smaller else 'student.server'}"
     )
     yield Finding(subject="cache", passed=False, detail=detail)

@@ -58,10 +58,12 @@ def check_teacher(recipe: Recipe) -> Iterator[Finding]:
 
 def _cache(recipe: Recipe, server: ServerSettings, endpoint: str) -> list[Finding]:
     """How many conversations the student's server holds, beside how many will be asked."""
+    if recipe.conversation_limit is None:
+        return []
     answer = recipe.student.max_new_tokens
     asking = Asking(
         field="student.server",
-        context=recipe.scaffold.max_tokens + answer,
+        context=recipe.conversation_limit + answer,
         answer=answer,
         at_once=min(server.max_concurrency, recipe.rollouts.concurrency),
         timeout=server.timeout_seconds,

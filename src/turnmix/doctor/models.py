@@ -43,7 +43,7 @@ def check_models(recipe: Recipe) -> Iterator[Finding]:
     from turnmix.rendering.check import check_tools
 
     try:
-        check_tools(renderer, recipe.scaffold.specifications)
+        check_tools(renderer, recipe.offered_tools)
     except UserError as error:
         yield Finding(subject="tools", passed=False, detail=str(error))
     calls = f"{renderer.format.name} calls" if renderer.tool_calls == "native" else "calls as text"
@@ -61,9 +61,12 @@ def _context_findings(recipe: Recipe, location: str) -> Iterator[Finding]:
     )
     if not recipe.acts:
         return
-    needed = recipe.scaffold.max_tokens
+    needed = recipe.conversation_limit
     if context is None:
         yield Finding(subject="context", passed=None, detail="student.model does not tell its context")
+    elif needed is None:
+        detail = f"{recipe.student.model} reads {context:,} tokens; the tasks say how long a conversation is"
+        yield Finding(subject="context", passed=True, detail=detail)
     elif context < needed:
         yield Finding(
             subject="context",

@@ -1,4 +1,4 @@
-"""Is the recipe's task file there, whole, and large enough?"""
+"""Are the recipe's tasks there, whole, and enough?"""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def check_tasks(recipe: Recipe) -> Iterator[Finding]:
             return
         source = make_source(recipe)
     except UserError as error:
-        yield Finding(subject="file", passed=False, detail=str(error))
+        yield Finding(subject="tasks", passed=False, detail=str(error))
         return
     trained, held_out = len(source.tasks("train")), len(source.tasks("holdout"))
-    detail = f"{trained:,} tasks to train on, {held_out:,} held out"
-    yield Finding(subject="file", passed=True, detail=detail)
+    detail = f"{trained:,} to train on, {held_out:,} held out"
+    yield Finding(subject="tasks", passed=True, detail=detail)
     if held_out < recipe.evaluation.tasks:
         note = f"evaluation.tasks = {recipe.evaluation.tasks}: only {held_out} are held out, all of which are taken"
         yield Finding(subject="holdout", passed=None, detail=note)

@@ -42,8 +42,8 @@ class TeacherParts:
     """The name of a model, as a recipe gives it -> its directory, or its id at the hub. Raises UserError."""
     tool_calls: ToolCalls
     """How the scaffold's tools are called."""
-    max_tokens: int
-    """Tokens of the longest conversation, without its last answer."""
+    max_tokens: int | None
+    """Tokens of the longest conversation, without its last answer; None: the tasks' world alone knows."""
     concurrency: int
     """Trajectories under way at one moment."""
     tokens_per_pass: int

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from turnmix.core.doors import is_read, plugin_names
 from turnmix.core.errors import RecipeError
+from turnmix.core.message import ToolSpecification
 from turnmix.core.printable import spelled_out
 from turnmix.core.redaction import redacted
 from turnmix.core.settings import NAMES, Settings
@@ -108,6 +109,21 @@ class Recipe(Settings):
     def acts(self) -> bool:
         """Does anyone act, in rollouts or evaluations?"""
         return self.data.messages is None or self.evaluation.tasks > 0
+
+    @property
+    def uses_scaffold(self) -> bool:
+        """Has the agent the scaffold's tools and budgets? A world without a sandbox has its own."""
+        return self.tasks.needs_sandbox
+
+    @property
+    def offered_tools(self) -> tuple[ToolSpecification, ...]:
+        """The agent's tools, as far as the recipe says them."""
+        return self.scaffold.specifications if self.uses_scaffold else ()
+
+    @property
+    def conversation_limit(self) -> int | None:
+        """Tokens of the longest conversation, without its last answer; None: the tasks' world alone knows."""
+        return self.scaffold.max_tokens if self.uses_scaffold else None
 
     @property
     def longest_context(self) -> int:

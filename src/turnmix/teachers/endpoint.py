@@ -80,10 +80,11 @@ class EndpointTeacher(Teacher):
             settings = settings.hurried(min(ANSWER_SECONDS, settings.timeout_seconds))
         findings = run_coroutine(self._ask(settings, must_list=is_hurried))
         yield from findings
-        if is_hurried and acts and findings[0].passed:
+        longest = self._parts.max_tokens
+        if is_hurried and acts and longest is not None and findings[0].passed:
             asking = Asking(
                 field="teacher",
-                context=self._parts.max_tokens + self._settings.max_new_tokens,
+                context=longest + self._settings.max_new_tokens,
                 answer=self._settings.max_new_tokens,
                 at_once=min(self._settings.max_concurrency, self._parts.concurrency),
                 timeout=self._settings.timeout_seconds,

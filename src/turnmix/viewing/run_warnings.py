@@ -90,7 +90,8 @@ def _of_rollout(figures: Mapping[str, Any]) -> Iterator[str]:
     if num_late > LOUD_TIME_SHARE * (rollouts := figures.get("rollouts") or 0):
         yield (
             f"{num_late:,} of {rollouts:,} rollouts ran out of time and submitted nothing, mostly the long ones, "
-            "which data.filter may then drop; set scaffold.wall_seconds (and sandbox.wall_seconds) higher"
+            "which data.filter may then drop; where they act in a sandbox, set scaffold.wall_seconds (and "
+            "sandbox.wall_seconds) higher"
         )
     teacher = figures.get("teacher")
     if teacher is None:

@@ -37,13 +37,13 @@ def check_serving(
     model: str,
     sampling: ServerSampling,
     model_context: int | None,
-    needed_context: int,
+    needed_context: int | None,
 ) -> tuple[Finding, ...]:
     """Reach the server, look at its context, have it answer. Problems are findings.
 
     model: the student's name at the server
     model_context: tokens that the model reads by its configuration; None: it says nothing
-    needed_context: tokens of the longest conversation that the run allows
+    needed_context: tokens of the longest conversation that the run allows; None: the tasks alone know
     """
     health = control.send("GET", "/health", timeout=QUICK_SECONDS)
     if problem := failure_of(health):
@@ -100,9 +100,11 @@ def refuse(findings: Sequence[Finding]) -> None:
         raise UserError(*failed)
 
 
-def _context_finding(context: int | None, needed: int) -> Finding:
+def _context_finding(context: int | None, needed: int | None) -> Finding:
     if context is None:
         return Finding(subject="context", passed=None, detail="neither server nor model tells its context")
+    if needed is None:
+        return Finding(subject="context", passed=True, detail=f"reads {context} tokens")
     if context < needed:
         detail = (
             f"scaffold.max_tokens: {needed}: the served student reads {context} tokens; set it to {context}, or "

@@ -46,14 +46,14 @@ class StudentServer:
         renderer: Renderer,
         tokenizer: Any,
         model_context: int | None,
-        needed_context: int,
+        needed_context: int | None,
         generator: random.Random,
         own_logprobs: OwnLogprobs | None = None,
         trial: Trial | None = None,
     ) -> None:
         """
         model_context: tokens that the model reads, as its configuration says
-        needed_context: tokens of the longest conversation that the run allows
+        needed_context: tokens of the longest conversation that the run allows; None: the tasks alone know
         own_logprobs: of the student in this process, to which the server is held after each renewal
         trial: makes other weights, with which renewal is tried at opening; None: it is not to renew any
 
