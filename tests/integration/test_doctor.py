@@ -87,7 +87,7 @@ def test_the_papers_recipe_on_a_bare_machine_fails_line_by_line_within_ten_secon
         seconds.append(took)
     assert min(seconds) < 10
     assert code == 1
-    expected = {"tasks", "sandbox, runtime", "packages, compiler", "memory, gpu", "model, student",
+    expected = {"tasks, file", "sandbox, runtime", "packages, compiler", "memory, gpu", "model, student",
                 "student, reachable", "teacher, reachable"}  # fmt: skip
     assert failing(lines) >= expected
     text = "\n".join(lines)

@@ -11,6 +11,7 @@ from stored_trajectories import trajectories
 
 import turnmix
 from strict_environment import strict_environment
+from turnmix.recipe.recipe import recipe_yaml
 
 SMALL = {
     "method": "dagger",
@@ -102,6 +103,14 @@ def test_a_run_is_read_also_one_that_the_command_made(folder, run):
     assert read.checkpoint(7) is None
 
 
+def test_a_run_that_is_not_finished_has_no_summary_and_says_so(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(recipe_yaml(turnmix.load_recipe(SMALL)))
+    read = turnmix.Run(tmp_path)
+    assert not read.is_complete
+    with pytest.raises(turnmix.UserError, match="has no summary yet"):
+        _ = read.summary
+
+
 @needs_sandbox
 def test_the_same_call_again_finds_its_run_and_one_that_is_resumed_is_the_same(run, told):
     again = turnmix.train(SMALL, ["seed=3"], run=run.path, reporter=told)
@@ -139,6 +148,7 @@ def test_a_recipe_is_a_name_a_path_a_mapping_or_one_already_loaded(folder):
         (lambda: turnmix.load_recipe({**SMALL, "learner": {"epochs": 0}}), "learner.epochs"),
         (lambda: turnmix.load_recipe(7), "recipe: 7: give a path, a bare name"),
         (lambda: turnmix.load_recipe("minirepo_dagger", "seed=3"), "overrides: 'seed=3': give a list"),
+        (lambda: turnmix.load_recipe("minirepo_dagger", {"seed": 3}), "overrides: {'seed': 3}: give a list"),
         (lambda: turnmix.load_recipe(turnmix.load_recipe(SMALL), ["seed=3"]), "is loaded already"),
         (lambda: turnmix.train(), "train: give a recipe"),
         (lambda: turnmix.train(run="a", resume="b"), "leave run out"),

@@ -186,10 +186,12 @@ def test_a_stored_recipe_is_read_without_importing_its_plugins(world):
     stored = stored_recipe(world / "stored.yaml")
     assert recipe_yaml(stored) == text
     assert "my_world" not in sys.modules
-    with pytest.raises(
-        UserError, match=r"tasks.source: 'my_world:Words': this recipe was read without its code"
-    ):
-        check_settings(stored.tasks)
+    # Neither asked whether it is ready, as before a run, nor made, as before an evaluation.
+    for act in (check_settings, lambda tasks: tasks.make(None)):
+        with pytest.raises(
+            UserError, match=r"tasks.source: 'my_world:Words': this recipe was read without its code"
+        ):
+            act(stored.tasks)
     assert stored_recipe(world / "again.yaml", imported={"my_world:Words"}).tasks.size == 5
 
 

@@ -59,7 +59,11 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         description="Evaluate the last checkpoint of a run, one checkpoint, or any model (which needs a "
         "recipe): greedily, alone, on holdout tasks. The same command goes on with one that was stopped.",
     )
-    evaluate.add_argument("target", metavar="RUN_OR_MODEL", help="a run, a checkpoint, or a hub id")
+    evaluate.add_argument(
+        "target",
+        metavar="RUN_OR_MODEL",
+        help="a run, a checkpoint, a model's directory or hub id, teacher, or the URL of an endpoint",
+    )
     evaluate.add_argument(
         "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
     )
@@ -103,6 +107,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         "       turnmix tasks make --from-repository PATH --output FILE\n"
         "       turnmix tasks make --from-revisions PATH OLD NEW --output FILE\n"
         "       turnmix tasks prepare RECIPE [key=value ...] [--pull]",
+        description="List the tasks of a recipe, or print one with what its agent is told.",
     )
     tasks.add_argument("words", nargs="+", metavar="RECIPE | ID | key=value", help="a recipe, a task's id")
     tasks.add_argument("--limit", type=int, default=20, metavar="N", help="tasks listed of each split (20)")

@@ -175,7 +175,7 @@ class Door:
         if self._unread is None:
             field, tag = self.field, self.tag
 
-            def check(settings: Settings) -> Iterable[Finding]:
+            def refuse(settings: Settings, *parts: Any) -> Any:
                 raise UserError(
                     f"{field}: {getattr(settings, tag)!r}: this recipe was read without its code, to be looked at; "
                     "load it by its file to act by it"
@@ -184,7 +184,12 @@ class Door:
             self._unread = type(
                 f"Unread{self.base.__name__}",
                 (self.base,),
-                {"model_config": ConfigDict(extra="allow"), "__module__": __name__, "check": check},
+                {
+                    "model_config": ConfigDict(extra="allow"),
+                    "__module__": __name__,
+                    "check": refuse,
+                    "make": refuse,
+                },
             )
         return self._unread
 

@@ -58,7 +58,7 @@ class GivenRecipe:
         unused: Sequence[str] = (),
     ) -> Recipe:
         """With `overrides` laid over it; `say` and `unused` as of `load_recipe`. Raises RecipeError."""
-        if isinstance(overrides, str) or not all(isinstance(each, str) for each in overrides):
+        if isinstance(overrides, str | Mapping) or not all(isinstance(each, str) for each in overrides):
             raise UserError(
                 f"overrides: {overrides!r:.100}: give a list of texts such as ['learner.epochs=1']"
             )

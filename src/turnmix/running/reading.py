@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
 from turnmix.recipe.recipe import Recipe, stored_recipe
 from turnmix.store.append_log import TrajectoryLog
@@ -40,13 +41,19 @@ class Run:
     @property
     def is_complete(self) -> bool:
         """Nothing is left to do."""
-        summary = self.summary
-        return summary is not None and bool(summary.get("is_complete", self.is_evaluation))
+        found = self._figures()
+        return found is not None and bool(found.get("is_complete", self.is_evaluation))
 
     @property
-    def summary(self) -> dict[str, Any] | None:
-        """The figures of all iterations, or of an evaluation, as `summary.json` or `results.json` holds them; None: no
-        stage has finished yet."""
+    def summary(self) -> dict[str, Any]:
+        """The figures of all iterations, or of an evaluation, as `summary.json` or `results.json` holds them. Raises
+        UserError: there are none yet, which `is_complete` and `metrics` say without an error."""
+        found = self._figures()
+        if found is None:
+            raise UserError(f"{self.path}: has no summary yet: it is not finished")
+        return found
+
+    def _figures(self) -> dict[str, Any] | None:
         if self.is_evaluation:
             results = self.path / RESULTS
             return read_results(results) if results.is_file() else None
