@@ -73,6 +73,10 @@ def test_no_module_lies_loose_in_the_root():
     assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__"}
 
 
+def test_no_module_is_longer_than_300_lines():
+    assert [module for module, path in modules() if path.read_text().count("\n") > 300] == []
+
+
 def test_docstrings_head_what_comes_in_and_out_in_one_dialect():
     other = re.compile(r"^\W*(Enters|Leaves|Args|Arguments|Parameters|Returns|Yields):", re.MULTILINE)
     assert [module for module, path in modules() if other.search(path.read_text())] == []

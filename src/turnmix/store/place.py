@@ -6,10 +6,12 @@ the way to a run are the user's; from a run on downwards they may be anybody's, 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import os
 import shlex
+import shutil
 import stat
 from pathlib import Path
 
@@ -102,3 +104,15 @@ def check_is_free(path: Path) -> None:
 def resume_command(path: Path) -> str:
     """What goes on with the run in `path`, as a shell takes it."""
     return f"turnmix train --resume {shlex.quote(str(path))}"
+
+
+def empty(path: Path, *, leaves_directory: bool) -> None:
+    """Delete what is in `path`, and itself."""
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    if not leaves_directory:
+        with contextlib.suppress(OSError):
+            path.rmdir()

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -30,10 +29,9 @@ from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import json_text, read_json_file
+from turnmix.core.json_text import json_text
 from turnmix.core.own_file import open_own_directory
 from turnmix.core.untaught import Untaught
-from turnmix.rendering.arguments import without_surrogates
 from turnmix.store.append_log import FIX, AppendLog, TrajectoryLog
 from turnmix.store.clock import RunClock
 from turnmix.store.lock import locked
@@ -43,11 +41,13 @@ from turnmix.store.place import (
     check_holds_run,
     check_is_free,
     check_leads_nowhere,
+    empty,
     open_place,
     resume_command,
 )
 from turnmix.store.record_files import read_evaluation
 from turnmix.store.records import STAGES, checked
+from turnmix.store.untaught_examples import keep_examples
 from turnmix.store.versions import changed_versions, when_begun, write_versions
 from turnmix.training.checkpoint_files import (
     LEARNER_FILE,
@@ -62,7 +62,6 @@ EVALUATION = "evaluation.json"
 """In a directory that holds an evaluation, not a run."""
 EVALUATIONS = "evaluations.jsonl"
 UNTAUGHT = "untaught.json"
-_SHOWN_CHARACTERS = 4000
 SUMMARY = "summary.json"
 EVALUATION_FOLDER = "evaluations"
 CHECKPOINTS = "checkpoints"
@@ -102,7 +101,7 @@ class RunDirectory:
             return cls(path, lock=lock)
         except OSError as error:
             if lock is not None:
-                _empty(path, leaves_directory=was_there)
+                empty(path, leaves_directory=was_there)
                 os.close(lock)
             raise UserError(
                 f"run directory {path} cannot be written: {error.strerror}: name another with --run"
@@ -257,25 +256,7 @@ class RunDirectory:
         return sum(len(figures.get("step_losses", ())) for figures in trained if figures is not None)
 
     def keep_untaught(self, iteration: int, untaught: Iterable[Untaught]) -> None:
-        """Keep the first example of each reason why a target is not taught."""
-        path = self.path / UNTAUGHT
-        known = read_json_file(path, fix="delete it") if path.is_file() else {}
-        examples = dict(known)
-        for each in untaught:
-            if each.objection.reason in examples:
-                continue
-            target = json_text(each.target.message.to_json(), ensure_ascii=False)
-            examples[each.objection.reason] = {
-                "iteration": iteration,
-                "trajectory": each.trajectory_id,
-                "turn": each.turn,
-                "detail": each.objection.detail[:_SHOWN_CHARACTERS],
-                "target": target[:_SHOWN_CHARACTERS],
-            }
-        if len(examples) > len(known):
-            write_atomically(
-                path, without_surrogates(json_text(examples, ensure_ascii=False, indent=2)) + "\n"
-            )
+        keep_examples(self.path / UNTAUGHT, untaught, iteration=iteration)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         write_atomically(self.path / SUMMARY, json_text(summary, indent=2) + "\n")
@@ -283,7 +264,7 @@ class RunDirectory:
     def discard(self) -> None:
         """Leave nothing of a run that could not begin. One that has stored anything is not touched."""
         if not any(map(len, self._logs())):
-            _empty(self.path, leaves_directory=False)
+            empty(self.path, leaves_directory=False)
 
     def close(self) -> None:
         """Free the lock. Safe to call twice."""
@@ -304,18 +285,6 @@ class RunDirectory:
 def stage_id(stage: str, iteration: int) -> str:
     """A stage's name in `metrics.jsonl` and `clock.json`."""
     return f"{stage}-{iteration:03d}"
-
-
-def _empty(path: Path, *, leaves_directory: bool) -> None:
-    """Delete what is in `path`, and itself."""
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-    if not leaves_directory:
-        with contextlib.suppress(OSError):
-            path.rmdir()
 
 
 def _locked(path: Path) -> int:

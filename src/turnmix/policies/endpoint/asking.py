@@ -10,13 +10,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import SecretStr
 
 from turnmix.core.errors import InfrastructureError, UserError
-from turnmix.core.usage import Usage
+from turnmix.policies.endpoint.counters import EndpointCounters, count
 from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.endpoint.retry import (
     Fault,
@@ -32,36 +32,6 @@ from turnmix.policies.endpoint.wire import MalformedAnswer
 
 if TYPE_CHECKING:
     from turnmix.policies.endpoint.client import EndpointClient, Guard, Reply
-
-
-@dataclass(slots=True, kw_only=True)
-class EndpointCounters:
-    """What an endpoint was asked and what it cost, since the policy was made."""
-
-    requests: int = 0
-    """Attempts sent, retries among them."""
-    answers: int = 0
-    retries: dict[str, int] = field(default_factory=dict)
-    """Attempts that were repeated, by cause: `429`, `500`, `timeout`, `connect`, `connection_lost`, …"""
-    failures: int = 0
-    """Actions given up after all attempts."""
-    context_exceeded: int = 0
-    """Conversations too long for the model."""
-    prompt_tokens: int = 0
-    """As far as the endpoint reports usage; so too below."""
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    """Of `prompt_tokens`: those that the endpoint had read before."""
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(
-            requests=self.requests,
-            retries=sum(self.retries.values()),
-            input_tokens=self.prompt_tokens,
-            output_tokens=self.completion_tokens,
-            cached_tokens=self.cached_tokens,
-        )
 
 
 class Counted(Protocol):
@@ -195,13 +165,13 @@ class EndpointAsker(Generic[Answer]):
             if not isinstance(outcome, Fault):
                 return outcome
             if outcome.remedy == "context" and not (is_first_contact and is_mere_prompt):
-                _count(counting, context_exceeded=1)
+                count(counting, context_exceeded=1)
                 return None
             is_amended = outcome.remedy == "state" and self._dialect.learns(outcome.detail, sent, body())
             if not is_amended and self._is_final(outcome, attempt, began, is_first_contact):
                 if self._is_the_users(outcome, is_first_contact):
                     raise RefusedSettings(self._user_mistake(outcome), outcome)
-                _count(counting, failures=1)
+                count(counting, failures=1)
                 raise self._failure(
                     f"{self._name} {self.settings.model!r} at {redacted_url(self.settings.endpoint)} gave no "
                     f"answer in {attempt} attempt{'s' if attempt > 1 else ''}; the last: {outcome.detail}"
@@ -238,7 +208,7 @@ class EndpointAsker(Generic[Answer]):
         client = self.client()
         async with self._slots:
             sent_at = await self._throttle.turn()
-            _count(counting, requests=1)
+            count(counting, requests=1)
             reply = await client.send("POST", self._path, body, timeout=self.settings.timeout_seconds)
         outcome = reply if isinstance(reply, Fault) else self._sorted(reply)
         if isinstance(outcome, Fault):
@@ -249,7 +219,7 @@ class EndpointAsker(Generic[Answer]):
             return outcome
         self._throttle.answered()
         self._dialect.has_answered = True
-        _count(
+        count(
             counting,
             answers=1,
             prompt_tokens=outcome.prompt_tokens or 0,
@@ -296,9 +266,3 @@ class EndpointAsker(Generic[Answer]):
         )
         # Jitter comes on top of what was asked for, so that not all conversations return at one moment.
         return backoff + min(fault.retry_after or 0.0, self.settings.max_retry_after_seconds)
-
-
-def _count(counting: Sequence[EndpointCounters], **numbers: int) -> None:
-    for counters in counting:
-        for name, number in numbers.items():
-            setattr(counters, name, getattr(counters, name) + number)

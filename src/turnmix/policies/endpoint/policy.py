@@ -19,7 +19,8 @@ from turnmix.core.message import Message
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Action, State
 from turnmix.core.usage import Usage
-from turnmix.policies.endpoint.asking import EndpointAsker, EndpointCounters
+from turnmix.policies.endpoint.asking import EndpointAsker
+from turnmix.policies.endpoint.counters import EndpointCounters
 from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.endpoint.history import provider_fields, wire_messages
 from turnmix.policies.endpoint.settings import EndpointSettings, redacted_url

@@ -17,10 +17,12 @@ from typing import Any
 from turnmix.core.errors import TeacherError, UserError
 from turnmix.core.event_loop import run_coroutine
 from turnmix.core.usage import Usage
-from turnmix.policies.endpoint.asking import EndpointAsker, EndpointCounters, RefusedSettings
+from turnmix.policies.endpoint.asking import EndpointAsker, RefusedSettings
+from turnmix.policies.endpoint.counters import EndpointCounters
 from turnmix.policies.endpoint.retry import Fault
 from turnmix.policies.endpoint.settings import EndpointSettings, redacted_url
-from turnmix.policies.endpoint.wire import MalformedAnswer, WireUsage, listed_context, read_body
+from turnmix.policies.endpoint.wire import MalformedAnswer, listed_context, read_body
+from turnmix.policies.endpoint.wire_answer import WireUsage
 from turnmix.policies.scoring import Keep, ScoreRequest, TokenPath, known_logprob
 
 PROBES = 64

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, NonNegativeInt
 
-from turnmix.policies.endpoint.wire import MalformedAnswer, WireAnswer, WireEnd, read_first_choice
+from turnmix.policies.endpoint.wire import MalformedAnswer, read_first_choice
+from turnmix.policies.endpoint.wire_answer import WireAnswer, WireEnd
 from turnmix.policies.scoring import known_logprob
 from turnmix.policies.server.engine import Completion
 

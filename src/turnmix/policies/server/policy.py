@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.trajectory import Action, State
 from turnmix.core.usage import Usage
-from turnmix.policies.endpoint.asking import EndpointAsker, EndpointCounters
+from turnmix.policies.endpoint.asking import EndpointAsker
+from turnmix.policies.endpoint.counters import EndpointCounters
 from turnmix.policies.endpoint.settings import EndpointSettings
 from turnmix.policies.endpoint.wire import request_seed
 from turnmix.policies.policy import Episode

@@ -20,9 +20,7 @@ import asyncio
 import contextlib
 import errno
 import os
-import re
 import secrets
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +35,7 @@ from turnmix.sandboxes.container.images import PullProgress
 from turnmix.sandboxes.container.job import NO_SHELL
 from turnmix.sandboxes.container.line import Line
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
+from turnmix.sandboxes.container.shell_text import exports_of, shell_word, text_bytes
 from turnmix.sandboxes.container.terminal import ContainerTerminal, open_container_terminal
 from turnmix.sandboxes.container.watches import watch_disk, watch_terminals
 from turnmix.sandboxes.lifetime import Lifetime
@@ -108,7 +107,7 @@ class ContainerSandbox:
         line = self._require_line()
         if "\0" in command or "\0" in working_directory:
             return CommandResult(exit_code=NO_SHELL, output=b"cannot start a shell: a zero byte\n")
-        exports = _exports(environment or {})
+        exports = exports_of(environment or {})
         try:
             source = await self._lay(stdin) if stdin else "/dev/null"
         except OSError as error:
@@ -118,8 +117,8 @@ class ContainerSandbox:
             raise SandboxError(f"the container took no input: {error}") from error
 
         def request(number: int) -> bytes:
-            words = (_bytes(working_directory), _bytes(command), source.encode(), exports)
-            return b"job %d %s\n" % (number, b" ".join(map(_word, words)))
+            words = (text_bytes(working_directory), text_bytes(command), source.encode(), exports)
+            return b"job %d %s\n" % (number, b" ".join(map(shell_word, words)))
 
         return await line.run(request, timeout=timeout, limit=output_limit)
 
@@ -225,11 +224,11 @@ class ContainerSandbox:
             b"/",
             script.encode(),
             b"/dev/null",
-            _exports({"turnmix_path": path, "turnmix_source": source}),
+            exports_of({"turnmix_path": path, "turnmix_source": source}),
         )
 
         def request(number: int) -> bytes:
-            return b"job %d %s\n" % (number, b" ".join(map(_word, words)))
+            return b"job %d %s\n" % (number, b" ".join(map(shell_word, words)))
 
         return await line.run(request, timeout=FILE_SECONDS, limit=limit, stops_at_limit=stops_at_limit)
 
@@ -291,26 +290,3 @@ def _connecting() -> ThreadPoolExecutor:
 def _check_path(path: str) -> None:
     if not path.startswith("/") or "\0" in path:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
-
-
-def _bytes(text: str) -> bytes:
-    """Whatever text an agent wrote, also half a surrogate pair, as bytes."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _word(text: bytes) -> bytes:
-    r"""`text` as one word of the supervisor's shell, on one line.
-
-    >>> print(_word(b"it's\ntwo").decode())
-    'it'\''s'"$newline"'two'
-    """
-    return b"'" + text.replace(b"'", b"'\\''").replace(b"\n", b"'\"$newline\"'") + b"'"
-
-
-def _exports(environment: Mapping[str, str]) -> bytes:
-    for name, value in environment.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in value:
-            raise ValueError(f"{name!r} cannot be a variable of a shell, or its value holds a zero byte")
-    return b"; ".join(
-        b"export %s=%s" % (name.encode(), _bytes(shlex.quote(value))) for name, value in environment.items()
-    )
