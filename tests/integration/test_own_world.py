@@ -60,6 +60,8 @@ class World:
     async def reset(self):
         if FAULT == "reset":
             raise KeyError("no such word")
+        if FAULT == "exit":
+            raise SystemExit("out")
         return State(messages=(Message(role="user", content=self.task.problem_statement),), tools=())
 
     async def step(self, action):
@@ -163,16 +165,17 @@ def test_the_command_line_names_a_world_lists_its_tasks_examines_it_and_shows_it
         ("reset", "my_world.py:51 (my_world:Words): KeyError: 'no such word'"),
         (
             "observation",
-            "my_world.py:59 (my_world:Words): ValueError: Step.observation: 'done': give a tuple",
+            "my_world.py:61 (my_world:Words): ValueError: Step.observation: 'done': give a tuple",
         ),
-        ("verdict", "my_world.py:66 (my_world:Words): ValueError: Verdict.resolved: 1: give True or False"),
+        ("verdict", "my_world.py:68 (my_world:Words): ValueError: Verdict.resolved: 1: give True or False"),
         ("step", "my_world:Words: step(action) returned None: return a Step"),
-        ("verify", "my_world.py:64 (my_world:Words): IndexError: list index out of range"),
+        ("exit", "my_world.py:53 (my_world:Words): SystemExit: out"),
+        ("verify", "my_world.py:66 (my_world:Words): IndexError: list index out of range"),
         (
             "nan",
-            "my_world.py:67 (my_world:Words): ValueError: reward: nan in a verdict; give a finite number",
+            "my_world.py:69 (my_world:Words): ValueError: reward: nan in a verdict; give a finite number",
         ),
-        ("text", "my_world.py:67 (my_world:Words): ValueError: reward: '"),
+        ("text", "my_world.py:69 (my_world:Words): ValueError: reward: '"),
     ],
 )
 def test_a_world_that_fails_stops_the_run_with_one_line_of_its_own_and_is_gone_on_with_when_mended(
@@ -188,6 +191,27 @@ def test_a_world_that_fails_stops_the_run_with_one_line_of_its_own_and_is_gone_o
     code, said = turnmix(capsys, "train", "--resume", "run")
     assert code == 0, said
     assert json.loads((here / "run" / "summary.json").read_text())["iterations"][0]["resolved"] == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "told"),
+    [
+        ("return [Task(", "return iter([Task(", "tasks('train') returned <list_iterator"),
+        (
+            "return World(task)",
+            "return None",
+            "environment(task) returned None, which has no reset: return an Env",
+        ),
+        ("return ScriptedPolicy.of_actions(", "return (", "expert() returned ('teacher', "),
+    ],
+)
+def test_what_a_source_gives_that_is_none_is_told_by_what_it_should_be(here, capsys, written, instead, told):
+    text = WORLD.replace(written, instead)
+    if "iter(" in instead:
+        text = text.replace("for letter in letters]", "for letter in letters])")
+    (here / "my_world.py").write_text(text)
+    code, said = turnmix(capsys, "train", "words.yaml", "--run", "run")
+    assert (code, f"turnmix: my_world:Words: {told}" in said) == (1, True), said
 
 
 def test_grpo_learns_from_the_rewards_that_a_world_gives_though_all_is_resolved(here, capsys):

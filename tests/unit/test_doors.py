@@ -229,3 +229,32 @@ def test_a_settings_class_that_is_none_is_told_where_it_stands(world):
             f"from turnmix.environments.environment import TaskSettings\n{text}\n"
         )
         assert fault().startswith(f"tasks.source: {told}")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            "check: int = 3",
+            "tasks.source: 'my_world:Words': its field check hides turnmix.environments.environment.",
+        ),
+        ("source: int = 3", "tasks.source: 'my_world:Words': its field source is no text: leave it out"),
+        ("size: int = 'three'", "my_world.py:3 (my_world:Words): PydanticSerializationError: "),
+        (
+            "@model_validator(mode='after')\n    def _all(self): ...",
+            "my_world.py:3 (my_world:Words): TypeError: a validator of it returned None: return self",
+        ),
+        (
+            "@model_validator(mode='after')\n    def _all(self): assert not self",
+            "tasks: my_world.py:5: AssertionError",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Field name")
+def test_settings_that_hide_what_is_asked_of_them_or_are_not_what_they_say_are_told(world, body, told):
+    sys.modules.pop("my_world", None)
+    (world / "my_world.py").write_text(
+        "from pydantic import model_validator\nfrom turnmix import TaskSettings\nclass Words(TaskSettings):\n"
+        f"    {body}\n    def make(self, parts): ...\n"
+    )
+    assert fault("tasks={source: 'my_world:Words'}").startswith(told)

@@ -1,17 +1,18 @@
 """Code of a user's own is named as `package.module:Name`, and its mistakes are told with its own file and line."""
 
+import asyncio
 import sys
 import textwrap
 
 import pytest
 
 from turnmix.core.errors import PluginError, TeacherError, UserError
+from turnmix.core.plugin_versions import plugin_versions
 from turnmix.core.plugins import (
     is_plugin_name,
     load_plugin,
     meant_plugin,
     plugin_fault,
-    plugin_versions,
     telling_faults,
 )
 
@@ -24,7 +25,9 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     for name in set(sys.modules) - before:
-        del sys.modules[name]
+        places = [getattr(sys.modules[name], "__file__", None), *getattr(sys.modules[name], "__path__", ())]
+        if any(str(tmp_path) in str(place) for place in places):  # numpy, for one, cannot be imported twice
+            del sys.modules[name]
 
 
 def write(path, text):
@@ -98,6 +101,8 @@ def test_a_module_hidden_by_an_installed_one_is_told(here):
         ),
         ("\n\ndef f(:", "my_world/tasks.py:3 (my_world.tasks:Words): SyntaxError: invalid syntax"),
         ("raise SystemExit(3)", "my_world/tasks.py:1 (my_world.tasks:Words): SystemExit: 3"),
+        ("raise BaseException(3)", "my_world/tasks.py:1 (my_world.tasks:Words): BaseException: 3"),
+        ("x = '\0'", "my_world/tasks.py (my_world.tasks:Words): SyntaxError: source code "),
         ("import beside", "beside.py:2 (my_world.tasks:Words): ZeroDivisionError: division by zero"),
         (
             "raise ValueError('two\\nlines')",
@@ -153,6 +158,8 @@ def test_a_path_or_a_dot_for_the_colon_is_told_with_the_name_that_was_meant(here
     assert mistake("my_world.Words") == (
         "tasks.source: 'my_world.Words': name code of your own as package.module:Name; did you mean 'my_world:Words'?"
     )
+    write(here / "my_world.py", "")
+    assert mistake("my_world.py:Words").endswith(": did you mean 'my_world:Words'?")
 
 
 def test_what_fails_inside_a_plugin_is_told_with_its_line_and_what_it_raises_on_purpose_passes(here):
@@ -163,3 +170,49 @@ def test_what_fails_inside_a_plugin_is_told_with_its_line_and_what_it_raises_on_
     assert raised.value.lines == ("my_world.py:2 (my_world:step): KeyError: 'x'",)
     with pytest.raises(TeacherError, match="no answer"), telling_faults("my_world:step"):
         raise TeacherError("no answer")
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(0)", "raise BaseException", "raise asyncio.CancelledError"])
+def test_a_plugin_that_ends_the_process_or_passes_for_a_cancellation_is_told_as_one_that_fails(here, ending):
+    write(here / "my_world.py", f"import asyncio, sys\ndef step():\n    {ending}\n")
+    step = load_plugin("my_world:step", field="tasks.source")
+    with (
+        pytest.raises(PluginError, match=r"^my_world.py:3 \(my_world:step\): "),
+        telling_faults("my_world:step"),
+    ):
+        step()
+
+
+def test_what_ends_a_plugin_from_outside_is_no_fault_of_it(here):
+    async def waits():
+        with telling_faults("my_world:step"):
+            await asyncio.sleep(60)
+
+    async def is_cancelled():
+        task = asyncio.ensure_future(waits())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(is_cancelled())
+    with pytest.raises(KeyboardInterrupt), telling_faults("my_world:step"):
+        raise KeyboardInterrupt
+
+
+class Group(Exception):
+    """As task groups raise, which Python has since 3.11."""
+
+    def __init__(self, *errors):
+        super().__init__(f"unhandled errors ({len(errors)} sub-exceptions)")
+        self.exceptions = errors
+
+
+def test_of_errors_in_a_group_the_first_is_told_with_its_own_line(here):
+    write(here / "my_world.py", "def step(words):\n    return words['x']\n")
+    step = load_plugin("my_world:step", field="tasks.source")
+    with pytest.raises(KeyError) as raised:
+        step({})
+    assert plugin_fault(Group(raised.value, ValueError()), name="my_world:step") == (
+        "my_world.py:2 (my_world:step): KeyError: 'x'"
+    )

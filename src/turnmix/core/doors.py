@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
@@ -135,7 +135,21 @@ class Door:
             raise UserError(
                 f"{self.field}: {name!r}: it has no {lacking[0]} of its own: see {wanted}.{lacking[0]}"
             )
+        if hiding := [each for each in found.model_fields if self._is_hidden_by(each)]:
+            raise UserError(
+                f"{self.field}: {name!r}: its field {hiding[0]} hides {wanted}.{hiding[0]}: give it another name"
+            )
+        tag_type = found.model_fields[self.tag].annotation
+        if tag_type is not str and get_origin(tag_type) is not Literal:
+            raise UserError(
+                f"{self.field}: {name!r}: its field {self.tag} is no text: leave it out, it holds the name"
+            )
         return found  # type: ignore[no-any-return]
+
+    def _is_hidden_by(self, field: str) -> bool:
+        """Would a field of this name hide what is asked of the settings?"""
+        own = [each for each in self.base.__mro__ if issubclass(each, Settings)]
+        return field not in self.base.model_fields and any(field in vars(each) for each in own)
 
     def _beside(self, found: Any) -> list[str]:
         """What of the same module would do."""
@@ -164,7 +178,10 @@ class Door:
         with telling_faults(kind):
             try:
                 made = settings.model_validate(data, context=info.context)
-                made.model_dump(mode="json")  # a recipe is stored with its run
+                if not isinstance(made, settings):
+                    raise TypeError(f"a validator of it returned {made!r:.100}: return self")
+                # A recipe is stored with its run; a default that is not of its field's type would not be read again.
+                made.model_dump(mode="json", warnings="error")
                 return made
             except ValidationError as error:
                 mistake = error

@@ -6,16 +6,15 @@ after all that is installed, so that a file beside the recipe is enough.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import difflib
-import hashlib
-import importlib
+import importlib.util
 import inspect
 import keyword
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from importlib import metadata
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
@@ -24,8 +23,8 @@ from turnmix.core.errors import PluginError, TurnMixError, UserError
 
 _OWN = "turnmix"
 _INSTALLED = ("site-packages", "dist-packages")
-_DIGITS = 16
-"""Hexadecimal digits of a digest that are noted."""
+_MOST_TOLD = 20
+"""Names that a module has."""
 
 
 def is_plugin_name(name: object) -> bool:
@@ -78,7 +77,7 @@ def load_plugin(name: str, *, field: str) -> Any:
             hint = (
                 f"; did you mean {close[0]!r}?"
                 if close
-                else f"; it has {', '.join(_public(found)) or 'none'}"
+                else f"; it has {', '.join(_public(found)[:_MOST_TOLD]) or 'none'}"
             )
             where = shown_path(getattr(found, "__file__", None)) or module
             raise UserError(f"{field}: {name!r}: there is no {part} in {where}{hint}")
@@ -98,24 +97,37 @@ def loaded_plugin(name: str) -> Any:
 def plugin_fault(error: BaseException, *, name: str) -> str:
     """What a plugin raised, and where: `my_world/tasks.py:12 (my_world.tasks:Words): KeyError: 'x'`, one line.
 
-    The innermost frame of the plugin's own code is told; where there is none, where what is named begins.
+    The innermost frame of the plugin's own code is told; where there is none, where what is named begins. Of a group
+    of errors, which is what task groups raise, the first is told.
     """
+    while isinstance(group := getattr(error, "exceptions", None), tuple) and group:
+        error = group[0]
     if isinstance(error, SyntaxError) and error.filename is not None:
         where = f"{shown_path(error.filename)}:{error.lineno}"
         message = error.msg
     else:
-        where = _raised_in(error.__traceback__, name) or _defined_in(name)
+        where = _raised_in(error.__traceback__, name) or _defined_in(name) or _file_of(name)
         message = str(error)
     told = type(error).__name__ if not isinstance(error, TurnMixError) else ""
     told = ": ".join(part for part in (told, " ".join(message.split())) if part)
     return f"{where} ({name}): {told}".lstrip()
 
 
+def raised_at(error: BaseException) -> str:
+    """Of an error that says nothing: where it was raised, and its kind."""
+    place, frame = "", error.__traceback__
+    while frame is not None:
+        place = f"{shown_path(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}: "
+        frame = frame.tb_next
+    return f"{place}{type(error).__name__}"
+
+
 @contextlib.contextmanager
 def telling_faults(name: str) -> Iterator[None]:
     """Inside, a plugin runs: what it raises by mistake is a PluginError, told with the plugin's own file and line. What
     it raises on purpose, a TurnMixError of any kind, passes: a TeacherError is tried again, for one. So does all that
-    something of TurnMix's own raises, whose name is no plugin's.
+    something of TurnMix's own raises, whose name is no plugin's, and what ends it from outside, such as Ctrl-C. An exit
+    of its own is a mistake.
 
     Raises:
         PluginError: see there.
@@ -124,26 +136,19 @@ def telling_faults(name: str) -> Iterator[None]:
         yield
     except TurnMixError:
         raise
-    except Exception as error:
-        if not is_plugin_name(name):
+    except BaseException as error:
+        if not is_plugin_name(name) or _comes_from_outside(error):
             raise
         raise PluginError(plugin_fault(error, name=name)) from error
 
 
-def plugin_versions(names: Iterable[str]) -> dict[str, str]:
-    """Of the plugins that are loaded: distribution -> version; of what was not installed, package -> digest of its
-    Python files."""
-    found: dict[str, str] = {}
-    for name in names:
-        module = sys.modules.get(name.partition(":")[0])
-        file = None if module is None else getattr(module, "__file__", None)
-        if module is None or file is None:
-            continue
-        if (distribution := _distribution_of(Path(file))) is not None:
-            found[distribution.name] = distribution.version
-        else:
-            found[_package(name)] = _digest(_package(name), Path(file))
-    return found
+def package_of(name: str) -> str:
+    """The package, or the module at the top, in which a plugin's code lies.
+
+    >>> package_of("my_world.tasks:Words")
+    'my_world'
+    """
+    return name.partition(":")[0].partition(".")[0]
 
 
 def shown_path(file: str | None) -> str:
@@ -154,21 +159,31 @@ def shown_path(file: str | None) -> str:
     return os.path.relpath(file, here) if os.path.abspath(file).startswith(f"{here}{os.sep}") else file
 
 
+def _file_of(name: str) -> str:
+    """The file that would be imported; nothing where that cannot be told."""
+    with contextlib.suppress(Exception):
+        spec = importlib.util.find_spec(name.partition(":")[0])
+        return shown_path(None if spec is None else spec.origin)
+    return ""
+
+
 def _is_dotted(text: str) -> bool:
     return all(part.isidentifier() and not keyword.iskeyword(part) for part in text.split("."))
 
 
 def _imported(module: str, *, name: str, field: str) -> ModuleType:
-    try:
-        # What a plugin prints is not what a command was asked for.
-        with _importable_here(module), contextlib.redirect_stdout(sys.stderr):
+    # What a plugin prints is not what a command was asked for.
+    with _importable_here(module), contextlib.redirect_stdout(sys.stderr):
+        try:
             return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-            raise UserError(f"{field}: {name!r}: {_not_found(module, error.name)}") from None
-        raise UserError(f"{field}: {plugin_fault(error, name=name)}") from error
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: {plugin_fault(error, name=name)}") from error
+        except BaseException as error:
+            if _comes_from_outside(error):
+                raise
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            if missing is not None and f"{module}.".startswith(f"{missing}."):
+                raise UserError(f"{field}: {name!r}: {_not_found(name, missing)}") from None
+            fix = "" if missing is None else ": install it, or start TurnMix where it lies"
+            raise UserError(f"{field}: {plugin_fault(error, name=name)}{fix}") from error
 
 
 @contextlib.contextmanager
@@ -188,8 +203,9 @@ def _importable_here(module: str) -> Iterator[None]:
             sys.path.remove(here)
 
 
-def _not_found(module: str, missing: str) -> str:
+def _not_found(name: str, missing: str) -> str:
     """Why a module cannot be imported, and what to do."""
+    module = name.partition(":")[0]
     above = missing.rpartition(".")[0]
     if above:
         places = _places(sys.modules.get(above))
@@ -197,6 +213,8 @@ def _not_found(module: str, missing: str) -> str:
         own = Path(*module.split("."))
         hidden = own.with_suffix(".py").is_file() or own.is_dir()
         fix = f"its name hides {own} here: give that another name" if hidden else "name one that it has"
+        if module.endswith(".py"):
+            fix = f"did you mean {meant_plugin(name)!r}?"
         return f"there is no module {missing!r}{found}: {fix}"
     return (
         f"there is no module {missing!r}, neither installed nor in {os.getcwd()}: install it, or start TurnMix where "
@@ -229,16 +247,28 @@ def _public(thing: Any) -> list[str]:
     return found
 
 
+def _comes_from_outside(error: BaseException) -> bool:
+    """Does it end the plugin because TurnMix, or the user, wants so?"""
+    if isinstance(error, asyncio.CancelledError):
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # no event loop runs here
+            return False
+        # Before Python 3.11 a task does not tell whether it was cancelled: then it was.
+        return task is None or bool(getattr(task, "cancelling", lambda: 1)())
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)
+
+
 def _raised_in(traceback: TracebackType | None, name: str) -> str:
     """The innermost frame of the plugin's package, else of what lies beside it and is not installed."""
     of_package = beside = ""
-    top = sys.modules.get(_package(name))
+    top = sys.modules.get(package_of(name))
     places = [str(path) for path in getattr(top, "__path__", ())] or _places(top)
     directory = Path(places[0]).parent if places else Path.cwd()
     while traceback is not None:
         module = str(traceback.tb_frame.f_globals.get("__name__"))
         place = f"{shown_path(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"
-        if module.partition(".")[0] == _package(name):
+        if module.partition(".")[0] == package_of(name):
             of_package = beside = place
         elif module.partition(".")[0] != _OWN and _lies_in(directory, traceback.tb_frame.f_code):
             beside = place
@@ -247,7 +277,10 @@ def _raised_in(traceback: TracebackType | None, name: str) -> str:
 
 
 def _lies_in(directory: Path, code: CodeType) -> bool:
-    return _is_below(Path(os.path.abspath(code.co_filename)), directory)
+    # Code of no file is named as `<string>` is.
+    return not code.co_filename.startswith("<") and _is_below(
+        Path(os.path.abspath(code.co_filename)), directory
+    )
 
 
 def _defined_in(name: str) -> str:
@@ -257,30 +290,3 @@ def _defined_in(name: str) -> str:
         return f"{shown_path(inspect.getsourcefile(thing))}:{inspect.getsourcelines(thing)[1]}"
     except (TypeError, OSError):
         return ""
-
-
-def _package(name: str) -> str:
-    return name.partition(":")[0].partition(".")[0]
-
-
-def _distribution_of(file: Path) -> metadata.Distribution | None:
-    """The one that installed a file."""
-    for distribution in metadata.distributions():
-        place = Path(str(distribution.locate_file("")))
-        if file.is_relative_to(place):
-            # Asking it for its files would make an object of each.
-            listed = distribution.read_text("RECORD") or ""
-            if f"\n{file.relative_to(place).as_posix()}," in f"\n{listed}":
-                return distribution
-    return None
-
-
-def _digest(package: str, file: Path) -> str:
-    """Of all Python files of a package, or of the one that a module is."""
-    top = sys.modules.get(package)
-    folders = [Path(path) for path in getattr(top, "__path__", ())]
-    files = sorted(path for folder in folders for path in folder.rglob("*.py")) or [file]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return f"sha256:{digest.hexdigest()[:_DIGITS]}"

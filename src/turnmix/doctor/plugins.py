@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from turnmix.core.doors import findings_of, plugin_names
 from turnmix.core.finding import Finding
-from turnmix.core.plugins import plugin_versions
+from turnmix.core.plugin_versions import plugin_versions
 from turnmix.recipe.recipe import Recipe
 
 

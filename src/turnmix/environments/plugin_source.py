@@ -13,11 +13,12 @@ from turnmix.core.plugins import telling_faults
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.environments.environment import Environment, HasExpert, Split, Step, TaskSource
-from turnmix.policies.policy import Inspectable
+from turnmix.policies.policy import Inspectable, Policy
 
 Thing = TypeVar("Thing")
 _BESIDE = ("grader", "rows")
 """What a source may have beside, as one does that builds on the task file's."""
+_OF_ENVIRONMENT = ("reset", "step", "verify", "close")
 
 
 class PluginSource:
@@ -29,15 +30,27 @@ class PluginSource:
         # A protocol asks for what a source has, which is known here alone.
         vars(self).update({each: getattr(source, each) for each in _BESIDE if hasattr(source, each)})
         if isinstance(source, HasExpert):
-            vars(self)["expert"] = _told(source.expert, name)
+            vars(self)["expert"] = self._expert
 
     def tasks(self, split: Split) -> Sequence[Task]:
         with telling_faults(self._plugin):
-            return _PluginTasks(self._source.tasks(split), name=self._plugin)
+            tasks = self._source.tasks(split)
+        _check_members(tasks, ("__len__", "__getitem__"), f"tasks({split!r})", "a list", self._plugin)
+        return _PluginTasks(tasks, name=self._plugin)
 
     def environment(self, task: Task) -> Environment:
         with telling_faults(self._plugin):
-            return _PluginEnvironment(self._source.environment(task), name=self._plugin)
+            environment = self._source.environment(task)
+        _check_members(environment, _OF_ENVIRONMENT, "environment(task)", "an Environment", self._plugin)
+        return _PluginEnvironment(environment, name=self._plugin)
+
+    def _expert(self) -> Policy | None:
+        assert isinstance(self._source, HasExpert)
+        with telling_faults(self._plugin):
+            expert = self._source.expert()
+        if expert is not None:
+            _check_members(expert, ("name", "begin"), "expert()", "a Policy, or None", self._plugin)
+        return expert
 
 
 class _PluginTasks(Sequence[Task]):
@@ -104,3 +117,10 @@ def _of_type(wanted: type[Thing], found: Any, call: str, name: str) -> Thing:
     if not isinstance(found, wanted):
         raise PluginError(f"{name}: {call} returned {found!r:.100}: return a {wanted.__name__}")
     return found
+
+
+def _check_members(found: Any, members: Sequence[str], call: str, wanted: str, name: str) -> None:
+    if lacking := [each for each in members if not hasattr(found, each)]:
+        raise PluginError(
+            f"{name}: {call} returned {found!r:.100}, which has no {lacking[0]}: return {wanted}"
+        )

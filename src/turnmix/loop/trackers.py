@@ -102,7 +102,7 @@ class Trackers:
                 self._trackers[name] = _opened(name, run=run, known_id=ids.get(name))
             except UserError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise UserError(
                     f"trackers: {name} does not start ({_told(name, error)}): set it up as its documentation says, "
                     "or leave it out"
@@ -119,7 +119,7 @@ class Trackers:
         for name, tracker in list(self._trackers.items()):
             try:
                 tracker.log(dict(values), step=step)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 del self._trackers[name]
                 warnings.warn(f"trackers: {name} failed and gets no more: {_told(name, error)}", stacklevel=2)
 
@@ -128,7 +128,7 @@ class Trackers:
         for name, tracker in self._trackers.items():
             try:
                 tracker.close()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 warnings.warn(
                     f"trackers: {name} did not write its last figures: {_told(name, error)}", stacklevel=2
                 )
@@ -154,7 +154,7 @@ def _own(name: str) -> Any:
     return found
 
 
-def _told(name: str, error: Exception) -> str:
+def _told(name: str, error: BaseException) -> str:
     return plugin_fault(error, name=name) if is_plugin_name(name) else first_line(error)
 
 

@@ -130,8 +130,8 @@ def without_other_kinds(
             if tag in value and kinds.get(tag, value[tag]) != value[tag] and gone:
                 result[section] = {}
                 lines.append(
-                    f"{section}.{tag}={value[tag]}: {', '.join(gone)} of the recipe left out, with {section}.{tag} "
-                    f"{kinds[tag]}"
+                    f"{section}.{tag}={_word(value[tag])}: {', '.join(gone)} of the recipe left out, with "
+                    f"{section}.{tag} {kinds[tag]}"
                 )
     return result, lines
 
@@ -206,3 +206,7 @@ def _is_sampled(method: Any) -> bool:
         return find_method(method).objective.learns_from_samples
     except UserError:
         return False
+
+
+def _word(kind: Any) -> str:
+    return "null" if kind is None else str(kind)

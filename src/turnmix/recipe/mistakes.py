@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from turnmix.core.credentials import KEY_REMEDY, masked, names_key
 from turnmix.core.doors import UNKNOWN_KIND, Door, door_of
-from turnmix.core.plugins import is_plugin_name, meant_plugin
+from turnmix.core.plugins import is_plugin_name, meant_plugin, raised_at
 from turnmix.core.settings import Settings
 from turnmix.recipe.setting_search import is_called, meant, meant_value, sections_of, told_elsewhere
 
@@ -140,7 +140,7 @@ def _explained(
     value = detail["input"]
     if kind in ("model_type", "model_attributes_type"):
         return f"{prefix}{shown(value)}: must have keys of its own{_section_hint(place, value)}"
-    if place.is_secret or (kind == "value_error" and isinstance(value, dict)):
+    if place.is_secret or (kind in ("value_error", "assertion_error") and isinstance(value, dict)):
         return f"{prefix}{message}"
     told = [_message(fault) for _, fault in faults]
     reason = ", or ".join(f"{each[:1].lower()}{each[1:]}" for each in told)
@@ -154,6 +154,8 @@ def _explained(
 
 def _message(detail: Any) -> str:
     message: str = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if not message:
+        return raised_at(detail["ctx"]["error"])
     if detail["type"] != "value_error":
         message = message.partition(", unable to ")[0]
     return message.replace("Input should be", "must be").replace("tuple", "list")

@@ -17,7 +17,7 @@ from turnmix.core.child_environment import child_environment
 from turnmix.core.doors import plugin_names
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
-from turnmix.core.plugins import plugin_versions
+from turnmix.core.plugin_versions import plugin_versions
 from turnmix.core.yaml_text import yaml_value
 from turnmix.store.record_files import read_versions
 
