@@ -14,6 +14,7 @@ from turnmix.environments.minirepo.kinds import NAMES
 from turnmix.environments.minirepo.repository import make_repository, same_value
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource, MinirepoTasks
 from turnmix.environments.minirepo.templates import TEMPLATES
+from turnmix.environments.minirepo.verifier import unified_patch
 from turnmix.sandboxes.local import UnsandboxedSandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -136,3 +137,14 @@ def test_an_answer_is_told_as_the_json_of_its_value():
 def test_impossible_settings_are_refused(field, value):
     with pytest.raises(ValidationError, match=field):
         MinirepoSettings.model_validate({field: value})
+
+
+@pytest.mark.parametrize("byte", [b"\x0c", b"\x1e", b"\r", b"\xff", b"\0", b"\n"])
+def test_a_patch_is_no_more_to_store_than_a_few_bytes_for_each_that_an_agent_left(byte):
+    size = 50_000
+    assert len(json.dumps(unified_patch({"a.py": "x\n"}, {"a.py": byte * size}))) < 6 * size + 200
+
+
+def test_a_patch_tells_its_lines_apart_where_git_does():
+    patch = unified_patch({"a.py": "x\n\x0cy\n"}, {"a.py": b"x\n\x0cz\x0c"})
+    assert patch.split("\n")[3:] == [" x", "-\x0cy", "+\x0cz\x0c", "\\ No newline at end of file", ""]

@@ -11,6 +11,7 @@ import difflib
 import json
 import marshal
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -105,8 +106,8 @@ def unified_patch(before: Mapping[str, str], after: Mapping[str, bytes]) -> str:
         new = after[path].decode(errors="replace") if path in after else ""
         if old != new:
             lines = difflib.unified_diff(
-                old.splitlines(keepends=True),
-                new.splitlines(keepends=True),
+                _lines(old),
+                _lines(new),
                 f"a/{path}" if path in before else "/dev/null",
                 f"b/{path}" if path in after else "/dev/null",
             )
@@ -114,6 +115,11 @@ def unified_patch(before: Mapping[str, str], after: Mapping[str, bytes]) -> str:
                 line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines
             ]
     return "".join(parts)
+
+
+def _lines(text: str) -> list[str]:
+    """Split where a patch does, at newlines alone: at a form feed it would tell each of a million apart."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
 
 
 def _protected(task: Task) -> dict[str, bytes]:
