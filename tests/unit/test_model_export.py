@@ -125,6 +125,20 @@ def test_a_card_of_trajectories_from_elsewhere_names_no_teacher_and_tasks_that_n
     assert not [word for word in ("minirepo", "taught by", "``") if word in told]
 
 
+@pytest.mark.parametrize("linked", ["checkpoints", "checkpoints/iteration-001/adapter"])
+def test_a_folder_of_the_run_that_leads_out_of_it_is_not_published(run, tmp_path, linked):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "key").write_text("secret")
+    if (run / linked).exists():
+        (run / linked).rename(tmp_path / "moved")
+        elsewhere = tmp_path / "moved"
+    (run / linked).symlink_to(elsewhere)
+    with pytest.raises(UserError, match="symbolic link, which is not followed"):
+        export_model(run, tmp_path / "model", is_adapter=linked.endswith("adapter"))
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_link_in_a_checkpoint_is_not_followed_and_nothing_half_made_stays(run, tmp_path):
     secret = tmp_path / "id_rsa"
     secret.write_text("a key")

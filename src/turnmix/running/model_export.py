@@ -54,6 +54,11 @@ def export_model(
     if output.exists() or output.is_symlink():
         raise UserError(f"--output {output}: something is there already: name another place, or delete it")
     source = checkpoint / ADAPTER if is_adapter else checkpoint
+    for place in (run / CHECKPOINTS, checkpoint, source):
+        if place.is_symlink():
+            raise UserError(
+                f"{place} is a symbolic link, which is not followed: put what it leads to in its place"
+            )
     if not source.is_dir():
         raise UserError(
             f"--adapter: {checkpoint} holds none, since the run trained all weights (learner.lora is not set): leave "
