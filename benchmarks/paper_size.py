@@ -134,7 +134,7 @@ def learn(run, renderer, count):
     began = time.process_time()
     settings = LearnerSettings(tokens_per_pass=PAPER_BUDGET)
     forest = grow_forest(
-        taught.transitions, renderer, settings, max_context=MAX_CONTEXT, needs_references=False
+        taught.transitions, renderer, settings, max_context=MAX_CONTEXT, needs_reference_logprobs=False
     )
     first = None
     for _ in range(EPOCHS):

@@ -98,7 +98,7 @@ def rendered(transitions, renderer):
 def grown(transitions, renderer, budget):
     """The trees as the learner grows them."""
     settings = LearnerSettings(tokens_per_pass=budget)
-    forest = grow_forest(transitions, renderer, settings, max_context=2**31, needs_references=False)
+    forest = grow_forest(transitions, renderer, settings, max_context=2**31, needs_reference_logprobs=False)
     assert not forest.untaught
     return forest.trees
 

@@ -135,7 +135,7 @@ def forest_of(ranks):
     transitions = sorted(batch(5), key=lambda item: len(item.state.messages))
     renderer = CountingRenderer()
     forest = grow_forest(
-        transitions, renderer, settings(), max_context=60, needs_references=False, ranks=ranks
+        transitions, renderer, settings(), max_context=60, needs_reference_logprobs=False, ranks=ranks
     )
     trees = [(tree.token_ids.tolist(), tree.position_ids.tolist(), tree.num_labels) for tree in forest.trees]
     return ranks.gathered(renderer.prompts), forest.dropped_too_long, forest.untaught, trees
@@ -152,7 +152,9 @@ def failing_renderer(ranks, *, of):
     """What each rank says where one of them renders nothing, and more trajectories are still to be told."""
     renderer = FailingRenderer() if ranks.index == of else CharacterRenderer()
     try:
-        grow_forest(batch(40), renderer, settings(), max_context=60, needs_references=False, ranks=ranks)
+        grow_forest(
+            batch(40), renderer, settings(), max_context=60, needs_reference_logprobs=False, ranks=ranks
+        )
     except ValueError as error:
         return ranks.gathered(str(error))
 

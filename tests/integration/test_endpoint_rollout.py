@@ -148,7 +148,7 @@ def test_what_a_server_leaves_in_an_answer_is_taught_to_nobody_and_counted(left)
     taught = imitate(trajectories, teacher_label)
     renderer = Renderer(make_tokenizer())
     forest = grow_forest(
-        taught.transitions, renderer, LearnerSettings(), max_context=100_000, needs_references=False
+        taught.transitions, renderer, LearnerSettings(), max_context=100_000, needs_reference_logprobs=False
     )
     num_left_out = len(taught.untaught) + len(forest.untaught)
     assert 0 < num_left_out < sum(len(trajectory.turns) for trajectory in trajectories)

@@ -166,7 +166,7 @@ def learned(renderer, action):
     )
     taught = imitate([rolled_out], teacher_label)
     forest = grow_forest(
-        taught.transitions, renderer, LearnerSettings(), max_context=100_000, needs_references=False
+        taught.transitions, renderer, LearnerSettings(), max_context=100_000, needs_reference_logprobs=False
     )
     return taught, forest
 

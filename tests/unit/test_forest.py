@@ -39,7 +39,7 @@ def taught(renderer, tokenizer, names):
 
 def grown(transitions, renderer, settings, average="token"):
     return grow_forest(
-        transitions, renderer, settings, max_context=100_000, needs_references=False, average=average
+        transitions, renderer, settings, max_context=100_000, needs_reference_logprobs=False, average=average
     )
 
 

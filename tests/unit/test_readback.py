@@ -31,7 +31,9 @@ def transition(message, state=None, **action):
 
 def grown(template, *items, tool_calls="native"):
     renderer = Renderer(make_tokenizer(template), tool_calls=tool_calls)
-    return grow_forest(items, renderer, LearnerSettings(), max_context=100_000, needs_references=False)
+    return grow_forest(
+        items, renderer, LearnerSettings(), max_context=100_000, needs_reference_logprobs=False
+    )
 
 
 UNWRITABLE = [

@@ -8,7 +8,7 @@ import pytest
 from turnmix.core.errors import RecipeError
 from turnmix.methods.registry import METHODS
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
-from turnmix.recipe.setting_search import meant, setting_names, synonyms
+from turnmix.recipe.setting_search import SYNONYMS, meant, setting_names
 
 
 @pytest.fixture
@@ -636,10 +636,10 @@ def test_another_kind_of_a_section_leaves_out_what_the_file_said_for_its_own_and
     )
 
 
-@pytest.mark.parametrize("setting", synonyms())
+@pytest.mark.parametrize("setting", SYNONYMS)
 def test_what_other_trainers_call_a_setting_leads_to_one_that_exists(setting):
     assert setting in setting_names(Recipe)
-    assert all(setting in meant(name, Recipe) for name in synonyms()[setting])
+    assert all(setting in meant(name, Recipe) for name in SYNONYMS[setting])
 
 
 @pytest.mark.parametrize(

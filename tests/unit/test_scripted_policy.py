@@ -34,11 +34,6 @@ def test_each_turn_plays_its_action_and_the_last_one_is_repeated():
     assert played == [actions[0], actions[1], actions[1], actions[1]]
 
 
-def test_each_task_has_its_own_actions():
-    policy = ScriptedPolicy.of_tasks("student", {"a": [text_action("A")], "b": [text_action("B")]})
-    assert [act(policy, state_after([]), task).message.content for task in "ab"] == ["A", "B"]
-
-
 def test_a_script_sees_the_episode_and_the_state():
     policy = ScriptedPolicy("echo", lambda e, s: text_action(f"{e.task.id} {s.messages[-1].content}"))
     assert act(policy, state_after([])).message.content == "a fix it"

@@ -11,7 +11,7 @@ while the environment rests, so an expert reads `episode.privileged_view()` in i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from turnmix.core.message import Message, ToolCall
@@ -63,23 +63,6 @@ class ScriptedPolicy:
             latency=latency,
             sleep=sleep,
         )
-
-    @classmethod
-    def of_tasks(
-        cls,
-        name: str,
-        actions: Mapping[str, Sequence[Action]],
-        *,
-        latency: float = 0.0,
-        sleep: Sleep = asyncio.sleep,
-    ) -> ScriptedPolicy:
-        """Plays `actions[task id][t]` at turn t, and the task's last one from then on."""
-
-        def script(episode: Episode, state: State) -> Action:
-            own = actions[episode.task.id]
-            return own[min(turn_number(state), len(own) - 1)]
-
-        return cls(name, script, latency=latency, sleep=sleep)
 
     def begin(self, episode: Episode) -> ScriptedSession:
         return ScriptedSession(episode, self._script, self._latency, self._sleep)

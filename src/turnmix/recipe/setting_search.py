@@ -19,7 +19,7 @@ from turnmix.core.settings import Settings
 MOST = 3
 """Settings offered at once."""
 
-_SYNONYMS: dict[str, tuple[str, ...]] = {
+SYNONYMS: dict[str, tuple[str, ...]] = {
     "method": ("algorithm", "algo", "loss", "strategy", "trainer"),
     "seed": ("random_seed", "rng", "rng_seed"),
     "iterations": ("iteration", "total_iterations", "iters", "iter", "steps", "max_steps", "rounds"),
@@ -222,7 +222,7 @@ def meant(name: str, settings: type[Settings], given: Any = None) -> list[str]:
     known = setting_names(settings, given)
     section, _, last = _plain(name).rpartition(".")
     same = [each for each in known if each.rpartition(".")[2] == last]
-    called = [setting for setting, others in _SYNONYMS.items() if last in others and setting in known]
+    called = [setting for setting, others in SYNONYMS.items() if last in others and setting in known]
     if found := [*same, *(each for each in called if each not in same)]:
         # Those of the section that was named come first: `student.temp` is not the teacher's.
         found.sort(key=lambda each: not (section and each.startswith(f"{section}.")))
@@ -237,7 +237,7 @@ def meant(name: str, settings: type[Settings], given: Any = None) -> list[str]:
 def is_called(name: str, setting: str) -> bool:
     """Is `name` another name of this setting, and not only nearly its own?"""
     last = _plain(name).rpartition(".")[2]
-    return last == setting.rpartition(".")[2] or last in _SYNONYMS.get(setting, ())
+    return last == setting.rpartition(".")[2] or last in SYNONYMS.get(setting, ())
 
 
 def told_elsewhere(name: str) -> str | None:
@@ -254,11 +254,6 @@ def meant_value(value: str, known: list[str]) -> str | None:
     called = [each for each in known if plain in _VALUES.get(each, ())]
     close = called or difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
     return close[0] if close else None
-
-
-def synonyms() -> dict[str, tuple[str, ...]]:
-    """Each setting and what others call it."""
-    return dict(_SYNONYMS)
 
 
 def _walk(settings: type[Settings], above: str, given: Any = None) -> Iterator[tuple[str, Any]]:

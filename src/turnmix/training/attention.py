@@ -51,7 +51,7 @@ class TreeBatch:
     label_ids: Tensor  # [L]
     label_weights: Tensor  # [L]
     label_shares: Tensor  # [L]
-    label_references: Tensor  # [L]
+    label_reference_logprobs: Tensor  # [L]
     label_sampled: Tensor  # [L]
     plan: Plan
 
@@ -88,7 +88,7 @@ def batch_trees(
         label_ids=tensor(joined("label_ids")),
         label_weights=tensor(joined("label_weights"), torch.float32),
         label_shares=tensor(joined("label_shares"), torch.float32),
-        label_references=tensor(joined("label_references"), torch.float32),
+        label_reference_logprobs=tensor(joined("label_reference_logprobs"), torch.float32),
         label_sampled=tensor(joined("label_sampled"), torch.float32),
         plan=plan,
     )

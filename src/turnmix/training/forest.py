@@ -142,7 +142,7 @@ def grow_forest(
     settings: LearnerSettings,
     *,
     max_context: int,
-    needs_references: bool,
+    needs_reference_logprobs: bool,
     needs_sampled: bool = False,
     average: Average = "token",
     ranks: Ranks | None = None,
@@ -172,7 +172,7 @@ def grow_forest(
             renderer,
             is_by_task=settings.tree == "task",
             max_context=max_context,
-            needs_references=needs_references,
+            needs_reference_logprobs=needs_reference_logprobs,
             needs_sampled=needs_sampled,
         )
     except Exception as error:
@@ -203,7 +203,7 @@ def _rendered(
     *,
     is_by_task: bool,
     max_context: int,
-    needs_references: bool,
+    needs_reference_logprobs: bool,
     needs_sampled: bool,
 ) -> _Share:
     trajectories: dict[str, tuple[int, PackedTransitions]] = {}
@@ -226,7 +226,7 @@ def _rendered(
         )
         if len(rendered.prompt_ids) + len(rendered.target_ids) > max_context:
             dropped += 1
-        elif needs_references and item.reference_logprobs is None:
+        elif needs_reference_logprobs and item.reference_logprobs is None:
             raise ValueError(f"{item.trajectory_id}: the objective needs reference_logprobs, there are none")
         elif needs_sampled and item.sampled_logprobs is None:
             raise ValueError(f"{item.trajectory_id}: the objective needs sampled_logprobs, there are none")

@@ -132,7 +132,7 @@ class Learner:
             self._renderer,
             self.settings,
             max_context=self.max_context,
-            needs_references=self._objective.needs_references,
+            needs_reference_logprobs=self._objective.needs_reference_logprobs,
             needs_sampled=self._objective.needs_sampled,
             average=self._objective.settings.average,
             ranks=self._ranks,

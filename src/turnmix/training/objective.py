@@ -57,7 +57,7 @@ class Objective:
         such as the mean weight, the mean KL in nats, the share of tokens whose gradient is clipped off."""
 
     @property
-    def needs_references(self) -> bool:
+    def needs_reference_logprobs(self) -> bool:
         """Must each transition bring `reference_logprobs`?"""
         return self.settings.has_ratio or self.settings.needs_scores
 
@@ -71,7 +71,7 @@ class Objective:
         teacher = self._frozen_logits(self._teacher if self.settings.runs_teacher else None, batch)
         base = self._frozen_logits(self._base if self.settings.kl_weight else None, batch)
         is_compared_with_teacher = self.settings.needs_scores
-        sampled_L = batch.label_sampled if is_compared_with_teacher else batch.label_references
+        sampled_L = batch.label_sampled if is_compared_with_teacher else batch.label_reference_logprobs
 
         def terms(logits_CV: Tensor, place: slice) -> Tensor:
             tokens = TaughtTokens(
@@ -79,7 +79,7 @@ class Objective:
                 ids_C=batch.label_ids[place],
                 weights_C=batch.label_weights[place],
                 sampled_C=sampled_L[place] if self.settings.has_ratio else None,
-                teacher_C=batch.label_references[place] if is_compared_with_teacher else None,
+                teacher_C=batch.label_reference_logprobs[place] if is_compared_with_teacher else None,
                 teacher_CV=None if teacher is None else teacher(place),
             )
             shares_C = batch.label_shares[place]

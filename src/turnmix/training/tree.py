@@ -114,7 +114,7 @@ class TokenTree:
     label_shares: NDArray[np.float64]
     """The shares, summed, of the label tokens that became one triple, because they agree in all that the loss depends
     on: with shares of 1, their number."""
-    label_references: NDArray[np.float64]
+    label_reference_logprobs: NDArray[np.float64]
     """The label's `reference_logprobs`; NaN where there is none."""
     label_sampled: NDArray[np.float64]
     """The label's `sampled_logprobs`; NaN where there is none."""
@@ -220,7 +220,7 @@ def _build(
         label_ids=labels.ids,
         label_weights=labels.weights,
         label_shares=labels.shares,
-        label_references=labels.references,
+        label_reference_logprobs=labels.reference_logprobs,
         label_sampled=labels.sampled,
         target_rows=target_rows,
         num_labels=sum(item.num_labels for item in transitions),

@@ -26,7 +26,7 @@ class Labels:
     ids: Integers
     weights: NDArray[np.float64]
     shares: NDArray[np.float64]
-    references: NDArray[np.float64]
+    reference_logprobs: NDArray[np.float64]
     sampled: NDArray[np.float64]
 
 
@@ -38,15 +38,15 @@ def merged_labels(transitions: Sequence[RenderedTransition], target_rows: Sequen
         [np.broadcast_to(item.weight, size) for item, size in zip(transitions, lengths, strict=True)]
     ).astype(np.float64)
     shares = np.repeat([item.share for item in transitions], lengths)
-    references = _joined([item.reference_logprobs for item in transitions], lengths)
+    reference_logprobs = _joined([item.reference_logprobs for item in transitions], lengths)
     sampled = _joined([item.sampled_logprobs for item in transitions], lengths)
     ids = np.concatenate([np.asarray(item.target_ids, dtype=np.int64) for item in transitions])
     counted = weights != 0
     weights, shares = weights[counted], shares[counted]
-    references, sampled = references[counted], sampled[counted]
+    reference_logprobs, sampled = reference_logprobs[counted], sampled[counted]
     places = np.concatenate(target_rows)[counted] << _ID_BITS | ids[counted]
     others = [weights.view(np.int64)]
-    others += [each.view(np.int64) for each in (references, sampled) if not np.isnan(each).all()]
+    others += [each.view(np.int64) for each in (reference_logprobs, sampled) if not np.isnan(each).all()]
     others = [each for each in others if (each != each[:1]).any()]  # the same for all: it tells none apart
     if others:
         keys = np.stack([places, *others])
@@ -59,7 +59,7 @@ def merged_labels(transitions: Sequence[RenderedTransition], target_rows: Sequen
         ids=places & _ID_MASK,
         weights=weights[first],
         shares=summed.astype(np.float64),
-        references=references[first],
+        reference_logprobs=reference_logprobs[first],
         sampled=sampled[first],
     )
 
