@@ -13,7 +13,7 @@ from turnmix.core.trajectory import StopReason, Verdict
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
-PAGE = Path(__file__).parents[2] / "docs" / "train-on-swe-gym.md"
+PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 BROKEN = '''
 import time
 from turnmix.scaffold.tool import Tool
@@ -37,7 +37,7 @@ async def resolved(task, sandbox, stop_reason):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?class CountLines.*?)```", PAGE.read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n((?:(?!```).)*class CountLines.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "my_counting.py").write_text(code)
     (tmp_path / "my_broken.py").write_text(BROKEN)
     monkeypatch.chdir(tmp_path)
