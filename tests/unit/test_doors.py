@@ -150,6 +150,18 @@ def test_a_mistake_in_a_plugins_settings_is_told_as_one_in_the_recipes_own(world
             "tasks.source=my_world:Unmade",
             "tasks.source: 'my_world:Unmade': it has no make of its own: see turnmix.env",
         ),
+        (
+            "method=my_world.METHOD",
+            "method: 'my_world.METHOD' is not known: use one of sft, grpo, opd, dagger, ",
+        ),
+        (
+            "data.filter=my_world.keep",
+            "data.filter: 'my_world.keep': must be submitted, resolved, finished, all, or ",
+        ),
+        (
+            "trackers=my_world:Wods",
+            "trackers: 'my_world:Wods': there is no Wods in my_world.py; did you mean 'Words'",
+        ),
         ("tasks.size=13", "my_world.py:32 (my_world:Words): KeyError: 13"),
     ],
 )
@@ -157,6 +169,8 @@ def test_what_is_no_plugin_for_this_door_or_fails_as_it_is_validated_is_told_in_
     world, override, told
 ):
     assert fault(override).startswith(told)
+    if "=my_world." in override:
+        assert fault(override).endswith(f"did you mean {override.partition('=')[2].replace('.', ':')!r}?")
 
 
 def test_a_plugins_settings_are_explained_with_their_docstrings(world):

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from turnmix.core.doors import may_import
-from turnmix.core.plugins import is_plugin_name
+from turnmix.core.plugins import is_plugin_name, meant_plugin
 from turnmix.methods.registry import METHODS, find_method
 from turnmix.recipe.mistakes import shown
 from turnmix.recipe.setting_search import meant_value
@@ -85,6 +85,6 @@ def _laid_under(given: Any, brought: MixtureSettings | ObjectiveSettings) -> Any
 
 def _wrong_method(name: Any) -> str:
     wrong = "not given" if name is None else f"{shown(name)} is not known"
-    close = meant_value(str(name), list(METHODS))
+    close = meant_value(str(name), list(METHODS)) or meant_plugin(name)
     hint = f"; did you mean {close!r}?" if close else ""
     return f"method: {wrong}: use one of {', '.join(METHODS)}{hint}"

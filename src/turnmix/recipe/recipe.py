@@ -18,7 +18,7 @@ from turnmix.core.errors import RecipeError
 from turnmix.core.message import ToolSpecification
 from turnmix.core.printable import spelled_out
 from turnmix.core.redaction import redacted
-from turnmix.core.settings import NAMES, Settings
+from turnmix.core.settings import Settings
 from turnmix.environments.environment import TaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.methods.agreement import Choices, check_agreement, doubts
@@ -39,6 +39,7 @@ from turnmix.recipe.sections import (
     DataSettings,
     EvaluationSettings,
     RolloutSettings,
+    TrackerNames,
 )
 from turnmix.recipe.typed_keys import refuse_keys
 from turnmix.rollout.mixture import MixtureSettings
@@ -63,8 +64,8 @@ class Recipe(Settings):
     """Rounds of rollouts and learning."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of tensor code. 1 is best for nano models."""
-    trackers: Annotated[tuple[str, ...], NAMES] = ()
-    """Where figures go beside tensorboard: wandb, mlflow, trackio, or another that accelerate knows."""
+    trackers: TrackerNames = ()
+    """Where figures go beside tensorboard: wandb, or others of accelerate's, or package.module:Name, of your own."""
     tasks: Annotated[TaskSettings, TASKS] = MinirepoSettings()
     """Which tasks."""
     sandbox: Annotated[SandboxSettings, SANDBOXES] = BubblewrapSettings()

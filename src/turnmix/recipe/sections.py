@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from turnmix.core.doors import Door, may_import
-from turnmix.core.plugins import is_plugin_name
+from turnmix.core.plugins import is_plugin_name, load_plugin, meant_plugin
 from turnmix.core.settings import NAMES, Settings
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.environment import TaskSettings
@@ -61,12 +61,23 @@ class DataSettings(Settings):
     @classmethod
     def _is_a_filter(cls, name: str, info: ValidationInfo) -> str:
         if name not in FILTERS and not is_plugin_name(name):
-            close = meant_value(name, list(FILTERS))
+            close = meant_value(name, list(FILTERS)) or meant_plugin(name)
             hint = f"; did you mean {close!r}?" if close else ""
             raise ValueError(f"must be {', '.join(FILTERS)}, or package.module:Name{hint}")
         if may_import(name, info):
             find_filter(name)
         return name
+
+
+def _are_there(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """The names, of which those of the user's own code are imported."""
+    for name in names:
+        if is_plugin_name(name) and may_import(name, info):
+            load_plugin(name, field="trackers")
+    return names
+
+
+TrackerNames = Annotated[tuple[str, ...], NAMES, AfterValidator(_are_there)]
 
 
 class CheckpointSettings(Settings):
