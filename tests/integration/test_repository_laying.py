@@ -10,8 +10,10 @@ from turnmix.environments.repositories import commands
 from turnmix.environments.repositories.archive import patch as patches
 from turnmix.environments.repositories.archive.patch import take_patch
 from turnmix.environments.repositories.commands import must_run
+from turnmix.environments.repositories.patch_text import PATCH_BYTES
 from turnmix.environments.workspace_files import GIT_REPOSITORY
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
+from turnmix.store.append_log import LONGEST_LINE
 
 pytestmark = needs_sandbox
 
@@ -56,7 +58,11 @@ def test_a_patch_too_long_to_be_read_whole_is_none_and_no_failure(monkeypatch):
     async def patch(sandbox):
         tree = await must_run(sandbox, "seq 1000 > numbers && tar -c numbers", "/testbed")
         await must_run(sandbox, "rm numbers", "/testbed")
-        monkeypatch.setattr(patches, "OUTPUT_BYTES", 1000)
+        monkeypatch.setattr(patches, "PATCH_BYTES", 1000)
         return await take_patch(tree, sandbox, "/testbed")
 
     assert in_sandbox(patch) is None
+
+
+def test_a_patch_takes_a_line_of_the_journal_that_is_read_again():
+    assert 6 * PATCH_BYTES < LONGEST_LINE  # of a character that no line shows, JSON makes six

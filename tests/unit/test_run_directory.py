@@ -42,6 +42,18 @@ def test_an_id_already_held_is_not_written_again(tmp_path):
     assert (tmp_path / "log").read_text() == '{"id":"a","value":1}\n'
 
 
+def test_a_record_that_would_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("turnmix.store.append_log.LONGEST_LINE", 1 << 20)
+    log = AppendLog(tmp_path / "log")
+    log.append_record({"id": "a", "text": "\f" * 150_000})
+    with pytest.raises(
+        UserError, match="log: b would take 1 MiB, and a record has at most 1: make shorter what"
+    ):
+        log.append_record({"id": "b", "text": "\f" * 200_000})
+    log.close()
+    assert AppendLog(tmp_path / "log").ids == ("a",)
+
+
 def test_a_whole_line_that_is_no_record_is_named(tmp_path):
     (tmp_path / "log").write_text('{"id":"a"}\nnonsense\n')
     with pytest.raises(UserError, match="log, line 2: not a record"):

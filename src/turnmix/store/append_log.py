@@ -88,12 +88,22 @@ class AppendLog:
                 yield record
 
     def append_record(self, record: Mapping[str, Any]) -> bool:
-        """Write one line and wait until it is on the disk. False: its id is held already, nothing is done."""
+        """Write one line and wait until it is on the disk. False: its id is held already, nothing is done.
+
+        Raises:
+            UserError: it is longer than a line that is read again; nothing is written.
+        """
         if self._descriptor is None:
             raise ValueError(f"{self.path} was opened for reading only")
         if record["id"] in self._spans:
             return False
         line = redacted(json_text(record, separators=(",", ":"))).encode("ascii") + b"\n"
+        if len(line) > LONGEST_LINE:
+            raise UserError(
+                f"{self.path}: {record['id']} would take {len(line) / MEBIBYTE:.0f} MiB, and a record has at most "
+                f"{LONGEST_LINE // MEBIBYTE}: make shorter what the tasks' world says of it, by observations or by the "
+                "details of its verdict"
+            )
         start = os.fstat(self._descriptor).st_size
         try:
             written = 0

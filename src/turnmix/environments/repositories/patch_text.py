@@ -6,6 +6,8 @@ import re
 
 SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 """Where what a patch says of another file begins."""
+PATCH_BYTES = 8 << 20
+"""More than that is no patch. Its trajectory is one line of a journal, where a byte of it may take six."""
 
 
 def encoded(text: str) -> bytes:

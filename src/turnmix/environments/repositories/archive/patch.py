@@ -13,8 +13,8 @@ import contextlib
 import io
 from collections.abc import Iterator
 
-from turnmix.environments.repositories.commands import COMMAND_SECONDS, OUTPUT_BYTES
-from turnmix.environments.repositories.patch_text import text_sections
+from turnmix.environments.repositories.commands import COMMAND_SECONDS
+from turnmix.environments.repositories.patch_text import PATCH_BYTES, text_sections
 from turnmix.environments.tar_members import MalformedArchive, Member, Places, read_members
 from turnmix.environments.tar_writer import pack_members
 from turnmix.environments.workspace import ANY_TREE
@@ -60,12 +60,12 @@ async def take_patch(tree: bytes, fresh: Sandbox, directory: str) -> bytes | Non
         if replaced.exit_code is None:
             return None
         compared = await fresh.run(
-            DIFF, working_directory=directory, timeout=COMMAND_SECONDS, output_limit=OUTPUT_BYTES
+            DIFF, working_directory=directory, timeout=COMMAND_SECONDS, output_limit=PATCH_BYTES
         )
     except SandboxEnded:
         return None
     # The sandbox was in order before the tree came: what fails here fails by it, such as a file that git cannot hold.
-    is_whole = compared.exit_code == 0 and len(compared.output) < OUTPUT_BYTES
+    is_whole = compared.exit_code == 0 and len(compared.output) < PATCH_BYTES
     return text_sections(compared.output) if is_whole else None
 
 

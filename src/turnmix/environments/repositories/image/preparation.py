@@ -13,13 +13,12 @@ import shlex
 
 from turnmix.core.errors import SandboxError
 from turnmix.environments.repositories.commands import DATES
-from turnmix.environments.repositories.patch_text import encoded, text_sections
+from turnmix.environments.repositories.patch_text import PATCH_BYTES, encoded, text_sections
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 SCRIPT_SECONDS = 900.0
 TAKE_SECONDS = 300.0
-PATCH_LIMIT = 64 << 20
 IDENTITY = "git config user.name agent; git config user.email agent@localhost"
 TRUST = "git config --global --add safe.directory '*'"
 COMMIT = "git -c gc.auto=0 commit -q --no-verify --allow-empty -m 'Initial state'"
@@ -96,11 +95,11 @@ async def take_image_patch(
             working_directory=row.working_directory,
             environment={"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"},
             timeout=timeout,
-            output_limit=PATCH_LIMIT,
+            output_limit=PATCH_BYTES,
         )
     except SandboxEnded:
         return None
-    is_whole = result.exit_code == 0 and len(result.output) < PATCH_LIMIT
+    is_whole = result.exit_code == 0 and len(result.output) < PATCH_BYTES
     return text_sections(_from_first_section(result.output)) if is_whole else None
 
 
