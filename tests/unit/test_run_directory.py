@@ -45,11 +45,11 @@ def test_an_id_already_held_is_not_written_again(tmp_path):
 def test_a_record_that_would_not_be_read_again_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr("turnmix.store.append_log.LONGEST_LINE", 1 << 20)
     log = AppendLog(tmp_path / "log")
-    log.append_record({"id": "a", "text": "\f" * 150_000})
+    log.append_record({"id": "a", "text": "\x01" * 150_000})
     with pytest.raises(
         UserError, match="log: b would take 1 MiB, and a record has at most 1: make shorter what"
     ):
-        log.append_record({"id": "b", "text": "\f" * 200_000})
+        log.append_record({"id": "b", "text": "\x01" * 200_000})
     log.close()
     assert AppendLog(tmp_path / "log").ids == ("a",)
 
