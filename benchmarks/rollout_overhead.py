@@ -58,6 +58,8 @@ LATENCIES = {
 PROMPT, OBSERVATION = 9000, 2000  # characters, in the whole case
 ITERATION = 3
 MIXTURE = DaggerMixture()
+ANY_STATE = State(messages=(), tools=())
+"""The mixture looks at the turn alone."""
 
 
 @functools.cache
@@ -192,9 +194,10 @@ def ideal_seconds(plan: RolloutPlan, num_turns: int) -> float:
     now = latencies(plan.task.id, "reset", 1)[0]
     last_label = 0.0
     for turn in range(num_turns):
-        if actor(turn) == "student":
+        acts = actor(turn, ANY_STATE)
+        if acts == "student":
             last_label = max(last_label, now + teacher[turn])
-        now += (student if actor(turn) == "student" else teacher)[turn] + step[turn]
+        now += (student if acts == "student" else teacher)[turn] + step[turn]
     return max(now + latencies(plan.task.id, "verify", 1)[0], last_label)
 
 

@@ -152,7 +152,7 @@ def test_a_loss_of_ones_own_that_is_none_is_told_by_its_name(loss, told):
         def make(self, parts):
             return loss
 
-    learner = Learner(tiny_model(), RENDERER, settings(), objective=Objective(Wrong()))
+    learner = Learner(tiny_model(), RENDERER, settings(), objective=Objective(Wrong(kind="own:Focal")))
     with pytest.raises(PluginError) as error:
         learner.fit(rollouts(), generator=random.Random(0))
     assert "(own:Focal): " in str(error.value)
