@@ -130,9 +130,11 @@ def test_what_ends_a_container_from_outside_is_an_infrastructure_failure(order, 
     monkeypatch.setattr("turnmix.sandboxes.container.line.ANSWER_SECONDS", 0.3)
 
     async def scenario(sandbox):
-        running = asyncio.ensure_future(sandbox.run("sleep 60", timeout=1.5 if order == ("pause",) else 60))
+        # One that is paused is noticed when its command's time is over, which must not be before it is paused.
+        running = asyncio.ensure_future(sandbox.run("sleep 60", timeout=8 if order == ("pause",) else 60))
         await asyncio.sleep(0.3)
         await asyncio.to_thread(podman(*order), sandbox.name)
+        assert not running.done() or order != ("pause",), "this machine took 8 seconds to pause a container"
         with pytest.raises(SandboxError) as caught:
             await asyncio.wait_for(running, 60)
         assert not isinstance(caught.value, SandboxEnded)

@@ -46,8 +46,17 @@ COMMANDS = list(dict.fromkeys((page.name, command) for page in RUN_HERE for comm
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder like the repository's, with a small finished run where `make demo` leaves its own."""
-    folder = tmp_path_factory.mktemp("documentation")
+    """A folder like the repository's, with a small finished run where `make demo` leaves its own: for the commands."""
+    return like_the_repository(tmp_path_factory.mktemp("documentation"))
+
+
+@pytest.fixture(scope="module")
+def python_folder(tmp_path_factory):
+    """The same, for the Python of the pages: what a command has begun there, a page would go on with."""
+    return like_the_repository(tmp_path_factory.mktemp("documentation-python"))
+
+
+def like_the_repository(folder):
     (folder / "recipes").symlink_to(ROOT / "recipes")
     (folder / "mine.jsonl").write_text("".join(json.dumps(adding_row(number)) + "\n" for number in range(4)))
     (folder / "my_methods.py").write_text(python_of(ROOT / "docs" / "choose-a-method.md"))
@@ -89,10 +98,10 @@ def test_a_documented_command_does_what_it_says(folder, page, command):
 @pytest.mark.parametrize(
     "page", [page for page in RUN_HERE if "```python" in page.read_text()], ids=lambda p: p.name
 )
-def test_the_python_of_a_page_does_what_it_says_from_its_first_line_to_its_last(folder, page):
+def test_the_python_of_a_page_does_what_it_says_from_its_first_line_to_its_last(python_folder, page):
     done = subprocess.run(
         [sys.executable, "-c", python_of(page)],
-        cwd=folder,
+        cwd=python_folder,
         env=strict_environment(),
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ from chat_models import CODER_TEMPLATE, HERMES_TEMPLATE, TOOLS, make_tokenizer
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message
 from turnmix.core.trajectory import State
-from turnmix.rendering import time_limit
+from turnmix.rendering import template_trial, time_limit
 from turnmix.rendering.renderer import Renderer
 from turnmix.rendering.template_trial import complaint_of
 
@@ -47,7 +47,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_template_is_refused_before_it_runs_here(name):
+def test_a_hostile_template_is_refused_before_it_runs_here(name, monkeypatch):
+    monkeypatch.setattr(template_trial, "SECONDS", 2)
     template, complaint = HOSTILE[name]
     began = time.process_time()
     with pytest.raises(UserError) as raised:
@@ -57,6 +58,20 @@ def test_a_hostile_template_is_refused_before_it_runs_here(name):
     assert complaint in line
     assert len(line) < 1000
     assert time.process_time() - began < 5
+
+
+def test_a_template_whose_process_the_machine_ended_is_tried_again(tmp_path, monkeypatch):
+    killed_once = tmp_path / "try_template.py"
+    original = template_trial.try_template.__file__
+    killed_once.write_text(
+        "import os, pathlib, runpy, signal\n"
+        f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
+        "if not seen.exists():\n    seen.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"runpy.run_path({original!r}, run_name='__main__')\n"
+    )
+    monkeypatch.setattr(template_trial.try_template, "__file__", str(killed_once))
+    assert complaint_of(HERMES_TEMPLATE + " ", (("bos_token", "<s>"),)) is None
+    assert (tmp_path / "seen").exists()
 
 
 @pytest.mark.parametrize("template", [HERMES_TEMPLATE, CODER_TEMPLATE, *PUBLISHED])

@@ -6,6 +6,7 @@ without end, on short conversations or on long ones.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ from turnmix.core.trajectory import State
 from turnmix.rendering import probe
 from turnmix.rendering.inside import try_template
 
-SECONDS = 3
-"""Of processor time, for all conversations; a usual template takes some hundredths."""
+SECONDS = 10
+"""Of processor time, for all conversations; a usual template takes some hundredths, on a busy machine tenths."""
 BYTES = 384 << 20
 MOST_CHARACTERS = 2_000_000
 _WAITED_SECONDS = 60.0
@@ -42,23 +43,31 @@ def complaint_of(template: str, special_tokens: tuple[tuple[str, str], ...]) -> 
         "bytes": BYTES,
     }
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", try_template.__file__],
-            input=json_text(given),
-            capture_output=True,
-            text=True,
-            timeout=_WAITED_SECONDS,
-            env={},
-        )
+        done = _tried(given)
+        if done.returncode < 0 and done.returncode != -signal.SIGXCPU:
+            done = _tried(given)  # the machine, short of memory, may have ended it
     except subprocess.TimeoutExpired:
         return f"does not come to an end in {_WAITED_SECONDS:g} seconds"
     if done.returncode == try_template.TOO_MUCH_MEMORY:
         return f"takes more than {BYTES >> 20} MiB of memory"
-    if done.returncode < 0:  # a signal: of its bound, or of a fault
-        return f"does not come to an end in {SECONDS} seconds, or breaks the process that renders it"
+    if done.returncode == -signal.SIGXCPU:
+        return f"does not come to an end in {SECONDS} seconds"
+    if done.returncode < 0:
+        return f"breaks the process that renders it ({signal.Signals(-done.returncode).name})"
     if done.returncode == 0 and int(done.stdout) > MOST_CHARACTERS:
         return f"writes {int(done.stdout):,} characters of a conversation that has some {_num_characters():,}"
     return None
+
+
+def _tried(given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", try_template.__file__],
+        input=json_text(given),
+        capture_output=True,
+        text=True,
+        timeout=_WAITED_SECONDS,
+        env={},
+    )
 
 
 def _conversations() -> list[dict[str, Any]]:

@@ -18,8 +18,9 @@ def main() -> None:
     given = json.loads(sys.stdin.read())
     sys.path[:] = given["path"]
     environment = make_environment()
-    for bound, name in ((resource.RLIMIT_AS, "bytes"), (resource.RLIMIT_CPU, "seconds")):
-        resource.setrlimit(bound, (given[name], given[name]))
+    resource.setrlimit(resource.RLIMIT_AS, (given["bytes"], given["bytes"]))
+    # The first bound is told by a signal of its own, so that no other end is taken for it.
+    resource.setrlimit(resource.RLIMIT_CPU, (given["seconds"], given["seconds"] + 2))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     longest = 0
     with contextlib.suppress(Exception):
