@@ -33,6 +33,7 @@ ROOMS = [
     "evaluation",
     "store",
     "exchange",
+    "analysis",
     "recipe",
     "loop",
     "nano",
