@@ -1,0 +1,84 @@
+"""A table of an analysis as a person reads it: in 80 columns, with counts and intervals, and nothing that commands."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from turnmix.analysis.table import Column, Estimate, Share, Table
+from turnmix.viewing.analysis_tables import cell_text, print_table, table_lines
+
+RESOLVED = Column(title="resolved", unit="share")
+
+
+STUDENTS = (Column(title="student"), RESOLVED)
+
+
+def table(*, columns=STUDENTS, rows=(), notes=(), title="After one edit"):
+    return Table(name="accidents", title=title, columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
+
+
+def test_a_share_is_shown_with_its_counts_and_its_wilson_interval():
+    rows = [("sft", Share(count=1, of=100)), ("dagger", Share(count=28, of=100))]
+    assert table_lines(table(rows=rows, notes=["One task, one edit."])) == [
+        "After one edit",
+        "student                resolved",
+        "sft       1/100    1 % [0, 5]",
+        "dagger   28/100   28 % [20, 37]",
+        "",
+        "One task, one edit.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "unit", "text"),
+    [
+        (None, "share", "–"),
+        (Share(count=0, of=0), "share", "0/0"),
+        (0.285, "share", "28 %"),
+        (Estimate(value=0.26, low=None, high=None), "nats per token", "0.260"),
+        (Estimate(value=0.045, low=-0.005, high=0.09), "points", "+4.5 [-0.5, +9.0]"),
+        (12_345.6, "tokens", "12,346"),
+        (0.00312, "dollars", "0.0031"),
+        (3, "", "3"),
+        (0.05321, "", "0.0532"),
+    ],
+)
+def test_a_cell_is_shown_in_its_columns_unit(cell, unit, text):
+    assert cell_text(cell, Column(title="", unit=unit)) == text
+
+
+def test_a_column_names_its_unit_where_no_cell_shows_it():
+    columns = [
+        Column(title="student"),
+        Column(title="label NLL", unit="nats per token"),
+        Column(title="points gained", unit="points"),
+    ]
+    lines = table_lines(table(columns=columns, rows=[("sft", 0.6, 0.01)]))
+    assert "(nats" in " ".join(lines)
+    assert " ".join(lines).count("points") == 1
+
+
+@pytest.mark.parametrize("number", [1, 4, 12])
+def test_no_line_is_longer_than_80_columns_and_every_figure_is_there(number):
+    columns = [Column(title="student"), *(Column(title=f"arm {i}", unit="share") for i in range(number))]
+    row = ("a student " * 12, *(Share(count=1000 + i, of=5000) for i in range(number)))
+    lines = table_lines(table(columns=columns, rows=[row]))
+    assert max(map(len, lines)) <= 80
+    assert all(f"{1000 + i:,}/5,000" in "\n".join(lines) for i in range(number))
+    assert ("[19," in "\n".join(lines)) == (number == 1)
+
+
+def test_a_table_without_rows_says_so():
+    assert table_lines(table()) == ["After one edit", "nothing to show"]
+
+
+def test_what_strangers_wrote_neither_commands_the_terminal_nor_is_read_as_markup():
+    told = "[bold]x[/bold]\x1b[2J\u202e\ny"
+    shown = io.StringIO()
+    print_table(
+        Console(file=shown, width=80, force_terminal=True, color_system=None),
+        table(columns=[Column(title=told), RESOLVED], rows=[(told, None)], notes=[told], title=told),
+    )
+    assert shown.getvalue().count("[bold]x[/bold]") >= 3
+    assert not {"\x1b", "\u202e"} & set(shown.getvalue())
