@@ -7,9 +7,10 @@ from scaffold_in_sandbox import needs_sandbox
 from strangers import SMALL, strangers_run, turnmix
 
 from turnmix.recipe.recipe import Recipe, recipe_yaml
-from turnmix.store.evaluation_directory import Evaluated, EvaluationDirectory
+from turnmix.store.evaluation_directory import EvaluationDirectory
 from turnmix.store.made_here import is_made_here
 from turnmix.store.run_directory import RunDirectory
+from turnmix.store.subject_directory import Evaluated
 
 IN_A_RUN = [
     ".lock",

@@ -12,8 +12,9 @@ from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.evaluation.evaluator import evaluation_plans
 from turnmix.running.evaluation_target import located
-from turnmix.store.evaluation_directory import Evaluated, EvaluationDirectory
+from turnmix.store.evaluation_directory import EvaluationDirectory
 from turnmix.store.run_directory import RunDirectory
+from turnmix.store.subject_directory import Evaluated
 
 OF = Evaluated(
     student="runs/a/checkpoints/iteration-001",

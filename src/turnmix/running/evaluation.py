@@ -28,7 +28,8 @@ from turnmix.running.continuation import told_how_to_go_on
 from turnmix.running.evaluation_subject import Subject, subject_of
 from turnmix.running.given_recipe import GivenRecipe
 from turnmix.running.reporter import Reporter
-from turnmix.store.evaluation_directory import EvaluationDirectory, has_begun
+from turnmix.store.evaluation_directory import OF_EVALUATION, EvaluationDirectory
+from turnmix.store.subject_directory import has_begun
 from turnmix.store.versions import when_begun
 
 
@@ -68,7 +69,7 @@ def evaluate_target(
 
 def _evaluate(subject: Subject, reporter: Reporter) -> Evaluation:
     path, evaluated, recipe = subject.path, subject.evaluated, subject.recipe
-    is_begun = has_begun(path, evaluated)
+    is_begun = has_begun(path, evaluated, OF_EVALUATION)
     reporter.say(f"{subject.actor}: {evaluated.student}")
     with told_how_to_go_on("the same command goes on where this one stopped"):
         source, plans = _planned(recipe)

@@ -28,7 +28,7 @@ from turnmix.running.evaluation_target import FOLDER, TEACHER, acting_teacher, l
 from turnmix.running.given_recipe import GivenRecipe
 from turnmix.running.preflight import check_teacher
 from turnmix.running.reporter import Reporter
-from turnmix.store.evaluation_directory import Evaluated
+from turnmix.store.subject_directory import Evaluated
 
 UNUSED = ("teacher", "trackers", "tasks.dataset")
 """Settings that an evaluation of a student makes no use of."""

@@ -27,8 +27,8 @@ def is_locked(directory: Path) -> bool:
     return False
 
 
-def locked(directory: Path, *, kind: str, option: str, descriptor: int | None = None) -> int:
-    """The descriptor that holds the lock. `kind` of directory and the `option` that names one are for the error;
+def locked(directory: Path, *, kind: str, option: str | None, descriptor: int | None = None) -> int:
+    """The descriptor that holds the lock. `kind` of directory and the `option` that names another are for the error;
     `descriptor`: of the directory, opened before.
 
     Raises:
@@ -40,8 +40,8 @@ def locked(directory: Path, *, kind: str, option: str, descriptor: int | None = 
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
+        fix = "or stop it" if option is None else f"stop it, or name another directory with {option}"
         raise UserError(
-            f"{kind} directory {directory} is being written by another process: wait for it, stop it, or name "
-            f"another directory with {option}"
+            f"{kind} directory {directory} is being written by another process: wait for it, {fix}"
         ) from error
     return lock

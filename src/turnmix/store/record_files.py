@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.json_text import read_json_file
+from turnmix.store.analysis_records import AnalysisRecord
 from turnmix.store.records import (
     ClockRecord,
     EvaluationRecord,
@@ -21,6 +22,11 @@ from turnmix.store.records import (
 def read_evaluation(path: Path, *, fix: str) -> dict[str, Any]:
     """`evaluation.json`. Raises UserError, with the `fix`: it is damaged."""
     return _read(path, EvaluationRecord, fix=fix)
+
+
+def read_analysis(path: Path, *, fix: str) -> dict[str, Any]:
+    """`analysis.json`. Raises UserError, with the `fix`: it is damaged."""
+    return _read(path, AnalysisRecord, fix=fix)
 
 
 def read_results(path: Path) -> dict[str, Any]:
