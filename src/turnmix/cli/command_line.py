@@ -117,6 +117,10 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.export import export
 
         export(options)
+    elif options.command == "sweep":
+        from turnmix.cli.sweep import sweep
+
+        sweep(options.words, output=options.output, jobs=options.jobs)
     elif options.command == "tasks make":
         from turnmix.cli.make_tasks import make_tasks
 

@@ -1,0 +1,115 @@
+"""In: a comparison. Out: its runs, each with its recipe loaded and checked; what is wrong is told before any begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from turnmix.assembly.machine import check_machine, check_models
+from turnmix.core.errors import RecipeError, UserError
+from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
+from turnmix.running.comparison_file import GivenComparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    name: str
+    """Of its directory, below the sweep's."""
+    recipe_name: str
+    overrides: tuple[str, ...]
+    recipe: Recipe
+
+
+def run_name(arm: str, seed: int) -> str:
+    return f"{arm}-seed-{seed}"
+
+
+def planned_runs(
+    given: GivenComparison, *, say: Callable[[str], None] = lambda line: None
+) -> list[PlannedRun]:
+    """All runs, the arms of one seed after each other, so that they can be compared early. `say` is told what an
+    arm's overrides leave out of the recipe.
+
+    Raises:
+        RecipeError: a line for each mistake of each arm.
+        UserError: an arm's recipe cannot be run here.
+    """
+    comparison = given.comparison
+    name = _recipe_name(given)
+    lines: list[str] = []
+    recipes: dict[str, Recipe] = {}
+    for arm, own in comparison.arms.items():
+        try:
+            overrides = (*comparison.overrides, *own, f"seed={comparison.seeds[0]}")
+            recipes[arm] = load_recipe(name, overrides, say=partial(_say_of, arm, say))
+        except RecipeError as error:
+            lines += [f"arms.{arm}: {line}" for line in error.lines]
+    if lines:
+        # What is wrong in all arms alike is the recipe's, and told once.
+        alike = (
+            len({line.partition(": ")[2] for line in lines}) == 1 and len(lines) == len(comparison.arms) > 1
+        )
+        raise RecipeError(*([f"recipe: {lines[0].partition(': ')[2]}"] if alike else lines))
+    _check_different(recipes)
+    for arm, recipe in recipes.items():
+        _check_runs_here(arm, recipe)
+    return [
+        PlannedRun(
+            arm=arm,
+            seed=seed,
+            name=run_name(arm, seed),
+            recipe_name=name,
+            overrides=(*comparison.overrides, *comparison.arms[arm], f"seed={seed}"),
+            recipe=recipe.model_copy(update={"seed": seed}),
+        )
+        for seed in comparison.seeds
+        for arm, recipe in recipes.items()
+    ]
+
+
+def _say_of(arm: str, say: Callable[[str], None], line: str) -> None:
+    say(f"{arm}: {line}")
+
+
+def _recipe_name(given: GivenComparison) -> str:
+    """The recipe is looked for beside the comparison's file first."""
+    name = given.comparison.recipe
+    if given.path is not None and (beside := given.path.parent / name).is_file():
+        return str(beside)
+    return name
+
+
+def _check_different(recipes: dict[str, Recipe]) -> None:
+    """Raises RecipeError: two arms are one."""
+    seen: dict[str, str] = {}
+    for arm, recipe in recipes.items():
+        first = seen.setdefault(recipe_yaml(recipe), arm)
+        if first != arm:
+            raise RecipeError(
+                f"arms.{arm}: its recipe is the same as that of {first}: leave one out, or change it"
+            )
+
+
+def _check_runs_here(arm: str, recipe: Recipe) -> None:
+    try:
+        if recipe.tasks.is_for_evaluation:
+            raise UserError("tasks.holdout = all: these tasks are to evaluate on: set it to a number")
+        check_machine(recipe)
+        check_models(recipe)
+    except UserError as error:
+        raise type(error)(*(f"arms.{arm}: {line}" for line in error.lines)) from error
+
+
+def is_complete(run: Path) -> bool:
+    """Has its training ended?"""
+    from turnmix.store.record_files import read_summary
+    from turnmix.store.run_directory import SUMMARY
+
+    path = run / SUMMARY
+    return path.is_file() and bool(read_summary(path, fix="delete it, and sweep again")["is_complete"])
