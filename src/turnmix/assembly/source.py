@@ -8,7 +8,7 @@ from __future__ import annotations
 from turnmix.core.doors import check_settings
 from turnmix.core.errors import UserError
 from turnmix.core.plugins import is_plugin_name, telling_faults
-from turnmix.environments.environment import Split, TaskParts, TaskSource
+from turnmix.environments.environment import Split, TaskParts, TaskSource, accident_of
 from turnmix.environments.plugin_source import PluginSource
 from turnmix.recipe.recipe import Recipe
 from turnmix.sandboxes.plugin_sandbox import PluginSandbox
@@ -36,6 +36,12 @@ def make_source(recipe: Recipe) -> TaskSource:
             f"tasks.source: {tasks.source!r}: what its make returned is no task source: it has no {lacking[0]}"
         )
     return PluginSource(source, name=tasks.source)
+
+
+def check_accidents(recipe: Recipe, source: TaskSource) -> None:
+    """Raise UserError: accidents are asked for, and the tasks have none of that kind."""
+    if (kind := recipe.rollouts.accidents.kind) != "none":
+        accident_of(source, kind, field="rollouts.accidents.kind")
 
 
 def check_split(recipe: Recipe, source: TaskSource, split: Split) -> None:

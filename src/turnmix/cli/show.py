@@ -43,6 +43,7 @@ STYLES: dict[Part, str] = {
     "head": "bold",
     "student": "bold blue",
     "teacher": "bold magenta",
+    "accident": "bold yellow",
     "action": "default",
     "label": "magenta",
     "observation": "default",

@@ -18,8 +18,8 @@ from turnmix.core.message import Message, ProviderFields, ToolSpecification
 from turnmix.core.tool_fault import ToolFault
 from turnmix.core.usage import Usage, usage_from_json
 
-Actor = Literal["student", "teacher"]
-
+Actor = Literal["student", "teacher", "accident"]
+"""Who acted. An accident is neither's doing: a scripted action, which is executed and never taught."""
 
 Unfinished = Literal["unresolved", "graded"]
 """What becomes of what an agent leaves that did not finish: unresolved as it is, or judged as if it had."""

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from turnmix.core.doors import DoorSettings
+from turnmix.core.errors import UserError
 from turnmix.core.field_check import tuple_of
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.tool_fault import ToolFault
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.policies.accident import AccidentPolicy
 from turnmix.policies.policy import Policy
 from turnmix.sandboxes.settings import MakeSandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 Split = Literal["train", "holdout"]
+_NO_ACCIDENT = (
+    "minirepo has breaking and harmless ones, a source of your own those of its method accident(kind)"
+)
 _STOP_REASONS = [reason for reason in StopReason if reason is not StopReason.infra_error]
 
 
@@ -131,3 +136,30 @@ class HasExpert(Protocol):
 def expert_of(source: TaskSource) -> Policy | None:
     """The expert of the source's world, to be closed by the caller; None: there is none."""
     return source.expert() if isinstance(source, HasExpert) else None
+
+
+@runtime_checkable
+class HasAccidents(Protocol):
+    """A task source that knows what can go wrong in its world: `breaking` is what must be undone before anything else
+    can succeed, `harmless` what looks alike and breaks nothing."""
+
+    def accident(self, kind: str) -> AccidentPolicy | None:
+        """The accident of this kind; None: these tasks have none such."""
+        ...
+
+
+@runtime_checkable
+class HasStepKinds(Protocol):
+    """A task source that tells what sort of step an action is, such as to look, to change or to undo."""
+
+    def step_kind(self, action: Action) -> str:
+        """In a word; every action has one."""
+        ...
+
+
+def accident_of(source: TaskSource, kind: str, *, field: str = "accidents") -> AccidentPolicy:
+    """The source's accident of this kind. Raises UserError, naming `field`: there is none."""
+    accident = source.accident(kind) if isinstance(source, HasAccidents) else None
+    if accident is None:
+        raise UserError(f"{field}: {kind!r}: these tasks have no such accident: {_NO_ACCIDENT}")
+    return accident

@@ -12,7 +12,16 @@ from turnmix.core.errors import PluginError
 from turnmix.core.plugins import telling_faults
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
-from turnmix.environments.environment import Environment, HasExpert, Split, Step, TaskSource
+from turnmix.environments.environment import (
+    Environment,
+    HasAccidents,
+    HasExpert,
+    HasStepKinds,
+    Split,
+    Step,
+    TaskSource,
+)
+from turnmix.policies.accident import AccidentPolicy
 from turnmix.policies.policy import Inspectable, Policy
 
 Thing = TypeVar("Thing")
@@ -31,6 +40,10 @@ class PluginSource:
         vars(self).update({each: getattr(source, each) for each in _BESIDE if hasattr(source, each)})
         if isinstance(source, HasExpert):
             vars(self)["expert"] = self._expert
+        if isinstance(source, HasAccidents):
+            vars(self)["accident"] = self._accident
+        if isinstance(source, HasStepKinds):
+            vars(self)["step_kind"] = self._step_kind
 
     def tasks(self, split: Split) -> Sequence[Task]:
         with telling_faults(self._plugin):
@@ -51,6 +64,21 @@ class PluginSource:
         if expert is not None:
             _check_members(expert, ("name", "begin"), "expert()", "a Policy, or None", self._plugin)
         return expert
+
+    def _accident(self, kind: str) -> AccidentPolicy | None:
+        assert isinstance(self._source, HasAccidents)
+        with telling_faults(self._plugin):
+            accident = self._source.accident(kind)
+        if accident is not None:
+            members, wanted = ("name", "begin"), "an AccidentPolicy, or None"
+            _check_members(accident, members, f"accident({kind!r})", wanted, self._plugin)
+        return accident
+
+    def _step_kind(self, action: Action) -> str:
+        assert isinstance(self._source, HasStepKinds)
+        with telling_faults(self._plugin):
+            kind = self._source.step_kind(action)
+        return _of_type(str, kind, "step_kind(action)", self._plugin)
 
 
 class _PluginTasks(Sequence[Task]):

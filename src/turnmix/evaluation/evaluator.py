@@ -19,6 +19,7 @@ from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
+from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
@@ -135,8 +136,10 @@ async def evaluate(
     unfinished: Unfinished = "unresolved",
     actor: Actor = "student",
     slots: StageSlots | None = None,
+    accidents: Accidents | None = None,
 ) -> Evaluation:
-    """Roll out `plans` with one policy on every turn, as `actor`. Whether it decodes greedily is its own to set."""
+    """Roll out `plans` with one policy on every turn, as `actor`; but for `accidents`. Whether it decodes greedily is
+    its own to set."""
     is_student = actor == "student"
     return summarise(
         await collect(
@@ -151,6 +154,7 @@ async def evaluate(
             attempts=attempts,
             unfinished=unfinished,
             slots=slots,
+            accidents=accidents,
         ),
         unfinished=unfinished,
     )

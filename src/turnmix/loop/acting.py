@@ -11,7 +11,7 @@ from typing import Any
 
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Trajectory
-from turnmix.environments.environment import TaskSource
+from turnmix.environments.environment import TaskSource, accident_of
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.branch import Branch
 from turnmix.loop.missing_rollouts import roll_out_missing
@@ -20,6 +20,7 @@ from turnmix.loop.task_order import sampled_tasks
 from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
+from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
@@ -74,9 +75,12 @@ class ActingStages:
             samples_per_task=rollouts.samples_per_task,
         )
 
+        befalls = rollouts.accidents
+
         async def collecting(missing: list[RolloutPlan], keep: Callable[[Trajectory], None]) -> None:
             student = self._student.policy(greedy=False)
             teacher = self._teacher() if self._recipe.asks_teacher else None
+            accidents = self._accidents(iteration) if befalls.are_on else None
             try:
                 await collect(
                     missing,
@@ -89,6 +93,7 @@ class ActingStages:
                     attempts=rollouts.attempts,
                     on_trajectory=keep,
                     slots=self._slots.first(),
+                    accidents=accidents,
                 )
             finally:
                 await student.close()
@@ -111,7 +116,8 @@ class ActingStages:
             "realised_beta": share.by_turns,
             "realised_beta_tokens": share.by_tokens,
             "rollouts": len(trajectories),
-            "turns": share.num_turns,
+            "turns": share.num_turns + share.num_accidents,
+            **({"accidents": share.num_accidents} if befalls.are_on else {}),
             "drift": self._student.drift(trajectories).to_json(),
             "teacher": count_teacher_answers(trajectories).to_json() if self._recipe.asks_teacher else None,
             "control_texts": self._student.control_texts(trajectories).to_json(),
@@ -122,6 +128,15 @@ class ActingStages:
             "usage": figures.usage,
             **({"tool_faults": list(figures.tool_faults)} if figures.tool_faults else {}),
         }
+
+    def _accidents(self, iteration: int) -> Accidents:
+        chosen = self._recipe.rollouts.accidents
+        return Accidents(
+            policy=accident_of(self._source, chosen.kind, field="rollouts.accidents.kind"),
+            turns=chosen.turns,
+            share=chosen.share,
+            seed=derive_seed(self._recipe.seed, "accidents", iteration),
+        )
 
     def evaluate(self, iteration: int) -> dict[str, Any]:
         """The student of the iteration on the holdout tasks; 0: before any training."""

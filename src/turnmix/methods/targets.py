@@ -29,8 +29,8 @@ def teacher_label(turn: Turn) -> Action | None:
 
 
 def executed_action(turn: Turn) -> Action | None:
-    """What was executed, whoever acted."""
-    return turn.action
+    """What was executed, whoever acted; an accident is nobody's action."""
+    return None if turn.actor == "accident" else turn.action
 
 
 def teachers_turn(turn: Turn) -> Action | None:
@@ -39,7 +39,8 @@ def teachers_turn(turn: Turn) -> Action | None:
 
 
 def imitate(trajectories: Iterable[Trajectory], target: Target) -> Taught:
-    """One transition for each visited state that has a well-formed target; counts of the other states."""
+    """One transition for each visited state that has a well-formed target; counts of the other states. An accident is
+    never a target: where it happened, nothing is missing that is not taught."""
     transitions: list[Transition] = []
     untaught: list[Untaught] = []
     missing = 0
@@ -47,6 +48,8 @@ def imitate(trajectories: Iterable[Trajectory], target: Target) -> Taught:
         judge = _Judge(trajectory)
         for index, turn in enumerate(trajectory.turns):
             action = target(turn)
+            if turn.actor == "accident" and (action is None or action is turn.action):
+                continue
             if action is None:
                 missing += 1
                 continue
@@ -103,7 +106,16 @@ def sampled_turns(trajectory: Trajectory) -> list[Transition]:
 def transition(
     trajectory: Trajectory, turn: int, target: Action, *, is_well_formed: bool = False
 ) -> Transition:
-    """Teach `target` in the state of turn `turn`. `is_well_formed`: see `Transition`."""
+    """Teach `target` in the state of turn `turn`. `is_well_formed`: see `Transition`.
+
+    Raises:
+        ValueError: the target is an accident, which nobody should learn.
+    """
+    happened = trajectory.turns[turn]
+    if happened.actor == "accident" and target is happened.action:
+        raise ValueError(
+            f"{trajectory.id}, turn {turn + 1}: an accident is never taught: teach the turn's label, or nothing"
+        )
     return Transition(
         state=trajectory.state(turn),
         target=target,

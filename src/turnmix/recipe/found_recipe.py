@@ -91,6 +91,7 @@ POWERFUL: Mapping[str, Power] = {
 """Dotted name -> what it can do. A setting that is a text, a path or a mapping is here or in `HARMLESS`."""
 HARMLESS = frozenset(
     {
+        "rollouts.accidents.kind",
         "tasks.dataset.split",
         "tasks.dataset.revision",
         "tasks.dataset.without_repositories",

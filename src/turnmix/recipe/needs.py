@@ -1,10 +1,12 @@
-"""Can the student and the teacher of a recipe give what its objective needs?"""
+"""Can the student and the teacher of a recipe give what its objective needs, its data and rollouts what they say?"""
 
 from __future__ import annotations
 
+from turnmix.methods.registry import known_method
 from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.policies.teacher import TeacherSettings
+from turnmix.recipe.sections import AccidentSettings, DataSettings
 from turnmix.training.objective_settings import ObjectiveSettings
 
 
@@ -50,3 +52,32 @@ def check_needs(
                 f"teacher.device: {here.device!r}: with {name} {value} the teacher runs "
                 f"beside the student: set it to {student.device!r}"
             )
+
+
+def check_imported(*, method: str, data: DataSettings) -> None:
+    """What comes from elsewhere is taught as it was executed. Raises ValueError."""
+    if data.messages is None and data.tools is not None:
+        raise ValueError(
+            f"data.tools: {data.tools!r}: describes tools of data.messages, which is not given: give it, or "
+            "leave data.tools out"
+        )
+    known = known_method(method)
+    is_taught_as_executed = known is None or (known.mixture.kind == "teacher" and not known.label)
+    if data.messages is not None and not is_taught_as_executed:
+        raise ValueError(
+            f"data.messages: {method} learns in states that its student visits, which no file holds: leave it "
+            "out, or set method to sft"
+        )
+
+
+def check_accidents(accidents: AccidentSettings, *, data: DataSettings, calls_as_text: bool) -> None:
+    """Accidents can happen, and look as the student's own actions do. Raises ValueError."""
+    if accidents.kind == "none":
+        return
+    told = f"rollouts.accidents.kind: {accidents.kind!r}"
+    if data.messages is not None:
+        raise ValueError(f"{told}: nothing is rolled out where data.messages is given: leave one of them out")
+    if calls_as_text:
+        raise ValueError(
+            f"{told}: accidents call tools natively, and scaffold.tool_calls is text: leave it at native"
+        )

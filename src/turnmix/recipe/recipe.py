@@ -28,7 +28,7 @@ from turnmix.policies.teacher import TeacherSettings
 from turnmix.recipe.defaults import with_defaults
 from turnmix.recipe.found_recipe import FOUND, unsaid
 from turnmix.recipe.layers import EXTENDS, Layer, merged, read_layers, without_other_kinds
-from turnmix.recipe.needs import check_needs
+from turnmix.recipe.needs import check_accidents, check_imported, check_needs
 from turnmix.recipe.recipe_file import SHIPPED, find_recipe, hides_shipped, validated, with_overrides
 from turnmix.recipe.sections import (
     MIXTURE,
@@ -143,20 +143,11 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
-    def _check_imported(self) -> Recipe:
-        """What comes from elsewhere is taught as it was executed."""
-        if self.data.messages is None and self.data.tools is not None:
-            raise ValueError(
-                f"data.tools: {self.data.tools!r}: describes tools of data.messages, which is not given: give it, or "
-                "leave data.tools out"
-            )
-        method = known_method(self.method)
-        is_taught_as_executed = method is None or (method.mixture.kind == "teacher" and not method.label)
-        if self.data.messages is not None and not is_taught_as_executed:
-            raise ValueError(
-                f"data.messages: {self.method} learns in states that its student visits, which no file holds: leave it "
-                "out, or set method to sft"
-            )
+    def _check_rollouts(self) -> Recipe:
+        """What comes from elsewhere is not rolled out; what is can have its accidents."""
+        check_imported(method=self.method, data=self.data)
+        calls_as_text = self.uses_scaffold and self.scaffold.tool_calls == "text"
+        check_accidents(self.rollouts.accidents, data=self.data, calls_as_text=calls_as_text)
         return self
 
     @property

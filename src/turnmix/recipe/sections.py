@@ -17,12 +17,37 @@ from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.methods.filters import FILTERS, find_filter
 from turnmix.policies.teacher import TeacherSettings
 from turnmix.recipe.setting_search import meant_value
+from turnmix.rollout.accidents import check_turns
 from turnmix.rollout.mixture import MIXTURES, MixtureSettings
 from turnmix.sandboxes.selection import SANDBOXES
 from turnmix.teachers.endpoint import EndpointTeacherSettings
 from turnmix.teachers.local import LocalTeacherSettings
 from turnmix.teachers.oracle import OracleSettings
 from turnmix.training.objective_settings import OBJECTIVES, ObjectiveSettings
+
+
+class AccidentSettings(Settings):
+    """What befalls training rollouts: one action of nobody's, so that states are seen that need recovery."""
+
+    kind: str = "none"
+    """none; breaking, after which nothing succeeds until it is undone; harmless, which looks alike and breaks nothing;
+    or another that the tasks' source has."""
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Of an iteration's tasks; which these are is drawn from the seed, the iteration and the task."""
+    turns: tuple[int, int] = (4, 8)
+    """The first and the last turn, counted from 1, of which the accident's is drawn once for a task; where it is not
+    possible there, as before anything was looked at, it happens in the next turn in which it is."""
+
+    @field_validator("turns")
+    @classmethod
+    def _is_range(cls, turns: tuple[int, int]) -> tuple[int, int]:
+        check_turns(turns)
+        return turns
+
+    @property
+    def are_on(self) -> bool:
+        """May one happen?"""
+        return self.kind != "none" and self.share > 0
 
 
 class RolloutSettings(Settings):
@@ -37,6 +62,8 @@ class RolloutSettings(Settings):
     runs."""
     attempts: int = Field(default=3, ge=1)
     """Attempts at a trajectory before it counts as an infra_error."""
+    accidents: AccidentSettings = AccidentSettings()
+    """One scripted action in some of them, which is executed and never taught; what follows it is."""
 
 
 class DataSettings(Settings):

@@ -23,12 +23,13 @@ from turnmix.core.trajectory import StopReason, Trajectory, Unfinished
 from turnmix.core.usage import Usage
 from turnmix.environments.environment import Environment, TaskSource
 from turnmix.policies.policy import Episode, Inspectable, Policy, PolicySession
+from turnmix.rollout.accidents import Accidents, PendingAccident
 from turnmix.rollout.labels import LabelGate
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.rollout import roll_out
 from turnmix.rollout.slots import Slots, StageSlots
-from turnmix.rollout.turn_recorder import Closable, close_quietly
+from turnmix.rollout.turn_recorder import Closable, TakesOver, close_quietly
 
 
 async def collect(
@@ -46,19 +47,22 @@ async def collect(
     unfinished: Unfinished = "unresolved",
     clock: Callable[[], float] = time.perf_counter,
     slots: StageSlots | None = None,
+    accidents: Accidents | None = None,
+    takes_over: TakesOver | None = None,
 ) -> list[Trajectory]:
     """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort). `slots`:
     those shared with what runs beside; then `concurrency` is not looked at.
 
     `on_trajectory` is called once for each trajectory as it ends, infra_errors included. `label`: ask the
-    teacher in the student's states too, or in those of them that a gate lets through. The pause before attempt n is
-    backoff_seconds · 2^(n−2). The policies stay open; every session and environment is closed, also when this is
-    cancelled or raises (a UserError, or a bug).
+    teacher in the student's states too, or in those of them that a gate lets through. `accidents`: what happens once
+    in some of them. `takes_over`: the teacher says first what it would do where the student is to act, and does it
+    where this says so. The pause before attempt n is backoff_seconds · 2^(n−2). The policies stay open; every session
+    and environment is closed, also when this is cancelled or raises (a UserError, or a bug).
     """
     if concurrency < 1 or attempts < 1:
         raise UserError(f"concurrency and attempts must be 1 or more, not {concurrency} and {attempts}")
     slots = slots or Slots(concurrency).first()
-    if label and teacher is None:
+    if (label or takes_over) and teacher is None:
         raise UserError("labels are asked for, but there is no teacher: set `teacher`")
     finished: dict[str, Trajectory] = {}
 
@@ -78,6 +82,8 @@ async def collect(
         unfinished=unfinished,
         clock=clock,
         keep=keep,
+        accidents=accidents,
+        takes_over=takes_over,
     )
     running = _Running(slots)
     try:
@@ -110,6 +116,7 @@ class _Member:
     environment: Environment
     student_session: PolicySession
     teacher_session: PolicySession | None
+    accident: PendingAccident | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +133,8 @@ class _Members:
     unfinished: Unfinished
     clock: Callable[[], float]
     keep: Callable[[Trajectory], None]
+    accidents: Accidents | None
+    takes_over: TakesOver | None
     _open: dict[str, list[Closable]] = field(default_factory=dict)
 
     def begin(self, plan: RolloutPlan, cohort: str) -> _Member:
@@ -142,19 +151,22 @@ class _Members:
                 cohort=cohort,
             )
 
+        seen = environment if isinstance(environment, Inspectable) else None
         student_session = self.student.begin(episode(None))
         opened.append(student_session)
         teacher_session = None
         if self.teacher is not None:
-            teacher_session = self.teacher.begin(
-                episode(environment if isinstance(environment, Inspectable) else None)
-            )
+            teacher_session = self.teacher.begin(episode(seen))
             opened.append(teacher_session)
+        accident = None if self.accidents is None else self.accidents.begin(episode(seen))
+        if accident is not None:
+            opened.append(accident)
         return _Member(
             plan=plan,
             environment=environment,
             student_session=student_session,
             teacher_session=teacher_session,
+            accident=accident,
         )
 
     async def run(self, member: _Member) -> None:
@@ -171,6 +183,8 @@ class _Members:
                 teacher_session=member.teacher_session,
                 actors=self.mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
                 label=self.label,
+                accident=member.accident,
+                takes_over=self.takes_over,
                 attempt=attempt,
                 unfinished=self.unfinished,
                 clock=self.clock,

@@ -16,10 +16,11 @@ from turnmix.core.errors import InfrastructureError
 from turnmix.core.trajectory import State, StopReason, Trajectory, Unfinished, Verdict
 from turnmix.environments.environment import Environment
 from turnmix.policies.policy import PolicySession
+from turnmix.rollout.accidents import PendingAccident
 from turnmix.rollout.labels import LabelGate
 from turnmix.rollout.mixture import Actors
 from turnmix.rollout.plan import RolloutPlan
-from turnmix.rollout.turn_recorder import TurnRecorder, close_quietly
+from turnmix.rollout.turn_recorder import TakesOver, TurnRecorder, close_quietly
 
 _BEFORE_RESET = State(messages=(), tools=())
 
@@ -32,14 +33,22 @@ async def roll_out(
     teacher_session: PolicySession | None,
     actors: Actors,
     label: bool | LabelGate,
+    accident: PendingAccident | None = None,
+    takes_over: TakesOver | None = None,
     attempt: int = 1,
     unfinished: Unfinished = "unresolved",
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trajectory:
-    """Roll out `plan` and close the environment and both sessions, whatever happens. `label` and `clock` are those of a
-    `TurnRecorder`."""
+    """Roll out `plan` and close the environment, the sessions and the accident, whatever happens. `label`, `accident`,
+    `takes_over` and `clock` are those of a `TurnRecorder`."""
     recorder = TurnRecorder(
-        student=student_session, teacher=teacher_session, actors=actors, label=label, clock=clock
+        student=student_session,
+        teacher=teacher_session,
+        actors=actors,
+        label=label,
+        accident=accident,
+        takes_over=takes_over,
+        clock=clock,
     )
     first = _BEFORE_RESET
     stop_reason: StopReason | None = None

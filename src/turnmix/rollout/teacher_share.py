@@ -21,6 +21,8 @@ class TeacherShare:
     num_tokens: int | None
     """Tokens of all executed actions; None when one of them was not counted."""
     num_teacher_tokens: int | None
+    num_accidents: int = 0
+    """Further turns, which were neither's."""
 
     @property
     def by_turns(self) -> float | None:
@@ -46,12 +48,13 @@ def teacher_share(
     Student and teacher count tokens by their own tokenizers: for one measure pass a `count_tokens` that uses
     one of them.
     """
-    turns = [
+    executed = [
         turn
         for trajectory in trajectories
         if trajectory.stop_reason is not StopReason.infra_error
         for turn in trajectory.turns
     ]
+    turns = [turn for turn in executed if turn.actor != "accident"]
     tokens = [(turn.actor, count_tokens(turn.action)) for turn in turns]
     counted = [(actor, number) for actor, number in tokens if number is not None]
     is_complete = len(counted) == len(tokens)
@@ -62,4 +65,5 @@ def teacher_share(
         num_teacher_tokens=(
             sum(number for actor, number in counted if actor == "teacher") if is_complete else None
         ),
+        num_accidents=len(executed) - len(turns),
     )

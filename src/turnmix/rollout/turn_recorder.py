@@ -25,8 +25,12 @@ from turnmix.core.tool_fault import ToolFault
 from turnmix.core.trajectory import Action, Actor, State, Turn
 from turnmix.core.usage import Usage
 from turnmix.policies.policy import Metered, PolicySession
+from turnmix.rollout.accidents import PendingAccident
 from turnmix.rollout.labels import LabelGate, Labels
 from turnmix.rollout.mixture import Actors
+
+TakesOver = Callable[[Action], bool]
+"""What the teacher would do where the student acts -> whether that is executed instead."""
 
 
 class Closable(Protocol):
@@ -47,6 +51,8 @@ class _Executed:
 
     actor: Actor
     action: Action
+    label: Action | None
+    """As far as it is known already."""
     asked_at: float
     acted_at: float
 
@@ -61,18 +67,28 @@ class TurnRecorder:
         teacher: PolicySession | None,
         actors: Actors,
         label: bool | LabelGate,
+        accident: PendingAccident | None = None,
+        takes_over: TakesOver | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Owns both sessions from now on: `close` closes them.
+        """Owns the sessions and the accident from now on: `close` closes them.
 
         `label`: ask the teacher also in the states in which the student acts, or in those that a gate lets through.
-        `clock` measures seconds.
+        `accident`: what is executed once, whoever's turn it is. `takes_over`: the teacher is asked before each of the
+        student's turns, and acts where this says so; elsewhere what it said is the turn's label. `clock` measures
+        seconds.
         """
         self._student = student
         self._teacher = teacher
         self._actors = actors
         self._needs_labels = bool(label)
-        self._labels = Labels(teacher, gate=label, clock=clock) if label and teacher is not None else None
+        # A teacher that may take over is asked before the turn: what it says then is the label.
+        asks_beside = bool(label) and takes_over is None
+        self._labels = (
+            Labels(teacher, gate=label, clock=clock) if asks_beside and teacher is not None else None
+        )
+        self._accident = accident
+        self._takes_over = takes_over
         self._clock = clock
         self._turns: list[Turn] = []
         self._executed: _Executed | None = None
@@ -98,21 +114,15 @@ class TurnRecorder:
         """
         if self._executed is not None:
             raise ValueError("the last action has no observation yet: call `observe` first")
-        if self._needs_labels and self._labels is None:
+        if self._needs_labels and self._teacher is None:
             raise UserError("labels are asked for, but there is no teacher: set `teacher`")
-        index = len(self._turns)
-        actor = self._actors(index, state)
-        acting = self._student if actor == "student" else self._teacher
-        if acting is None:
-            raise UserError("the mixture lets a teacher act, but there is none: set `teacher`")
         asked_at = self._clock()
-        if self._labels is not None and actor == "student":
-            self._labels.ask(index, state)
-        await acting.look()
-        action = await acting.act(state)
+        actor, action, label = await self._acted(state)
         if self._labels is not None:
             await self._labels.looked()
-        self._executed = _Executed(actor=actor, action=action, asked_at=asked_at, acted_at=self._clock())
+        self._executed = _Executed(
+            actor=actor, action=action, label=label, asked_at=asked_at, acted_at=self._clock()
+        )
         return action
 
     def observe(self, observation: tuple[Message, ...], *, tool_faults: tuple[ToolFault, ...] = ()) -> None:
@@ -124,7 +134,7 @@ class TurnRecorder:
             actor=executed.actor,
             action=executed.action,
             observation=observation,
-            label=executed.action if executed.actor == "teacher" else None,
+            label=executed.label,
             seconds={
                 "act": executed.acted_at - executed.asked_at,
                 "step": self._clock() - executed.acted_at,
@@ -145,9 +155,36 @@ class TurnRecorder:
     async def close(self) -> None:
         """Give up what is in flight, and close both sessions: the student's first, for which others may wait."""
         async with contextlib.AsyncExitStack() as closing:
-            for thing in (self._teacher, self._labels, self._student):
+            for thing in (self._accident, self._teacher, self._labels, self._student):
                 if thing is not None:
                     closing.push_async_callback(close_quietly, thing)
+
+    async def _acted(self, state: State) -> tuple[Actor, Action, Action | None]:
+        """Who acts in `state`, how, and the label as far as it is known."""
+        index = len(self._turns)
+        actor = self._actors(index, state)
+        accident = None if self._accident is None else await self._accident.act(index + 1, state)
+        if accident is None and actor == "teacher":
+            action = await self._asked(self._teacher, state)
+            return "teacher", action, action
+        if self._takes_over is not None:
+            label = await self._asked(self._teacher, state)
+            if accident is not None:
+                return "accident", accident, label
+            if self._takes_over(label):
+                return "teacher", label, label
+            return "student", await self._asked(self._student, state), label
+        if self._labels is not None:
+            self._labels.ask(index, state)
+        if accident is not None:
+            return "accident", accident, None
+        return "student", await self._asked(self._student, state), None
+
+    async def _asked(self, session: PolicySession | None, state: State) -> Action:
+        if session is None:
+            raise UserError("the mixture lets a teacher act, but there is none: set `teacher`")
+        await session.look()
+        return await session.act(state)
 
     def _used(self, session: PolicySession, who: str) -> Usage:
         """As the session counted it; else by the tokens of its actions and labels."""
@@ -156,7 +193,7 @@ class TurnRecorder:
         actions = [turn.action for turn in self._turns if turn.actor == who]
         if who == "teacher":
             actions += [
-                turn.label for turn in self._turns if turn.actor == "student" and turn.label is not None
+                turn.label for turn in self._turns if turn.actor != "teacher" and turn.label is not None
             ]
         return Usage(
             input_tokens=sum(action.prompt_tokens or 0 for action in actions),

@@ -19,7 +19,7 @@ from typing import Any
 from turnmix.assembly.learning import load_learning_student, make_scorer
 from turnmix.assembly.machine import check_machine, check_models, is_follower
 from turnmix.assembly.server import SERVER_LOG
-from turnmix.assembly.source import check_split, make_source
+from turnmix.assembly.source import check_accidents, check_split, make_source
 from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import make_teacher
 from turnmix.core.errors import UserError
@@ -112,6 +112,7 @@ def _train(recipe: Recipe, choice: RunChoice, reporter: Reporter) -> Trained:
     source = make_source(recipe)
     if recipe.data.messages is None:
         check_split(recipe, source, "train")
+        check_accidents(recipe, source)
     if recipe.evaluation.tasks:
         check_split(recipe, source, "holdout")
     run = _go_on if choice.is_begun else _begin

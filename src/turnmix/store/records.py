@@ -84,7 +84,7 @@ class _CountedToolFault(_ToolFault):
 
 
 class _Turn(Record):
-    actor: Literal["student", "teacher"]
+    actor: Literal["student", "teacher", "accident"]
     action: _Action
     observation: list[_Message]
     label: Literal["executed"] | _Action | None = None
@@ -199,6 +199,7 @@ class _RolloutFigures(Record):
     control_texts: _ControlTexts | None = None
     usage: Usages | None = None
     tool_faults: list[_CountedToolFault] | None = None
+    accidents: Count | None = None
 
 
 class _TrainFigures(Record):

@@ -15,7 +15,7 @@ from turnmix.core.message import Message
 from turnmix.core.printable import printable, printable_line
 from turnmix.core.trajectory import Action, Trajectory, Turn, Verdict
 
-Part = Literal["head", "student", "teacher", "action", "label", "observation", "problem", "text"]
+Part = Literal["head", "student", "teacher", "accident", "action", "label", "observation", "problem", "text"]
 
 _FOLDED_TO = 8
 _NO_FOLD = 1 << 60
@@ -74,11 +74,13 @@ class _Writer:
         beta = "" if trajectory.beta is None else f", β {trajectory.beta:.2f}"
         yield from self._wrapped("head", printable_line(f"{trajectory.id}  {trajectory.task_id}"), "")
         teacher = sum(turn.actor == "teacher" for turn in trajectory.turns)
-        student = len(trajectory.turns) - teacher
+        accidents = sum(turn.actor == "accident" for turn in trajectory.turns)
+        student = len(trajectory.turns) - teacher - accidents
+        befell = {0: "", 1: " and an accident"}.get(accidents, f" and {accidents} accidents")
         yield from self._wrapped(
             "text",
             f"{outcome(trajectory)}: {trajectory.stop_reason.value} after {student} student "
-            f"and {teacher} teacher turns; iteration {trajectory.iteration}{beta}",
+            f"and {teacher} teacher turns{befell}; iteration {trajectory.iteration}{beta}",
             "",
         )
 

@@ -12,8 +12,11 @@ from pydantic import Field, model_validator
 
 from turnmix.core.json_text import json_text
 from turnmix.core.task import Task, Workspace
+from turnmix.core.trajectory import Action
 from turnmix.environments.environment import Split, TaskParts, TaskSettings
+from turnmix.environments.minirepo.accidents import ACCIDENTS, MinirepoAccident
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
+from turnmix.environments.minirepo.step_kinds import step_kind
 from turnmix.environments.minirepo.templates import MODULES
 from turnmix.environments.minirepo.verifier import MinirepoVerifier
 from turnmix.environments.oracle.policy import OraclePolicy
@@ -116,6 +119,14 @@ class MinirepoSource:
     def expert(self) -> OraclePolicy:
         """Knows every task's solution."""
         return OraclePolicy(self.solution)
+
+    def accident(self, kind: str) -> MinirepoAccident | None:
+        """`breaking`: an edit after which a module cannot be imported; `harmless`: a wrong line in a function."""
+        return MinirepoAccident(kind, self.solution) if kind in ACCIDENTS else None
+
+    def step_kind(self, action: Action) -> str:
+        """view, search, edit, restore, remove, test, finish, other; malformed, where nothing is called."""
+        return step_kind(action)
 
     def solution(self, task: Task) -> Solution:
         """For the verifier and the oracle alone."""
