@@ -1,12 +1,25 @@
-"""What a comparison compares, by name: for each task of a run's analysis a numerator and a denominator.
+"""What a comparison compares, by name: of each task a numerator and a denominator.
 
-In: a stored analysis. Out: for each task its share of the outcome, such as nats and tokens.
+In: trajectories of a student, with scores where an outcome needs them. Out: by task what its trajectories come to, such
+as nats and tokens; or `Measured`, the same of all seeds of an arm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from turnmix.analysis.deviation import agrees, first_deviation
+from turnmix.analysis.scored import ScoredTrajectory, TurnScore
+from turnmix.analysis.statistics.measured import Measured
+from turnmix.analysis.stored import StoredAnalysis
+from turnmix.core.trajectory import StopReason, Trajectory
+
+Part = tuple[float, float]
+"""A numerator and its denominator."""
+MISSING: Part = (math.nan, math.nan)
+ByTask = Mapping[str, Part]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,30 +27,137 @@ class Outcome:
     """One of them."""
 
     title: str
-    instrument: str | None
-    """Which instrument of `turnmix analyse` measures it; None: the run's own evaluations do too."""
-    is_better: str
-    """`lower` or `higher`."""
+    rollout: str
+    """Of which rollout of an analysis."""
+    instrument: str
+    """Which instrument of `turnmix analyse` makes it."""
+    unit: str
+    """`share`, or `nats per token`."""
+    is_lower_better: bool
+    part: Callable[[ScoredTrajectory], Part]
+    """What one trajectory comes to."""
+
+
+def _resolved(scored: ScoredTrajectory) -> Part:
+    verdict = scored.trajectory.verdict
+    return MISSING if verdict is None else (float(verdict.resolved), 1.0)
+
+
+def _resolved_after_accident(scored: ScoredTrajectory) -> Part:
+    """An accident for which no turn came is none."""
+    had_one = any(turn.actor == "accident" for turn in scored.trajectory.turns)
+    return _resolved(scored) if had_one else MISSING
+
+
+def _label_nll(scored: ScoredTrajectory) -> Part:
+    return _nll(scored.scores)
+
+
+def _label_nll_after_deviation(scored: ScoredTrajectory) -> Part:
+    deviation = first_deviation(scored.trajectory)
+    return (0.0, 0.0) if deviation is None else _nll(scored.scores[deviation + 1 :])
+
+
+def _nll(scores: Iterable[TurnScore | None]) -> Part:
+    judged = [
+        (score.label_nll, score.label_tokens)
+        for score in scores
+        if score is not None and score.label_nll is not None and score.label_tokens is not None
+    ]
+    return math.fsum(nll for nll, _ in judged), float(sum(tokens for _, tokens in judged))
+
+
+def _agreement_of_actions(scored: ScoredTrajectory) -> Part:
+    told = [told for turn in scored.trajectory.turns if (told := agrees(turn)) is not None]
+    return float(sum(told)), float(len(told))
+
+
+def _agreement_of_scores(scored: ScoredTrajectory) -> Part:
+    told = [each.is_greedy for each in scored.scores if each is not None and each.is_greedy is not None]
+    return float(sum(told)), float(len(told))
+
+
+def _of_divergence(title: str, rollout: str, part: Callable[[ScoredTrajectory], Part], unit: str) -> Outcome:
+    return Outcome(
+        title=title,
+        rollout=rollout,
+        instrument="divergence",
+        unit=unit,
+        is_lower_better=unit != "share",
+        part=part,
+    )
+
+
+def _of_accident(kind: str) -> Outcome:
+    return Outcome(
+        title=f"resolved after one {kind} accident",
+        rollout=kind,
+        instrument="accidents",
+        unit="share",
+        is_lower_better=False,
+        part=_resolved_after_accident,
+    )
 
 
 OUTCOMES: Mapping[str, Outcome] = {
-    "own_state_label_nll": Outcome(
-        title="label NLL on own states", instrument="divergence", is_better="lower"
+    "own_state_label_nll": _of_divergence("label NLL on own states", "own", _label_nll, "nats per token"),
+    "own_state_label_nll_after_deviation": _of_divergence(
+        "label NLL on own states after the first deviation",
+        "own",
+        _label_nll_after_deviation,
+        "nats per token",
     ),
-    "own_state_label_nll_after_deviation": Outcome(
-        title="label NLL on own states after the first deviation", instrument="divergence", is_better="lower"
+    "agreement_on_own_states": _of_divergence(
+        "agreement on own states", "own", _agreement_of_actions, "share"
     ),
-    "agreement_on_own_states": Outcome(
-        title="agreement on own states", instrument="divergence", is_better="higher"
+    "agreement_on_teacher_states": _of_divergence(
+        "agreement on the teacher's states", "teacher", _agreement_of_scores, "share"
     ),
-    "agreement_on_teacher_states": Outcome(
-        title="agreement on the teacher's states", instrument="divergence", is_better="higher"
-    ),
-    "resolved": Outcome(title="resolved", instrument=None, is_better="higher"),
-    "resolved_after_breaking": Outcome(
-        title="resolved after a breaking accident", instrument="accidents", is_better="higher"
-    ),
-    "resolved_after_harmless": Outcome(
-        title="resolved after a harmless accident", instrument="accidents", is_better="higher"
-    ),
+    "resolved": _of_divergence("resolved", "own", _resolved, "share"),
+    "resolved_after_breaking": _of_accident("breaking"),
+    "resolved_after_harmless": _of_accident("harmless"),
 }
+"""Name -> what it is."""
+
+
+def by_task(outcome: Outcome, analysis: StoredAnalysis) -> ByTask:
+    """What each task comes to in a stored analysis; nothing where the rollout is not there."""
+    return sums_of(outcome, analysis.scored(outcome.rollout))
+
+
+def resolved_by_task(trajectories: Iterable[Trajectory]) -> ByTask:
+    """The same of trajectories that nobody analysed."""
+    unscored = (ScoredTrajectory(trajectory=each, scores=(None,) * len(each.turns)) for each in trajectories)
+    return sums_of(OUTCOMES["resolved"], unscored)
+
+
+def sums_of(outcome: Outcome, scored: Iterable[ScoredTrajectory]) -> ByTask:
+    """By task; where it has several trajectories, over them. One that the infrastructure failed is missing."""
+    found: dict[str, Part] = {}
+    for each in scored:
+        trajectory = each.trajectory
+        is_failed = trajectory.stop_reason is StopReason.infra_error
+        part = MISSING if is_failed else outcome.part(each)
+        before = found.get(trajectory.task_id, MISSING)
+        found[trajectory.task_id] = _added(before, part)
+    return found
+
+
+def _added(one: Part, other: Part) -> Part:
+    if math.isnan(one[0]):
+        return other
+    return one if math.isnan(other[0]) else (one[0] + other[0], one[1] + other[1])
+
+
+def measured(name: str, unit: str, by_seed: Mapping[int, ByTask]) -> Measured:
+    """An arm's outcome over its seeds; a task that a seed lacks is missing there."""
+    tasks = list(dict.fromkeys(task for found in by_seed.values() for task in found))
+    parts = [[found.get(task, MISSING) for task in tasks] for found in by_seed.values()]
+    return Measured(
+        name=name,
+        tasks=tasks,
+        seeds=list(by_seed),
+        numerators=[[part[0] for part in row] for row in parts],  # type: ignore[arg-type]
+        denominators=[[part[1] for part in row] for row in parts],  # type: ignore[arg-type]
+        unit=unit,
+    )

@@ -49,7 +49,7 @@ def _main(given: list[str]) -> int:
         _tell(error)
         return FAILED
     except KeyboardInterrupt as stop:
-        tell(f"turnmix: {stop or 'stopped'}")
+        tell(f"turnmix: {str(stop) or 'stopped'}")
         return FAILED
     except BrokenPipeError:
         # The reader (head, less) has seen enough; what is still buffered must not raise again at exit.
@@ -121,6 +121,14 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.sweep import sweep
 
         sweep(options.words, output=options.output, jobs=options.jobs)
+    elif options.command == "compare":
+        from turnmix.cli.compare import compare
+
+        compare(
+            options.targets,
+            outcomes=[name.strip() for name in options.outcomes.split(",") if name.strip()],
+            is_json=options.json,
+        )
     elif options.command == "tasks make":
         from turnmix.cli.make_tasks import make_tasks
 

@@ -1,4 +1,4 @@
-"""What may stand behind `turnmix sweep`."""
+"""What may stand behind `turnmix sweep`, `compare` and `runs`."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ def add_comparing(commands: Any) -> None:
     )
     sweep.add_argument("--output", metavar="DIR", help="where the runs go; runs/NAME if left out")
     sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
+
+    compare = commands.add_parser(
+        "compare",
+        help="compare the arms of a sweep, or runs",
+        usage="turnmix compare SWEEP_OR_FILE [--json]\n       turnmix compare RUN RUN ... [--outcomes NAMES] [--json]",
+        description="Compare the arms of a sweep on its outcomes, and decide by its rule; or compare runs or "
+        "evaluations that you name, paired by task: those that differ in their seeds alone are one arm, and the "
+        "others are compared with the first. All is computed anew from what is stored.",
+        epilog="example: turnmix compare runs/shift",
+    )
+    compare.add_argument(
+        "targets", nargs="+", metavar="SWEEP | FILE | RUN", help="a sweep's directory or file, or runs"
+    )
+    compare.add_argument(
+        "--outcomes", default="", metavar="NAMES", help="of runs: which outcomes, with commas between"
+    )
+    compare.add_argument("--json", action="store_true", help="print all figures as JSON")

@@ -147,13 +147,13 @@ class Comparison(Settings):
                 if each.partition("=")[0].strip() == "seed":
                     raise ValueError(f"{where}: {each!r}: leave it out: seeds says the seeds of all arms")
         self._check_arm(self.reference, "reference")
-        needed = {each: OUTCOMES[each].instrument for each in self.outcomes}
-        for outcome, instrument in needed.items():
-            if instrument is not None and (
-                self.analysis is None or instrument not in self.analysis.instruments
-            ):
+        done = () if self.analysis is None else self.analysis.instruments
+        for outcome in self.outcomes:
+            needed = OUTCOMES[outcome].instrument
+            # Of resolved tasks a run's own evaluations tell too.
+            if outcome != "resolved" and needed not in done:
                 raise ValueError(
-                    f"outcomes: {outcome!r} is measured by {instrument}: add it to analysis.instruments"
+                    f"outcomes: {outcome!r} is measured by {needed}: add it to analysis.instruments"
                 )
         if self.decision is not None:
             self._check_decision(self.decision)

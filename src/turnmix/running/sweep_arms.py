@@ -59,6 +59,10 @@ def planned_runs(
     _check_different(recipes)
     for arm, recipe in recipes.items():
         _check_runs_here(arm, recipe)
+        if comparison.analysis is None and not recipe.evaluation.tasks:
+            raise RecipeError(
+                f"arms.{arm}: evaluation.tasks: 0, and no analysis: nothing would be measured: give one of them"
+            )
     return [
         PlannedRun(
             arm=arm,

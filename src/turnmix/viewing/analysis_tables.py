@@ -24,6 +24,8 @@ WIDTH = 80
 _GAP = 2
 _LONGEST_NAME = 32
 """Of what names a row."""
+_MOST_UNFOLDED = 40
+"""Columns of a cell that is not folded."""
 _SHOWN_UNITS = ("nats per token", "nats per turn", "seconds", "points", "dollars")
 """Those that a cell does not show itself."""
 
@@ -69,7 +71,7 @@ def rich_tables(table: Table, *, width: int = WIDTH) -> list[RichTable]:
     if sum(_widths(table, texts)) + _GAP * (len(table.columns) - 1) > width:
         texts = _texts(table, has_intervals=False)
     widths = _widths(table, texts)
-    return [_rich_table(table, texts, places) for places in _parts(widths, width)]
+    return [_rich_table(table, texts, places, widths) for places in _parts(widths, width)]
 
 
 def table_lines(table: Table, *, width: int = WIDTH) -> list[str]:
@@ -169,12 +171,15 @@ def _parts(widths: Sequence[int], width: int) -> Iterator[list[int]]:
     yield part
 
 
-def _rich_table(table: Table, texts: Sequence[Sequence[str]], places: Sequence[int]) -> RichTable:
+def _rich_table(
+    table: Table, texts: Sequence[Sequence[str]], places: Sequence[int], widths: Sequence[int]
+) -> RichTable:
     shown = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for place in places:
         # Figures are aligned already, by where their intervals begin.
         title = Text(heading(table.columns[place]), justify="left" if _is_text(table, place) else "right")
-        shown.add_column(title, overflow="fold")
+        # Where there is too little room rich would else fold cells, and leave titles as they are.
+        shown.add_column(title, overflow="fold", min_width=min(widths[place], _MOST_UNFOLDED))
     for row in texts:
         shown.add_row(*(Text(row[place]) for place in places))
     return shown
