@@ -82,3 +82,11 @@ def test_what_strangers_wrote_neither_commands_the_terminal_nor_is_read_as_marku
     )
     assert shown.getvalue().count("[bold]x[/bold]") >= 3
     assert not {"\x1b", "\u202e"} & set(shown.getvalue())
+
+
+def test_a_table_that_fits_by_folding_its_titles_folds_no_cell():
+    titles = ("arm", "value", "less the reference arm", "smallest effect", "a title of many long words")
+    rows = [("sft", "31/40 77.5 %", "-2.5 [-12.9, +6.5] and more", "10.2", ".500 to .501")]
+    lines = table_lines(table(columns=[Column(title=title) for title in titles], rows=rows))
+    assert any(all(cell in line for cell in rows[0]) for line in lines)
+    assert max(map(len, lines)) <= 80

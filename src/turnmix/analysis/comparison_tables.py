@@ -27,7 +27,7 @@ def outcome_table(outcome: ComparedOutcome) -> Table:
             Column(title="p"),
             Column(title="p (Holm)"),
             Column(title="power"),
-            Column(title="smallest effect", unit="points" if is_share else "nats per token"),
+            Column(title=f"smallest effect ({'points' if is_share else 'nats'})"),
         ),
         rows=tuple(rows),
         notes=tuple(_notes(outcome)),
@@ -44,7 +44,7 @@ def _row(value: ArmValue, difference: Difference | None, *, is_share: bool) -> t
         None if found is None else p_text(found.p_value),
         None if difference is None or difference.holm_p_value is None else p_text(difference.holm_p_value),
         None if found is None or found.power is None else f"{found.power:.2f}",
-        None if found is None else found.smallest_effect,
+        None if found is None else _effect_text(found.smallest_effect, is_share=is_share),
     )
 
 
@@ -65,6 +65,10 @@ def _seeds_text(value: ArmValue, *, is_share: bool) -> str | None:
         return "1 seed"
     low, high = min(known), max(known)
     return f"{100 * low:.1f}–{100 * high:.1f} %" if is_share else f"{low:.3f}–{high:.3f}"
+
+
+def _effect_text(effect: float | None, *, is_share: bool) -> str | None:
+    return None if effect is None else f"{100 * effect:.1f}" if is_share else f"{effect:.3f}"
 
 
 def p_text(p_value: float) -> str:

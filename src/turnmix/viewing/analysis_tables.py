@@ -24,8 +24,6 @@ WIDTH = 80
 _GAP = 2
 _LONGEST_NAME = 32
 """Of what names a row."""
-_MOST_UNFOLDED = 40
-"""Columns of a cell that is not folded."""
 _SHOWN_UNITS = ("nats per token", "nats per turn", "seconds", "points", "dollars")
 """Those that a cell does not show itself."""
 
@@ -71,7 +69,11 @@ def rich_tables(table: Table, *, width: int = WIDTH) -> list[RichTable]:
     if sum(_widths(table, texts)) + _GAP * (len(table.columns) - 1) > width:
         texts = _texts(table, has_intervals=False)
     widths = _widths(table, texts)
-    return [_rich_table(table, texts, places, widths) for places in _parts(widths, width)]
+    return [
+        # Where all fits, titles are folded; rich by itself would fold cells before.
+        _rich_table(table, texts, places, widths if _total(widths, places) <= width else None)
+        for places in _parts(widths, width)
+    ]
 
 
 def table_lines(table: Table, *, width: int = WIDTH) -> list[str]:
@@ -160,6 +162,10 @@ def _widths(table: Table, texts: Sequence[Sequence[str]]) -> list[int]:
     ]
 
 
+def _total(widths: Sequence[int], places: Sequence[int]) -> int:
+    return sum(widths[place] for place in places) + _GAP * (len(places) - 1)
+
+
 def _parts(widths: Sequence[int], width: int) -> Iterator[list[int]]:
     """Places of columns that fit beside each other, the first among them."""
     part = [0]
@@ -172,14 +178,13 @@ def _parts(widths: Sequence[int], width: int) -> Iterator[list[int]]:
 
 
 def _rich_table(
-    table: Table, texts: Sequence[Sequence[str]], places: Sequence[int], widths: Sequence[int]
+    table: Table, texts: Sequence[Sequence[str]], places: Sequence[int], widths: Sequence[int] | None
 ) -> RichTable:
     shown = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for place in places:
         # Figures are aligned already, by where their intervals begin.
         title = Text(heading(table.columns[place]), justify="left" if _is_text(table, place) else "right")
-        # Where there is too little room rich would else fold cells, and leave titles as they are.
-        shown.add_column(title, overflow="fold", min_width=min(widths[place], _MOST_UNFOLDED))
+        shown.add_column(title, overflow="fold", width=None if widths is None else widths[place])
     for row in texts:
         shown.add_row(*(Text(row[place]) for place in places))
     return shown
