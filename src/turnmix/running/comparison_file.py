@@ -38,6 +38,8 @@ class AnalysisSettings(Settings):
     """Of which iterations: last, all, or a list such as [0, 2, 4], where 0 is the base student."""
     instruments: tuple[str, ...] = Field(default=("divergence", "accidents"), min_length=1)
     """What is measured, as `turnmix analyse --instruments` names it."""
+    overrides: tuple[str, ...] = ()
+    """Changes to each run's recipe for its analysis alone, such as one teacher who labels the states of all arms."""
 
 
 class Criterion(Settings):

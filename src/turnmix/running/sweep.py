@@ -180,7 +180,8 @@ def analyse_words(path: Path, analysis: AnalysisSettings) -> list[str]:
     which = checkpoints if isinstance(checkpoints, str) else ",".join(map(str, checkpoints))
     tasks = [] if analysis.tasks is None else ["--tasks", str(analysis.tasks)]
     return [
-        "analyse", str(path), "--checkpoints", which, *tasks, "--instruments", ",".join(analysis.instruments),
+        "analyse", str(path), *analysis.overrides, "--checkpoints", which, *tasks,
+        "--instruments", ",".join(analysis.instruments),
     ]  # fmt: skip
 
 

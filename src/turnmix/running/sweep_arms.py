@@ -9,8 +9,10 @@ from pathlib import Path
 
 from turnmix.assembly.machine import check_machine, check_models
 from turnmix.core.errors import RecipeError, UserError
+from turnmix.core.yaml_text import yaml_value
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
 from turnmix.running.comparison_file import GivenComparison
+from turnmix.running.given_recipe import GivenRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,13 @@ def planned_runs(
             recipes[arm] = load_recipe(name, overrides, say=partial(_say_of, arm, say))
         except RecipeError as error:
             lines += [f"arms.{arm}: {line}" for line in error.lines]
+            continue
+        if comparison.analysis is not None and comparison.analysis.overrides:
+            try:
+                resolved = yaml_value(recipe_yaml(recipes[arm]))  # as its run will hold it
+                GivenRecipe.of(resolved).load(comparison.analysis.overrides)
+            except RecipeError as error:
+                lines += [f"analysis.overrides, of {arm}: {line}" for line in error.lines]
     if lines:
         # What is wrong in all arms alike is the recipe's, and told once.
         alike = (
