@@ -157,9 +157,11 @@ def _card_problem(recipe: Recipe, settings: ServerSettings) -> str | None:
     )
 
 
-def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = None) -> Policy:
-    """The weights at `location` acting greedily through a server that closes with the policy. `moment`: what the
-    template shows as now.
+def served_alone(
+    recipe: Recipe, *, location: str, moment: datetime | None = None, greedy: bool = True
+) -> Policy:
+    """The weights at `location` acting through a server that closes with the policy. `moment`: what the template shows
+    as now. `greedy`: else it samples as the recipe says.
 
     Raises:
         UserError: see `make_student_server` and `StudentServer.open`.
@@ -189,7 +191,7 @@ def served_alone(recipe: Recipe, *, location: str, moment: datetime | None = Non
     except BaseException:
         server.close()
         raise
-    return _ServedAlone(server, log=log)
+    return _ServedAlone(server, log=log, greedy=greedy)
 
 
 class _ServedAlone:
@@ -197,10 +199,10 @@ class _ServedAlone:
 
     name = "student"
 
-    def __init__(self, server: StudentServer, *, log: Path) -> None:
+    def __init__(self, server: StudentServer, *, log: Path, greedy: bool) -> None:
         self._server = server
         self._log = log
-        self._policy = server.policy(greedy=True)
+        self._policy = server.policy(greedy=greedy)
 
     def begin(self, episode: Episode) -> PolicySession:
         return self._policy.begin(episode)

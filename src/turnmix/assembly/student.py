@@ -175,17 +175,40 @@ class LearningStudent:
         Ranks.leave()
 
 
-def acting_student(recipe: Recipe, *, location: str, moment: datetime | None = None) -> Policy:
-    """A student that only acts, greedily; its template shows `moment` as now. To be closed: it may have a server of
-    its own."""
-    from turnmix.policies.local.loading import load_student
-    from turnmix.policies.local.policy import LocalPolicy
-
+def acting_student(
+    recipe: Recipe, *, location: str, moment: datetime | None = None, greedy: bool = True
+) -> Policy:
+    """A student that only acts; its template shows `moment` as now. To be closed: it may have a server of its own.
+    `greedy`: else it samples as the recipe says."""
     prepare_tensor_code(recipe)
     if recipe.student.server is not None:
-        return served_alone(recipe, location=location, moment=moment)
-    model, _, renderer = load_student(
+        return served_alone(recipe, location=location, moment=moment, greedy=greedy)
+    return load_acting_student(recipe, location=location, moment=moment).policy(greedy=greedy)
+
+
+class ActingStudent:
+    """A student in this process that acts and is asked what it thinks of tokens; it learns nothing."""
+
+    def __init__(self, recipe: Recipe, model: Any, tokenizer: Any, renderer: Renderer) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.renderer = renderer
+        self._recipe = recipe
+
+    def policy(self, *, greedy: bool) -> Policy:
+        """Acting; `greedy`: else it samples as the recipe says."""
+        from turnmix.policies.local.policy import LocalPolicy
+
+        return LocalPolicy(self.model, self.renderer, self._recipe.student, greedy=greedy)
+
+
+def load_acting_student(recipe: Recipe, *, location: str, moment: datetime | None = None) -> ActingStudent:
+    """Raises UserError: it cannot be a student."""
+    from turnmix.policies.local.loading import load_student
+
+    prepare_tensor_code(recipe)
+    model, tokenizer, renderer = load_student(
         recipe.student, source=location, tool_calls=recipe.scaffold.tool_calls, moment=moment
     )
     check_tools(renderer, recipe.offered_tools)
-    return LocalPolicy(model, renderer, recipe.student, greedy=True)
+    return ActingStudent(recipe, model, tokenizer, renderer)

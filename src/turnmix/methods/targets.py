@@ -69,6 +69,13 @@ def imitate(trajectories: Iterable[Trajectory], target: Target) -> Taught:
     )
 
 
+def taught_labels(trajectory: Trajectory) -> list[Action | None]:
+    """The label of each turn as it would be taught; None: there is none, or it is malformed."""
+    judge = _Judge(trajectory)
+    labels = [None if turn.label is None else judge.mended(turn.label) for turn in trajectory.turns]
+    return [None if label is None or judge.objection(label) is not None else label for label in labels]
+
+
 class _Judge:
     """Mends and judges targets by the tools of their trajectory, on offer or described in its prompt."""
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 
+from turnmix.training.token_loss import reverse_kl
+
 CHUNKS = 64
 """As many chunks at least: what is held of one, four times its logits, is then a small share of all logits."""
 MIN_LOGITS = 2**22
@@ -50,14 +52,35 @@ def sum_over_labels(hidden_LD: Tensor, head: Any, terms: Terms) -> Tensor:
 
 
 @torch.no_grad()
-def label_logprobs(hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, *, vocabulary: int) -> Tensor:
-    """log π of each label [L], over the first `vocabulary` tokens: what lies behind them is padding."""
+def label_logprobs(
+    hidden_ND: Tensor, head: Any, rows_L: Tensor, ids_L: Tensor, *, vocabulary: int
+) -> tuple[Tensor, Tensor]:
+    """log π of each label [L], over the first `vocabulary` tokens: what lies behind them is padding; and whether it is
+    the likeliest of them [L]."""
     places = _places(len(rows_L), head.weight.shape[0], hidden_ND.device)
-    found = [
-        -cross_entropy(head(hidden_ND[rows_L[place]]).float()[:, :vocabulary], ids_L[place], reduction="none")
-        for place in places
-    ]
-    return torch.cat(found)
+    logprobs, are_likeliest = [], []
+    for place in places:
+        logits_CV = head(hidden_ND[rows_L[place]]).float()[:, :vocabulary]
+        logprobs.append(-cross_entropy(logits_CV, ids_L[place], reduction="none"))
+        are_likeliest.append(logits_CV.argmax(-1) == ids_L[place])
+    return torch.cat(logprobs), torch.cat(are_likeliest)
+
+
+@torch.no_grad()
+def label_divergences(
+    hidden_ND: Tensor, head: Any, other_ND: Tensor, other_head: Any, rows_L: Tensor, *, vocabulary: int
+) -> Tensor:
+    """KL(π ‖ π_other) at each label's place [L], in nats, over the first `vocabulary` tokens."""
+    places = _places(len(rows_L), head.weight.shape[0], hidden_ND.device)
+    return torch.cat(
+        [
+            reverse_kl(
+                head(hidden_ND[rows_L[place]]).float()[:, :vocabulary],
+                other_head(other_ND[rows_L[place]]).float()[:, :vocabulary],
+            )
+            for place in places
+        ]
+    )
 
 
 def _places(num_labels: int, vocabulary: int, device: torch.device) -> list[slice]:
