@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from turnmix.analysis.accidents import KINDS, accident_tables
+from turnmix.analysis.divergence import divergence_tables
+from turnmix.analysis.headroom import headroom_tables
 from turnmix.analysis.stored import StoredAnalysis
 from turnmix.analysis.table import Table
 from turnmix.core.errors import UserError
+from turnmix.store.analysis_directory import HEADROOM, OWN, TEACHER
 
 TablesOf = Callable[[Sequence[StoredAnalysis]], list[Table]]
 """Analyses in the order in which they are to be shown, each of which knows its run -> tables over all of them."""
@@ -24,11 +28,16 @@ class Instrument:
     needs: tuple[str, ...]
     """The rollouts that are made for it, such as `own` and `teacher`, in this order."""
     tables_of: TablesOf
-    is_scored: bool = False
-    """Must the student judge the labels of these rollouts?"""
+    judged: tuple[str, ...] = ()
+    """Of these, those whose labels the student judges."""
 
 
-INSTRUMENTS: Mapping[str, Instrument] = {}
+_ALL = (
+    Instrument(name="divergence", needs=(OWN, TEACHER), judged=(OWN, TEACHER), tables_of=divergence_tables),
+    Instrument(name="accidents", needs=(OWN, *KINDS), tables_of=accident_tables),
+    Instrument(name="headroom", needs=(OWN, HEADROOM), tables_of=headroom_tables),
+)
+INSTRUMENTS: Mapping[str, Instrument] = {each.name: each for each in _ALL}
 """In the order in which their tables are shown."""
 
 

@@ -7,7 +7,7 @@ loaded, and nothing that a recipe names is imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class StoredAnalysis:
         if not os.path.lexists(path):
             return []
         log = TrajectoryLog(path, is_writable=False)
-        return list(log.read(_in_order(log)))
+        return list(log.read(in_order(log.ids)))
 
     def scored(self, name: str) -> list[ScoredTrajectory]:
         """The same with what was said of each turn. Raises UserError: a record is damaged."""
@@ -114,9 +114,17 @@ def _held(path: Path) -> Sequence[str]:
     return AppendLog(path, is_writable=False).ids if os.path.lexists(path) else ()
 
 
-def _in_order(log: AppendLog) -> list[str]:
-    """By their places among the plans: as they ended, they lie in the file."""
-    return sorted(log.ids, key=lambda record_id: (len(record_id), record_id))
+def checkpoint_titles(analyses: Sequence[StoredAnalysis]) -> list[str]:
+    """What each student is called beside the others: its run is named where there are several."""
+    runs = {each.run for each in analyses}
+    names = [each.run.name or str(each.run) for each in analyses]
+    stages = ["base student" if each.iteration == 0 else f"iteration {each.iteration}" for each in analyses]
+    return stages if len(runs) == 1 else [f"{run}, {stage}" for run, stage in zip(names, stages, strict=True)]
+
+
+def in_order(ids: Iterable[str]) -> list[str]:
+    """By their places among the plans: in the file they lie as they ended."""
+    return sorted(ids, key=lambda record_id: (len(record_id), record_id))
 
 
 def _scores_of(trajectory: Trajectory, log: AppendLog) -> tuple[TurnScore | None, ...]:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from turnmix.analysis.scored import TurnScore
 from turnmix.assembly.student import ActingStudent, acting_student, load_acting_student
 from turnmix.assembly.teacher import student_tokens
+from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action, Trajectory
 from turnmix.core.untaught import Objection
 from turnmix.methods.targets import taught_labels
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import ScoreRequest, TokenPath
-from turnmix.policies.teacher import Teacher
+from turnmix.policies.teacher import StudentTokens, Teacher
 from turnmix.recipe.recipe import Recipe
 from turnmix.rendering.readback import written_target
 from turnmix.rendering.vocabulary import vocabulary_size
@@ -42,9 +43,14 @@ class AnalysedStudent:
         self._moment = moment
         self._loaded: ActingStudent | None = None
 
+    def load(self) -> None:
+        """Raises UserError: it is no student, or not on this machine."""
+        if self._recipe.student.server is None:
+            self._here()
+
     def policy(self, *, greedy: bool) -> Policy:
-        """Acting alone, to be closed by the caller; `greedy`: else its tokens are sampled at temperature 1 from all that
-        it may say, so that they are a sample of it."""
+        """Acting alone, to be closed by the caller. `greedy`: else it samples at temperature 1 from all that it may
+        say, so that its tokens are a sample of it."""
         settings = self._recipe.student
         if not greedy:
             settings = settings.model_copy(update={"temperature": 1.0, "top_p": 1.0})
@@ -66,7 +72,9 @@ class AnalysedStudent:
                 asked[trajectory.id] = [
                     None
                     if turn.label is None
-                    else TurnScore(label_kind=kind, label_tokens=None if path is None else len(path.target_ids))
+                    else TurnScore(
+                        label_kind=kind, label_tokens=None if path is None else len(path.target_ids)
+                    )
                     for turn, kind, path in zip(trajectory.turns, kinds, paths, strict=True)
                 ]
                 found = [path for path in paths if path is not None]
@@ -91,7 +99,20 @@ class AnalysedStudent:
                 )
             yield trajectory_id, scores
 
-    def divergences(self, trajectories: Sequence[Trajectory], teacher: Teacher) -> Scores:
+    def objection_to(self, teacher: Teacher) -> str | None:
+        """Why the teacher cannot be compared with it; None: it can."""
+        try:
+            if (frozen := teacher.frozen_model()) is not None:
+                from turnmix.teachers.local import shared_vocabulary
+
+                shared_vocabulary(frozen, self._here().tokenizer)
+                return None
+            findings = teacher.check_scoring(self.tokens())
+        except UserError as error:
+            return str(error)
+        return next((each.detail for each in findings if each.passed is False), None)
+
+    def divergences(self, trajectories: Iterable[Trajectory], *, teacher: Teacher) -> Scores:
         """How far it is from the teacher in the tokens that it sampled: exact over the vocabulary where the teacher's
         model is in this process; else by these tokens alone, which is right on average.
 
@@ -139,7 +160,7 @@ class AnalysedStudent:
             ]
             yield trajectory_id, _by_turn(paths[trajectory_id], differences)
 
-    def tokens(self) -> object:
+    def tokens(self) -> StudentTokens:
         """Whose tokens the teacher scores."""
         here = self._here()
         return student_tokens(self._recipe, here.tokenizer, max_context=self._max_context())

@@ -7,6 +7,8 @@ analyses/iteration-003/    of the student after iteration 3; 000: before any tra
     own.jsonl              the student alone, greedily, with the teacher's label in every state
     own-scores.jsonl       how the student judges those labels: one line a trajectory
     teacher-scores.jsonl   the same in the states of the teacher's own trajectories
+    sampled.jsonl          the student alone, at temperature 1, where the teacher gives log-probabilities
+    sampled-scores.jsonl   how far its tokens there are from the teacher
     breaking.jsonl         the student alone after an accident, of each kind that was asked for
     headroom-edit.jsonl    the student, with the expert for steps of this kind
 analyses/teacher/          the same for what no student has a part in
@@ -32,8 +34,12 @@ from turnmix.training.checkpoint_files import checkpoint_name, iteration_in
 
 ANALYSES = "analyses"
 ANALYSIS = "analysis.json"
+OWN = "own"
+SAMPLED = "sampled"
 TEACHER = "teacher"
-"""Whose trajectories depend on no student."""
+"""A rollout whose trajectories depend on no student, and where they lie."""
+HEADROOM = "headroom"
+"""How the names of rollouts begin in which the expert takes over."""
 _LOG = re.compile(r"([a-z][a-z0-9_,:-]*?)(-scores)?\.jsonl", re.ASCII)
 OF_ANALYSIS = DirectoryKind(
     name="analysis", file=ANALYSIS, fix="delete this directory to analyse anew", option=None
@@ -58,9 +64,10 @@ class AnalysisDirectory(SubjectDirectory):
 
     def scores(self, name: str) -> AppendLog:
         """What is said of a rollout's turns."""
-        log = AppendLog(scores_path(self.path, name), directory=self._directory)
-        self._logs[f"{name}-scores"] = log
-        return log
+        key = f"{name}-scores"
+        if key not in self._logs:
+            self._logs[key] = AppendLog(scores_path(self.path, name), directory=self._directory)
+        return self._logs[key]
 
     def close(self) -> None:
         for log in self._logs.values():

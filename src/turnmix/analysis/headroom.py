@@ -1,0 +1,56 @@
+"""What a student lacks: an expert takes over steps of some kinds alone, and what is then left is what the others miss.
+
+In: analyses. Out: resolved tasks of the student alone, and with the expert for each set of kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turnmix.analysis.accidents import resolved_share
+from turnmix.analysis.agreement import judged
+from turnmix.analysis.stored import StoredAnalysis, checkpoint_titles
+from turnmix.analysis.table import Cell, Column, Share, Table
+from turnmix.core.trajectory import Trajectory
+from turnmix.store.analysis_directory import HEADROOM, OWN
+
+
+def headroom_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
+    """None where the expert took over nothing."""
+    rows: list[tuple[Cell, ...]] = []
+    for analysis, title in zip(analyses, checkpoint_titles(analyses), strict=True):
+        names = [name for name in analysis.rollout_names if name.startswith(f"{HEADROOM}-")]
+        if not names:
+            continue
+        rows.append(_row(f"{title} alone", analysis.rollouts(OWN)))
+        for name in names:
+            kinds = name.removeprefix(f"{HEADROOM}-").replace(",", ", ")
+            rows.append(_row(f"{title}, expert does {kinds}", analysis.rollouts(name)))
+    if not rows:
+        return []
+    table = Table(
+        name="headroom",
+        title="Headroom: resolved when an expert takes over some kinds of steps",
+        columns=(
+            Column(title="who acts"),
+            Column(title="resolved", unit="share"),
+            Column(title="expert's turns", unit="share"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "The student acts greedily; where the expert's own next step is of one of these kinds, it takes it. What "
+            "the expert's edits gain is what the student cannot write; what its restoring gains is what it does not "
+            "recover from.",
+        ),
+    )
+    return [table]
+
+
+def _row(name: str, trajectories: Sequence[Trajectory]) -> tuple[Cell, ...]:
+    ended = [each for each in trajectories if judged(each)]
+    turns = [turn for each in ended for turn in each.turns]
+    return (
+        name,
+        resolved_share(ended),
+        Share(count=sum(turn.actor == "teacher" for turn in turns), of=len(turns)),
+    )
