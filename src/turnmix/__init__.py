@@ -10,6 +10,9 @@ first used.
 
 TYPE_CHECKING = False  # of another name than typing's, which would have to be loaded
 if TYPE_CHECKING:
+    from turnmix.analysis.stored import StoredAnalysis as StoredAnalysis
+    from turnmix.analysis.stored import stored_analyses as stored_analyses
+    from turnmix.analysis.table import Table as Table
     from turnmix.core.errors import InfrastructureError as InfrastructureError
     from turnmix.core.errors import PluginError as PluginError
     from turnmix.core.errors import RecipeError as RecipeError
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from turnmix.rollout.mixture import MixtureSettings as MixtureSettings
     from turnmix.rollout.mixture import StudentMixtureSettings as StudentMixtureSettings
     from turnmix.rollout.mixture import TeacherMixtureSettings as TeacherMixtureSettings
+    from turnmix.running.api import analyse as analyse
     from turnmix.running.api import evaluate as evaluate
     from turnmix.running.api import load_recipe as load_recipe
     from turnmix.running.api import train as train
@@ -89,6 +93,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "analysis.stored": "StoredAnalysis stored_analyses",
+    "analysis.table": "Table",
     "core.errors": "InfrastructureError PluginError RecipeError TeacherError TrainingError TurnMixError UserError",
     "core.finding": "Finding",
     "core.message": "Message ToolCall ToolSpecification",
@@ -109,7 +115,7 @@ _ROOMS = {
     "recipe.recipe": "Recipe",
     "rollout.mixture": "AggrevateMixtureSettings DaggerMixtureSettings Mixture MixtureSettings StudentMixtureSettings "
     "TeacherMixtureSettings",
-    "running.api": "evaluate load_recipe train",
+    "running.api": "analyse evaluate load_recipe train",
     "running.reading": "Run read_run",
     "running.reporter": "QuietReporter Reporter",
     "sandboxes.sandbox": "CommandResult Sandbox",

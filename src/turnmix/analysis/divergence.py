@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from turnmix.analysis.judged_turns import (
     IsCounted,
@@ -29,7 +30,7 @@ from turnmix.store.run_directory import RunDirectory
 
 FIRST_TURNS = (1, 4, 7, 10, 13, 17, 25, 49, 97)
 """Where the parts of a trajectory begin that are shown each for itself, counted from 1."""
-_NLL = "nats per token"
+_NLL: Literal["nats per token"] = "nats per token"
 _BY_TRAJECTORY = "Intervals: 95 %, trajectories drawn again with replacement."
 _NO_REVERSE_KL = (
     "The reverse KL is not shown: it needs a teacher that gives probabilities. One that names a single action, such as "

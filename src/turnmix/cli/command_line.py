@@ -98,6 +98,17 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.evaluate import evaluate
 
         evaluate(options.target, words=options.words, output=options.output)
+    elif options.command == "analyse":
+        from turnmix.cli.analyse import analyse
+
+        analyse(
+            options.words,
+            checkpoints=options.checkpoints,
+            num_tasks=options.tasks,
+            instruments=options.instruments,
+            headroom=options.headroom,
+            is_json=options.json,
+        )
     elif options.command == "show":
         from turnmix.cli.show import show_run, show_trajectory
 

@@ -7,6 +7,7 @@ import os
 from typing import NoReturn
 
 import turnmix
+from turnmix.cli.analyse_arguments import add_analyse
 from turnmix.cli.comparing_arguments import add_comparing
 from turnmix.cli.export_arguments import add_export
 from turnmix.cli.making_arguments import add_making_arguments
@@ -100,6 +101,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     show.add_argument("--limit", type=int, metavar="N", help="list so many (8; of those asked for, 50)")
 
     add_export(commands)
+    add_analyse(commands)
     add_comparing(commands)
 
     tasks = commands.add_parser(

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from turnmix.analysis.instruments import tables_of
+from turnmix.analysis.table import Table
 from turnmix.core.credentials import keep_secrets_of, masked_text
 from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import raise_limit
 from turnmix.core.redaction import own_secrets
 from turnmix.core.terminal import show_printable
 from turnmix.recipe.recipe import Recipe
+from turnmix.running.analysing import DEFAULT, Checkpoints, analyse_run
 from turnmix.running.evaluation import evaluate_target
 from turnmix.running.given_recipe import GivenRecipe, RecipeLike
 from turnmix.running.reading import Run
@@ -120,6 +123,53 @@ def evaluate(
             reporter=told,
         )
         return Run(done.path)
+
+
+def analyse(
+    runs: PathLike | Run | Sequence[PathLike | Run],
+    *,
+    checkpoints: Checkpoints = "last",
+    instruments: Sequence[str] = DEFAULT,
+    num_tasks: int | None = None,
+    headroom: Sequence[Sequence[str]] = (("edit",),),
+    overrides: Sequence[str] = (),
+    reporter: Reporter | None = None,
+) -> list[Table]:
+    """Look at what students do in the states that they visit themselves; or go on with it. As `turnmix analyse`.
+
+    In:
+        runs: a run, or several.
+        checkpoints: `last`, `all`, or iterations; 0: the base student.
+        instruments: of `divergence`, `accidents`, `headroom`, `failures`, `teacher` and `scaling`.
+        num_tasks: holdout tasks; left out, those analysed before, or as the recipe evaluates on.
+        headroom: for that instrument, sets of kinds of steps that the expert takes over.
+        overrides: changes to the runs' recipes, such as `sandbox.kind=container`.
+        reporter: see `train`.
+
+    Out:
+        Tables over all of them. `stored_analyses(run)` reads the trajectories behind them.
+
+    Raises:
+        UserError: one cannot be analysed.
+        TurnMixError: it failed; the message says that the same call goes on.
+    """
+    told = reporter or _console()
+    given = [runs] if isinstance(runs, str | os.PathLike | Run) else list(runs)
+    with _in_own_process():
+        analyses = [
+            analysis
+            for run in given
+            for analysis in analyse_run(
+                run.path if isinstance(run, Run) else Path(run),
+                checkpoints=checkpoints,
+                instruments=instruments,
+                num_tasks=num_tasks,
+                headroom=headroom,
+                overrides=overrides,
+                reporter=told,
+            )
+        ]
+        return tables_of(analyses, instruments)
 
 
 def _console() -> Reporter:

@@ -1,0 +1,44 @@
+"""What may stand behind `turnmix analyse`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_analyse(commands: Any) -> None:
+    """Add the command."""
+    analyse = commands.add_parser(
+        "analyse",
+        help="look at what a run's students do in their own states",
+        usage="turnmix analyse RUN ... [--checkpoints last|all|0,2,4] [--tasks N] [--instruments NAME,NAME]\n"
+        "                       [--headroom KIND,KIND] [--json] [key=value ...]",
+        description="Roll out a run's students on holdout tasks, with the teacher's label in every state, and print "
+        "tables. What was made before lies in RUN/analyses and is not made again; the same command goes on with one "
+        "that was stopped.",
+        epilog="example: turnmix analyse runs/demo --instruments divergence,accidents --checkpoints all",
+    )
+    analyse.add_argument(
+        "words", nargs="+", metavar="RUN | key=value", help="runs, and changes to their recipes"
+    )
+    analyse.add_argument(
+        "--checkpoints",
+        default="last",
+        metavar="WHICH",
+        help="last, all, or iterations such as 0,2,4; 0: the base student (last)",
+    )
+    analyse.add_argument(
+        "--tasks", type=int, metavar="N", help="holdout tasks (those analysed before; else evaluation.tasks)"
+    )
+    analyse.add_argument(
+        "--instruments",
+        metavar="NAMES",
+        help="divergence, accidents, headroom, failures, teacher, scaling (divergence)",
+    )
+    analyse.add_argument(
+        "--headroom",
+        action="append",
+        metavar="KINDS",
+        help="kinds of steps that the expert takes over, such as edit,restore (edit); each time it is said is a "
+        "rollout of its own",
+    )
+    analyse.add_argument("--json", action="store_true", help="print the tables as JSON, and nothing else")
