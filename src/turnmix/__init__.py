@@ -71,13 +71,16 @@ if TYPE_CHECKING:
     from turnmix.rollout.mixture import StudentMixtureSettings as StudentMixtureSettings
     from turnmix.rollout.mixture import TeacherMixtureSettings as TeacherMixtureSettings
     from turnmix.running.api import analyse as analyse
+    from turnmix.running.api import compare as compare
     from turnmix.running.api import evaluate as evaluate
     from turnmix.running.api import load_recipe as load_recipe
+    from turnmix.running.api import sweep as sweep
     from turnmix.running.api import train as train
     from turnmix.running.reading import Run as Run
     from turnmix.running.reading import read_run as read_run
     from turnmix.running.reporter import QuietReporter as QuietReporter
     from turnmix.running.reporter import Reporter as Reporter
+    from turnmix.running.run_listing import list_runs as list_runs
     from turnmix.sandboxes.sandbox import CommandResult as CommandResult
     from turnmix.sandboxes.sandbox import Sandbox as Sandbox
     from turnmix.sandboxes.settings import SandboxNeeds as SandboxNeeds
@@ -115,8 +118,9 @@ _ROOMS = {
     "recipe.recipe": "Recipe",
     "rollout.mixture": "AggrevateMixtureSettings DaggerMixtureSettings Mixture MixtureSettings StudentMixtureSettings "
     "TeacherMixtureSettings",
-    "running.api": "analyse evaluate load_recipe train",
+    "running.api": "analyse compare evaluate load_recipe sweep train",
     "running.reading": "Run read_run",
+    "running.run_listing": "list_runs",
     "running.reporter": "QuietReporter Reporter",
     "sandboxes.sandbox": "CommandResult Sandbox",
     "sandboxes.settings": "SandboxNeeds SandboxSettings",

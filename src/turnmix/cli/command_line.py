@@ -140,6 +140,10 @@ def _run(options: argparse.Namespace) -> int:
             outcomes=[name.strip() for name in options.outcomes.split(",") if name.strip()],
             is_json=options.json,
         )
+    elif options.command == "runs":
+        from turnmix.cli.runs import show_runs
+
+        show_runs(options.directory, is_json=options.json)
     elif options.command == "tasks make":
         from turnmix.cli.make_tasks import make_tasks
 

@@ -42,3 +42,13 @@ def add_comparing(commands: Any) -> None:
         "--outcomes", default="", metavar="NAMES", help="of runs: which outcomes, with commas between"
     )
     compare.add_argument("--json", action="store_true", help="print all figures as JSON")
+
+    runs = commands.add_parser(
+        "runs",
+        help="list the runs, evaluations and sweeps below a directory",
+        usage="turnmix runs [DIR] [--json]",
+        description="List the runs, evaluations and sweeps below a directory: how far each is, what it resolved, and "
+        "the command that goes on with it.",
+    )
+    runs.add_argument("directory", nargs="?", default="runs", metavar="DIR", help="where they lie (runs)")
+    runs.add_argument("--json", action="store_true", help="print the same as JSON")

@@ -7,9 +7,10 @@ error is raised: a `TurnMixError`, each of whose `lines` is one line of the mess
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from turnmix.analysis.instruments import tables_of
 from turnmix.analysis.table import Table
@@ -20,11 +21,15 @@ from turnmix.core.redaction import own_secrets
 from turnmix.core.terminal import show_printable
 from turnmix.recipe.recipe import Recipe
 from turnmix.running.analysing import DEFAULT, Checkpoints, analyse_run
+from turnmix.running.comparing import Compared
+from turnmix.running.comparing_targets import compare_targets
 from turnmix.running.evaluation import evaluate_target
 from turnmix.running.given_recipe import GivenRecipe, RecipeLike
 from turnmix.running.reading import Run
 from turnmix.running.reporter import Reporter
 from turnmix.running.run_choice import resumed_recipe
+from turnmix.running.sweep import Sweep, run_sweep
+from turnmix.running.sweep_grid import given_comparison, output_of
 from turnmix.running.training import begin_run, resume_run
 
 PathLike = str | os.PathLike[str]
@@ -170,6 +175,50 @@ def analyse(
             )
         ]
         return tables_of(analyses, instruments)
+
+
+def sweep(
+    comparison: PathLike | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    output: PathLike | None = None,
+    jobs: int = 1,
+    reporter: Reporter | None = None,
+) -> Sweep:
+    """Run a comparison: each arm with each seed, in processes of their own; or go on with it. As `turnmix sweep`.
+
+    In:
+        comparison: a comparison file, or a mapping as one holds it; or a recipe, with lists in `overrides`.
+        overrides: of a recipe: what differs, such as ["method=sft,dagger", "seed=0,1,2"], and what is changed alike.
+        output: where the runs go; left out, `runs/` and the comparison's name.
+        jobs: runs at a time.
+        reporter: see `train`.
+
+    Raises:
+        UserError: it cannot be run; nothing was begun.
+        TurnMixError: runs failed; the others are complete, and the same call goes on.
+    """
+    with _in_own_process():
+        given = given_comparison(comparison, overrides)
+        path = output_of(given) if output is None else Path(output)
+        return run_sweep(
+            given, output=path, jobs=jobs, again="the same call", reporter=reporter or _console()
+        )
+
+
+def compare(*targets: PathLike | Run | Sweep, outcomes: Sequence[str] = ()) -> Compared:
+    """What runs come to, compared, computed anew from what they stored. As `turnmix compare`.
+
+    In:
+        targets: a sweep, its directory or its comparison file; or runs and evaluations, the first of which belongs to
+            the arm that the others are compared with.
+        outcomes: of runs: which; left out, all that was measured in each of them.
+
+    Raises:
+        UserError: there is nothing to compare, or something is damaged.
+    """
+    paths = [Path(each.path if isinstance(each, Run | Sweep) else each) for each in targets]
+    return compare_targets(paths, outcomes)
 
 
 def _console() -> Reporter:

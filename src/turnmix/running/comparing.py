@@ -6,7 +6,6 @@ a recipe names is imported.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,12 @@ from turnmix.analysis.outcomes import OUTCOMES, ByTask, by_task, measured, resol
 from turnmix.analysis.stored import StoredAnalysis, stored_analyses
 from turnmix.analysis.table import Table
 from turnmix.core.errors import UserError
-from turnmix.core.yaml_text import yaml_value
-from turnmix.recipe.recipe_file import validated
-from turnmix.running.comparison_file import Comparison
+from turnmix.running.comparison_file import Comparison, comparison_in
 from turnmix.running.deciding import Decision, decided
 from turnmix.running.reading import Run
 from turnmix.running.sweep_arms import run_name
 from turnmix.store.place import RECIPE
-from turnmix.store.sweep_directory import COMPARISON, read_comparison_text, read_sweep
+from turnmix.store.sweep_directory import read_sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +53,7 @@ class Compared:
 
 def compare_sweep(path: Path) -> Compared:
     """The sweep in a directory. Raises UserError: it is damaged, or no run of it is complete."""
-    record = read_sweep(path)
-    text = read_comparison_text(path)
-    if (digest := hashlib.sha256(text).hexdigest()) != record["digest"]:
-        raise UserError(
-            f"{path / COMPARISON} is not the file that the sweep was begun with: sha256 {record['digest']} there, "
-            f"{digest} here: put it back"
-        )
-    try:
-        data = yaml_value(text.decode())
-    except ValueError as error:
-        raise UserError(f"{path / COMPARISON}: {error}") from error
-    comparison = validated(Comparison, data, source=str(path / COMPARISON))
+    comparison, record = comparison_in(path), read_sweep(path)
     found: dict[str, dict[str, dict[int, ByTask]]] = {
         outcome: {arm: {} for arm in comparison.arms} for outcome in comparison.outcomes
     }

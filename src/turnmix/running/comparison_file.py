@@ -19,10 +19,11 @@ from turnmix.analysis.outcomes import OUTCOMES
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.core.settings import Settings
+from turnmix.core.yaml_text import yaml_value
 from turnmix.recipe.mistakes import nearest
 from turnmix.recipe.recipe_file import MOST_BYTES, read_recipe, validated
 from turnmix.store.made_here import is_made_here
-from turnmix.store.sweep_directory import COMPARISON, RECORD
+from turnmix.store.sweep_directory import COMPARISON, RECORD, read_comparison_text, read_sweep
 
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")
 Bounds = tuple[float | None, float | None]
@@ -238,3 +239,20 @@ def comparison_of(data: dict[str, Any]) -> GivenComparison:
     comparison = validated(Comparison, data, source="the mapping")
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return GivenComparison(comparison=comparison, text=text.encode(), path=None)
+
+
+def comparison_in(sweep: Path) -> Comparison:
+    """The comparison that a sweep runs, as its directory keeps it. Raises UserError: it is not that of its digest."""
+    record, text = read_sweep(sweep), read_comparison_text(sweep)
+    if (digest := hashlib.sha256(text).hexdigest()) != record["digest"]:
+        raise UserError(
+            f"{sweep / COMPARISON} is not the file that the sweep was begun with: sha256 {record['digest']} there, "
+            f"{digest} here: put it back"
+        )
+    try:
+        data = yaml_value(text.decode())
+    except ValueError as error:
+        raise UserError(f"{sweep / COMPARISON}: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{sweep / COMPARISON} holds no comparison: put it back")
+    return validated(Comparison, data, source=str(sweep / COMPARISON))
