@@ -5,23 +5,27 @@ In: what both arms scored, by seed and task. Out: one `Comparison`, which says h
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from turnmix.analysis.statistics.difference import judge_difference
 from turnmix.analysis.statistics.mcnemar import mcnemar, tango
 from turnmix.analysis.statistics.measured import Measured, Pairs, pair
 from turnmix.analysis.statistics.power import power, smallest_effect
-from turnmix.analysis.statistics.spread import contributions, crossed_spread, is_nested
+from turnmix.analysis.statistics.spread import is_nested
 
 STATED_POINTS = 0.05
 STATED_CHANGE = 0.1
 ONE_SEED = "One seed: this tells which of the two trained students is better, not which way of training is."
 TWO_SEEDS = (
-    "Two seeds tell little of the luck of a training: where it is large, 1 in 10 such comparisons finds a difference "
-    "that is not there, not 1 in 20. Take three seeds or more."
+    "Two seeds tell little of the luck of a training: of 100 comparisons of equal arms 2 to 7 find a difference, not 5. "
+    "Take three seeds or more."
 )
 OWN_TASKS = "Each seed has tasks of its own: the seeds alone are the units."
+NO_LUCK = "No seed or task differs from the others: there is no luck to be estimated from."
+FEW_TASKS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +67,13 @@ def compare(a: Measured, b: Measured, *, effect: float | None = None) -> Compari
     value_a = float(np.nansum(pairs.numerators_a) / np.nansum(pairs.denominators_a))
     value_b = float(np.nansum(pairs.numerators_b) / np.nansum(pairs.denominators_b))
     stated = effect if effect is not None else STATED_POINTS if a.unit == "share" else STATED_CHANGE * value_b
-    judged = (
-        _of_one_seed(pairs) if _is_one_seed_of_truth_values(pairs) else _of_means(pairs, value_a - value_b)
-    )
-    num_seeds, num_tasks = pairs.is_there.shape
+    judged = _judge(pairs)
     error, degrees = judged.standard_error, judged.degrees
     is_known = error > 0 and degrees > 0
     smallest = smallest_effect(error, degrees) if is_known else None
     if a.unit == "share" and smallest is not None and smallest > 1:
         smallest = None
+    num_seeds, num_tasks = pairs.is_there.shape
     return Comparison(
         value_a=value_a,
         value_b=value_b,
@@ -86,7 +88,7 @@ def compare(a: Measured, b: Measured, *, effect: float | None = None) -> Compari
         effect=stated,
         power=power(stated, error, degrees) if is_known else None,
         smallest_effect=smallest,
-        notes=(*pairs.notes, *_notes(pairs)),
+        notes=(*pairs.notes, *_notes(pairs), *([] if is_known else [NO_LUCK])),
     )
 
 
@@ -100,64 +102,59 @@ class _Judged:
     method: str
 
 
-def _is_one_seed_of_truth_values(pairs: Pairs) -> bool:
-    return pairs.is_there.shape[0] == 1 and pairs.are_truth_values
-
-
-def _of_one_seed(pairs: Pairs) -> _Judged:
-    only_a = int(np.nansum(pairs.numerators_a > pairs.numerators_b))
-    only_b = int(np.nansum(pairs.numerators_b > pairs.numerators_a))
-    num_tasks = pairs.is_there.shape[1]
-    low, high = tango(only_a, only_b, num_tasks)
-    return _Judged(
-        low=float(low),
-        high=float(high),
-        p_value=mcnemar(only_a, only_b).mid_p,
-        # One more than were seen: none at all would promise to show anything.
-        standard_error=float(np.sqrt(only_a + only_b + 1) / num_tasks),
-        degrees=max(num_tasks - 1, 1),
-        method="pairs by task: mid-p McNemar test, Tango's interval",
+def _judge(pairs: Pairs) -> _Judged:
+    if pairs.are_truth_values and pairs.is_there.shape[0] == 1:
+        return _by_mcnemar(pairs, "pairs by task")
+    found = judge_difference(
+        pairs.numerators_a, pairs.denominators_a, pairs.numerators_b, pairs.denominators_b
     )
-
-
-def _of_means(pairs: Pairs, difference: float) -> _Judged:
-    from scipy.stats import t
-
-    parts = contributions(pairs.numerators_a, pairs.denominators_a) - contributions(
-        pairs.numerators_b, pairs.denominators_b
-    )
-    spread = crossed_spread(parts, pairs.is_there)
-    error, degrees = float(np.sqrt(spread.variance)), float(spread.degrees)
-    num_seeds, num_tasks = pairs.is_there.shape
-    if num_seeds == 1:
+    degrees = float(found.degrees)
+    if found.standard_error == 0 and pairs.are_truth_values:
+        return _by_mcnemar(pairs, "pairs by task in the first seed, as the seeds do not differ")
+    if pairs.is_there.shape[0] == 1:
         method = f"pairs by task: t-test with {degrees:g} degrees of freedom"
     elif is_nested(pairs.is_there):
         method = f"pairs by seed, each with tasks of its own: t-test with {degrees:g} degrees of freedom"
     else:
         method = (
-            "pairs by task and seed, both crossed random effects: "
-            f"t-test with Satterthwaite's degrees of freedom ({degrees:.1f})"
+            "pairs by task and seed, both crossed random effects: t-test with Satterthwaite's degrees of freedom, "
+            f"cautious with few seeds ({degrees:.1f})"
         )
-    if error == 0 or degrees == 0:
-        low = high = None
-        if pairs.are_truth_values:
-            low, high = (float(end) for end in tango(0, 0, num_tasks))
-        return _Judged(low=low, high=high, p_value=1.0, standard_error=error, degrees=degrees, method=method)
-    radius = float(t.ppf(0.975, degrees)) * error
-    limit = 1.0 if pairs.are_truth_values else np.inf
+    limit = 1.0 if pairs.are_truth_values else math.inf
+    is_known = math.isfinite(float(found.low))
     return _Judged(
-        low=max(difference - radius, -limit),
-        high=min(difference + radius, limit),
-        p_value=float(2 * t.sf(abs(difference) / error, degrees)),
-        standard_error=error,
+        low=max(float(found.low), -limit) if is_known else None,
+        high=min(float(found.high), limit) if is_known else None,
+        p_value=float(found.p_value),
+        standard_error=float(found.standard_error),
         degrees=degrees,
         method=method,
     )
 
 
+def _by_mcnemar(pairs: Pairs, units: str) -> _Judged:
+    """Of the first seed."""
+    resolved_a, resolved_b = pairs.numerators_a[0], pairs.numerators_b[0]
+    only_a, only_b = int((resolved_a > resolved_b).sum()), int((resolved_b > resolved_a).sum())
+    num_tasks = int(pairs.is_there[0].sum())
+    low, high = tango(only_a, only_b, num_tasks)
+    # One more than were seen: none at all would promise to show anything.
+    variance = max(only_a + only_b + 1 - (only_a - only_b) ** 2 / num_tasks, 1.0)
+    return _Judged(
+        low=float(low),
+        high=float(high),
+        p_value=mcnemar(only_a, only_b).mid_p,
+        standard_error=math.sqrt(variance) / num_tasks,
+        degrees=max(num_tasks - 1, 1),
+        method=f"{units}: mid-p McNemar test, Tango's interval",
+    )
+
+
 def _notes(pairs: Pairs) -> list[str]:
-    num_seeds = pairs.is_there.shape[0]
+    num_seeds, num_tasks = pairs.is_there.shape
     notes = [ONE_SEED] if num_seeds == 1 else [TWO_SEEDS] if num_seeds == 2 else []
+    if num_tasks < FEW_TASKS:
+        notes.append(f"{num_tasks} tasks are too few for this interval to be trusted.")
     if is_nested(pairs.is_there):
         return [*notes, OWN_TASKS]
     missing = int((~pairs.is_there).sum())
