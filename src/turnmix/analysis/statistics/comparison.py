@@ -20,7 +20,7 @@ STATED_POINTS = 0.05
 STATED_CHANGE = 0.1
 ONE_SEED = "One seed: this tells which of the two trained students is better, not which way of training is."
 TWO_SEEDS = (
-    "Two seeds tell little of the luck of a training: of 100 comparisons of equal arms 2 to 7 find a difference, not 5. "
+    "Two seeds tell little of the luck of a training: of 100 comparisons of equal arms 2 to 7 find a difference. "
     "Take three seeds or more."
 )
 OWN_TASKS = "Each seed has tasks of its own: the seeds alone are the units."
