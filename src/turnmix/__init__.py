@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from turnmix.running.api import compare as compare
     from turnmix.running.api import evaluate as evaluate
     from turnmix.running.api import load_recipe as load_recipe
+    from turnmix.running.api import report as report
     from turnmix.running.api import sweep as sweep
     from turnmix.running.api import train as train
     from turnmix.running.reading import Run as Run
@@ -118,7 +119,7 @@ _ROOMS = {
     "recipe.recipe": "Recipe",
     "rollout.mixture": "AggrevateMixtureSettings DaggerMixtureSettings Mixture MixtureSettings StudentMixtureSettings "
     "TeacherMixtureSettings",
-    "running.api": "analyse compare evaluate load_recipe sweep train",
+    "running.api": "analyse compare evaluate load_recipe report sweep train",
     "running.reading": "Run read_run",
     "running.run_listing": "list_runs",
     "running.reporter": "QuietReporter Reporter",

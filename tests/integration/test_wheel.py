@@ -61,6 +61,8 @@ def test_the_demos_recipe_runs_from_a_wheel_without_the_clone(installed, tmp_pat
     assert Path(where).is_relative_to(installed.parent)
     run(installed / "turnmix", "train", "minirepo_dagger", *SMALL, "--run", "run", cwd=tmp_path)
     assert "1.00" in run(installed / "turnmix", "show", "run", cwd=tmp_path)
+    run(installed / "turnmix", "report", "run", cwd=tmp_path)
+    assert "</html>" in (tmp_path / "report.html").read_text()
 
 
 def test_types_of_the_wheel_are_known_to_a_users_type_checker(installed):

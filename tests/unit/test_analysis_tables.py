@@ -6,9 +6,16 @@ import pytest
 from rich.console import Console
 
 from turnmix.analysis.table import Column, Estimate, Share, Table
-from turnmix.viewing.analysis_tables import cell_text, print_table, table_lines
+from turnmix.viewing.analysis_tables import cell_text, print_table
 
 RESOLVED = Column(title="resolved", unit="share")
+
+
+def table_lines(shown):
+    """As a terminal of 80 columns shows it."""
+    output = io.StringIO()
+    print_table(Console(file=output, width=80, color_system=None, markup=False, highlight=False), shown)
+    return [line.rstrip() for line in output.getvalue().split("\n")[:-1]]
 
 
 STUDENTS = (Column(title="student"), RESOLVED)

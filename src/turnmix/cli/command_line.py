@@ -144,6 +144,10 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.runs import show_runs
 
         show_runs(options.directory, is_json=options.json)
+    elif options.command == "report":
+        from turnmix.cli.report import report
+
+        report(options.runs, output=options.output, plots=options.plots)
     elif options.command == "tasks make":
         from turnmix.cli.make_tasks import make_tasks
 

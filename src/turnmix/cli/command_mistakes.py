@@ -16,7 +16,8 @@ _COMMANDS = {
     "train": ("run", "fit", "start", "learn", "finetune", "fine-tune", "sft", "dagger", "grpo", "launch"),
     "train --resume RUN": ("resume", "continue", "restart"),
     "evaluate": ("eval", "test", "validate", "benchmark", "score", "infer"),
-    "show": ("ls", "list", "view", "inspect", "report", "results", "status", "print", "log", "logs", "open"),
+    "show": ("ls", "list", "view", "inspect", "results", "status", "print", "log", "logs", "open"),
+    "report": ("html", "page", "dashboard", "plot", "plots", "viewer", "ui", "web"),
     "analyse": ("analyze", "analysis", "diagnose", "divergence"),
     "export": ("dump", "save", "write", "convert", "publish", "push"),
     "doctor": ("check", "verify", "info", "env"),
@@ -44,6 +45,8 @@ _OPTIONS = {
     ("show", "--limit N"): ("n", "max", "number", "all"),
     ("export", "--to FORM"): ("format", "form", "as", "type", "kind"),
     ("export", "--output PATH"): ("out", "o", "output_file", "output_dir", "file"),
+    ("report", "--output FILE"): ("out", "file", "html", "output_file", "report"),
+    ("report", "--plots DIR"): ("figures", "images", "svg", "png", "plot", "plots_dir"),
     ("tasks", "--limit N"): ("n", "max", "number"),
     ("tasks make", "--number N"): ("n", "limit", "max"),
 }

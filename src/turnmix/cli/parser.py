@@ -11,6 +11,7 @@ from turnmix.cli.analyse_arguments import add_analyse
 from turnmix.cli.comparing_arguments import add_comparing
 from turnmix.cli.export_arguments import add_export
 from turnmix.cli.making_arguments import add_making_arguments
+from turnmix.cli.report_arguments import add_report
 from turnmix.core.terminal import tell
 
 MISTAKEN = 2
@@ -103,6 +104,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     add_export(commands)
     add_analyse(commands)
     add_comparing(commands)
+    add_report(commands)
 
     tasks = commands.add_parser(
         "tasks",
@@ -203,8 +205,9 @@ def parsed(given: list[str]) -> argparse.Namespace:
         command = options.command
         told = option_mistake(unknown[0], command=command, value=value, parser=commands[command])
         parser.mistaken(told)
-    if further and not hasattr(options, "words"):
+    several = next((name for name in ("words", "runs") if hasattr(options, name)), None)
+    if further and several is None:
         parser.error(f"unknown argument {further[0]!r}")
-    if further:
-        options.words = [*options.words, *further]
+    if further and several is not None:
+        setattr(options, several, [*getattr(options, several), *further])
     return options

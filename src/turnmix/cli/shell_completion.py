@@ -30,6 +30,7 @@ def offer_completions(
     completers = {
         "words": _words,
         "run": _runs,
+        "runs": _runs,
         "resume": _runs,
         "target": _runs,
         "trajectory": _trajectories,

@@ -41,7 +41,10 @@ def printable_line(text: str) -> str:
 
 def spelled_out(text: str, *, kept: str) -> str:
     """All that cannot be shown as it is, but the characters `kept`."""
-    if text.isascii() and text.isprintable():
+    shown = text
+    for character in kept:
+        shown = shown.replace(character, "")
+    if shown.isascii() and shown.isprintable():
         return text
     return "".join(
         character

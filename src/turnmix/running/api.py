@@ -221,6 +221,32 @@ def compare(*targets: PathLike | Run | Sweep, outcomes: Sequence[str] = ()) -> C
     return compare_targets(paths, outcomes)
 
 
+def report(
+    runs: PathLike | Run | Sequence[PathLike | Run],
+    *,
+    output: PathLike = "report.html",
+    plots: PathLike | None = None,
+) -> Path:
+    """Write one HTML file of runs, evaluations or a sweep, to be looked at in a browser. As `turnmix report`.
+
+    In:
+        output: the file. A report that is there is replaced, anything else is not.
+        plots: a directory for each plot as SVG and as PNG; left out, they are in the report alone.
+
+    Out:
+        Where the report lies.
+
+    Raises:
+        UserError: there is no run, one is damaged, or `output` is no place for a report.
+    """
+    from turnmix.running.reporting import write_report
+
+    given = [runs] if isinstance(runs, str | os.PathLike | Run) else list(runs)
+    paths = [each.path if isinstance(each, Run) else Path(each) for each in given]
+    with _in_own_process():
+        return write_report(paths, output=Path(output), plots=None if plots is None else Path(plots))
+
+
 def _console() -> Reporter:
     from turnmix.viewing.console import ConsoleReporter
 

@@ -175,6 +175,7 @@ class EvaluationFigures(Record):
     unfinished: Count = 0
     unfinished_are: str = ""
     mean_reward: Figure | None = None
+    stop_reasons: Counts = {}
     infra_errors: Count = 0
     usage: Usages = {}
     tool_faults: list[_CountedToolFault] = []

@@ -1,12 +1,11 @@
 """A table of an analysis as a person reads it, on a terminal and in a report.
 
-In: a `Table`, whose texts anybody may have written. Out: rich tables, or lines, at most `width` columns wide: a table
+In: a `Table`, whose texts anybody may have written. Out: rich tables, at most `width` columns wide: a table
 that is wider is shown without the intervals of its shares, then in parts below each other, each with the first column.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
@@ -74,14 +73,6 @@ def rich_tables(table: Table, *, width: int = WIDTH) -> list[RichTable]:
         _rich_table(table, texts, places, widths if _total(widths, places) <= width else None)
         for places in _parts(widths, width)
     ]
-
-
-def table_lines(table: Table, *, width: int = WIDTH) -> list[str]:
-    """Title, tables and notes as plain text."""
-    shown = io.StringIO()
-    console = Console(file=shown, width=width, color_system=None, markup=False, highlight=False, emoji=False)
-    print_table(console, table)
-    return [line.rstrip() for line in shown.getvalue().split("\n")[:-1]]
 
 
 def print_table(console: Console, table: Table) -> None:
