@@ -323,3 +323,9 @@ def test_a_share_whose_tasks_cannot_show_anything_has_no_smallest_effect():
 def test_arms_without_a_common_task_are_refused_in_one_line():
     with pytest.raises(UserError, match=r"^a and b were not measured on a common task: analyse both"):
         compare(measured([[1.0]], tasks=["x"]), measured([[1.0]], tasks=["y"], name="b"))
+
+
+def test_arms_of_which_nothing_was_counted_are_refused_in_one_line():
+    none = measured([[0.0, 0.0]], [[0.0, 0.0]], unit="nats per token")
+    with pytest.raises(UserError, match=r"^a has nothing to be compared on the common tasks: analyse more"):
+        compare(none, measured([[1.0, 2.0]], [[3.0, 4.0]], name="b", unit="nats per token"))

@@ -61,7 +61,7 @@ def compare(a: Measured, b: Measured, *, effect: float | None = None) -> Compari
     """Arm a against arm b, paired by task and by seed.
 
     In: `effect`, the difference whose power is told; by default .05 (5 points) of shares, else a tenth of b's value.
-    Raises UserError where both have no task in common.
+    Raises UserError where both have no task in common, or nothing was counted on those.
     """
     pairs = pair(a, b)
     value_a = float(np.nansum(pairs.numerators_a) / np.nansum(pairs.denominators_a))

@@ -88,7 +88,7 @@ def pair(a: Measured, b: Measured) -> Pairs:
     """The entries that both arms have.
 
     A seed of both arms makes a pair; seeds of one arm alone are paired in their order, as seeds have no meaning beyond
-    their number. Raises UserError where no task is common to both.
+    their number. Raises UserError where no task is common to both, or nothing was counted on those.
     """
     if a.unit != b.unit:
         raise ValueError(f"{a.name} is measured in {a.unit}, {b.name} in {b.unit}")
@@ -123,6 +123,11 @@ def pair(a: Measured, b: Measured) -> Pairs:
         raise UserError(
             f"{a.name} and {b.name} were not measured on a common task: analyse both on the same tasks"
         )
+    for arm, denominators in ((a, parts[1]), (b, parts[3])):
+        if not denominators[is_there].sum():
+            raise UserError(
+                f"{arm.name} has nothing to be compared on the common tasks: analyse more of them"
+            )
     # A seed or task without any pair is no unit.
     keep = np.ix_(is_there.any(axis=1), is_there.any(axis=0))
     cut = [np.where(is_there, part, np.nan)[keep] for part in parts]
