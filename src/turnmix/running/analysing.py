@@ -136,14 +136,13 @@ def _iterations(run: Path, checkpoints: Checkpoints) -> list[int]:
             )
         return [max(whole, default=0)]
     iterations = sorted({*checkpoints})
-    for iteration in iterations:
-        if iteration and iteration not in whole:
-            with closing(RunDirectory.read(run)) as directory:
-                check_is_not_deleted(directory.checkpoint(iteration))
-            raise UserError(
-                f"checkpoints: {iteration}: {run} has none of this iteration: choose from "
-                f"{', '.join(map(str, [0, *whole]))}"
-            )
+    with closing(RunDirectory.read(run)) as directory:
+        paths = {each: directory.checkpoint(each) for each in iterations if each and each not in whole}
+    for iteration, path in paths.items():
+        check_is_not_deleted(path)
+        raise UserError(
+            f"checkpoints: {iteration}: {path} is not whole: choose from {', '.join(map(str, [0, *whole]))}"
+        )
     return iterations
 
 
