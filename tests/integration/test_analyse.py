@@ -146,7 +146,9 @@ def test_the_base_student_and_every_checkpoint_are_rows_and_the_teacher_acts_onc
     with pytest.raises(UserError, match=r"evaluation\.tasks: 3, but the analysis in .* was begun with 2"):
         analysed(run, num_tasks=3)
     assert analysed(run)["divergence"]["rows"] == [trained]  # as many as before
-    with pytest.raises(UserError, match=r"iteration-007: this checkpoint is not there .* left: .*iteration-001"):
+    with pytest.raises(
+        UserError, match=r"iteration-007: this checkpoint is not there .* left: .*iteration-001"
+    ):
         analysed(run, checkpoints=[7])
 
 

@@ -85,8 +85,9 @@ class StoredAnalysis:
         return rollouts_path(teacher_path(self.run) if name == TEACHER else self.path, name)
 
 
-def stored_analyses(run: Path) -> list[StoredAnalysis]:
+def stored_analyses(run: str | os.PathLike[str]) -> list[StoredAnalysis]:
     """Those of a run, in the order of iterations; none where it was not analysed. Raises UserError: one is damaged."""
+    run = Path(run)
     return [stored_analysis(run, iteration) for iteration in analysed_iterations(run)]
 
 
