@@ -21,6 +21,7 @@ from turnmix.environments.environment import (
     Step,
     TaskSource,
 )
+from turnmix.environments.solution_outline import HasSolutionOutlines, SolutionOutline
 from turnmix.policies.accident import AccidentPolicy
 from turnmix.policies.policy import Inspectable, Policy
 
@@ -44,6 +45,8 @@ class PluginSource:
             vars(self)["accident"] = self._accident
         if isinstance(source, HasStepKinds):
             vars(self)["step_kind"] = self._step_kind
+        if isinstance(source, HasSolutionOutlines):
+            vars(self)["solution_outline"] = self._solution_outline
 
     def tasks(self, split: Split) -> Sequence[Task]:
         with telling_faults(self._plugin):
@@ -79,6 +82,14 @@ class PluginSource:
         with telling_faults(self._plugin):
             kind = self._source.step_kind(action)
         return _of_type(str, kind, "step_kind(action)", self._plugin)
+
+    def _solution_outline(self, task: Task) -> SolutionOutline | None:
+        assert isinstance(self._source, HasSolutionOutlines)
+        with telling_faults(self._plugin):
+            outline = self._source.solution_outline(task)
+        if outline is None:
+            return None
+        return _of_type(SolutionOutline, outline, "solution_outline(task)", self._plugin)
 
 
 class _PluginTasks(Sequence[Task]):

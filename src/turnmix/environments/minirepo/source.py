@@ -22,6 +22,7 @@ from turnmix.environments.minirepo.verifier import MinirepoVerifier
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.environments.solution_outline import SolutionOutline
 from turnmix.environments.workspace_files import GIT_REPOSITORY, write_workspace
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -131,6 +132,10 @@ class MinirepoSource:
     def solution(self, task: Task) -> Solution:
         """For the verifier and the oracle alone."""
         return self._repository(task).solution
+
+    def solution_outline(self, task: Task) -> SolutionOutline:
+        solution = self.solution(task)
+        return SolutionOutline(paths=frozenset({*solution.files, *solution.removed}))
 
     def _cases(self, task: Task) -> tuple[Case, ...]:
         return self._repository(task).cases

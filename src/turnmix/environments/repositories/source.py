@@ -19,6 +19,7 @@ from turnmix.core.task import Task, Workspace
 from turnmix.environments.environment import Split, TaskParts, TaskSettings
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.environments.oracle.solution import Solution
+from turnmix.environments.patch_paths import patch_paths
 from turnmix.environments.repositories.adapters.registry import DatasetSettings
 from turnmix.environments.repositories.archive.files import load_archive
 from turnmix.environments.repositories.archive.repository import ArchiveRepository
@@ -30,6 +31,7 @@ from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.solution import solve
 from turnmix.environments.repositories.task_file import TaskRow, load_rows, read_rows, split_rows
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
+from turnmix.environments.solution_outline import SolutionOutline
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -185,6 +187,10 @@ class TaskFileSource:
                 found = solve(row, self._repository(row), self._make_sandbox(row))
                 self._solutions.put(task.id, found, size=_size(found))
             return found
+
+    def solution_outline(self, task: Task) -> SolutionOutline:
+        row = self._rows[task.id]
+        return SolutionOutline(paths=patch_paths(row.gold_patch), passing_before=len(row.pass_to_pass))
 
     def _repository(self, row: TaskRow) -> Repository:
         if (found := self._repositories.get(row.instance_id)) is None:

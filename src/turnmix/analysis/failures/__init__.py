@@ -1,0 +1,1 @@
+"""Why trajectories stay unresolved (paper Table 4)."""
