@@ -1,7 +1,7 @@
 """Failure modes by a model, where no rule decides: asked once, its answers kept, read strictly.
 
 In: questions. Out: a `Judgement` each. An answer that names no mode word for word is no mode: the trajectory counts as
-not judged. What was answered once is read from disk, so that a second analysis asks nothing and comes to the same digits.
+not judged. Who keeps the answers asks nothing a second time, and comes to the same digits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from turnmix.analysis.failures.judge_settings import JudgeSettings
@@ -24,7 +24,7 @@ from turnmix.core.trajectory import Action
 from turnmix.core.usage import Usage
 from turnmix.policies.endpoint.asking import EndpointAsker
 from turnmix.policies.endpoint.counters import EndpointCounters
-from turnmix.policies.endpoint.settings import EndpointSettings
+from turnmix.policies.endpoint.throttle import Sleep
 from turnmix.policies.endpoint.wire import read_answer
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
@@ -36,12 +36,40 @@ class JudgeError(InfrastructureError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """All that an answer depends on, but for where the judge is asked."""
+
+    model: str
+    temperature: float | None
+    top_p: float | None
+    max_new_tokens: int
+    max_material_characters: int
+    further: str
+    """A digest of further fields of each request."""
+    prompt: str
+
+    @classmethod
+    def of(cls, settings: JudgeSettings) -> Judge:
+        """Raises UserError: the prompt file is none."""
+        further = json_text(settings.extra_body, sort_keys=True)
+        return cls(
+            model=settings.model,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_new_tokens=settings.max_new_tokens,
+            max_material_characters=settings.max_material_characters,
+            further=hashlib.sha256(further.encode()).hexdigest()[:16],
+            prompt=judge_prompt(settings.prompt_file),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One trajectory, as a judge is asked about it."""
 
     id: str
-    """A digest of the whole request: an equal one is not sent twice."""
-    body: Mapping[str, Any]
+    """A digest of the judge and the text: what was answered once is not asked again."""
+    text: str
     modes: tuple[FailureMode, ...]
 
 
@@ -91,29 +119,19 @@ def modes_for(unresolved: Unresolved) -> tuple[FailureMode, ...]:
     return (*where, FailureMode.syntax_or_runtime_error, *JUDGED)
 
 
-def question_about(unresolved: Unresolved, settings: JudgeSettings) -> Question:
-    """Raises RecipeError: the prompt file is none."""
+def question_about(unresolved: Unresolved, judge: Judge) -> Question:
     modes = modes_for(unresolved)
-    content = question(
-        judge_prompt(settings.prompt_file), unresolved, modes, max_characters=settings.max_material_characters
-    )
-    body = {
-        "model": settings.model,
-        "messages": [{"role": "user", "content": content}],
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_new_tokens,
-        **settings.extra_body,
-    }
-    body = {name: value for name, value in body.items() if value is not None}
-    digest = hashlib.sha256(json_text(body, sort_keys=True).encode()).hexdigest()
-    return Question(id=digest[:32], body=body, modes=modes)
+    text = question(judge.prompt, unresolved, modes, max_characters=judge.max_material_characters)
+    asked = json_text({**asdict(judge), "text": text}, sort_keys=True)
+    return Question(id=hashlib.sha256(asked.encode()).hexdigest()[:32], text=text, modes=modes)
 
 
 async def ask(
     questions: Sequence[Question],
-    settings: EndpointSettings,
+    settings: JudgeSettings,
     *,
     keep: Callable[[Question, Judgement], None],
+    sleep: Sleep = asyncio.sleep,
 ) -> int:
     """Ask each, as many at a time as the settings say, and keep what is answered; how many were not.
 
@@ -122,24 +140,41 @@ async def ask(
     """
     asker: EndpointAsker[Action] = EndpointAsker(
         settings,
-        name="analysis.judge",
+        name="judge",
         path="/chat/completions",
         read=read_answer,
         failure=JudgeError,
-        generator=random.Random(0),
+        generator=random.Random(0),  # draws the jitter of waits, which changes no result
+        sleep=sleep,
     )
 
     async def one(asked: Question) -> int:
         counters = EndpointCounters()
         try:
-            action = await asker.ask(lambda: asked.body, counters=counters)
+            action = await asker.ask(lambda: _body(asked, settings), counters=counters)
         except JudgeError:
             return 1
         text = None if action is None else action.message.content[:_LONGEST_ANSWER]
         keep(asked, Judgement(text=text, usage=counters.usage))
         return 0
 
+    asking = [asyncio.ensure_future(one(each)) for each in questions]
     try:
-        return sum(await asyncio.gather(*map(one, questions)))
+        return sum(await asyncio.gather(*asking))
     finally:
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         await asker.close()
+
+
+def _body(asked: Question, settings: JudgeSettings) -> dict[str, Any]:
+    body = {
+        "model": settings.model,
+        "messages": [{"role": "user", "content": asked.text}],
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_tokens": settings.max_new_tokens,
+        **settings.extra_body,
+    }
+    return {name: value for name, value in body.items() if value is not None}

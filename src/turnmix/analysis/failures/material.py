@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
 from turnmix.analysis.failures.modes import MEANING, FailureMode
 from turnmix.analysis.failures.unresolved import Unresolved
-from turnmix.core.errors import RecipeError
+from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
 from turnmix.core.trajectory import Action
@@ -28,20 +27,19 @@ _LONGEST_OBSERVATION = 2_000
 _LONGEST_PROMPT_FILE = 1 << 18
 
 
-@lru_cache(maxsize=8)
 def judge_prompt(prompt_file: Path | None) -> str:
-    """The bundled prompt, or the user's own. Raises RecipeError: it is no such text."""
+    """The bundled prompt, or the user's own. Raises UserError: it is no such text."""
     if prompt_file is None:
         folder = resources.files("turnmix.analysis.failures") / "prompts"
         return (folder / "judge.txt").read_text(encoding="utf-8").strip()
-    where = f"analysis.judge.prompt_file: {prompt_file}"
+    where = f"judge: prompt_file: {prompt_file}"
     try:
         with prompt_file.expanduser().open(encoding="utf-8") as file:
             text = file.read(_LONGEST_PROMPT_FILE).strip()
     except (OSError, UnicodeDecodeError) as failure:
-        raise RecipeError(f"{where} cannot be read as UTF-8 text ({failure}): give a text file") from failure
+        raise UserError(f"{where} cannot be read as UTF-8 text ({failure}): give a text file") from failure
     if lacking := [place for place in ("modes", "transcript") if "{" + place + "}" not in text]:
-        raise RecipeError(f"{where} does not contain {{{lacking[0]}}}; put it where that belongs")
+        raise UserError(f"{where} does not contain {{{lacking[0]}}}; put it where that belongs")
     return text
 
 
@@ -76,7 +74,9 @@ def _solution(unresolved: Unresolved) -> str:
 
 def _verdict(unresolved: Unresolved) -> str:
     verdict = unresolved.trajectory.verdict
-    told = {} if verdict is None else {name: value for name, value in verdict.details.items() if name != "patch"}
+    told = (
+        {} if verdict is None else {name: value for name, value in verdict.details.items() if name != "patch"}
+    )
     ended = f"It ended with: {unresolved.trajectory.stop_reason.value}. Not resolved."
     return _bounded(f"{ended} {json_text(told, ensure_ascii=False)}", 2_000)
 

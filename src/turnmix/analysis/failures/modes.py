@@ -1,6 +1,6 @@
 """The failure modes of unresolved trajectories, one of which is primary (paper Table 4).
 
-The paper's modes keep their words. Its "wrong solution" is three here, which only a reader of the change can tell apart.
+The paper's modes keep their words. Its "wrong solution" is three here, which only a reader can tell apart.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ MEANING: dict[FailureMode, str] = {
     "malformed, of unknown tools, with arguments that the tool refuses, or no calls at all.",
     FailureMode.repetitive_loop: "The agent did not finish; it did the same over and over.",
     FailureMode.context_overflow: "The agent did not finish; its conversation became too long.",
-    FailureMode.budget_exhaustion: "The agent did not finish; its turns, its time or its machine's limits were used up.",
+    FailureMode.budget_exhaustion: "The agent did not finish; its turns, its time or its machine's limits "
+    "were used up.",
 }
 
 FINISHED = (

@@ -6,8 +6,8 @@
                                that shows errors, after the last edit, shows a kind of error that none showed before it
                             -  else a judge decides
     it did not finish       4  context overflow         where the model itself could read no further
-                            5  tool-use error           at least half of its turns were refused, or it was stopped as stuck
-                               while they were
+                            5  tool-use error           at least half of its turns were refused, or its last three,
+                               for which it was stopped as stuck
                             6  repetitive loop          it was stopped as stuck, or at least half of its turns repeat an
                                earlier one, answer included
                             7  context overflow         the conversation's budget of tokens was used up

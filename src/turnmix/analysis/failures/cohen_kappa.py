@@ -1,6 +1,6 @@
 """How far two labellings of the same trajectories agree, beyond chance: Cohen's κ.
 
-In: pairs of labels. Out: an `Agreement`.
+In: pairs of labels. Out: a `Kappa`.
 
     κ = (p_o − p_e) / (1 − p_e)    p_o: the share of equal pairs; p_e: what it would be by chance, with the labels'
                                    own frequencies (Cohen 1960)
@@ -9,7 +9,7 @@ Of ten pairs, (a, a) four times, (a, b) once, (b, b) three times, (b, a) twice: 
 so κ = .4.
 
 >>> pairs = [("a", "a")] * 4 + [("a", "b")] + [("b", "b")] * 3 + [("b", "a")] * 2
->>> round(agreement(pairs).kappa, 9)
+>>> round(cohen_kappa(pairs).value, 9)
 0.4
 """
 
@@ -24,24 +24,24 @@ ENOUGH = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class Kappa:
     """Of `n` pairs."""
 
     n: int
     equal: int
-    kappa: float | None
+    value: float | None
     """None: there is no pair, or there is one label alone, which agrees by chance."""
 
     @property
     def is_enough(self) -> bool:
-        return self.kappa is not None and self.kappa >= ENOUGH
+        return self.value is not None and self.value >= ENOUGH
 
 
-def agreement(pairs: Sequence[tuple[str, str]]) -> Agreement:
+def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> Kappa:
     n = len(pairs)
     equal = sum(first == second for first, second in pairs)
     firsts, seconds = (Counter(labels) for labels in zip(*pairs)) if pairs else (Counter(), Counter())
     # In whole numbers, so that a chance of one is found exactly.
     by_chance = sum(number * seconds[label] for label, number in firsts.items())
-    kappa = None if by_chance == n * n else (n * equal - by_chance) / (n * n - by_chance)
-    return Agreement(n=n, equal=equal, kappa=kappa)
+    value = None if by_chance == n * n else (n * equal - by_chance) / (n * n - by_chance)
+    return Kappa(n=n, equal=equal, value=value)
