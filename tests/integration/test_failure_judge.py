@@ -14,6 +14,7 @@ from turnmix.analysis.failures.labelled_set import labelled_set
 from turnmix.analysis.failures.modes import JUDGED, FailureMode
 from turnmix.analysis.failures.records import FailureRecords
 from turnmix.analysis.failures.rules import mode_by_rule
+from turnmix.analysis.stored import StoredAnalysis
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
@@ -23,12 +24,19 @@ from turnmix.environments.solution_outline import SolutionOutline
 from turnmix.policies.scripted import call_action
 from turnmix.running.failure_evidence import keep_failure_evidence
 from turnmix.running.reporter import QuietReporter
+from turnmix.store.append_log import TrajectoryLog
 
 LEFT = [each for each in labelled_set() if mode_by_rule(each.unresolved) is None]
 
 
+LOOPED = [next(each.unresolved.trajectory for each in labelled_set() if each not in LEFT)]
+
+
 class ShelfSource:
     """All tasks are solved in shelf.py."""
+
+    def tasks(self, split):
+        return [Task(id="shelf-1", problem_statement="Mend the shelf.")]
 
     def solution_outline(self, task):
         return SolutionOutline(paths=frozenset({"shelf.py"}))
@@ -68,6 +76,21 @@ def _patch(each):
     return f"what the agent changed\n{each.unresolved.patch}\n<<"
 
 
+def place(folder):
+    return folder / "analyses" / "iteration-001"
+
+
+def analysis_in(folder, trajectories):
+    """One that holds these trajectories of the student alone."""
+    path = place(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    log = TrajectoryLog(path / "own.jsonl")
+    for each in trajectories:
+        log.append(each)
+    log.close()
+    return StoredAnalysis(run=folder, path=path, iteration=1, num_tasks=1, student="student", weights=None)
+
+
 def keep(folder, trajectories, script, *, reporter=None, others=(), **settings):
     """Keep the evidence in `folder` with a judge that answers as `script` says; the requests that it got."""
 
@@ -77,9 +100,7 @@ def keep(folder, trajectories, script, *, reporter=None, others=(), **settings):
             judge = JudgeSettings(endpoint=server.url, model="judge-1", **{**usual, **settings})
             await asyncio.to_thread(
                 keep_failure_evidence,
-                folder,
-                trajectories,
-                tasks=[Task(id="shelf-1", problem_statement="Mend the shelf.")],
+                analysis_in(folder, trajectories),
                 source=ShelfSource(),
                 judge=judge,
                 others=others,
@@ -91,7 +112,7 @@ def keep(folder, trajectories, script, *, reporter=None, others=(), **settings):
 
 
 def found_in(folder, trajectories):
-    records = FailureRecords(folder)
+    records = FailureRecords(place(folder))
     finder = ModeFinder(records.judge(), records.answers())
     return findings_of(trajectories, records.outlines(), finder), finder
 
@@ -111,18 +132,28 @@ def test_a_second_analysis_asks_nothing_and_finds_the_same(tmp_path):
 def test_another_analysis_does_not_ask_again_what_was_answered(tmp_path):
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
-    keep(tmp_path / "first", [], as_the_reader)
+    keep(tmp_path / "first", LOOPED, as_the_reader)
     made = [left_to_a_judge("e000-00000")]
-    assert len(keep(tmp_path / "second", made, as_the_reader, others=[tmp_path / "first"])) == 1
-    assert len(FailureRecords(tmp_path / "second").answers()) == 1 + len(LEFT)
+    assert (
+        len(
+            keep(
+                tmp_path / "second",
+                made,
+                as_the_reader,
+                others=[place(tmp_path / "first")],
+            )
+        )
+        == 1
+    )
+    assert len(FailureRecords(place(tmp_path / "second")).answers()) == 1 + len(LEFT)
 
 
 def test_the_judge_is_measured_against_the_reader(tmp_path):
-    keep(tmp_path, [], as_the_reader)
+    keep(tmp_path, LOOPED, as_the_reader)
     _, finder = found_in(tmp_path, [])
     assert kappa_with_judge(labelled_set(), finder).value > 0.85
     (tmp_path / "other").mkdir()
-    keep(tmp_path / "other", [], lambda number, request: answer(FailureMode.misunderstood_issue))
+    keep(tmp_path / "other", LOOPED, lambda number, request: answer(FailureMode.misunderstood_issue))
     _, other = found_in(tmp_path / "other", [])
     assert kappa_with_judge(LEFT, finder).value == 1.0
     assert not kappa_with_judge(LEFT, other).is_enough
@@ -168,7 +199,9 @@ def test_a_judge_that_is_down_leaves_trajectories_unjudged_and_is_asked_again(tm
 def test_a_refused_key_is_the_users_to_mend_and_is_not_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "sk-judge-0123456789")
     with pytest.raises(UserError, match="JUDGE_KEY") as caught:
-        keep(tmp_path, [], lambda number, request: refusal(401, "bad key"), api_key_environment="JUDGE_KEY")
+        keep(
+            tmp_path, LOOPED, lambda number, request: refusal(401, "bad key"), api_key_environment="JUDGE_KEY"
+        )
     assert "sk-judge" not in str(caught.value)
 
 

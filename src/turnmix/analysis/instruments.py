@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from turnmix.analysis.accidents import KINDS, accident_tables
 from turnmix.analysis.divergence import divergence_tables
+from turnmix.analysis.failures.tables import failure_tables
 from turnmix.analysis.headroom import headroom_tables
 from turnmix.analysis.stored import StoredAnalysis
 from turnmix.analysis.table import Table
@@ -30,12 +31,16 @@ class Instrument:
     tables_of: TablesOf
     judged: tuple[str, ...] = ()
     """Of these, those whose labels the student judges."""
+    takes_evaluations: bool = False
+    """Where the run evaluated the checkpoint itself, nothing is rolled out for it: no teacher need be asked."""
 
 
+FAILURES = "failures"
 _ALL = (
     Instrument(name="divergence", needs=(OWN, TEACHER), judged=(OWN, TEACHER), tables_of=divergence_tables),
     Instrument(name="accidents", needs=(OWN, *KINDS), tables_of=accident_tables),
     Instrument(name="headroom", needs=(OWN, HEADROOM), tables_of=headroom_tables),
+    Instrument(name=FAILURES, needs=(OWN,), takes_evaluations=True, tables_of=failure_tables),
 )
 INSTRUMENTS: Mapping[str, Instrument] = {each.name: each for each in _ALL}
 """In the order in which their tables are shown."""

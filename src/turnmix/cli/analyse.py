@@ -10,7 +10,10 @@ from turnmix.analysis.instruments import tables_of
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
-from turnmix.running.analysing import DEFAULT, Checkpoints, analyse_run
+from turnmix.recipe.recipe_file import with_overrides
+from turnmix.running.analysed_checkpoints import Checkpoints
+from turnmix.running.analysing import DEFAULT, HEADROOM_KINDS, analyse_run
+from turnmix.running.judge_choice import judge_settings
 from turnmix.running.reporter import QuietReporter, Reporter
 from turnmix.viewing.analysis_tables import print_table
 from turnmix.viewing.console import ConsoleReporter, make_console, say_note
@@ -25,6 +28,7 @@ def analyse(
     num_tasks: int | None,
     instruments: str | None,
     headroom: Sequence[str] | None,
+    judge: Sequence[str],
     is_json: bool,
 ) -> None:
     """Analyse each run, or go on with it, and print tables over all of them.
@@ -37,6 +41,7 @@ def analyse(
     if not runs:
         raise UserError("name a run, such as runs/minirepo_dagger")
     names = DEFAULT if instruments is None else tuple(name.strip() for name in instruments.split(","))
+    who = judge_settings(with_overrides({}, judge)) if judge else None
     reporter: Reporter = _OnlyNotes() if is_json else ConsoleReporter()
     analyses = [
         analysis
@@ -46,7 +51,8 @@ def analyse(
             checkpoints=chosen_checkpoints(checkpoints),
             instruments=names,
             num_tasks=num_tasks,
-            **({} if headroom is None else {"headroom": [_kinds(each) for each in headroom]}),
+            headroom=HEADROOM_KINDS if headroom is None else [_kinds(each) for each in headroom],
+            judge=who,
             overrides=overrides,
             reporter=reporter,
         )

@@ -11,7 +11,7 @@ def add_analyse(commands: Any) -> None:
         "analyse",
         help="look at what a run's students do in their own states",
         usage="turnmix analyse RUN ... [--checkpoints last|all|0,2,4] [--tasks N] [--instruments NAME,NAME]\n"
-        "                       [--headroom KIND,KIND] [--json] [key=value ...]",
+        "                       [--headroom KIND,KIND] [--judge KEY=VALUE ...] [--json] [key=value ...]",
         description="Roll out a run's students on holdout tasks, with the teacher's label in every state, and print "
         "tables. What was made before lies in RUN/analyses and is not made again; the same command goes on with one "
         "that was stopped.",
@@ -40,5 +40,13 @@ def add_analyse(commands: Any) -> None:
         metavar="KINDS",
         help="kinds of steps that the expert takes over, such as edit,restore (edit); each time it is said is a "
         "rollout of its own",
+    )
+    analyse.add_argument(
+        "--judge",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a model that names failure modes where no rule does: endpoint=URL and model=NAME, each with --judge; "
+        "further settings are those of a teacher behind an endpoint",
     )
     analyse.add_argument("--json", action="store_true", help="print the tables as JSON, and nothing else")

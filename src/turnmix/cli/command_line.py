@@ -107,6 +107,7 @@ def _run(options: argparse.Namespace) -> int:
             num_tasks=options.tasks,
             instruments=options.instruments,
             headroom=options.headroom,
+            judge=options.judge,
             is_json=options.json,
         )
     elif options.command == "show":

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from turnmix.analysis.instruments import Instrument, find_instrument
+from turnmix.analysis.failures.judge_settings import JudgeSettings
+from turnmix.analysis.instruments import FAILURES, Instrument, find_instrument
 from turnmix.analysis.stored import StoredAnalysis, in_order, stored_analyses, stored_analysis
 from turnmix.assembly.source import check_split, make_source
 from turnmix.assembly.student import student_location
@@ -22,10 +22,12 @@ from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
 from turnmix.policies.local.model_digest import model_digest
 from turnmix.recipe.recipe import Recipe, recipe_yaml
+from turnmix.running.analysed_checkpoints import Checkpoints, chosen_iterations, is_evaluated
 from turnmix.running.analysed_student import AnalysedStudent, Scores
 from turnmix.running.analysing_teacher import AnalysingTeacher
 from turnmix.running.analysis_rollouts import AnalysisRollouts, asks_teacher, headroom_name
 from turnmix.running.continuation import told_how_to_go_on
+from turnmix.running.failure_evidence import keep_failure_evidence
 from turnmix.running.given_recipe import GivenRecipe
 from turnmix.running.reporter import Reporter
 from turnmix.store.analysis_directory import (
@@ -39,19 +41,17 @@ from turnmix.store.analysis_directory import (
     teacher_path,
 )
 from turnmix.store.append_log import AppendLog, TrajectoryLog
-from turnmix.store.deleted_checkpoint import check_is_not_deleted
-from turnmix.store.place import RECIPE, check_holds_run, resume_command
-from turnmix.store.run_directory import CHECKPOINTS, EVALUATION, RunDirectory
+from turnmix.store.place import RECIPE
+from turnmix.store.run_directory import RunDirectory
 from turnmix.store.subject_directory import Evaluated, has_begun
 from turnmix.store.versions import when_begun
-from turnmix.training.checkpoint_files import whole_checkpoints
 
 UNUSED = ("trackers", "tasks.dataset")
 """Settings that an analysis makes no use of."""
 DEFAULT = ("divergence",)
 """The instruments where none is named."""
-Checkpoints = Literal["last", "all"] | Sequence[int]
-"""Which: the last one, all that are there with the base student, or the iterations named; 0: the base student."""
+HEADROOM_KINDS = (("edit",),)
+"""The sets of kinds of steps where none is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,8 @@ class _Work:
     """Of the rollouts that are made."""
     judged: Sequence[str]
     """Of those whose labels the student judges."""
+    names_failures: bool
+    failure_judge: JudgeSettings | None
 
     def open(
         self, path: Path, *, student: str, weights: str | None, prepare: Callable[[], object]
@@ -90,24 +92,27 @@ def analyse_run(
     checkpoints: Checkpoints = "last",
     instruments: Sequence[str] = DEFAULT,
     num_tasks: int | None = None,
-    headroom: Sequence[Sequence[str]] = (("edit",),),
+    headroom: Sequence[Sequence[str]] = HEADROOM_KINDS,
+    judge: JudgeSettings | None = None,
     overrides: Sequence[str] = (),
     reporter: Reporter,
 ) -> list[StoredAnalysis]:
     """Analyse checkpoints of the run in `run`, or go on with it. `num_tasks`: None: as many as were analysed before, or
     as the recipe evaluates on. `headroom`: for that instrument, the kinds of steps that the expert takes over; each of
-    these sets is a rollout.
+    these sets is a rollout. `judge`: who names failure modes where no rule does; None: nobody is asked.
 
     Raises:
         UserError: it cannot be analysed, or another analysis lies there.
         TurnMixError: it failed; the message says that the same call goes on.
     """
-    iterations = _iterations(run, checkpoints)
+    iterations = chosen_iterations(run, checkpoints)
     with told_how_to_go_on("the same command goes on where this one stopped"):
         work = _begun(
             run,
+            iterations,
             instruments=[find_instrument(name) for name in instruments],
             headroom=headroom,
+            judge=judge,
             num_tasks=num_tasks,
             overrides=overrides,
             reporter=reporter,
@@ -118,39 +123,13 @@ def analyse_run(
     return [stored_analysis(run, iteration) for iteration in iterations]
 
 
-def _iterations(run: Path, checkpoints: Checkpoints) -> list[int]:
-    """Raises UserError: there is no run, or not such a checkpoint."""
-    check_holds_run(run)
-    if (run / EVALUATION).is_file():
-        raise UserError(f"{run} holds an evaluation, not a run: name the run")
-    whole = whole_checkpoints(run / CHECKPOINTS)
-    if checkpoints == "all":
-        return [0, *whole]
-    if checkpoints == "last":
-        with closing(RunDirectory.read(run)) as directory:
-            trained = directory.last_trained()
-        if trained and not whole:
-            raise UserError(
-                f"{run} was trained up to iteration {trained}, and holds no whole checkpoint: put one back, have it "
-                f"made again ({resume_command(run)}), or name --checkpoints 0, the base student"
-            )
-        return [max(whole, default=0)]
-    iterations = sorted({*checkpoints})
-    with closing(RunDirectory.read(run)) as directory:
-        paths = {each: directory.checkpoint(each) for each in iterations if each and each not in whole}
-    for iteration, path in paths.items():
-        check_is_not_deleted(path)
-        raise UserError(
-            f"checkpoints: {iteration}: {path} is not whole: choose from {', '.join(map(str, [0, *whole]))}"
-        )
-    return iterations
-
-
 def _begun(
     run: Path,
+    iterations: Sequence[int],
     *,
     instruments: Sequence[Instrument],
     headroom: Sequence[Sequence[str]],
+    judge: JudgeSettings | None,
     num_tasks: int | None,
     overrides: Sequence[str],
     reporter: Reporter,
@@ -171,7 +150,13 @@ def _begun(
         teacher=AnalysingTeacher(recipe, source=source, moment=moment, reporter=reporter),
         reporter=reporter,
     )
-    needed = dict.fromkeys(name for instrument in instruments for name in instrument.needs)
+    has_evaluations = is_evaluated(run, iterations)
+    needed = dict.fromkeys(
+        name
+        for instrument in instruments
+        for name in instrument.needs
+        if not (instrument.takes_evaluations and has_evaluations)
+    )
     names = [
         each for name in needed for each in (map(headroom_name, headroom) if name == HEADROOM else [name])
     ]
@@ -180,7 +165,16 @@ def _begun(
         names.append(SAMPLED)
     for name in names:
         rollouts.check(name)
-    return _Work(run=run, recipe=recipe, moment=moment, rollouts=rollouts, names=names, judged=judged)
+    return _Work(
+        run=run,
+        recipe=recipe,
+        moment=moment,
+        rollouts=rollouts,
+        names=names,
+        judged=judged,
+        names_failures=any(each.name == FAILURES for each in instruments),
+        failure_judge=judge,
+    )
 
 
 def _announce(work: _Work, iterations: Sequence[int]) -> None:
@@ -240,6 +234,14 @@ def _analyse(work: _Work, iteration: int) -> None:
         if SAMPLED in logs:
             judge = partial(_diverged, student, teacher)
             _score(work, SAMPLED, logs[SAMPLED], directory.scores(SAMPLED), judge, iteration=iteration)
+        if work.names_failures:
+            keep_failure_evidence(
+                stored_analysis(work.run, iteration),
+                source=work.rollouts.source,
+                judge=work.failure_judge,
+                others=[each.path for each in stored_analyses(work.run) if each.iteration != iteration],
+                reporter=work.rollouts.reporter,
+            )
 
 
 def _can_be_compared(work: _Work, student: AnalysedStudent, directory: AnalysisDirectory) -> bool:

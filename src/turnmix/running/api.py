@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from turnmix.analysis.failures.judge_settings import JudgeSettings
 from turnmix.analysis.instruments import tables_of
 from turnmix.analysis.table import Table
 from turnmix.core.credentials import keep_secrets_of, masked_text
@@ -20,11 +21,13 @@ from turnmix.core.file_descriptors import raise_limit
 from turnmix.core.redaction import own_secrets
 from turnmix.core.terminal import show_printable
 from turnmix.recipe.recipe import Recipe
-from turnmix.running.analysing import DEFAULT, Checkpoints, analyse_run
+from turnmix.running.analysed_checkpoints import Checkpoints
+from turnmix.running.analysing import DEFAULT, HEADROOM_KINDS, analyse_run
 from turnmix.running.comparing import Compared
 from turnmix.running.comparing_targets import compare_targets
 from turnmix.running.evaluation import evaluate_target
 from turnmix.running.given_recipe import GivenRecipe, RecipeLike
+from turnmix.running.judge_choice import judge_settings
 from turnmix.running.reading import Run
 from turnmix.running.reporter import Reporter
 from turnmix.running.run_choice import resumed_recipe
@@ -136,7 +139,8 @@ def analyse(
     checkpoints: Checkpoints = "last",
     instruments: Sequence[str] = DEFAULT,
     num_tasks: int | None = None,
-    headroom: Sequence[Sequence[str]] = (("edit",),),
+    headroom: Sequence[Sequence[str]] = HEADROOM_KINDS,
+    judge: JudgeSettings | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> list[Table]:
@@ -148,6 +152,8 @@ def analyse(
         instruments: of `divergence`, `accidents`, `headroom`, `failures`, `teacher` and `scaling`.
         num_tasks: holdout tasks; left out, those analysed before, or as the recipe evaluates on.
         headroom: for that instrument, sets of kinds of steps that the expert takes over.
+        judge: who names failure modes where no rule does: `{"endpoint": URL, "model": NAME}` and further settings of
+            an endpoint; None: nobody is asked.
         overrides: changes to the runs' recipes, such as `sandbox.kind=container`.
         reporter: see `train`.
 
@@ -160,6 +166,7 @@ def analyse(
     """
     told = reporter or _console()
     given = [runs] if isinstance(runs, str | os.PathLike | Run) else list(runs)
+    who = judge if judge is None or isinstance(judge, JudgeSettings) else judge_settings(judge)
     with _in_own_process():
         analyses = [
             analysis
@@ -170,6 +177,7 @@ def analyse(
                 instruments=instruments,
                 num_tasks=num_tasks,
                 headroom=headroom,
+                judge=who,
                 overrides=overrides,
                 reporter=told,
             )

@@ -6,7 +6,8 @@ tables are made without a source and without a judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 from turnmix.analysis.failures.findings import unresolved_of
@@ -15,8 +16,9 @@ from turnmix.analysis.failures.judge_settings import JudgeSettings
 from turnmix.analysis.failures.labelled_set import labelled_set
 from turnmix.analysis.failures.records import FailureRecords
 from turnmix.analysis.failures.rules import mode_by_rule
+from turnmix.analysis.failures.tables import own_trajectories
+from turnmix.analysis.stored import StoredAnalysis
 from turnmix.core.event_loop import run_coroutine
-from turnmix.core.task import Task
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.environments.solution_outline import SolutionOutline, solution_outline_of
@@ -25,26 +27,23 @@ from turnmix.running.reporter import Reporter
 
 
 def keep_failure_evidence(
-    analysis: Path,
-    trajectories: Sequence[Trajectory],
+    analysis: StoredAnalysis,
     *,
-    tasks: Iterable[Task],
     source: TaskSource,
     judge: JudgeSettings | None,
     others: Iterable[Path] = (),
     reporter: Reporter,
 ) -> None:
-    """Keep what is not kept yet. `analysis`: its directory, which this process holds. `others`: analyses in which equal
-    questions may have been answered.
+    """Keep what is not kept yet, in the directory of `analysis`, which this process holds. `others`: analyses in which
+    equal questions may have been answered.
 
     Raises:
         UserError: the judge's endpoint refuses its settings, or what is kept is damaged.
         OSError: it cannot be written.
     """
-    outlines = {
-        task.id: outline for task in tasks if (outline := solution_outline_of(source, task)) is not None
-    }
-    records = FailureRecords(analysis)
+    trajectories = own_trajectories(analysis)
+    outlines = _outlines(source, {each.task_id for each in trajectories})
+    records = FailureRecords(analysis.path)
     with records.writing() as writer:
         for task_id, outline in outlines.items():
             writer.keep_outline(task_id, outline)
@@ -68,6 +67,13 @@ def keep_failure_evidence(
             )
             if lost:
                 reporter.note(f"judge: {lost} of {len(missing)} gave no answer: the same command asks again")
+
+
+def _outlines(source: TaskSource, task_ids: Collection[str]) -> dict[str, SolutionOutline]:
+    """As far as the source tells."""
+    tasks = (task for task in source.tasks("holdout") if task.id in task_ids)
+    found = ((task.id, solution_outline_of(source, task)) for task in islice(tasks, len(task_ids)))
+    return {task_id: outline for task_id, outline in found if outline is not None}
 
 
 def _questions(

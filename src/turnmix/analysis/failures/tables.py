@@ -6,6 +6,7 @@ In: analyses, with the student's own trajectories. Out: a table of modes, and on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from turnmix.analysis.failures.cohen_kappa import ENOUGH, Kappa
 from turnmix.analysis.failures.findings import (
@@ -15,17 +16,21 @@ from turnmix.analysis.failures.findings import (
     kappa_of_rules,
     kappa_with_judge,
 )
-from turnmix.analysis.failures.labelled_set import labelled_set
+from turnmix.analysis.failures.labelled_set import HandLabelled, labelled_set
 from turnmix.analysis.failures.modes import JUDGED, FailureMode
 from turnmix.analysis.failures.records import FailureRecords
+from turnmix.analysis.failures.rules import mode_by_rule
 from turnmix.analysis.stored import StoredAnalysis, checkpoint_titles
 from turnmix.analysis.table import Cell, Column, Share, Table
+from turnmix.core.trajectory import Trajectory
+from turnmix.store.analysis_directory import OWN
+from turnmix.store.run_directory import RunDirectory
 
-OWN = "own"
 _HOW = (
     "One primary mode for each unresolved trajectory of the student alone. Rules come first, in the order that "
     "docs/see-what-a-run-shows.md gives; shares are of the unresolved."
 )
+_NO_OUTLINES = "Where the tasks are solved is not known here, so that no rule finds a wrong file."
 _NO_JUDGE = (
     "No rule decides where an agent finished with a change in the right place of which no fault is seen: those are not "
     "judged. A model can judge them: --judge."
@@ -35,18 +40,30 @@ _NO_JUDGE = (
 def failure_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
     """None where no student was looked at alone. Raises UserError: something stored is damaged."""
     titles, found, finders = [], [], []
+    knows_solutions = True
     for analysis, title in zip(analyses, checkpoint_titles(analyses), strict=True):
         records = FailureRecords(analysis.path)
         finder = ModeFinder(records.judge(), records.answers())
-        if trajectories := analysis.rollouts(OWN):
+        if trajectories := own_trajectories(analysis):
             titles.append(title)
-            found.append(findings_of(trajectories, records.outlines(), finder))
+            outlines = records.outlines()
+            knows_solutions = knows_solutions and bool(outlines)
+            found.append(findings_of(trajectories, outlines, finder))
             finders.append(finder)
     if not found:
         return []
     finder = next((each for each in finders if each.judge is not None), finders[0])
     trust = _Trust(finder)
-    return [_modes(titles, found, [*trust.notes, *_costs(finders)]), trust.table()]
+    told = [] if knows_solutions else [_NO_OUTLINES]
+    return [_modes(titles, found, [*told, *trust.notes, *_costs(finders)]), trust.table()]
+
+
+def own_trajectories(analysis: StoredAnalysis) -> list[Trajectory]:
+    """Of the student alone: those of the analysis, or else of the run's own evaluation of this checkpoint."""
+    if trajectories := analysis.rollouts(OWN):
+        return trajectories
+    with closing(RunDirectory.read(analysis.run)) as run:
+        return list(run.evaluations.read(run.evaluations.ids_of(f"e{analysis.iteration:03d}")))
 
 
 def _modes(titles: Sequence[str], found: Sequence[Findings], notes: Sequence[str]) -> Table:
@@ -85,15 +102,14 @@ class _Trust:
         self._has_judge = finder.judge is not None
         labelled = labelled_set()
         held_out = [each for each in labelled if each.is_held_out]
-        self._rows: list[tuple[str, int, Kappa]] = [
-            ("rules, all", len(labelled), kappa_of_rules(labelled)),
-            ("rules, held out", len(held_out), kappa_of_rules(held_out)),
+        self._rows: list[tuple[str, Share, Kappa]] = [
+            ("rules, all", _decided(labelled), kappa_of_rules(labelled)),
+            ("rules, held out", _decided(held_out), kappa_of_rules(held_out)),
         ]
         if self._has_judge:
-            self._rows += [
-                ("rules and judge, all", len(labelled), kappa_with_judge(labelled, finder)),
-                ("rules and judge, held out", len(held_out), kappa_with_judge(held_out, finder)),
-            ]
+            for name, each in (("all", labelled), ("held out", held_out)):
+                kappa = kappa_with_judge(each, finder)
+                self._rows.append((f"rules and judge, {name}", Share(count=kappa.n, of=len(each)), kappa))
 
     @property
     def notes(self) -> list[str]:
@@ -115,16 +131,21 @@ class _Trust:
                 Column(title="Cohen's κ"),
             ),
             rows=tuple(
-                (name, Share(count=kappa.n, of=of), Share(count=kappa.equal, of=kappa.n), kappa.value)
-                for name, of, kappa in self._rows
+                (name, given, Share(count=kappa.equal, of=kappa.n), kappa.value)
+                for name, given, kappa in self._rows
             ),
             notes=(
-                f"One reader labelled {self._rows[0][1]} trajectories before the rules were written; no rule was "
+                f"One reader labelled {self._rows[0][1].of} trajectories before the rules were written; no rule was "
                 "changed because of those held out. For the rules alone, "
                 + ", ".join(mode.value for mode in JUDGED)
                 + " are one answer, left to a judge.",
             ),
         )
+
+
+def _decided(labelled: Sequence[HandLabelled]) -> Share:
+    """By the rules alone."""
+    return Share(count=sum(mode_by_rule(each.unresolved) is not None for each in labelled), of=len(labelled))
 
 
 def _costs(finders: Sequence[ModeFinder]) -> list[str]:
