@@ -265,11 +265,11 @@ def test_a_value_that_one_arm_lacks_is_left_out_of_both_and_told():
     generator = np.random.default_rng(7)
     a, b = (generator.random((3, 20)) for _ in range(2))
     a[1, 4] = np.nan
-    found = compare(measured(a), measured(b))
+    found = compare(measured(a), measured(b, name="b"))
     b[1, 4] = 99.0
-    assert compare(measured(a), measured(b)) == found
+    assert compare(measured(a), measured(b, name="b")) == found
     assert found.num_pairs == 59
-    assert found.notes == ("1 of 60 pairs of a seed and a task are missing, and left out.",)
+    assert found.notes == ("1 of 60 pairs of seed and task, missing in a or b, are left out.",)
 
 
 def test_seeds_with_tasks_of_their_own_are_the_units():

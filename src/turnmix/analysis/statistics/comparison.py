@@ -88,7 +88,7 @@ def compare(a: Measured, b: Measured, *, effect: float | None = None) -> Compari
         effect=stated,
         power=power(stated, error, degrees) if is_known else None,
         smallest_effect=smallest,
-        notes=(*pairs.notes, *_notes(pairs), *([] if is_known else [NO_LUCK])),
+        notes=(*pairs.notes, *_notes(pairs, f"{a.name} or {b.name}"), *([] if is_known else [NO_LUCK])),
     )
 
 
@@ -150,7 +150,7 @@ def _by_mcnemar(pairs: Pairs, units: str) -> _Judged:
     )
 
 
-def _notes(pairs: Pairs) -> list[str]:
+def _notes(pairs: Pairs, arms: str) -> list[str]:
     num_seeds, num_tasks = pairs.is_there.shape
     notes = [ONE_SEED] if num_seeds == 1 else [TWO_SEEDS] if num_seeds == 2 else []
     if num_tasks < FEW_TASKS:
