@@ -160,6 +160,6 @@ def _notes(pairs: Pairs, arms: str) -> list[str]:
     missing = int((~pairs.is_there).sum())
     if missing:
         notes.append(
-            f"{missing} of {pairs.is_there.size} pairs of a seed and a task are missing, and left out."
+            f"{missing} of {pairs.is_there.size} pairs of seed and task, missing in {arms}, are left out."
         )
     return notes
