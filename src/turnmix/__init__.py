@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from turnmix.environments.environment import TaskSettings as TaskSettings
     from turnmix.environments.environment import TaskSource as TaskSource
     from turnmix.environments.minirepo.source import MinirepoSettings as MinirepoSettings
+    from turnmix.environments.solution_outline import SolutionOutline as SolutionOutline
     from turnmix.loop.parts import Progress as Progress
     from turnmix.loop.trackers import Tracker as Tracker
     from turnmix.methods.method import Method as Method
@@ -108,6 +109,7 @@ _ROOMS = {
     "core.transition": "Transition",
     "environments.environment": "Environment HasExpert Step TaskParts TaskSettings TaskSource",
     "environments.minirepo.source": "MinirepoSettings",
+    "environments.solution_outline": "SolutionOutline",
     "loop.parts": "Progress",
     "loop.trackers": "Tracker",
     "methods.method": "Method Taught",

@@ -5,8 +5,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from analysed_world import analysed_run
 from failing_endpoint import FailingEndpoint, completion, refusal
 
+import turnmix
 from turnmix.analysis.failures.findings import ModeFinder, findings_of, kappa_with_judge
 from turnmix.analysis.failures.judge import Judge, modes_for, question_about
 from turnmix.analysis.failures.judge_settings import JudgeSettings
@@ -216,6 +218,38 @@ def test_what_an_agent_writes_cannot_close_the_fence_nor_fill_a_place():
     assert asked.text.count(f"<<{fence}>> end of the material") == 1
     assert all(mode.value in asked.text for mode in modes_for(unresolved))
     assert set(JUDGED) < set(modes_for(unresolved))
+
+
+def test_an_analysis_of_a_run_names_modes_by_a_judge_and_comes_to_the_same_a_second_time(tmp_path):
+    run = analysed_run(tmp_path / "run")
+    asked = []
+
+    async def analysed():
+        async with FailingEndpoint(as_the_reader) as server:
+            judge = {"endpoint": server.url, "model": "judge-1", "api_key_environment": None}
+            tables = await asyncio.to_thread(
+                turnmix.analyse,
+                run,
+                instruments=["failures", "teacher", "scaling"],
+                judge=judge,
+                prices={"input": 3.0, "output": 15.0},
+                reporter=QuietReporter(),
+            )
+            asked.append(len(server.requests))
+            return [table.to_json() for table in tables]
+
+    first = asyncio.run(analysed())
+    assert [table["name"] for table in first] == ["failures", "failure_agreement", "teacher", "scaling"]
+    (total, *modes) = first[0]["rows"]
+    assert total[1]["of"] == 3
+    assert sum(row[1]["count"] for row in modes) == total[1]["count"]
+    assert first[1]["rows"][-1][0] == "judge, of what rules leave"
+    assert first[1]["rows"][-1][3] == 1.0
+    assert asyncio.run(analysed()) == first
+    assert asked[0] >= len(LEFT)
+    assert asked[1] == 0
+    (analysis,) = turnmix.stored_analyses(run)
+    assert [table.to_json() for table in analysis.tables(["failures", "teacher", "scaling"])] == first
 
 
 def test_a_prompt_of_ones_own_is_another_judge(tmp_path):

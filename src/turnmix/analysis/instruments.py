@@ -12,8 +12,10 @@ from turnmix.analysis.accidents import KINDS, accident_tables
 from turnmix.analysis.divergence import divergence_tables
 from turnmix.analysis.failures.tables import failure_tables
 from turnmix.analysis.headroom import headroom_tables
+from turnmix.analysis.scaling import scaling_tables
 from turnmix.analysis.stored import StoredAnalysis
 from turnmix.analysis.table import Table
+from turnmix.analysis.teacher_economy import teacher_tables
 from turnmix.core.errors import UserError
 from turnmix.store.analysis_directory import HEADROOM, OWN, TEACHER
 
@@ -41,6 +43,8 @@ _ALL = (
     Instrument(name="accidents", needs=(OWN, *KINDS), tables_of=accident_tables),
     Instrument(name="headroom", needs=(OWN, HEADROOM), tables_of=headroom_tables),
     Instrument(name=FAILURES, needs=(OWN,), takes_evaluations=True, tables_of=failure_tables),
+    Instrument(name="teacher", needs=(), tables_of=teacher_tables),
+    Instrument(name="scaling", needs=(), tables_of=scaling_tables),
 )
 INSTRUMENTS: Mapping[str, Instrument] = {each.name: each for each in _ALL}
 """In the order in which their tables are shown."""

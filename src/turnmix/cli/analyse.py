@@ -13,7 +13,7 @@ from turnmix.core.json_text import json_text
 from turnmix.recipe.recipe_file import with_overrides
 from turnmix.running.analysed_checkpoints import Checkpoints
 from turnmix.running.analysing import DEFAULT, HEADROOM_KINDS, analyse_run
-from turnmix.running.judge_choice import judge_settings
+from turnmix.running.analysis_settings import judge_settings, teacher_prices
 from turnmix.running.reporter import QuietReporter, Reporter
 from turnmix.viewing.analysis_tables import print_table
 from turnmix.viewing.console import ConsoleReporter, make_console, say_note
@@ -29,6 +29,7 @@ def analyse(
     instruments: str | None,
     headroom: Sequence[str] | None,
     judge: Sequence[str],
+    prices: Sequence[str],
     is_json: bool,
 ) -> None:
     """Analyse each run, or go on with it, and print tables over all of them.
@@ -42,6 +43,7 @@ def analyse(
         raise UserError("name a run, such as runs/minirepo_dagger")
     names = DEFAULT if instruments is None else tuple(name.strip() for name in instruments.split(","))
     who = judge_settings(with_overrides({}, judge)) if judge else None
+    said = teacher_prices(with_overrides({}, prices)) if prices else None
     reporter: Reporter = _OnlyNotes() if is_json else ConsoleReporter()
     analyses = [
         analysis
@@ -53,6 +55,7 @@ def analyse(
             num_tasks=num_tasks,
             headroom=HEADROOM_KINDS if headroom is None else [_kinds(each) for each in headroom],
             judge=who,
+            prices=said,
             overrides=overrides,
             reporter=reporter,
         )

@@ -11,7 +11,8 @@ def add_analyse(commands: Any) -> None:
         "analyse",
         help="look at what a run's students do in their own states",
         usage="turnmix analyse RUN ... [--checkpoints last|all|0,2,4] [--tasks N] [--instruments NAME,NAME]\n"
-        "                       [--headroom KIND,KIND] [--judge KEY=VALUE ...] [--json] [key=value ...]",
+        "                       [--headroom KIND,KIND] [--judge KEY=VALUE ...] [--price KIND=DOLLARS ...]\n"
+        "                       [--json] [key=value ...]",
         description="Roll out a run's students on holdout tasks, with the teacher's label in every state, and print "
         "tables. What was made before lies in RUN/analyses and is not made again; the same command goes on with one "
         "that was stopped.",
@@ -48,5 +49,13 @@ def add_analyse(commands: Any) -> None:
         metavar="KEY=VALUE",
         help="a model that names failure modes where no rule does: endpoint=URL and model=NAME, each with --judge; "
         "further settings are those of a teacher behind an endpoint",
+    )
+    analyse.add_argument(
+        "--price",
+        action="append",
+        default=[],
+        metavar="KIND=DOLLARS",
+        help="what the teacher's endpoint takes for a million tokens: input=3, cached=0.3 and output=15, each with "
+        "--price; kept with the run's analyses",
     )
     analyse.add_argument("--json", action="store_true", help="print the tables as JSON, and nothing else")

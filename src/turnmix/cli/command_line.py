@@ -108,6 +108,7 @@ def _run(options: argparse.Namespace) -> int:
             instruments=options.instruments,
             headroom=options.headroom,
             judge=options.judge,
+            prices=options.price,
             is_json=options.json,
         )
     elif options.command == "show":

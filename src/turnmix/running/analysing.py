@@ -16,6 +16,7 @@ from pathlib import Path
 from turnmix.analysis.failures.judge_settings import JudgeSettings
 from turnmix.analysis.instruments import FAILURES, Instrument, find_instrument
 from turnmix.analysis.stored import StoredAnalysis, in_order, stored_analyses, stored_analysis
+from turnmix.analysis.teacher_prices import TeacherPrices, keep_prices
 from turnmix.assembly.source import check_split, make_source
 from turnmix.assembly.student import student_location
 from turnmix.core.errors import UserError
@@ -94,12 +95,14 @@ def analyse_run(
     num_tasks: int | None = None,
     headroom: Sequence[Sequence[str]] = HEADROOM_KINDS,
     judge: JudgeSettings | None = None,
+    prices: TeacherPrices | None = None,
     overrides: Sequence[str] = (),
     reporter: Reporter,
 ) -> list[StoredAnalysis]:
     """Analyse checkpoints of the run in `run`, or go on with it. `num_tasks`: None: as many as were analysed before, or
     as the recipe evaluates on. `headroom`: for that instrument, the kinds of steps that the expert takes over; each of
     these sets is a rollout. `judge`: who names failure modes where no rule does; None: nobody is asked.
+    `prices`: of the teacher's tokens, kept from now on; None: those kept before.
 
     Raises:
         UserError: it cannot be analysed, or another analysis lies there.
@@ -120,6 +123,8 @@ def analyse_run(
         _announce(work, iterations)
         for iteration in iterations:
             _analyse(work, iteration)
+        if prices is not None:
+            keep_prices(run, prices)
     return [stored_analysis(run, iteration) for iteration in iterations]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from turnmix.analysis.failures.judge_settings import JudgeSettings
 from turnmix.analysis.instruments import tables_of
 from turnmix.analysis.table import Table
+from turnmix.analysis.teacher_prices import TeacherPrices
 from turnmix.core.credentials import keep_secrets_of, masked_text
 from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import raise_limit
@@ -23,11 +24,11 @@ from turnmix.core.terminal import show_printable
 from turnmix.recipe.recipe import Recipe
 from turnmix.running.analysed_checkpoints import Checkpoints
 from turnmix.running.analysing import DEFAULT, HEADROOM_KINDS, analyse_run
+from turnmix.running.analysis_settings import judge_settings, teacher_prices
 from turnmix.running.comparing import Compared
 from turnmix.running.comparing_targets import compare_targets
 from turnmix.running.evaluation import evaluate_target
 from turnmix.running.given_recipe import GivenRecipe, RecipeLike
-from turnmix.running.judge_choice import judge_settings
 from turnmix.running.reading import Run
 from turnmix.running.reporter import Reporter
 from turnmix.running.run_choice import resumed_recipe
@@ -141,6 +142,7 @@ def analyse(
     num_tasks: int | None = None,
     headroom: Sequence[Sequence[str]] = HEADROOM_KINDS,
     judge: JudgeSettings | Mapping[str, Any] | None = None,
+    prices: TeacherPrices | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> list[Table]:
@@ -154,6 +156,8 @@ def analyse(
         headroom: for that instrument, sets of kinds of steps that the expert takes over.
         judge: who names failure modes where no rule does: `{"endpoint": URL, "model": NAME}` and further settings of
             an endpoint; None: nobody is asked.
+        prices: what the teachers' endpoint takes for a million tokens, `{"input": 3.0, "cached": 0.3, "output": 15.0}`;
+            None: those kept with the run, if any.
         overrides: changes to the runs' recipes, such as `sandbox.kind=container`.
         reporter: see `train`.
 
@@ -167,6 +171,7 @@ def analyse(
     told = reporter or _console()
     given = [runs] if isinstance(runs, str | os.PathLike | Run) else list(runs)
     who = judge if judge is None or isinstance(judge, JudgeSettings) else judge_settings(judge)
+    said = prices if prices is None or isinstance(prices, TeacherPrices) else teacher_prices(prices)
     with _in_own_process():
         analyses = [
             analysis
@@ -178,6 +183,7 @@ def analyse(
                 num_tasks=num_tasks,
                 headroom=headroom,
                 judge=who,
+                prices=said,
                 overrides=overrides,
                 reporter=told,
             )

@@ -95,6 +95,15 @@ def _modes(titles: Sequence[str], found: Sequence[Findings], notes: Sequence[str
     )
 
 
+def _claim(who: str, kappa: Kappa) -> str:
+    """What may be said of the modes that they name."""
+    told = f"Agreement of {who} with a reader, on {kappa.n} trajectories that they were not written for: Cohen's κ "
+    if kappa.value is None:
+        return f"{told}is not defined: no claim is made on modes by {who}."
+    claim = "" if kappa.is_enough else f", below {ENOUGH}: no claim is made on modes by {who}"
+    return f"{told}{kappa.value:.2f}{claim}."
+
+
 class _Trust:
     """Rules, and rules with a judge, against the labelled set."""
 
@@ -107,18 +116,16 @@ class _Trust:
             ("rules, held out", _decided(held_out), kappa_of_rules(held_out)),
         ]
         if self._has_judge:
-            for name, each in (("all", labelled), ("held out", held_out)):
+            left = [each for each in labelled if mode_by_rule(each.unresolved) is None]
+            for name, each in (("rules and judge, all", labelled), ("judge, of what rules leave", left)):
                 kappa = kappa_with_judge(each, finder)
-                self._rows.append((f"rules and judge, {name}", Share(count=kappa.n, of=len(each)), kappa))
+                self._rows.append((name, Share(count=kappa.n, of=len(each)), kappa))
 
     @property
     def notes(self) -> list[str]:
-        """What may be said on the strength of it."""
-        name, _, kappa = self._rows[-1]
-        shown = "not defined" if kappa.value is None else f"{kappa.value:.2f}"
-        told = f"Agreement with a reader ({name}, {kappa.n} trajectories): Cohen's κ {shown}"
-        claim = "." if kappa.is_enough else f", below {ENOUGH}: no claim is made on these modes."
-        return [told + claim, *([] if self._has_judge else [_NO_JUDGE])]
+        """What may be said on the strength of it. A good κ of the rules must not stand for a poor judge."""
+        told = [_claim("the rules", self._rows[1][2])]
+        return [*told, _claim("the judge", self._rows[-1][2]) if self._has_judge else _NO_JUDGE]
 
     def table(self) -> Table:
         return Table(
