@@ -26,7 +26,7 @@ from turnmix.training.objective_settings import (
 )
 from turnmix.training.token_loss import reverse_kl
 from turnmix.training.tree import RenderedTransition, build_tree
-from turnmix.training.tree_scorer import TreeScorer
+from turnmix.training.tree_scorer import TreeDivergence, TreeScorer
 
 LOG2 = math.log(2)
 HALVES = (0.5, 0.25, 0.25)
@@ -156,6 +156,19 @@ def test_a_local_teacher_scores_each_token_as_it_would_alone(tokens_per_pass):
         ids = torch.tensor([path.prompt_ids + path.target_ids])
         logprobs = model(input_ids=ids).logits[0, len(path.prompt_ids) - 1 : -1].log_softmax(-1)
         assert scores == pytest.approx(logprobs[range(len(scores)), path.target_ids].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("tokens_per_pass", [30, 10_000])
+def test_two_models_are_as_far_apart_on_a_tree_as_in_plain_forward_passes(tokens_per_pass):
+    model, other, transitions = tiny_model(seed=1), tiny_model(seed=2), batch(1)
+    exact = TreeDivergence(model, other, vocabulary=60, tokens_per_pass=tokens_per_pass)
+    ((_, found),) = exact.divergences([ScoreRequest(trajectory_id="a", paths=paths(transitions))])
+    for path, divergences in zip(paths(transitions), found, strict=True):
+        ids = torch.tensor([path.prompt_ids + path.target_ids])
+        places = slice(len(path.prompt_ids) - 1, -1)
+        ours, theirs = (each(input_ids=ids).logits[0, places, :60].log_softmax(-1) for each in (model, other))
+        assert divergences == pytest.approx((ours.exp() * (ours - theirs)).sum(-1).tolist(), abs=1e-5)
+        assert min(divergences) > 0
 
 
 def first_gradient(transitions, made, **changes):
