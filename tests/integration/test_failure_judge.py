@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from turnmix.analysis.failures.labelled_set import labelled_set
 from turnmix.analysis.failures.modes import JUDGED, FailureMode
 from turnmix.analysis.failures.records import FailureRecords
 from turnmix.analysis.failures.rules import mode_by_rule
+from turnmix.analysis.failures.tables import failure_modes
 from turnmix.analysis.stored import StoredAnalysis
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message
@@ -249,6 +251,8 @@ def test_an_analysis_of_a_run_names_modes_by_a_judge_and_comes_to_the_same_a_sec
     assert asked[0] >= len(LEFT)
     assert asked[1] == 0
     (analysis,) = turnmix.stored_analyses(run)
+    by_trajectory = Counter(failure_modes(analysis).values())
+    assert by_trajectory == {FailureMode(row[0]): row[1]["count"] for row in modes[:-1] if row[1]["count"]}
     assert [table.to_json() for table in analysis.tables(["failures", "teacher", "scaling"])] == first
 
 

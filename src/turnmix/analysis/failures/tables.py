@@ -15,6 +15,7 @@ from turnmix.analysis.failures.findings import (
     findings_of,
     kappa_of_rules,
     kappa_with_judge,
+    unresolved_of,
 )
 from turnmix.analysis.failures.labelled_set import HandLabelled, labelled_set
 from turnmix.analysis.failures.modes import JUDGED, FailureMode
@@ -56,6 +57,18 @@ def failure_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
     trust = _Trust(finder)
     told = [] if knows_solutions else [_NO_OUTLINES]
     return [_modes(titles, found, [*told, *trust.notes, *_costs(finders)]), trust.table()]
+
+
+def failure_modes(analysis: StoredAnalysis) -> dict[str, FailureMode | None]:
+    """Of each unresolved trajectory of the student alone, by its id; None: not judged.
+
+    Raises:
+        UserError: something stored is damaged.
+    """
+    records = FailureRecords(analysis.path)
+    finder = ModeFinder(records.judge(), records.answers())
+    unresolved = unresolved_of(own_trajectories(analysis), records.outlines())
+    return {each.trajectory.id: finder.find(each).mode for each in unresolved}
 
 
 def own_trajectories(analysis: StoredAnalysis) -> list[Trajectory]:
