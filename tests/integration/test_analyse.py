@@ -167,7 +167,7 @@ def test_changed_weights_are_not_taken_for_those_that_were_analysed(whole, tmp_p
     (run / "checkpoints" / "iteration-001" / "added.json").write_text("{}")
     with pytest.raises(UserError, match=r"tasks\.source: names code of somebody's"):
         analysed(run)
-    with pytest.raises(UserError, match="whose files are others: delete this directory to analyse anew"):
+    with pytest.raises(UserError, match=r"whose files are others: .* delete this directory to analyse anew"):
         analysed(run, overrides=["tasks.source=analysed_world:AnalysedWords"])
 
 
@@ -205,6 +205,19 @@ def test_a_link_in_the_place_of_an_analysis_is_not_followed(whole, tmp_path, pla
         tables_of_stored(run)
     code, said = turnmix(capsys, "analyse", run, "tasks.source=analysed_world:AnalysedWords")
     assert (code, "symbolic link" in said, said.count("\n")) == (2, True, said.count("student: ") + 1)
+
+
+def test_the_directory_of_an_analysis_is_no_run(whole, capsys):
+    path = whole[0] / "analyses" / "iteration-001"
+    for words in (["show", path], ["train", "--resume", path], ["analyse", path], ["evaluate", path]):
+        code, said = turnmix(capsys, *words)
+        assert (
+            code,
+            f"holds an analysis, not a run: its tables are shown by: turnmix analyse {whole[0]}" in said,
+        ) == (
+            2,
+            True,
+        ), said
 
 
 def test_what_cannot_be_analysed_is_said_in_one_line_before_anything_is_made(tmp_path, capsys):

@@ -18,7 +18,6 @@ from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Trajectory
 from turnmix.store.analysis_directory import (
-    ANALYSIS,
     OF_ANALYSIS,
     TEACHER,
     analysed_iterations,
@@ -30,6 +29,7 @@ from turnmix.store.analysis_directory import (
 )
 from turnmix.store.analysis_records import TurnScoresRecord
 from turnmix.store.append_log import FIX, AppendLog, TrajectoryLog
+from turnmix.store.place import ANALYSIS
 from turnmix.store.record_files import read_analysis
 from turnmix.store.records import checked
 

@@ -28,12 +28,11 @@ from turnmix.core.bounded_file import LINK
 from turnmix.core.errors import UserError
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.append_log import AppendLog, TrajectoryLog
-from turnmix.store.place import RECIPE
+from turnmix.store.place import ANALYSIS, RECIPE
 from turnmix.store.subject_directory import DirectoryKind, SubjectDirectory
 from turnmix.training.checkpoint_files import checkpoint_name, iteration_in
 
 ANALYSES = "analyses"
-ANALYSIS = "analysis.json"
 OWN = "own"
 SAMPLED = "sampled"
 TEACHER = "teacher"
@@ -42,7 +41,10 @@ HEADROOM = "headroom"
 """How the names of rollouts begin in which the expert takes over."""
 _LOG = re.compile(r"([a-z][a-z0-9_,:-]*?)(-scores)?\.jsonl", re.ASCII)
 OF_ANALYSIS = DirectoryKind(
-    name="analysis", file=ANALYSIS, fix="delete this directory to analyse anew", option=None
+    name="analysis",
+    file=ANALYSIS,
+    fix="repeat what it was begun with, or delete this directory to analyse anew",
+    option=None,
 )
 
 

@@ -23,7 +23,9 @@ from turnmix.store.made_here import SEAL
 from turnmix.store.versions import VERSIONS
 
 RECIPE = "recipe.yaml"
-MARKS = ("versions.json", "evaluation.json", "trajectories.jsonl", "evaluations.jsonl", "metrics.jsonl",
+ANALYSIS = "analysis.json"
+"""In a directory that holds an analysis, not a run."""
+MARKS = ("versions.json", "evaluation.json", ANALYSIS, "trajectories.jsonl", "evaluations.jsonl", "metrics.jsonl",
          "scores.jsonl", "clock.json", "checkpoints/iteration-001")  # fmt: skip
 """What lies beside the recipe in a directory of a run or an evaluation, some of it, and seldom elsewhere."""
 
@@ -72,6 +74,11 @@ def check_holds_run(path: Path) -> None:
         raise UserError(f"{path / RECIPE}: {LINK}")
     if not (path / RECIPE).is_file():
         raise UserError(f"{path} holds no run (no {RECIPE} in it): {_run_meant(path)}")
+    if os.path.lexists(path / ANALYSIS):
+        run = shlex.quote(str(path.parent.parent))
+        raise UserError(
+            f"{path} holds an analysis, not a run: its tables are shown by: turnmix analyse {run}"
+        )
 
 
 def _run_meant(path: Path) -> str:
