@@ -245,6 +245,10 @@ def test_an_analysis_of_a_run_names_modes_by_a_judge_and_comes_to_the_same_a_sec
     (total, *modes) = first[0]["rows"]
     assert total[1]["of"] == 3
     assert sum(row[1]["count"] for row in modes) == total[1]["count"]
+    assert first[3]["rows"][0][6] == {
+        "count": 3 - total[1]["count"],
+        "of": 3,
+    }  # as analysed: it was not evaluated
     assert first[1]["rows"][-1][0] == "judge, of what rules leave"
     assert first[1]["rows"][-1][3] == 1.0
     assert asyncio.run(analysed()) == first

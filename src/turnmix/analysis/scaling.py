@@ -40,7 +40,7 @@ class ScalingPoint:
     teacher_tokens: float | None
     """In and out of its endpoint until then, what was cached included; None: no endpoint told any."""
     resolved: Share | None
-    """Of all runs together; None: this checkpoint was not evaluated."""
+    """Of all runs together; None: this checkpoint was neither evaluated nor analysed."""
     resolved_of_seeds: Estimate | None
     label_nll: Estimate | None
     """On own states; None: this checkpoint was not analysed."""
@@ -119,10 +119,10 @@ def arm_name(names: Sequence[str]) -> str:
 
 def _seen(training: StoredTraining) -> dict[int, _Seen]:
     analysed = {each.iteration: each for each in stored_analyses(training.run)}
-    own = {iteration: each for iteration, each in analysed.items() if OWN in each.rollout_names}
+    own = {iteration: each for iteration, each in analysed.items() if each.is_whole(OWN)}
     return {
         iteration: _at(training, iteration, own.get(iteration))
-        for iteration in sorted({*training.evaluations, *own})
+        for iteration in sorted({*training.resolved, *own})
     }
 
 
@@ -134,7 +134,7 @@ def _at(training: StoredTraining, iteration: int, analysis: StoredAnalysis | Non
         labels=sum(each.labels for each in passed),
         label_tokens=None if None in tokens else sum(each or 0 for each in tokens),
         teacher_tokens=asked.input_tokens + asked.output_tokens or None,
-        resolved=training.evaluations.get(iteration),
+        resolved=training.resolved.get(iteration),
         label_nll=None if analysis is None else label_nll(divergence_of(analysis).own, lambda turn: True),
     )
 

@@ -14,11 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from turnmix.analysis.accidents import resolved_share
+from turnmix.analysis.agreement import judged
+from turnmix.analysis.stored import stored_analyses
 from turnmix.analysis.table import Share
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.usage import Usage
 from turnmix.core.yaml_text import yaml_value
+from turnmix.store.analysis_directory import OWN
 from turnmix.store.place import RECIPE
 from turnmix.store.run_directory import RunDirectory
 from turnmix.store.subject_directory import MOST_RECIPE_BYTES
@@ -48,8 +52,8 @@ class StoredTraining:
     run: Path
     recipe: Mapping[str, Any]
     iterations: tuple[IterationFigures, ...]
-    evaluations: Mapping[int, Share]
-    """Resolved of those judged, by iteration; 0: the base student."""
+    resolved: Mapping[int, Share]
+    """Of those judged, by iteration; 0: the base student. By the run's own evaluation, or else by an analysis."""
 
     @property
     def name(self) -> str:
@@ -81,12 +85,24 @@ def stored_training(path: Path) -> StoredTraining:
         run=path,
         recipe=_recipe(path / RECIPE),
         iterations=iterations,
-        evaluations={
-            number: Share(count=figures["resolved"], of=figures["n"])
-            for number, figures in evaluated.items()
-            if figures is not None
+        resolved={
+            **_resolved_when_analysed(path),
+            **{
+                number: Share(count=figures["resolved"], of=figures["n"])
+                for number, figures in evaluated.items()
+                if figures is not None
+            },
         },
     )
+
+
+def _resolved_when_analysed(path: Path) -> dict[int, Share]:
+    """By the student alone, in whole analyses."""
+    return {
+        each.iteration: resolved_share([one for one in each.rollouts(OWN) if judged(one)])
+        for each in stored_analyses(path)
+        if each.is_whole(OWN)
+    }
 
 
 def _iteration(run: RunDirectory, iteration: int) -> IterationFigures:

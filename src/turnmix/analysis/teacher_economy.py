@@ -53,7 +53,7 @@ def economy_tables(runs: Iterable[Path]) -> list[Table]:
         rows=tuple(_row(training, prices[training.run]) for training in trainings),
         notes=(
             "Of training alone: rollouts and scores, whole and with what was asked again. Per resolved task: of the "
-            "last evaluation of the run, whatever the base student resolves of it too.",
+            "last checkpoint that was evaluated or analysed, whatever the base student resolves of it too.",
             *_notes(trainings, prices),
         ),
     )
@@ -73,9 +73,9 @@ def _row(training: StoredTraining, prices: TeacherPrices | None) -> tuple[Cell, 
     tokens = used.input_tokens + used.output_tokens
     learned = sum(each.labels for each in training.iterations)
     answers = [each.answers for each in training.iterations if each.answers is not None]
-    last = max(training.evaluations, default=None)
-    resolved = None if last is None else training.evaluations[last]
-    base = training.evaluations.get(0)
+    last = max(training.resolved, default=None)
+    resolved = None if last is None else training.resolved[last]
+    base = training.resolved.get(0)
     is_gain_known = resolved is not None and base is not None and base.of == resolved.of and last != 0
     spent = money(training, prices)
     return (
