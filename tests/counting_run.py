@@ -8,6 +8,7 @@ from turnmix.core.trajectory import Action
 from turnmix.environments.counting import CountingSource
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
+from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, StudentMixture
 from turnmix.rollout.plan import make_plans
@@ -29,7 +30,8 @@ def correct(episode, state):
 
 
 def counting_run(path, *, num_tasks=4, student_is_readable=False):
-    """A finished iteration of rollouts with labels, two turns by the student and then its teacher's; an evaluation."""
+    """A finished iteration of rollouts with labels, two turns by the student and then its teacher's, and an accident
+    among them; an evaluation."""
     source = CountingSource()
     student, teacher = ScriptedPolicy("student", correct if student_is_readable else stumble), source.expert()
 
@@ -42,7 +44,10 @@ def counting_run(path, *, num_tasks=4, student_is_readable=False):
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe))) as run:
         plans, options = rolled_out("train")
         mixture = AggrevateMixture(support=(2, 2))
-        for each in asyncio.run(collect(plans, teacher=teacher, mixture=mixture, label=True, **options)):
+        accidents = Accidents(policy=source.accident("breaking"), turns=(3, 3), seed=0)
+        for each in asyncio.run(
+            collect(plans, teacher=teacher, mixture=mixture, label=True, accidents=accidents, **options)
+        ):
             run.trajectories.append(each)
         plans, options = rolled_out("holdout", prefix="e")
         for each in asyncio.run(

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from turnmix.core.trajectory import Verdict as Verdict
     from turnmix.core.transition import Transition as Transition
     from turnmix.environments.environment import Environment as Environment
+    from turnmix.environments.environment import HasAccidents as HasAccidents
     from turnmix.environments.environment import HasExpert as HasExpert
+    from turnmix.environments.environment import HasStepKinds as HasStepKinds
     from turnmix.environments.environment import Step as Step
     from turnmix.environments.environment import TaskParts as TaskParts
     from turnmix.environments.environment import TaskSettings as TaskSettings
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from turnmix.methods.teaching import teach_executed as teach_executed
     from turnmix.methods.teaching import teach_labels as teach_labels
     from turnmix.methods.teaching import teach_sampled as teach_sampled
+    from turnmix.policies.accident import AccidentPolicy as AccidentPolicy
+    from turnmix.policies.accident import AccidentSession as AccidentSession
+    from turnmix.policies.accident import ScriptedAccident as ScriptedAccident
     from turnmix.policies.policy import Episode as Episode
     from turnmix.policies.policy import Inspectable as Inspectable
     from turnmix.policies.policy import Policy as Policy
@@ -107,13 +112,15 @@ _ROOMS = {
     "core.task": "Task Workspace",
     "core.trajectory": "Action State StopReason Trajectory Turn Verdict",
     "core.transition": "Transition",
-    "environments.environment": "Environment HasExpert Step TaskParts TaskSettings TaskSource",
+    "environments.environment": "Environment HasAccidents HasExpert HasStepKinds Step TaskParts TaskSettings "
+    "TaskSource",
     "environments.minirepo.source": "MinirepoSettings",
     "environments.solution_outline": "SolutionOutline",
     "loop.parts": "Progress",
     "loop.trackers": "Tracker",
     "methods.method": "Method Taught",
     "methods.teaching": "teach_executed teach_labels teach_sampled",
+    "policies.accident": "AccidentPolicy AccidentSession ScriptedAccident",
     "policies.policy": "Episode Inspectable Policy PolicySession",
     "policies.scoring": "ScoreRequest Scorer TokenPath",
     "policies.scripted": "ScriptedPolicy call_action text_action",

@@ -61,7 +61,9 @@ def test_what_no_student_should_learn_is_marked_in_an_executed_path(counted, fol
     messages = [message for row in rows_of("paths.jsonl") for message in row["messages"]]
     unlearned = [message for message in messages if message.get("weight") == 0]
     assert unlearned
-    assert {message["content"] for message in unlearned} == {UNREADABLE.message.content}
+    assert {message["content"] for message in unlearned} == {UNREADABLE.message.content, ""}
+    befell = [call["function"]["arguments"] for each in unlearned for call in each.get("tool_calls", ())]
+    assert befell == [{"amount": 100}] * 4
     row = rows_of("paths.jsonl")[0]
     assert row["tools"][0]["function"]["name"] == "add"
     assert (row["trajectory_id"], row["iteration"], row["stop_reason"]) == ("i001-00000", 1, "finished")
@@ -72,7 +74,7 @@ def test_labels_come_back_as_the_transitions_that_dagger_has_student_states_incl
     assert main(["export", str(counted), "--to", "messages", "--labels", "--output", "labels.jsonl"]) == 0
     expected = taught(stored(counted), teacher_label)
     assert f"{len(expected)} labels, each with its state, in labels.jsonl" in capsys.readouterr().out
-    assert {row["actor"] for row in rows_of("labels.jsonl")} == {"student", "teacher"}
+    assert {row["actor"] for row in rows_of("labels.jsonl")} == {"student", "teacher", "accident"}
     assert taught(imported("labels.jsonl"), executed_action) == expected
 
 

@@ -13,6 +13,7 @@ from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason, Verdict
 from turnmix.environments.environment import Split, Step
+from turnmix.policies.accident import AccidentPolicy, ScriptedAccident
 from turnmix.policies.policy import Episode, Policy
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 
@@ -117,6 +118,18 @@ class CountingSource:
             return call_action("add", amount=missing) if missing else call_action("finish")
 
         return ScriptedPolicy("counting expert", script)
+
+    def accident(self, kind: str) -> AccidentPolicy | None:
+        """`breaking`: adds 100, which must be taken back; `harmless`: adds 0."""
+        amount = {"breaking": 100, "harmless": 0}.get(kind)
+        if amount is None:
+            return None
+        return ScriptedAccident(f"{kind} slip", lambda episode, state: call_action("add", amount=amount))
+
+    def step_kind(self, action: Action) -> str:
+        """Which tool is called: add or finish; else other."""
+        called = action.message.tool_calls[-1].name if action.message.tool_calls else "nothing"
+        return called if called in {tool.name for tool in TOOLS} else "other"
 
     def environment(self, task: Task) -> CountingEnvironment:
         return CountingEnvironment(task, goal=self._goals[task.id], max_turns=self._max_turns)

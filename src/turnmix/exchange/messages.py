@@ -16,8 +16,10 @@ from turnmix.methods.targets import executed_action, imitate, teacher_label
 
 
 def path_row(trajectory: Trajectory) -> dict[str, Any]:
-    """What was executed. What no student should learn, such as a call that could not be read, has `weight` 0."""
+    """What was executed. What no student should learn, such as a call that could not be read, or an accident, has
+    `weight` 0."""
     untaught = {each.turn for each in imitate([trajectory], executed_action).untaught}
+    untaught |= {index for index, turn in enumerate(trajectory.turns) if turn.actor == "accident"}
     messages = [message.to_json() for message in trajectory.prompt]
     for index, turn in enumerate(trajectory.turns):
         weight = {"weight": 0} if index in untaught else {}
