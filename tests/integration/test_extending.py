@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "extend.md").read_text()
 MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 FILES = dict(re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL))
 COMMANDS = [line.strip() for line in re.findall(r"^    (turnmix [^#\n]*)", PAGE, flags=re.MULTILINE)]
-LONGEST = {"worlds": 75, "tools": 20, "methods": 20, "rewards": 40, "teachers": 35}
+LONGEST = {"worlds": 75, "slips": 25, "tools": 20, "methods": 20, "rewards": 40, "teachers": 35}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,7 @@ def test_a_command_of_the_page_does_what_it_says(folder, command):
         assert "# The largest of them; the even ones are for training. (integer)" in said
     if "--dry-run" in command:
         assert "my_agents." in said
+        assert "accidents" not in command or "kind: harmless" in said
 
 
 def test_the_api_does_what_the_command_does(folder):
@@ -76,6 +77,31 @@ def happened(run_path):
         for trajectory in read_run(run_path).trajectories()
         for turn in trajectory.turns
     ]
+
+
+SLIPS = """
+import asyncio, json
+from my_agents.slips import SlipperyNumbers
+from my_agents.teachers import Halving
+from turnmix.environments.environment import accident_of
+from turnmix.environments.plugin_source import PluginSource
+from turnmix.evaluation.evaluator import evaluate, evaluation_plans
+from turnmix.rollout.accidents import Accidents
+
+source = PluginSource(SlipperyNumbers(60), name="my_agents.slips:Slippery")
+accidents = Accidents(policy=accident_of(source, "harmless"), turns=(1, 1), seed=0)
+found = []
+asyncio.run(evaluate(
+    evaluation_plans(source.tasks("train")[:4], iteration=1, seed=0, cohort_size=1),
+    source=source, policy=Halving().policy(), concurrency=1, accidents=accidents, on_trajectory=found.append,
+))
+print(json.dumps([[(turn.actor, source.step_kind(turn.action)) for turn in each.turns[:3]] for each in found]))
+"""
+
+
+def test_an_accident_and_kinds_of_steps_of_ones_own_are_those_of_the_trajectories(folder):
+    expected = [["student", "guess"], ["accident", "guess"], ["student", "guess"]]
+    assert json.loads(run(folder, "-c", SLIPS)) == [expected] * 4
 
 
 def test_a_run_of_ones_own_parts_that_is_killed_goes_on_to_the_same_end(folder):

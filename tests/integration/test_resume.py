@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import time
 
 import pytest
@@ -43,7 +44,9 @@ def train(arguments, output):
 def start(tmp_path_factory):
     directory = tmp_path_factory.mktemp("resume")
     for method, section in METHODS.items():
-        (directory / f"{method}.yaml").write_text(RECIPE + section)
+        befalls = ", accidents: {kind: breaking, turns: [3, 4]}}" if method == "dagger" else "}"
+        rollouts = f"rollouts: {{tasks_per_iteration: 4, concurrency: 4{befalls}"
+        (directory / f"{method}.yaml").write_text(re.sub("rollouts: .*", rollouts, RECIPE) + section)
     rows = [json.dumps(adding_row(number)) + "\n" for number in range(8)]
     (directory / "rows.jsonl").write_text("".join(rows))
     imported = RECIPE.replace("filter: all", f"messages: {directory}/rows.jsonl")
@@ -101,6 +104,7 @@ def test_a_run_killed_at_random_moments_and_resumed_ends_as_if_never_interrupted
     assert expected[0]["is_complete"]
     assert len(expected[1]) == 2
     assert len(expected[3]) == (8 if method == "opd" else 0)
+    assert (expected[0]["iterations"][0].get("accidents", 0) > 0) == (method == "dagger")
 
     generator = random.Random(20)
     kills = completed = 0
