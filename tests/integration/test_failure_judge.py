@@ -200,6 +200,26 @@ def test_a_judge_that_is_down_leaves_trajectories_unjudged_and_is_asked_again(tm
     assert len(keep(tmp_path, trajectories, as_the_reader)) == len(LEFT)
 
 
+def test_a_link_in_the_place_of_what_is_kept_is_neither_written_nor_read(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "judge.json").write_text("{}")
+    place(tmp_path / "run").mkdir(parents=True)
+    FailureRecords(place(tmp_path / "run")).path.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="link"):
+        keep(tmp_path / "run", LOOPED, as_the_reader)
+    assert found_in(tmp_path / "run", LOOPED)[1].judge is None
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["judge.json"]
+
+
+@pytest.mark.parametrize("name", ["judge.json", "answers.jsonl", "outlines.jsonl"])
+def test_what_is_damaged_is_told_with_its_file(tmp_path, name):
+    keep(tmp_path, LOOPED, as_the_reader)
+    (FailureRecords(place(tmp_path)).path / name).write_text('{"id":"x","paths":7,"text":7}\n')
+    with pytest.raises(UserError, match=name):
+        found_in(tmp_path, LOOPED)
+
+
 def test_a_refused_key_is_the_users_to_mend_and_is_not_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "sk-judge-0123456789")
     with pytest.raises(UserError, match="JUDGE_KEY") as caught:

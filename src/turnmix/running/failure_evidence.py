@@ -38,8 +38,7 @@ def keep_failure_evidence(
     equal questions may have been answered.
 
     Raises:
-        UserError: the judge's endpoint refuses its settings, or what is kept is damaged.
-        OSError: it cannot be written.
+        UserError: the judge's endpoint refuses its settings, or what is kept is damaged or cannot be written.
     """
     trajectories = own_trajectories(analysis)
     outlines = _outlines(source, {each.task_id for each in trajectories})

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from turnmix.analysis.failures.judge import Judge, Judgement
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, read_json_file
 from turnmix.core.own_file import open_own_directory
 from turnmix.core.printable import printable_line
@@ -83,7 +84,7 @@ class FailureRecords:
     def judge(self) -> Judge | None:
         """The last that was asked; None: none was. Raises UserError: the record is damaged."""
         path = self.path / _JUDGE
-        if not os.path.lexists(path):
+        if self.path.is_symlink() or not os.path.lexists(path):
             return None
         fix = "delete it, and analyse again with --judge"
         data = read_json_file(path, fix=fix)
@@ -98,9 +99,16 @@ class FailureRecords:
 
     @contextmanager
     def writing(self) -> Iterator[FailureWriter]:
-        """One process at a time may be in here: whoever holds the analysis. Raises OSError: a link leads elsewhere."""
-        descriptor = open_own_directory(self.path, is_made=True)
-        logs = [AppendLog(self.path / name, directory=descriptor) for name in (_OUTLINES, _ANSWERS)]
+        """One process at a time may be in here: whoever holds the analysis.
+
+        Raises:
+            UserError: it cannot be written, or a link leads elsewhere.
+        """
+        try:
+            descriptor = open_own_directory(self.path, is_made=True)
+            logs = [AppendLog(self.path / name, directory=descriptor) for name in (_OUTLINES, _ANSWERS)]
+        except OSError as error:
+            raise UserError(f"{error.filename or self.path}: {error.strerror}") from error
         try:
             yield FailureWriter(self.path, descriptor, *logs)
         finally:
