@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from turnmix.analysis.deviation import agrees, first_deviation
-from turnmix.analysis.scored import ScoredTrajectory, TurnScore
+from turnmix.analysis.accidents import has_accident
+from turnmix.analysis.agreement import judged
+from turnmix.analysis.judged_turns import JudgedTrajectory, JudgedTurn, judged_trajectories
+from turnmix.analysis.scored import ScoredTrajectory
 from turnmix.analysis.statistics.measured import Measured
 from turnmix.analysis.stored import StoredAnalysis
-from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.trajectory import Trajectory
 
 Part = tuple[float, float]
 """A numerator and its denominator."""
@@ -44,36 +46,35 @@ def _resolved(scored: ScoredTrajectory) -> Part:
 
 
 def _resolved_after_accident(scored: ScoredTrajectory) -> Part:
-    """An accident for which no turn came is none."""
-    had_one = any(turn.actor == "accident" for turn in scored.trajectory.turns)
-    return _resolved(scored) if had_one else MISSING
+    """One that ended before its accident is missing: there was none to recover from."""
+    return _resolved(scored) if has_accident(scored.trajectory) else MISSING
 
 
 def _label_nll(scored: ScoredTrajectory) -> Part:
-    return _nll(scored.scores)
+    return _nll(turn for each in judged_trajectories([scored]) for turn in each.turns)
 
 
 def _label_nll_after_deviation(scored: ScoredTrajectory) -> Part:
-    deviation = first_deviation(scored.trajectory)
-    return (0.0, 0.0) if deviation is None else _nll(scored.scores[deviation + 1 :])
+    return _nll(
+        turn for each in judged_trajectories([scored]) for turn in each.turns if turn.is_after_deviation
+    )
 
 
-def _nll(scores: Iterable[TurnScore | None]) -> Part:
-    judged = [
-        (score.label_nll, score.label_tokens)
-        for score in scores
-        if score is not None and score.label_nll is not None and score.label_tokens is not None
-    ]
-    return math.fsum(nll for nll, _ in judged), float(sum(tokens for _, tokens in judged))
+def _nll(turns: Iterable[JudgedTurn]) -> Part:
+    judged_ones = [(turn.nll, turn.tokens) for turn in turns if turn.nll is not None]
+    return math.fsum(nll for nll, _ in judged_ones), float(sum(tokens for _, tokens in judged_ones))
 
 
 def _agreement_of_actions(scored: ScoredTrajectory) -> Part:
-    told = [told for turn in scored.trajectory.turns if (told := agrees(turn)) is not None]
-    return float(sum(told)), float(len(told))
+    return _agreement(judged_trajectories([scored]))
 
 
 def _agreement_of_scores(scored: ScoredTrajectory) -> Part:
-    told = [each.is_greedy for each in scored.scores if each is not None and each.is_greedy is not None]
+    return _agreement(judged_trajectories([scored], by_greedy=True))
+
+
+def _agreement(trajectories: Iterable[JudgedTrajectory]) -> Part:
+    told = [turn.agrees for each in trajectories for turn in each.turns if turn.agrees is not None]
     return float(sum(told)), float(len(told))
 
 
@@ -136,8 +137,7 @@ def sums_of(outcome: Outcome, scored: Iterable[ScoredTrajectory]) -> ByTask:
     found: dict[str, Part] = {}
     for each in scored:
         trajectory = each.trajectory
-        is_failed = trajectory.stop_reason is StopReason.infra_error
-        part = MISSING if is_failed else outcome.part(each)
+        part = outcome.part(each) if judged(trajectory) else MISSING
         before = found.get(trajectory.task_id, MISSING)
         found[trajectory.task_id] = _added(before, part)
     return found

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from turnmix.analysis.instruments import INSTRUMENTS
 from turnmix.analysis.outcomes import OUTCOMES
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import RecipeError, UserError
@@ -41,6 +42,17 @@ class AnalysisSettings(Settings):
     """What is measured, as `turnmix analyse --instruments` names it."""
     overrides: tuple[str, ...] = ()
     """Changes to each run's recipe for its analysis alone, such as one teacher who labels the states of all arms."""
+
+    @field_validator("instruments")
+    @classmethod
+    def _check_instruments(cls, instruments: tuple[str, ...]) -> tuple[str, ...]:
+        for name in instruments:
+            if name not in INSTRUMENTS:
+                known = [*INSTRUMENTS]
+                raise ValueError(
+                    f"{name!r} is no instrument: use some of {', '.join(known)}{nearest(name, known)}"
+                )
+        return instruments
 
 
 class Criterion(Settings):

@@ -52,7 +52,8 @@ class Decision:
     def line(self) -> str:
         if self.num_missing:
             runs = "1 run" if self.num_missing == 1 else f"{self.num_missing} runs"
-            return f"Not decided: {runs} of {' and '.join(self.between)} are missing."
+            are = "is" if self.num_missing == 1 else "are"
+            return f"Not decided: {runs} of {' and '.join(self.between)} {are} missing."
         said = {True: "The rule holds.", False: "The rule does not hold.", None: "Not decided."}
         return said[self.holds]
 
