@@ -22,7 +22,7 @@ def begun(folder, data=COMPARISON, *, without=()):
         run = evaluated_run(sweep / f"{arm}-seed-{seed}", overrides, resolved=())
         analysed(
             run,
-            nll=[nll - 0.1, nll, nll, nll + 0.1],
+            nll=[nll - 0.1, nll, nll, nll + 0.1] if arm == "sft" else [nll + 0.1, nll, nll - 0.1, nll],
             greedy=[True, True, True, arm == "dagger"],
             resolved=[True, True, arm == "dagger", False],
             recovered=RECOVERED[arm],

@@ -1,4 +1,4 @@
-"""A comparison is fixed before it is run: each mistake in it is one line, before any work, and a changed one is refused."""
+"""A comparison is fixed before it is run: each mistake is one line, before any work, and a changed one is refused."""
 
 import copy
 import subprocess
@@ -66,7 +66,7 @@ def test_each_arm_is_run_once_with_each_seed_the_arms_of_a_seed_after_each_other
 )
 def test_a_mistake_is_one_line_that_names_the_field_the_value_and_the_fix(tmp_path, values, told):
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(changed(**values)))
+    file.write_text(yaml.safe_dump(changed(**values), sort_keys=False))
     with pytest.raises(RecipeError) as error:
         read_comparison(file)
     assert any(told in line and f"(in {file})" in line for line in error.value.lines), error.value.lines
@@ -77,12 +77,12 @@ def test_a_mistake_is_one_line_that_names_the_field_the_value_and_the_fix(tmp_pa
     ("values", "told"),
     [
         ({"arms__dagger": ["method=dager"]}, "arms.dagger: method: 'dager'"),
-        ({"arms__dagger": ["learner.epoch=3"]}, "arms.dagger: learner.epoch: unknown key"),
-        ({"recipe": "minirep"}, "recipe: recipe 'minirep' not found"),
+        ({"arms__dagger": ["method=dagger", "learner.epoch=3"]}, "arms.dagger: learner.epoch: unknown key"),
+        ({"recipe": "minirep"}, "all arms: recipe 'minirep' not found"),
         ({"arms__dagger": ["method=sft"]}, "arms.dagger: its recipe is the same as that of sft"),
         (
             {"analysis__overrides": ["teacher.kin=oracle"]},
-            "analysis.overrides, of sft: teacher.kin: unknown key",
+            "all arms: analysis.overrides: teacher.kin: unknown key",
         ),
     ],
 )

@@ -33,6 +33,8 @@ def offer_completions(
         "runs": _runs,
         "resume": _runs,
         "target": _runs,
+        "targets": _runs,
+        "directory": DirectoriesCompleter(),
         "trajectory": _trajectories,
     }
     for command in commands.values():
@@ -79,8 +81,9 @@ def _words(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def _runs(prefix: str, **_: Any) -> list[str]:
-    """Runs and evaluations here and in `runs`, and directories that lead to others."""
-    folders = [path for path in Path("runs").glob("*") if (path / "recipe.yaml").is_file()]
+    """Runs, evaluations and sweeps in `runs`, and directories that lead to others."""
+    marks = ("recipe.yaml", "comparison.json")
+    folders = [path for path in Path("runs").glob("*") if any((path / mark).is_file() for mark in marks)]
     return [str(path) for path in sorted(folders)] + list(DirectoriesCompleter()(prefix))
 
 

@@ -91,7 +91,7 @@ class DecisionSettings(Settings):
     """Two arms."""
     rule: str = Field(min_length=1)
     """The rule in words, for readers."""
-    criteria: tuple[Criterion, ...] = Field(min_length=1)
+    criteria: tuple[Criterion, ...]
     """The same as numbers, which are checked: the rule holds if all of them do."""
     expected: str = ""
     """What was expected, in words, before it was run."""
@@ -175,6 +175,8 @@ class Comparison(Settings):
         return self
 
     def _check_decision(self, decision: DecisionSettings) -> None:
+        if not decision.criteria:
+            raise ValueError("decision.criteria: empty: say the rule as numbers, which are checked")
         for place, name in enumerate(decision.between):
             self._check_arm(name, f"decision.between.{place}")
         if decision.between[0] == decision.between[1]:

@@ -17,12 +17,13 @@ from pathlib import Path
 from turnmix.core.errors import TurnMixError, UserError
 from turnmix.core.printable import printable_line
 from turnmix.running.child_commands import ChildCommand, stop_all
-from turnmix.running.comparison_file import AnalysisSettings, GivenComparison
+from turnmix.running.comparison_file import GivenComparison
 from turnmix.running.continuation import told_how_to_go_on
 from turnmix.running.reporter import Reporter
+from turnmix.running.sweep_analysis import analyse_words, is_analysed
 from turnmix.running.sweep_arms import PlannedRun, is_complete, planned_runs
 from turnmix.running.sweep_record import record_of
-from turnmix.store.sweep_directory import SweepDirectory
+from turnmix.store.sweep_directory import SweepDirectory, has_begun
 from turnmix.viewing.report import duration_text
 
 POLL_SECONDS = 0.1
@@ -75,6 +76,7 @@ def run_sweep(given: GivenComparison, *, output: Path, jobs: int, again: str, re
     """
     if jobs < 1:
         raise UserError(f"jobs: {jobs}: run 1 at a time, or more")
+    has_begun(output, digest=given.digest)
     runs = planned_runs(given, say=reporter.note)
     with (
         closing(SweepDirectory.open(output, given.text, record_of(given))) as directory,
@@ -132,14 +134,13 @@ class _Runner:
 
     def _begin(self, run: PlannedRun, step: str) -> None:
         path = self._directory.path / run.name
-        if step == "analyse" and self._analysis is None:
-            self._end(run)
+        if step == "train":
+            words = ["train", run.recipe_name, *run.overrides, "--run", str(path)]
+        elif self._analysis is None or is_analysed(path, self._analysis, iterations=run.recipe.iterations):
+            self._end(run, "complete already")
             return
-        words = (
-            ["train", run.recipe_name, *run.overrides, "--run", str(path)]
-            if step == "train"
-            else analyse_words(path, self._analysis or AnalysisSettings())
-        )
+        else:
+            words = analyse_words(path, self._analysis)
         log = self._directory.open_log(run.name)
         try:
             child = ChildCommand(words, output=log)
@@ -166,23 +167,12 @@ class _Runner:
             else:
                 self._end(each.run, f"{'trained' if each.step == 'train' else 'analysed'} in {took}")
 
-    def _end(self, run: PlannedRun, told: str = "complete") -> None:
+    def _end(self, run: PlannedRun, told: str) -> None:
         self._state.num_done += 1
         self._tell(run, f"{told}; {self._state.num_done} of {len(self._runs)} complete")
 
     def _tell(self, run: PlannedRun, text: str) -> None:
         self._reporter.say(f"{run.name:<{self._width}}  {text}")
-
-
-def analyse_words(path: Path, analysis: AnalysisSettings) -> list[str]:
-    """The command that analyses a run."""
-    checkpoints = analysis.checkpoints
-    which = checkpoints if isinstance(checkpoints, str) else ",".join(map(str, checkpoints))
-    tasks = [] if analysis.tasks is None else ["--tasks", str(analysis.tasks)]
-    return [
-        "analyse", str(path), *analysis.overrides, "--checkpoints", which, *tasks,
-        "--instruments", ",".join(analysis.instruments),
-    ]  # fmt: skip
 
 
 def _reason(log: Path, status: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from turnmix.assembly.machine import check_machine, check_models
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.core.yaml_text import yaml_value
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
-from turnmix.running.comparison_file import GivenComparison
+from turnmix.running.comparison_file import AnalysisSettings, GivenComparison
 from turnmix.running.given_recipe import GivenRecipe
 
 
@@ -44,27 +44,18 @@ def planned_runs(
     """
     comparison = given.comparison
     name = _recipe_name(given)
-    lines: list[str] = []
     recipes: dict[str, Recipe] = {}
+    mistaken: dict[str, Sequence[str]] = {}
     for arm, own in comparison.arms.items():
         try:
             overrides = (*comparison.overrides, *own, f"seed={comparison.seeds[0]}")
             recipes[arm] = load_recipe(name, overrides, say=partial(_say_of, arm, say))
+            if comparison.analysis is not None:
+                _check_analysis(recipes[arm], comparison.analysis)
         except RecipeError as error:
-            lines += [f"arms.{arm}: {line}" for line in error.lines]
-            continue
-        if comparison.analysis is not None and comparison.analysis.overrides:
-            try:
-                resolved = yaml_value(recipe_yaml(recipes[arm]))  # as its run will hold it
-                GivenRecipe.of(resolved).load(comparison.analysis.overrides)
-            except RecipeError as error:
-                lines += [f"analysis.overrides, of {arm}: {line}" for line in error.lines]
-    if lines:
-        # What is wrong in all arms alike is the recipe's, and told once.
-        alike = (
-            len({line.partition(": ")[2] for line in lines}) == 1 and len(lines) == len(comparison.arms) > 1
-        )
-        raise RecipeError(*([f"recipe: {lines[0].partition(': ')[2]}"] if alike else lines))
+            mistaken[arm] = error.lines
+    if mistaken:
+        raise RecipeError(*_mistakes(mistaken, num_arms=len(comparison.arms)))
     _check_different(recipes)
     for arm, recipe in recipes.items():
         _check_runs_here(arm, recipe)
@@ -83,6 +74,26 @@ def planned_runs(
         )
         for seed in comparison.seeds
         for arm, recipe in recipes.items()
+    ]
+
+
+def _check_analysis(recipe: Recipe, analysis: AnalysisSettings) -> None:
+    if analysis.overrides:
+        try:
+            resolved = yaml_value(recipe_yaml(recipe))  # as its run will hold it
+            GivenRecipe.of(resolved).load(analysis.overrides)
+        except RecipeError as error:
+            raise RecipeError(*(f"analysis.overrides: {line}" for line in error.lines)) from error
+
+
+def _mistakes(mistaken: Mapping[str, Sequence[str]], *, num_arms: int) -> list[str]:
+    """What is wrong in all arms alike is told once."""
+    lines = dict.fromkeys(line for told in mistaken.values() for line in told)
+    arms = {line: [arm for arm, told in mistaken.items() if line in told] for line in lines}
+    return [
+        f"all arms: {line}" if len(arms[line]) == num_arms > 1 else f"arms.{arm}: {line}"
+        for line in lines
+        for arm in (arms[line][:1] if len(arms[line]) == num_arms else arms[line])
     ]
 
 
