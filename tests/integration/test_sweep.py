@@ -1,0 +1,113 @@
+"""A sweep of real runs: killed and gone on with, one run failing beside the others, nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from scaffold_in_sandbox import needs_sandbox
+
+import turnmix
+from strict_environment import strict_environment
+
+pytestmark = needs_sandbox
+MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
+COMPARISON = {
+    "name": "tiny",
+    "recipe": "minirepo",
+    "overrides": [
+        *(
+            "iterations=1",
+            "rollouts.tasks_per_iteration=1",
+            "scaffold.max_turns=2",
+            "student.max_new_tokens=4",
+        ),
+        *("learner.epochs=1", "evaluation.tasks=1", "evaluation.base=false", "data.filter=all"),
+    ],
+    "arms": {"sft": ["method=sft"], "dagger": ["method=dagger"]},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(COMPARISON))
+    return tmp_path
+
+
+def sweeping(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, "sweep", "tiny.yaml", "--output", "out", *words],
+        cwd=folder,
+        env=strict_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def children_of(process):
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def is_running(pid):
+    """A zombie, which nobody here waits for, is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_sweep_that_ends_however_it_ends_leaves_no_process_behind(folder, number):
+    process = sweeping(folder, "--jobs", "2")
+    for _ in range(3):  # how many there are, and the two that begin
+        process.stdout.readline()
+    children = children_of(process)
+    assert len(children) == 2
+    os.kill(process.pid, number)
+    error = process.communicate(timeout=120)[1]
+    if number is not signal.SIGKILL:
+        assert process.returncode == 1
+        assert "stopped; go on with: turnmix sweep tiny.yaml --output out --jobs 2" in error
+    deadline = time.monotonic() + 120
+    while any(map(is_running, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_run_that_fails_stops_no_other_and_the_same_command_tries_it_again(folder):
+    blocked = folder / "out" / "dagger-seed-0"
+    first = sweeping(folder)
+    assert "2 runs below out" in first.stdout.readline()
+    blocked.mkdir()
+    (blocked / "thesis.tex").write_text("years")
+    told, error = first.communicate(timeout=240)
+    assert first.returncode == 1
+    assert "failed to train: out/logs/dagger-seed-0.log" in told
+    line = next(line for line in error.splitlines() if line.startswith("  dagger-seed-0: "))
+    assert "exit status 2: run directory out/dagger-seed-0 is not empty" in line
+    assert "(log: out/logs/dagger-seed-0.log)" in line
+    assert "go on with: turnmix sweep tiny.yaml --output out" in error
+    weights = folder / "out" / "sft-seed-0" / "checkpoints" / "iteration-001" / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+
+    (blocked / "thesis.tex").unlink()
+    second = sweeping(folder)
+    told, error = second.communicate(timeout=240)
+    assert second.returncode == 0, error
+    assert "2 runs are complete in out" in told
+    assert weights.stat().st_mtime_ns == written
+
+    record = json.loads((folder / "out" / "comparison.json").read_text())
+    assert record["digest"] == turnmix.compare(folder / "out").record["digest"]
+    listed = {each.path.name: each for each in turnmix.list_runs(folder)}
+    assert (listed["out"].kind, listed["out"].state, listed["out"].done) == ("sweep", "complete", 2)
+    assert (listed["sft-seed-0"].method, listed["sft-seed-0"].tasks) == ("sft", 1)
+    with pytest.raises(turnmix.UserError, match="was begun by another comparison"):
+        turnmix.sweep({**COMPARISON, "seeds": [5]}, output=folder / "out", reporter=turnmix.QuietReporter())
