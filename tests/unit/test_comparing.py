@@ -85,6 +85,13 @@ def test_nothing_is_decided_while_a_run_of_the_two_arms_is_missing(tmp_path):
     assert any("1 of 4 runs" in line for line in compared.heading)
 
 
+def test_an_arm_of_which_no_run_is_complete_has_no_value_and_hides_no_other(tmp_path):
+    compared = turnmix.compare(begun(tmp_path / "sweep", without=[("dagger", 0), ("dagger", 1)]))
+    nll = outcome(compared, "own_state_label_nll")
+    assert (nll["arms"]["dagger"]["value"], nll["differences"]["dagger"]) == (None, None)
+    assert nll["arms"]["sft"]["value"] == pytest.approx(0.55)
+
+
 def test_a_comparison_file_that_was_changed_afterwards_is_told(tmp_path):
     sweep = begun(tmp_path / "sweep")
     file = sweep / "comparison.yaml"

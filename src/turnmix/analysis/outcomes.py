@@ -7,8 +7,10 @@ as nats and tokens; or `Measured`, the same of all seeds of an arm.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from turnmix.analysis.accidents import has_accident
 from turnmix.analysis.agreement import judged
@@ -121,9 +123,15 @@ OUTCOMES: Mapping[str, Outcome] = {
 """Name -> what it is."""
 
 
-def by_task(outcome: Outcome, analysis: StoredAnalysis) -> ByTask:
-    """What each task comes to in a stored analysis; nothing where the rollout is not there."""
-    return sums_of(outcome, analysis.scored(outcome.rollout))
+def by_task(names: Sequence[str], analysis: StoredAnalysis) -> dict[str, ByTask]:
+    """What each task comes to in a stored analysis, on each of these outcomes; nothing where a rollout is not there."""
+    found: dict[str, ByTask] = {}
+    for rollout in dict.fromkeys(OUTCOMES[name].rollout for name in names):
+        scored = analysis.scored(rollout)
+        found |= {
+            name: sums_of(OUTCOMES[name], scored) for name in names if OUTCOMES[name].rollout == rollout
+        }
+    return found
 
 
 def resolved_by_task(trajectories: Iterable[Trajectory]) -> ByTask:
@@ -152,12 +160,14 @@ def _added(one: Part, other: Part) -> Part:
 def measured(name: str, unit: str, by_seed: Mapping[int, ByTask]) -> Measured:
     """An arm's outcome over its seeds; a task that a seed lacks is missing there."""
     tasks = list(dict.fromkeys(task for found in by_seed.values() for task in found))
-    parts = [[found.get(task, MISSING) for task in tasks] for found in by_seed.values()]
+    parts = np.array(
+        [[found.get(task, MISSING) for task in tasks] for found in by_seed.values()], dtype=np.float64
+    ).reshape(len(by_seed), len(tasks), 2)
     return Measured(
         name=name,
         tasks=tasks,
         seeds=list(by_seed),
-        numerators=[[part[0] for part in row] for row in parts],  # type: ignore[arg-type]
-        denominators=[[part[1] for part in row] for row in parts],  # type: ignore[arg-type]
+        numerators=parts[..., 0],
+        denominators=parts[..., 1],
         unit=unit,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from turnmix.analysis.table import Cell, Column, Share, Table
 from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
@@ -24,7 +26,9 @@ def show_runs(directory: str, *, is_json: bool) -> None:
     for each in found:
         if each.problem is not None:
             say(console, printable_line(f"WARNING: {each.problem}"), indent=2, style="bold yellow")
-    commands = [each.command for each in found if each.state == "stopped" and each.command is not None]
+    # What goes on with a sweep goes on with its runs.
+    swept = {each.path for each in found if each.kind == "sweep" and each.command is not None}
+    commands = [each.command for each in found if each.command is not None and each.path.parent not in swept]
     for command in commands[:MOST_COMMANDS]:
         say(console, printable_line(f"Go on: {command}"))
     if len(commands) > MOST_COMMANDS:
@@ -43,14 +47,14 @@ def _table(directory: str, found: list[ListedRun]) -> Table:
             Column(title="resolved", unit="share"),
             Column(title="state"),
         ),
-        rows=tuple(_row(each) for each in found),
+        rows=tuple(_row(each, os.path.relpath(each.path, directory)) for each in found),
     )
 
 
-def _row(each: ListedRun) -> tuple[Cell, ...]:
+def _row(each: ListedRun, path: str) -> tuple[Cell, ...]:
     has_figures = each.resolved is not None and each.tasks is not None
     return (
-        str(each.path),
+        path,
         each.method or "–",
         "–" if each.seed is None else str(each.seed),
         _done(each),

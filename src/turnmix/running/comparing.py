@@ -121,7 +121,7 @@ def _parts_of(run: Path, comparison: Comparison) -> dict[str, ByTask] | None:
         iteration = max(wanted) if isinstance(wanted, tuple) else Run(run).recipe.iterations
         if (analysis := analysis_of(run, iteration, others)) is None:
             return None
-        parts |= {name: by_task(OUTCOMES[name], analysis) for name in others}
+        parts |= by_task(others, analysis)
     return {name: part for name, part in parts.items() if name in comparison.outcomes}
 
 

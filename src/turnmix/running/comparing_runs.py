@@ -121,7 +121,7 @@ def _analysed(name: str, each: _Given) -> object:
 
 def _part(name: str, each: _Given, *, is_analysed: bool) -> ByTask:
     if is_analysed and (analysis := analysis_of(each.run.path, each.iterations, [name])) is not None:
-        return by_task(OUTCOMES[name], analysis)
+        return by_task([name], analysis)[name]
     if name != "resolved" or not (found := evaluated(each.run.path)):
         instrument = OUTCOMES[name].instrument
         raise UserError(
