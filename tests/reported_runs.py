@@ -1,5 +1,6 @@
 """Small runs made by hand, for tests of reports: two iterations, an evaluation before and one after."""
 
+import hashlib
 import json
 from contextlib import closing
 from dataclasses import replace
@@ -132,6 +133,63 @@ def make_run(path, rollouts=ROLLOUTS, *, resolved=(1, 5), recipe=None, is_comple
     # At once, not line by line onto the disk.
     write_log(path / "trajectories.jsonl", rollouts)
     write_log(path / "evaluations.jsonl", [*evaluations(0, resolved[0]), *evaluations(2, resolved[1])])
+    return path
+
+
+def analyse(run, iteration=2):
+    """As if the last student had been looked at: alone, and after an accident."""
+    folder = run / "analyses" / f"iteration-{iteration:03d}"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text((run / "recipe.yaml").read_text())
+    (folder / "analysis.json").write_text(
+        json_text({"student": "x", "recipe": "x", "num_tasks": 2, "weights": None})
+    )
+    accident = turn("accident", DIFFERING.action, label=LOOK.action)
+    alone = [
+        trajectory("own002-00000", AGREEING, AGREEING, task="holdout-0", iteration=iteration),
+        trajectory(
+            "own002-00001",
+            AGREEING,
+            DIFFERING,
+            task="holdout-1",
+            iteration=iteration,
+            resolved=False,
+            stop="stuck",
+        ),
+    ]
+    broken = [
+        trajectory(
+            "breaking002-00000", accident, DIFFERING, task="holdout-0", iteration=iteration, resolved=False
+        )
+    ]
+    write_log(folder / "own.jsonl", alone)
+    write_log(folder / "breaking.jsonl", broken)
+    scores = [
+        {"label_tokens": 4, "label_nll": nll, "is_greedy": nll < 1, "label_kind": "test"}
+        for nll in (0.5, 2.5)
+    ]
+    lines = [{"id": each.id, "turns": scores} for each in alone]
+    (folder / "own-scores.jsonl").write_text("".join(f"{json_text(line)}\n" for line in lines))
+    return run
+
+
+def make_sweep(path):
+    """Two arms, one seed."""
+    path.mkdir()
+    text = (
+        "name: small\nrecipe: minirepo_dagger\narms: {sft: [method=sft], dagger: []}\noutcomes: [resolved]\n"
+    )
+    (path / "comparison.yaml").write_text(text)
+    record = {
+        "name": "small",
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "fixed": "2026-11-26T16:53:56+00:00",
+        "commit": None,
+        "machine": {},
+    }
+    (path / "comparison.json").write_text(json_text(record))
+    make_run(path / "sft-seed-0", resolved=(1, 2))
+    make_run(path / "dagger-seed-0", resolved=(1, 5))
     return path
 
 

@@ -4,13 +4,25 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
 
 import turnmix
-from reported_runs import DIFFERING, ROLLOUTS, Elements, call, make_run, many, seen, trajectory
+from reported_runs import (
+    DIFFERING,
+    ROLLOUTS,
+    Elements,
+    analyse,
+    call,
+    make_run,
+    make_sweep,
+    many,
+    seen,
+    trajectory,
+)
 from turnmix.cli import main
 from turnmix.core.errors import UserError
 from turnmix.viewing.page import selection
@@ -137,6 +149,37 @@ def test_a_row_tells_who_acted_each_turn_and_where_the_teacher_would_have_done_s
     body = opened["trajectories"][place]
     assert ["label" in turn for turn in body["turns"]] == [False, True, False]
     assert opened["texts"][body["turns"][1]["label"]["calls"][0][0]] == "execute_bash"
+
+
+def test_stored_analyses_bring_plots_tables_trajectories_and_failure_modes(tmp_path):
+    run = analyse(make_run(tmp_path / "run"))
+    text = turnmix.report(run, output=tmp_path / "report.html").read_text()
+    for name in ("divergence", "divergence-by-turn", "accidents"):
+        assert f'id="plot-{name}"' in text
+    # Of two trajectories the labels cost 2 × (0.5 + 2.5) nats for 16 tokens.
+    assert "last: run 0.38" in text
+    assert "Accidents: resolved after one scripted action" in text
+    listed = Elements(text).script("rows")
+    rows = {row[0]: row for row in listed["rows"]}
+    assert listed["sets"][rows["own002-00001"][2]] == "own states"
+    assert rows["own002-00001"][9] == "repetitive loop"
+    assert rows["breaking002-00000"][5] == "AS"
+
+
+def test_a_sweep_is_told_by_its_comparison_with_the_time_at_which_it_was_fixed(tmp_path):
+    sweep = make_sweep(tmp_path / "small")
+    text = turnmix.report(sweep, output=tmp_path / "report.html").read_text()
+    assert "Which arm is better?" in text
+    assert "small: 2 arms × 1 seeds, fixed 2026-11-26T16:53:56+00:00, sha256" in text
+    assert 'id="plot-compare-resolved"' in text
+    assert Elements(text).script("rows")["runs"] == ["sft-seed-0", "dagger-seed-0"]
+
+
+def test_a_sweep_of_which_only_some_runs_have_begun_has_a_report(tmp_path):
+    sweep = make_sweep(tmp_path / "small")
+    shutil.rmtree(sweep / "dagger-seed-0")
+    text = turnmix.report(sweep, output=tmp_path / "report.html").read_text()
+    assert "1 of 2 runs are not complete: dagger-seed-0" in text
 
 
 def test_runs_of_equal_trajectories_keep_links_of_their_own(tmp_path):

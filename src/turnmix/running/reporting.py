@@ -1,7 +1,7 @@
 """A report of runs: one HTML file, and its plots as files of their own.
 
-In: the directories of runs and evaluations. Out: the files. Nothing that a recipe names is imported, and what the runs'
-makers and agents wrote is shown as text.
+In: the directories of runs and evaluations, or of a sweep. Out: the files. Nothing that a recipe names is imported, and
+what the runs' makers and agents wrote is shown as text.
 """
 
 from __future__ import annotations
@@ -11,10 +11,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from turnmix.analysis.instruments import tables_of
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import open_regular
 from turnmix.core.errors import UserError
-from turnmix.viewing.page.document import MARK, Contents, page
+from turnmix.running.comparing import Compared, compare_sweep
+from turnmix.running.comparing_runs import compare_runs
+from turnmix.running.comparison_file import comparison_in
+from turnmix.running.sweep_arms import run_name
+from turnmix.store.place import RECIPE
+from turnmix.store.sweep_directory import holds_sweep
+from turnmix.viewing.page.analysis_plots import AnalysedRun, analysis_plots
+from turnmix.viewing.page.comparison_plots import comparison_plots
+from turnmix.viewing.page.document import MARK, Comparison, Contents, page
 from turnmix.viewing.page.plot import write_plot
 from turnmix.viewing.page.records import LONGEST_TEXT, TrajectoryRecords
 from turnmix.viewing.page.reported_run import ReportedRun, read_runs
@@ -33,17 +42,28 @@ def write_report(paths: Sequence[Path], *, output: Path, plots: Path | None = No
     check_output(output)
     if plots is not None and plots.exists() and not plots.is_dir():
         raise UserError(f"--plots {plots}: it is no directory: name another one")
-    runs = read_runs(list(dict.fromkeys(paths)))
-    drawn = list(run_plots(runs))
+    given = list(dict.fromkeys(paths))
+    runs = read_runs([run for path in given for run in _runs_at(path)])
+    compared = _compared(given)
+    analysed = [AnalysedRun(name=run.name, analyses=run.analyses) for run in runs]
+    drawn = [
+        *comparison_plots([] if compared is None else compared.outcomes),
+        *run_plots(runs),
+        *analysis_plots(analysed),
+    ]
     records, sets, left_out = _records(runs)
     contents = Contents(
-        title=", ".join(run.name for run in runs),
+        title=", ".join(map(str, given)),
         runs=runs,
         plots=drawn,
-        tables=(),
+        tables=[
+            *([] if compared is None else compared.tables()),
+            *tables_of([each for run in runs for each in run.analyses]),
+        ],
         records=records,
         sets=sets,
         left_out=left_out,
+        comparison=None if compared is None or compared.record is None else _comparison(compared),
     )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +95,33 @@ def check_output(output: Path) -> None:
         raise UserError(f"--output {output}: a file that is no report is there: {ANOTHER}, or delete it")
 
 
+def _runs_at(path: Path) -> list[Path]:
+    """A run, or those of a sweep that have begun: the arms beside each other, seed by seed."""
+    if not holds_sweep(path):
+        return [path]
+    comparison = comparison_in(path)
+    runs = [path / run_name(arm, seed) for seed in comparison.seeds for arm in comparison.arms]
+    begun = [run for run in runs if (run / RECIPE).is_file()]
+    if not begun:
+        raise UserError(f"{path}: none of its {len(runs)} runs has begun: `turnmix sweep` goes on with it")
+    return begun
+
+
+def _compared(given: Sequence[Path]) -> Compared | None:
+    """None: there is nothing to compare, or it cannot be compared, which `turnmix compare` tells the reason of."""
+    try:
+        if len(given) == 1 and holds_sweep(given[0]):
+            return compare_sweep(given[0])
+        return compare_runs(given) if len(given) > 1 else None
+    except UserError:
+        return None
+
+
+def _comparison(compared: Compared) -> Comparison:
+    decision = "" if compared.decision is None else compared.decision.line
+    return Comparison(heading=compared.heading, decision=decision)
+
+
 def _records(runs: Sequence[ReportedRun]) -> tuple[TrajectoryRecords, list[str], str]:
     """Trajectories, newest batches first; the sets' names; and what was left out, in a sentence."""
     records = TrajectoryRecords()
@@ -83,7 +130,14 @@ def _records(runs: Sequence[ReportedRun]) -> tuple[TrajectoryRecords, list[str],
     chosen = selected([each.log for _, each in sets])
     for (place, each), ids in zip(sets, chosen):
         for trajectory in each.log.read(ids):
-            records.add(trajectory, run=place, kind=names.index(each.name), within=runs[place].name)
+            mode = each.modes.get(trajectory.id)
+            records.add(
+                trajectory,
+                run=place,
+                kind=names.index(each.name),
+                within=runs[place].name,
+                mode=None if mode is None else mode.value,
+            )
     held = sum(len(each.log) for _, each in sets)
     told = []
     if len(records) < held:

@@ -55,10 +55,10 @@ def cell_text(cell: Cell, column: Column, *, has_intervals: bool = True) -> str:
     return _number(cell, column) + (" %" if column.unit == "share" else "")
 
 
-def heading(column: Column) -> str:
-    """Its title, and its unit where no cell shows it and the title does not name it."""
+def heading(column: Column, *, within: str = "") -> str:
+    """Its title, and its unit where no cell shows it and neither the title nor `within`, the table's, names it."""
     title = printable_line(column.title)
-    is_told = column.unit not in _SHOWN_UNITS or column.unit in column.title
+    is_told = column.unit not in _SHOWN_UNITS or column.unit in column.title + within
     return title if is_told else f"{title} ({column.unit})"
 
 

@@ -24,6 +24,28 @@ MARK = "<!doctype html><!-- a report of turnmix -->"
 """How a report begins: what begins otherwise is somebody's file, and is not written over."""
 
 
+_QUESTION = "Did it help?"
+_LEAD = (
+    "Holdout tasks that the student resolves by itself, before and after training. In brackets: the 95 % interval of "
+    "the difference, paired over tasks; it says nothing about other seeds."
+)
+_QUESTION_OF_ARMS = "Which arm is better?"
+_LEAD_OF_ARMS = (
+    "Arms × seeds of one comparison, whose outcomes and rule were fixed before its first run. Each outcome has a plot "
+    "and a table below."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a comparison of the runs says of itself."""
+
+    heading: Sequence[str]
+    """Which it is, and when it was fixed."""
+    decision: str = ""
+    """By its own rule, if it has one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
     """What a report tells."""
@@ -35,8 +57,7 @@ class Contents:
     records: TrajectoryRecords
     sets: Sequence[str]
     """Names of the sets of trajectories."""
-    notes: Sequence[str] = ()
-    """Sentences above everything, such as what was fixed before a comparison."""
+    comparison: Comparison | None = None
     left_out: str = ""
     """Which trajectories are not in it, if any are not."""
 
@@ -62,7 +83,9 @@ def page(contents: Contents, *, written: datetime) -> str:
         title=escaped(contents.title),
         version=escaped(turnmix.__version__),
         written=escaped(written.strftime("%Y-%m-%d %H:%M")),
-        notes="".join(element("p", escaped(note), class_="lead") for note in contents.notes),
+        question=escaped(_QUESTION if contents.comparison is None else _QUESTION_OF_ARMS),
+        lead=escaped(_LEAD if contents.comparison is None else _LEAD_OF_ARMS),
+        comparison="" if contents.comparison is None else _comparison(contents.comparison),
         headline=headline(contents.runs),
         runs=element("div", run_sections(contents.runs), class_="runs"),
         plots="".join(map(_figure, contents.plots)),
@@ -72,6 +95,12 @@ def page(contents: Contents, *, written: datetime) -> str:
         rows=script_json(listed),
         opened=script_json(contents.records.opened()),
     )
+
+
+def _comparison(comparison: Comparison) -> str:
+    decision = element("p", escaped(comparison.decision), class_="decision") if comparison.decision else ""
+    lines = "".join(element("p", escaped(line), class_="note") for line in comparison.heading)
+    return element("div", decision + lines, class_="comparison")
 
 
 def _figure(plot: Plot) -> str:

@@ -72,7 +72,8 @@ def analysis_table(table: Table, *, links: frozenset[str] = frozenset()) -> str:
         place > 0 and not all(isinstance(row[place], str) for row in table.rows)
         for place in range(len(table.columns))
     ]
-    shown = _table([heading(column) for column in table.columns], rows, is_figure=is_figure, links=links)
+    heads = [heading(column, within=table.title) for column in table.columns]
+    shown = _table(heads, rows, is_figure=is_figure, links=links)
     notes = "".join(element("p", escaped(note), class_="note") for note in table.notes)
     return element("section", element("h3", escaped(table.title)) + shown + notes, class_="analysis")
 

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from turnmix.analysis.statistics.comparison import Comparison
+from turnmix.analysis.table import Cell, Column, Estimate, Share, Table
 from turnmix.core.printable import printable_line
 from turnmix.viewing.page.gain import difference, gain
-from turnmix.viewing.page.markup import element, escaped, figures_table
+from turnmix.viewing.page.markup import analysis_table, element, escaped, figures_table
 from turnmix.viewing.page.reported_run import ReportedRun
 from turnmix.viewing.report import (
     DASH,
@@ -26,11 +27,16 @@ from turnmix.viewing.report import (
 )
 from turnmix.viewing.run_warnings import run_warnings, tool_fault_warnings
 
+MOST_HEADLINES = 6
+"""Runs told in large figures; of more there is a table."""
 STRANGERS = "not made here: figures and texts are as its maker left them"
 
 
 def headline(runs: Sequence[ReportedRun]) -> str:
     """One row a run: resolved before, resolved after, and the difference."""
+    if len(runs) > MOST_HEADLINES:
+        has_any = any(figures["n"] for run in runs for _, figures in run.evaluated())
+        return analysis_table(_headline_table(runs)) if has_any else ""
     told = "".join(map(_headline, runs))
     if len(runs) == 2 and (between := difference(*runs)) is not None:
         first, second = (escaped(run.name) for run in runs)
@@ -53,6 +59,33 @@ def _headline(run: ReportedRun) -> str:
     if not run.is_mine:
         name += element("p", escaped(STRANGERS), class_="warning")
     return element("section", element("div", name) + _verdict(run), class_="result")
+
+
+def _headline_table(runs: Sequence[ReportedRun]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for run in runs:
+        evaluated = [figures for _, figures in run.evaluated() if figures["n"]]
+        shares = [Share(count=each["resolved"], of=each["n"]) for each in evaluated]
+        found = gain(run)
+        rows.append(
+            (
+                run.name,
+                shares[0] if len(shares) > 1 else None,
+                shares[-1] if shares else None,
+                None if found is None else Estimate(value=found.difference, low=found.low, high=found.high),
+            )
+        )
+    return Table(
+        name="headline",
+        title="Each run",
+        columns=(
+            Column(title="run"),
+            Column(title="base student", unit="share"),
+            Column(title="last evaluation", unit="share"),
+            Column(title="difference", unit="points"),
+        ),
+        rows=tuple(rows),
+    )
 
 
 def _verdict(run: ReportedRun) -> str:

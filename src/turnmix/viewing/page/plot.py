@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from turnmix.core.atomic_file import write_atomically
+from turnmix.core.printable import printable_line
+from turnmix.viewing.trajectory_choice import shortened
 
 INK, MUTED, GRID, PAPER = "#1c1d1f", "#6b6f76", "#e2e3e6", "#fdfdfe"
 SERIES = ("#0067a8", "#c8500a", "#00806a", "#a8458f", "#8a6d00", "#4a4f9c")
 """Told apart also by those who do not see red or green, and by their markers."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
+_LONGEST_NAME = 28
 SIZE = (5.2, 3.1)
 """Inches."""
 _CLASSES = {
@@ -70,14 +73,45 @@ class Plot:
 
 
 @contextmanager
-def drawing(*, height: float = SIZE[1]) -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes, to be drawn on inside."""
+def drawing(*, height: float = SIZE[1], columns: int = 1) -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes, to be drawn on inside; of several columns a sequence of axes."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(SIZE[0], height), layout="constrained")
-        yield figure, figure.subplots()
+        yield figure, figure.subplots(ncols=columns)
+
+
+def short_name(name: str) -> str:
+    return shortened(printable_line(name), _LONGEST_NAME)
+
+
+def add_legend(figure: Any, axes: Any, *, columns: int = 3) -> None:
+    """Above the plot, where there is more than one thing to tell apart."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)))
+
+
+def iteration_ticks(axes: Any, iterations: Sequence[int]) -> None:
+    """Below a plot by iteration; 0 is the base student."""
+    ticks = sorted(set(iterations))
+    ticks = ticks[:: max(1, len(ticks) // 10)]
+    axes.set_xticks(ticks, ["base" if tick == 0 else str(tick) for tick in ticks])
+    axes.set_xlabel("iteration")
+    if len(ticks) == 1:
+        axes.set_xlim(ticks[0] - 1, ticks[0] + 1)
+    else:
+        axes.margins(x=0.06)
+
+
+def span(values: Sequence[int]) -> str:
+    """
+    >>> span([40]), span([36, 40])
+    ('40', '36 to 40')
+    """
+    return f"{min(values)} to {max(values)}" if len({*values}) > 1 else str(values[0])
 
 
 def inline_svg(plot: Plot) -> str:

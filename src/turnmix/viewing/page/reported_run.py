@@ -6,15 +6,20 @@ by sets, read when they are asked for. Nothing that its recipe names is imported
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from turnmix.analysis.failures.modes import FailureMode
+from turnmix.analysis.failures.tables import failure_modes
+from turnmix.analysis.stored import StoredAnalysis, stored_analyses
 from turnmix.core.bounded_file import MEBIBYTE, read_bounded
 from turnmix.core.errors import UserError
+from turnmix.core.printable import printable_line
 from turnmix.core.yaml_text import yaml_value
+from turnmix.store.analysis_directory import OWN, SAMPLED, TEACHER, rollouts_path, teacher_path
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
@@ -26,6 +31,14 @@ from turnmix.store.versions import VERSIONS
 
 ROLLOUTS = "rollout"
 EVALUATIONS = "evaluation"
+_ANALYSED = {
+    OWN: "own states",
+    "breaking": "breaking accident",
+    "harmless": "harmless accident",
+    SAMPLED: "own states, sampled",
+    TEACHER: "teacher alone",
+}
+"""What an analysis rolls out, as a reader is told of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +47,8 @@ class TrajectorySet:
 
     name: str
     log: TrajectoryLog
+    modes: Mapping[str, FailureMode | None] = field(default_factory=dict)
+    """How those that are unresolved failed, by id, where a student's analysis tells it; None: nothing decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +70,8 @@ class ReportedRun:
     losses: tuple[tuple[float | None, ...], ...]
     """Of each optimiser step, by iteration."""
     sets: tuple[TrajectorySet, ...]
+    analyses: tuple[StoredAnalysis, ...]
+    """In the order of iterations."""
 
     def evaluated(self) -> list[tuple[int, Mapping[str, Any]]]:
         """The figures of its evaluations on holdout tasks, by iteration; 0: the base student."""
@@ -82,6 +99,7 @@ def read_reported_run(path: Path, name: str) -> ReportedRun:
     with closing(RunDirectory.read(path)) as run:
         is_evaluation = (path / EVALUATION).is_file()
         summary = results = subject = None
+        analyses = stored_analyses(path)
         state = "being written" if is_locked(path) else "not complete"
         if is_evaluation:
             subject = read_evaluation(path / EVALUATION, fix="evaluate it again, in another directory")
@@ -103,10 +121,15 @@ def read_reported_run(path: Path, name: str) -> ReportedRun:
             results=results,
             losses=tuple(_losses(run)),
             sets=tuple(
-                TrajectorySet(name=title, log=log)
-                for title, log in ((EVALUATIONS, run.evaluations), (ROLLOUTS, run.trajectories))
-                if len(log)
+                each
+                for each in (
+                    TrajectorySet(name=EVALUATIONS, log=run.evaluations),
+                    *_analysed(path, analyses),
+                    TrajectorySet(name=ROLLOUTS, log=run.trajectories),
+                )
+                if len(each.log)
             ),
+            analyses=tuple(analyses),
         )
 
 
@@ -122,6 +145,25 @@ def told_apart(paths: list[Path]) -> list[str]:
         if len(set(names)) == len(set(full)):
             return names
     return [str(path) for path in full]
+
+
+def _analysed(path: Path, analyses: Sequence[StoredAnalysis]) -> Iterator[TrajectorySet]:
+    """What was rolled out for analyses, the last checkpoint's first; the teacher's own trajectories once."""
+    for name in _in_order({name for each in analyses for name in each.rollout_names}):
+        title = _ANALYSED.get(name, printable_line(name.replace("-", ": ", 1)))
+        for each in analyses[::-1]:
+            folder = teacher_path(path) if name == TEACHER else each.path
+            modes = failure_modes(each) if name == OWN else {}
+            if name in each.rollout_names:
+                log = TrajectoryLog(rollouts_path(folder, name), is_writable=False)
+                yield TrajectorySet(name=title, log=log, modes=modes)
+            if name == TEACHER:
+                break
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    known = [*_ANALYSED]
+    return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def _losses(run: RunDirectory) -> Iterator[tuple[float | None, ...]]:

@@ -6,15 +6,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import StopReason
-from turnmix.viewing.page.plot import MARKERS, MUTED, PAPER, SERIES, Plot, drawing
+from turnmix.viewing.page.plot import (
+    MARKERS,
+    MUTED,
+    PAPER,
+    SERIES,
+    Plot,
+    add_legend,
+    drawing,
+    iteration_ticks,
+    short_name,
+    span,
+)
 from turnmix.viewing.page.reported_run import ReportedRun
-from turnmix.viewing.trajectory_choice import shortened
 
 MOST_RUNS = len(SERIES)
 """In one plot."""
-_LONGEST_NAME = 28
 _DODGE = 0.06
 """Between the runs' points of one iteration."""
 ENDS = {
@@ -40,17 +48,6 @@ def run_plots(runs: Sequence[ReportedRun]) -> Iterator[Plot]:
             yield plot
 
 
-def label(name: str) -> str:
-    return shortened(printable_line(name), _LONGEST_NAME)
-
-
-def add_legend(figure: Any, axes: Any, *, columns: int = 3) -> None:
-    """Above the plot, where there is more than one thing to tell apart."""
-    handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)))
-
-
 def _resolved(runs: Sequence[ReportedRun], left_out: str) -> Plot | None:
     curves = [
         (run, [(iteration, figures) for iteration, figures in run.evaluated() if figures["n"]])
@@ -72,19 +69,19 @@ def _resolved(runs: Sequence[ReportedRun], left_out: str) -> Plot | None:
                 marker=MARKERS[place],
                 color=SERIES[place],
                 elinewidth=1.2,
-                label=label(run.name),
+                label=short_name(run.name),
             )
         axes.set_ylim(0, 100)
         axes.set_yticks(range(0, 101, 25), [f"{share} %" for share in range(0, 101, 25)])
-        _iterations(axes, [iteration for _, points in curves for iteration, _ in points])
+        iteration_ticks(axes, [iteration for _, points in curves for iteration, _ in points])
         axes.set_ylabel("holdout tasks resolved")
         add_legend(figure, axes)
     tasks = sorted({figures["n"] for _, points in curves for _, figures in points})
-    told = "; ".join(f"{label(run.name)} {_change(points)}" for run, points in curves)
+    told = "; ".join(f"{short_name(run.name)} {_change(points)}" for run, points in curves)
     return Plot(
         name="resolved",
         title="Holdout tasks resolved, by iteration",
-        caption=f"The student alone, greedily: {told}. n = {_span(tasks)} tasks. Bars are 95 % Wilson intervals over "
+        caption=f"The student alone, greedily: {told}. n = {span(tasks)} tasks. Bars are 95 % Wilson intervals over "
         f"tasks; they say nothing about other seeds.{left_out}",
         figure=figure,
     )
@@ -110,10 +107,10 @@ def _teacher_share(runs: Sequence[ReportedRun], left_out: str) -> Plot | None:
                 marker=MARKERS[place],
                 color=SERIES[place],
                 linestyle="-" if None in nominal else "none",
-                label=label(run.name),
+                label=short_name(run.name),
             )
         axes.set_ylim(-0.04, 1.04)
-        _iterations(axes, [row["iteration"] for _, rows in curves for row in rows])
+        iteration_ticks(axes, [row["iteration"] for _, rows in curves for row in rows])
         axes.set_ylabel("teacher's share of turns")
         add_legend(figure, axes)
     rollouts = sum(row["rollouts"] for _, rows in curves for row in rows)
@@ -138,7 +135,7 @@ def _loss(runs: Sequence[ReportedRun], left_out: str) -> Plot | None:
         for place, (run, losses) in enumerate(curves):
             steps = range(1, len(losses) + 1)
             shown = [float("nan") if loss is None else loss for loss in losses]
-            axes.plot(steps, shown, color=SERIES[place], linewidth=1.2, label=label(run.name))
+            axes.plot(steps, shown, color=SERIES[place], linewidth=1.2, label=short_name(run.name))
         ends = {tuple(map(len, run.losses)) for run, _ in curves}
         if len(ends) == 1:  # equally many steps: one boundary stands for all
             _mark_iterations(axes, ends.pop())
@@ -153,7 +150,7 @@ def _loss(runs: Sequence[ReportedRun], left_out: str) -> Plot | None:
         axes.set_xlabel("optimiser step")
         axes.set_ylabel("loss" + (", logarithmic" if is_log else ""))
         add_legend(figure, axes)
-    steps_told = ", ".join(f"{label(run.name)} {len(losses):,}" for run, losses in curves)
+    steps_told = ", ".join(f"{short_name(run.name)} {len(losses):,}" for run, losses in curves)
     return Plot(
         name="loss",
         title="Loss, by optimiser step",
@@ -165,7 +162,7 @@ def _loss(runs: Sequence[ReportedRun], left_out: str) -> Plot | None:
 
 def _endings(runs: Sequence[ReportedRun], left_out: str) -> Plot | None:
     bars = [
-        (f"{label(run.name)}, {'base' if iteration == 0 else f'iteration {iteration}'}", _ends(figures))
+        (f"{short_name(run.name)}, {'base' if iteration == 0 else f'iteration {iteration}'}", _ends(figures))
         for run in runs
         for iteration, figures in _first_and_last(run.evaluated())
     ]
@@ -225,21 +222,8 @@ def _change(points: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
     return told if len(points) < 2 else f"{first['resolved']} → {told}"
 
 
-def _iterations(axes: Any, iterations: Sequence[int]) -> None:
-    ticks = sorted(set(iterations))
-    step = max(1, len(ticks) // 10)
-    ticks = ticks[::step]
-    axes.set_xticks(ticks, ["base" if tick == 0 else str(tick) for tick in ticks])
-    axes.set_xlabel("iteration")
-    axes.margins(x=0.06)
-
-
 def _mark_iterations(axes: Any, steps: Sequence[int]) -> None:
     end = 0
     for number in steps[:-1]:
         end += number
         axes.axvline(end + 0.5, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-
-
-def _span(values: Sequence[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
