@@ -22,7 +22,7 @@ def source_of(**settings):
     return MinirepoSource(
         MinirepoSettings(**settings),
         make_sandbox=BubblewrapSettings().make,
-        scaffold=ScaffoldSettings(max_turns=40, no_output_seconds=0.5),
+        scaffold=ScaffoldSettings(max_turns=40),
     )
 
 
