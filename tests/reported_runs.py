@@ -13,6 +13,11 @@ from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
 
 NUM_TASKS = 6
+HOSTILE = (
+    "</script><script>document.title='ran'</script><img src=x onerror=alert(1)>\u2028\u202e\x1b[2J\udc80"
+    "<!--<script>${{constructor}}javascript:alert(1)\"'`&lt;"
+)
+"""What ends a script, a tag, an attribute and a comment, commands a terminal, and is no text."""
 
 
 def call(name, **arguments):
@@ -195,6 +200,18 @@ def make_sweep(path):
 
 def write_log(path, trajectories):
     path.write_text("".join(f"{json_text(each.to_json(), separators=(',', ':'))}\n" for each in trajectories))
+
+
+def hostile_run(path):
+    action = call(HOSTILE, **{HOSTILE: HOSTILE, "nested": [HOSTILE]})
+    action = replace(action, message=replace(action.message, content=HOSTILE), parse_error=HOSTILE)
+    turns = [replace(DIFFERING, action=action, label=action, observation=seen(HOSTILE * 300))]
+    hostile = trajectory(
+        "i001-" + HOSTILE, *turns, task=HOSTILE, resolved=False, details={HOSTILE: HOSTILE + "\n" + HOSTILE}
+    )
+    shown = HOSTILE.replace("\udc80", "").replace("\x1b", "")
+    recipe = json.dumps({"method": shown, "student": {"model": shown}, shown: shown})
+    return make_run(path, [*ROLLOUTS, hostile], recipe=recipe)
 
 
 def many(number, turns):

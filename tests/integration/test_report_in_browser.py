@@ -7,8 +7,7 @@ import shutil
 import pytest
 
 import turnmix
-from reported_runs import DIFFERING, LOOK, ROLLOUTS, make_run, many, trajectory, turn
-from unit.test_report_page import hostile_run
+from reported_runs import DIFFERING, LOOK, ROLLOUTS, hostile_run, make_run, many, trajectory, turn
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 sync_api = pytest.importorskip(

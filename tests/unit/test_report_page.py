@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -13,10 +12,9 @@ import pytest
 import turnmix
 from reported_runs import (
     DIFFERING,
-    ROLLOUTS,
     Elements,
     analyse,
-    call,
+    hostile_run,
     make_run,
     make_sweep,
     many,
@@ -27,11 +25,6 @@ from turnmix.cli import main
 from turnmix.core.errors import UserError
 from turnmix.viewing.page import selection
 from turnmix.viewing.page.records import LONGEST_TEXT
-
-HOSTILE = (
-    "</script><script>document.title='ran'</script><img src=x onerror=alert(1)>\u2028\u202e\x1b[2J\udc80"
-    "<!--<script>${{constructor}}javascript:alert(1)\"'`&lt;"
-)
 
 
 @pytest.fixture(scope="module")
@@ -109,18 +102,6 @@ def test_the_policy_lets_nothing_run_but_the_pages_own_script(text):
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
     assert not [name for name, _ in elements.attributes if name.startswith("on") or name == "src"]
-
-
-def hostile_run(path):
-    action = call(HOSTILE, **{HOSTILE: HOSTILE, "nested": [HOSTILE]})
-    action = replace(action, message=replace(action.message, content=HOSTILE), parse_error=HOSTILE)
-    turns = [replace(DIFFERING, action=action, label=action, observation=seen(HOSTILE * 300))]
-    hostile = trajectory(
-        "i001-" + HOSTILE, *turns, task=HOSTILE, resolved=False, details={HOSTILE: HOSTILE + "\n" + HOSTILE}
-    )
-    shown = HOSTILE.replace("\udc80", "").replace("\x1b", "")
-    recipe = json.dumps({"method": shown, "student": {"model": shown}, shown: shown})
-    return make_run(path, [*ROLLOUTS, hostile], recipe=recipe)
 
 
 def test_nothing_that_an_agent_wrote_breaks_out_of_the_page(tmp_path):
