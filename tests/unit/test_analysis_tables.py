@@ -6,15 +6,16 @@ import pytest
 from rich.console import Console
 
 from turnmix.analysis.table import Column, Estimate, Share, Table
-from turnmix.viewing.analysis_tables import cell_text, print_table
+from turnmix.viewing.analysis_tables import cell_text, print_table, print_tables
 
 RESOLVED = Column(title="resolved", unit="share")
 
 
-def table_lines(shown):
-    """As a terminal of 80 columns shows it."""
+def table_lines(*shown):
+    """As a terminal of 80 columns shows them."""
     output = io.StringIO()
-    print_table(Console(file=output, width=80, color_system=None, markup=False, highlight=False), shown)
+    console = Console(file=output, width=80, color_system=None, markup=False, highlight=False)
+    print_table(console, *shown) if len(shown) == 1 else print_tables(console, shown)
     return [line.rstrip() for line in output.getvalue().split("\n")[:-1]]
 
 
@@ -76,8 +77,47 @@ def test_no_line_is_longer_than_80_columns_and_every_figure_is_there(number):
     assert ("[19," in "\n".join(lines)) == (number == 1)
 
 
-def test_a_table_without_rows_says_so():
+def test_a_table_without_rows_says_so_or_why():
     assert table_lines(table()) == ["After one edit", "nothing to show"]
+    assert table_lines(table(notes=["Two runs are missing."])) == ["After one edit", "Two runs are missing."]
+
+
+def test_a_unit_that_the_title_names_is_in_no_heading():
+    columns = [
+        Column(title="student"),
+        *(Column(title=name, unit="nats per token") for name in ("own", "there")),
+    ]
+    lines = table_lines(table(title="NLL, nats per token", columns=columns, rows=[("sft", 0.6, 0.1)]))
+    assert lines[:3] == ["NLL, nats per token", "student    own  there", "sft      0.600  0.100"]
+
+
+def test_figures_end_below_their_title_however_they_are_written():
+    columns = [Column(title=title) for title in ("arm", "over all seeds", "labels learned")]
+    assert table_lines(table(columns=columns, rows=[("sft", "0.5–0.6", 10), ("opd", "1 seed", None)]))[
+        1:
+    ] == [
+        "arm  over all seeds  labels learned",
+        "sft         0.5–0.6              10",
+        "opd          1 seed               –",
+    ]
+
+
+def test_a_table_in_parts_has_parts_of_like_widths_and_its_intervals_if_that_costs_no_part():
+    columns = [Column(title="student"), *(Column(title=f"of {i}", unit="share") for i in range(4))]
+    lines = table_lines(table(columns=columns, rows=[("a student " * 3, *[Share(count=28, of=100)] * 4)]))
+    assert [line.split()[1:] for line in lines if line.startswith("student")] == [
+        ["of", "0", "of", "1"],
+        ["of", "2", "of", "3"],
+    ]
+
+
+def test_what_several_tables_note_is_said_once_behind_the_last():
+    shown = [
+        table(title=name, rows=[("sft", None)], notes=[f"{name}'s own.", "Of all."]) for name in ("A", "B")
+    ]
+    lines = table_lines(*shown)
+    assert [line for line in lines if line.endswith(".")] == ["A's own.", "B's own.", "Of all."]
+    assert lines[-1] == "Of all."
 
 
 def test_what_strangers_wrote_neither_commands_the_terminal_nor_is_read_as_markup():

@@ -70,7 +70,7 @@ def test_the_decision_is_what_the_rules_numbers_say(tmp_path):
     decision = turnmix.compare(begun(tmp_path / "fails", data)).decision
     assert [(each.found, each.holds) for each in decision.checks[:4]] == [
         ("0.350 against 0.550", True),
-        ("+25.0 %", False),
+        ("+25.0 points", False),
         ("0.0 %", True),
         ("50.0 %", True),
     ]
@@ -139,6 +139,30 @@ def test_what_cannot_be_compared_is_told_in_one_line(tmp_path, number, outcomes,
     assert len(error.value.lines) == 1
 
 
+def test_each_outcome_is_one_block_of_80_columns_and_what_so_many_could_show_a_sentence(tmp_path, capsys):
+    from turnmix.cli import main
+
+    assert main(["compare", str(begun(tmp_path / "sweep"))]) == 0
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    place = printed.index("Label NLL on own states, nats per token: lower is better")
+    assert printed[place + 1].split() == ["arm", "value", "over", "seeds", "less", "sft", "p", "Holm"]
+    assert [line.split()[:3] for line in printed[place + 2 : place + 5]] == [
+        ["sft", "0.550", "0.500–0.600"],
+        ["dagger", "0.350", "0.300–0.400"],
+        [],
+    ]
+    assert sum(line.startswith("arm ") for line in printed) == len(COMPARISON["outcomes"])
+    assert "4 tasks, 2 seeds: a difference of 0.055 nats is found with a chance of" in " ".join(printed)
+    assert sum(line.startswith("Intervals are of 95 %") for line in printed) == 1
+
+
+def test_what_is_not_there_is_told_by_its_name(tmp_path):
+    with pytest.raises(
+        UserError, match=r"away: there is nothing: give a sweep, its file, or two runs or more"
+    ):
+        turnmix.compare(tmp_path / "away")
+
+
 def test_the_command_prints_tables_of_80_columns_or_all_figures_as_json(tmp_path, capsys):
     from turnmix.cli import main
 
@@ -146,6 +170,6 @@ def test_the_command_prints_tables_of_80_columns_or_all_figures_as_json(tmp_path
     assert main(["compare", str(sweep)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert any(line.startswith("The rule holds.") for line in printed)
-    assert max(len(line) for line in printed if "sha256" not in line) <= 80
+    assert max(map(len, printed)) <= 80
     assert main(["compare", str(sweep), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["decision"]["holds"] is True

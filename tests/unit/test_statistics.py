@@ -285,13 +285,13 @@ def test_seeds_with_tasks_of_their_own_are_the_units():
 def test_two_runs_of_different_seeds_are_paired_by_task():
     found = compare(measured([[1, 0, 1]], seeds=[0]), measured([[0, 0, 1]], seeds=[1], name="b"))
     assert (found.num_seeds, found.num_tasks) == (1, 3)
-    assert found.notes[0] == "The seeds 0 of a stand beside 1 of b."
+    assert found.notes[0] == "These are paired in this order: seed 0 of a, seed 1 of b."
 
 
 def test_a_seed_too_many_is_left_out_and_told():
     found = compare(measured(np.eye(3, 9)), measured(np.zeros((2, 9)), seeds=[0, 2], name="b"))
     assert found.num_seeds == 2
-    assert "The seeds 1 of a are left out: 2 are to be paired." in found.notes
+    assert "Left out for want of a pair: seed 1 of a." in found.notes
 
 
 def test_arms_that_never_differ_have_an_interval_all_the_same():

@@ -48,8 +48,8 @@ def test_money_is_what_plain_cached_and_written_tokens_cost(tmp_path):
     keep_prices(run, PRICES)
     cells, _ = row(run)
     # Twice (300,000 · 3 + 100,000 · .3 + 10,000 · 15) / 1,000,000; 8 of 10 tasks resolved in the end, 4 by the base.
-    assert cells["money"] == pytest.approx(2 * 1.08)
-    assert cells["money per resolved task"] == pytest.approx(2 * 1.08 / 8)
+    assert cells["dollars"] == pytest.approx(2 * 1.08)
+    assert cells["dollars per resolved task"] == pytest.approx(2 * 1.08 / 8)
     assert (cells["labels learned"], cells["labels per resolved task"]) == (200, 25.0)
     assert cells["tokens per resolved task"] == 820_000 / 8
     assert (cells["more than base"], cells["teacher's answers"], cells["requests"]) == (4, 240, 20)
@@ -69,14 +69,14 @@ def test_what_is_not_known_makes_no_money_and_says_so(tmp_path, used, prices, to
     if prices is not None:
         keep_prices(run, prices)
     cells, notes = row(run)
-    assert cells["money"] is None
-    assert cells["money per resolved task"] is None
+    assert cells["dollars"] is None
+    assert cells["dollars per resolved task"] is None
     assert told in notes[-1]
 
 
 def test_an_oracle_costs_nothing_and_is_said_to_be_free(tmp_path):
     cells, notes = row(stored_run(tmp_path / "run"))
-    assert (cells["teacher"], cells["money"], cells["tokens in"]) == ("oracle (free)", 0.0, None)
+    assert (cells["teacher"], cells["dollars"], cells["tokens in"]) == ("oracle (free)", 0.0, None)
     assert any("free" in note for note in notes)
 
 

@@ -31,7 +31,7 @@ from turnmix.store.run_directory import RunDirectory
 FIRST_TURNS = (1, 4, 7, 10, 13, 17, 25, 49, 97)
 """Where the parts of a trajectory begin that are shown each for itself, counted from 1."""
 _NLL: Literal["nats per token"] = "nats per token"
-_BY_TRAJECTORY = "Intervals: 95 %, trajectories drawn again with replacement."
+_BY_TRAJECTORY = "Intervals of divergence and agreement: 95 %, trajectories drawn again with replacement."
 _NO_REVERSE_KL = (
     "The reverse KL is not shown: it needs a teacher that gives probabilities. One that names a single action, such as "
     "an oracle, gives every other action none, and the reverse KL is infinite."
@@ -103,7 +103,8 @@ def _by_checkpoint(found: Sequence[Divergence]) -> Table:
     notes = [
         "Label NLL: what the teacher's label costs the student, in nats per token of the label. Own states: those that "
         "the student visits when it acts alone, greedily; deviation: the first turn in which it does not do what the "
-        f"teacher would. {_BY_TRAJECTORY}",
+        "teacher would.",
+        _BY_TRAJECTORY,
     ]
     if has_reverse_kl:
         notes.append(
@@ -156,7 +157,8 @@ def _agreements(found: Sequence[Divergence]) -> Table:
         ),
         notes=(
             "Own states: the same calls with the same arguments. The teacher's states: every token of the label is the "
-            f"student's likeliest. The last column counts trajectories, the others states. {_BY_TRAJECTORY}",
+            "student's likeliest. The last column counts trajectories, the others states.",
+            _BY_TRAJECTORY,
         ),
     )
 
@@ -169,7 +171,7 @@ def _by_kind(found: Sequence[Divergence]) -> Table:
             rows.append(_row(each, kind or "any", partial(_is_of_kind, kind)))
     return _split_table(
         "divergence-by-kind",
-        "Divergence by what the teacher's label does",
+        "Divergence by what the teacher's label does (label NLL in nats per token)",
         rows,
         note="A step's kind is its world's.",
     )
@@ -182,7 +184,12 @@ def _by_turn(found: Sequence[Divergence]) -> Table:
             name = f"turns {first}-{behind - 1}" if behind else f"turns {first} and more"
             end = behind or 1 << 53
             rows.append(_row(each, name, partial(_is_between, first, end)))
-    return _split_table("divergence-by-turn", "Divergence by turn", rows, note="Turns are counted from 1.")
+    return _split_table(
+        "divergence-by-turn",
+        "Divergence by turn (label NLL in nats per token)",
+        rows,
+        note="Turns are counted from 1.",
+    )
 
 
 def _is_of_kind(kind: str, turn: JudgedTurn) -> bool:
@@ -219,7 +226,7 @@ def _split_table(name: str, title: str, rows: Iterable[tuple[Cell, ...]], *, not
             Column(title="agreement there", unit="share"),
         ),
         rows=tuple(row for row in rows if row[1] or row[4]),
-        notes=(f"{note} {_BY_TRAJECTORY}",),
+        notes=(note, _BY_TRAJECTORY),
     )
 
 

@@ -64,7 +64,7 @@ def scaling_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
         return []
     table = Table(
         name="scaling",
-        title="Resolved and divergence against labels and the teacher's tokens",
+        title="Resolved and label NLL (nats per token) against labels and the teacher's tokens",
         columns=(
             Column(title="arm"),
             Column(title="iteration"),

@@ -27,10 +27,10 @@ _COLUMNS = (
     Column(title="tokens in", unit="tokens"),
     Column(title="cached", unit="tokens"),
     Column(title="tokens out", unit="tokens"),
-    Column(title="money", unit="dollars"),
+    Column(title="dollars", unit="dollars"),
     Column(title="labels per resolved task"),
     Column(title="tokens per resolved task", unit="tokens"),
-    Column(title="money per resolved task", unit="dollars"),
+    Column(title="dollars per resolved task", unit="dollars"),
 )
 
 

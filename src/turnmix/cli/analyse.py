@@ -15,7 +15,7 @@ from turnmix.running.analysed_checkpoints import Checkpoints
 from turnmix.running.analysing import DEFAULT, HEADROOM_KINDS, analyse_run
 from turnmix.running.analysis_settings import judge_settings, teacher_prices
 from turnmix.running.reporter import QuietReporter, Reporter
-from turnmix.viewing.analysis_tables import print_table
+from turnmix.viewing.analysis_tables import print_tables
 from turnmix.viewing.console import ConsoleReporter, make_console, say_note
 
 MOST_RUNS = 1000
@@ -65,9 +65,8 @@ def analyse(
         sys.stdout.write(json_text([table.to_json() for table in tables], indent=2) + "\n")
         return
     console = make_console()
-    for table in tables:
-        print_table(console, table)
-        console.print()
+    console.print()
+    print_tables(console, tables)
 
 
 def chosen_checkpoints(text: str) -> Checkpoints:

@@ -9,7 +9,7 @@ from turnmix.core.json_text import json_text
 from turnmix.core.printable import printable_line
 from turnmix.core.terminal import write_output
 from turnmix.running.comparing_targets import compare_targets
-from turnmix.viewing.analysis_tables import print_table
+from turnmix.viewing.analysis_tables import print_tables
 from turnmix.viewing.console import make_console, say
 
 
@@ -22,6 +22,5 @@ def compare(targets: Sequence[str], *, outcomes: Sequence[str], is_json: bool) -
     console = make_console()
     for line in compared.heading:
         say(console, printable_line(line))
-    for table in compared.tables():
-        console.print()
-        print_table(console, table)
+    console.print()
+    print_tables(console, compared.tables())

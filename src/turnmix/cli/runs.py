@@ -23,6 +23,7 @@ def show_runs(directory: str, *, is_json: bool) -> None:
         return
     console = make_console()
     print_table(console, _table(directory, found))
+    console.print()
     for each in found:
         if each.problem is not None:
             say(console, printable_line(f"WARNING: {each.problem}"), indent=2, style="bold yellow")
@@ -56,7 +57,7 @@ def _row(each: ListedRun, path: str) -> tuple[Cell, ...]:
     return (
         path,
         each.method or "–",
-        "–" if each.seed is None else str(each.seed),
+        each.seed,
         _done(each),
         Share(count=each.resolved, of=each.tasks) if has_figures else None,  # type: ignore[arg-type]
         each.state,

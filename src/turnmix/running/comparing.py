@@ -96,7 +96,8 @@ def _heading(record: Mapping[str, Any], comparison: Comparison, missing: Sequenc
     number = len(comparison.arms) * len(comparison.seeds)
     arms = f"{len(comparison.arms)} arms × {len(comparison.seeds)} seeds"
     lines = [
-        f"{record['name']}: {arms}, fixed {record['fixed']}, sha256 {record['digest']}",
+        f"{record['name']}: {arms}, fixed {record['fixed']}",
+        f"sha256 {record['digest']}",
         "not committed when it was fixed"
         if commit is None
         else f"committed {commit['time']} as {commit['id']}",

@@ -24,6 +24,9 @@ def compare_targets(targets: Sequence[Path], outcomes: Sequence[str] = ()) -> Co
         if outcomes:
             raise UserError(f"outcomes: {outcomes[0]!r}: the comparison's file says which: leave it out")
         return compare_sweep(targets[0] if targets[0].is_dir() else _sweep_of(targets[0]))
+    for target in targets:
+        if not target.exists():
+            raise UserError(f"{target}: there is nothing: give a sweep, its file, or two runs or more")
     return compare_runs(targets, outcomes)
 
 

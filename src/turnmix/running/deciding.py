@@ -161,9 +161,10 @@ def _is_so(criterion: Criterion, first: float | None, second: float | None) -> b
 def _difference(
     bounds: Bounds, between: tuple[str, str], found: Found | None, title: str, *, is_share: bool
 ) -> Checked:
+    wanted = _bounds_text(bounds, is_share=is_share, is_difference=True)
     return Checked(
-        condition=f"{title}: {between[1]} less {between[0]} {_bounds_text(bounds, is_share=is_share)}",
-        found="–" if found is None else _figure(found.difference, is_share=is_share, is_signed=True),
+        condition=f"{title}: {between[1]} less {between[0]} {wanted}",
+        found="–" if found is None else _figure(found.difference, is_share=is_share, is_difference=True),
         holds=None if found is None else _is_within(found.difference, bounds),
     )
 
@@ -173,8 +174,11 @@ def _is_within(value: float, bounds: Bounds) -> bool:
     return (low is None or value >= low) and (high is None or value <= high)
 
 
-def _bounds_text(bounds: Bounds, *, is_share: bool) -> str:
-    low, high = (None if end is None else _figure(end, is_share=is_share) for end in bounds)
+def _bounds_text(bounds: Bounds, *, is_share: bool, is_difference: bool = False) -> str:
+    low, high = (
+        None if end is None else _figure(end, is_share=is_share, is_difference=is_difference)
+        for end in bounds
+    )
     if low is None:
         return f"at most {high}"
     return f"at least {low}" if high is None else f"from {low} to {high}"
@@ -184,8 +188,10 @@ def _seen(first: float | None, second: float | None) -> str:
     return "–" if first is None or second is None else f"{second:.3f} against {first:.3f}"
 
 
-def _figure(value: float | None, *, is_share: bool, is_signed: bool = False) -> str:
+def _figure(value: float | None, *, is_share: bool, is_difference: bool = False) -> str:
     if value is None:
         return "–"
-    sign = "+" if is_signed else ""
-    return f"{100 * value:{sign}.1f} %" if is_share else f"{value:{sign}.3f}"
+    sign = "+" if is_difference else ""
+    if not is_share:
+        return f"{value:{sign}.3f}"
+    return f"{100 * value:{sign}.1f} {'points' if is_difference else '%'}"

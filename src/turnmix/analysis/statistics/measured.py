@@ -101,14 +101,14 @@ def pair(a: Measured, b: Measured) -> Pairs:
     alone_a, alone_b = ([seed for seed in arm.seeds if seed not in shared] for arm in (a, b))
     seeds = [*zip(shared, shared), *zip(alone_a, alone_b)]
     if alone_a and alone_b:
-        notes.append(f"The seeds {_listed(alone_a)} of {a.name} stand beside {_listed(alone_b)} of {b.name}.")
+        notes.append(
+            f"These are paired in this order: {_listed(alone_a)} of {a.name}, {_listed(alone_b)} of {b.name}."
+        )
     if len(a.seeds) != len(b.seeds):
         longer, rest = (
             (a, alone_a[len(alone_b) :]) if len(a.seeds) > len(b.seeds) else (b, alone_b[len(alone_a) :])
         )
-        notes.append(
-            f"The seeds {_listed(rest)} of {longer.name} are left out: {len(seeds)} are to be paired."
-        )
+        notes.append(f"Left out for want of a pair: {_listed(rest)} of {longer.name}.")
     parts = [
         array[
             np.ix_(
@@ -141,4 +141,4 @@ def pair(a: Measured, b: Measured) -> Pairs:
 
 
 def _listed(seeds: list[int]) -> str:
-    return ", ".join(str(seed) for seed in seeds)
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(str(seed) for seed in seeds)

@@ -19,7 +19,7 @@ from rich.text import Text
 from turnmix.analysis.table import Table
 from turnmix.core.json_text import json_text
 from turnmix.core.printable import spelled_out
-from turnmix.viewing.analysis_tables import cell_text, heading
+from turnmix.viewing.analysis_tables import cell_text, heading, is_text
 
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -68,10 +68,7 @@ def figures_table(table: RichTable) -> str:
 def analysis_table(table: Table, *, links: frozenset[str] = frozenset()) -> str:
     """A table of an analysis with its title and notes. A cell that is one of `links` leads to that trajectory."""
     rows = [[cell_text(cell, column) for cell, column in zip(row, table.columns)] for row in table.rows]
-    is_figure = [
-        place > 0 and not all(isinstance(row[place], str) for row in table.rows)
-        for place in range(len(table.columns))
-    ]
+    is_figure = [not is_text(table, place) for place in range(len(table.columns))]
     heads = [heading(column, within=table.title) for column in table.columns]
     shown = _table(heads, rows, is_figure=is_figure, links=links)
     notes = "".join(element("p", escaped(note), class_="note") for note in table.notes)
