@@ -17,7 +17,7 @@ from pathlib import Path
 from turnmix.sandboxes.memory_group import _place
 
 CHILD_SUBREAPER = 36
-SECONDS = 8.0
+SECONDS = 60.0
 DIRECTORY = Path(__file__).parent
 
 

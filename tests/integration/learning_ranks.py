@@ -159,7 +159,8 @@ def failing_renderer(ranks, *, of):
         return ranks.gathered(str(error))
 
 
-def main(output, earlier):
+def main():
+    output, earlier = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
     ranks = Ranks.join("cpu")
     found = {way: lead(ranks, learner_of(ranks, **changes), three_steps) for way, changes in WAYS.items()}
@@ -175,7 +176,3 @@ def main(output, earlier):
     if ranks.is_first:
         torch.save(found, output / "found.pt")
     ranks.leave()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
+from lean_python import lean_python
 from vandal import make_vandal
 
 from turnmix.core.trajectory import Trajectory, Verdict
@@ -31,7 +31,7 @@ MAKE_SANDBOX = partial(make_row_sandbox, BubblewrapSettings().make)
 
 def maker_into(output: Path, **settings: object) -> TaskMaker:
     return TaskMaker(
-        settings=MakeSettings.model_validate({"output": output, "python": sys.prefix, **settings}),
+        settings=MakeSettings.model_validate({"output": output, "python": lean_python(), **settings}),
         make_sandbox=MAKE_SANDBOX,
         writer=TemplateIssueWriter(),
         progress=lambda line: None,

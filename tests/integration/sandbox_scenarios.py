@@ -6,7 +6,7 @@ import asyncio
 async def read_until(terminal, marker):
     output = b""
     while marker not in output:
-        piece = await asyncio.wait_for(terminal.read(), 10)
+        piece = await asyncio.wait_for(terminal.read(), 60)
         if not piece:
             break
         output += piece

@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import lzma
 import os
-import subprocess
-import sys
 import tarfile
 
 import pytest
@@ -34,6 +32,7 @@ from turnmix.core.errors import UserError
 from turnmix.environments.repositories import source as task_files
 from turnmix.environments.repositories.archive.files import load_archive
 from turnmix.policies.scripted import call_action
+from warm_python import run_turnmix
 
 MEBIBYTE = 1 << 20
 
@@ -172,8 +171,7 @@ def test_a_damaged_archive_ends_the_command_in_one_line_with_its_name(compressed
     archive = next((tmp_path / "archives").iterdir())
     archive.write_bytes(archive.read_bytes()[:-12] if compressed is None else compressed)
     (tmp_path / "predictions.jsonl").write_text('{"instance_id": "strange-1", "model_patch": "x"}\n')
-    command = [sys.executable, "-m", "turnmix", "grade", str(tmp_path / "predictions.jsonl"), str(path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ended = run_turnmix("grade", str(tmp_path / "predictions.jsonl"), str(path), cwd=tmp_path)
     assert ended.returncode == 2, ended
     said = ended.stderr.strip().splitlines()
     assert len(said) == 1

@@ -4,10 +4,10 @@ fix."""
 import asyncio
 import io
 import subprocess
-import sys
 import tarfile
 
 import pytest
+from lean_python import lean_python
 from own_code import MAKE_SANDBOX
 from scaffold_in_sandbox import needs_sandbox
 
@@ -48,7 +48,7 @@ def row_of(content, **changes):
         "source": "injection",
         "repository": "calc",
         "archive": f"archives/{'0' * 64}.tar.gz",
-        "python_environment": sys.prefix,
+        "python_environment": lean_python(),
         "source_directories": sources,
         "problem_statement": "add is wrong",
         "gold_patch": GOLD.format(code),

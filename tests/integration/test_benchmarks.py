@@ -13,7 +13,16 @@ from container_runtime import DEBIAN, needs_containers
 from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 
+from warm_python import run_python
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PROGRAM = """
+import os, runpy, sys, warnings
+warnings.simplefilter("ignore")  # a peer may use what a release will take away
+del os.environ["PYTHONWARNINGS"]
+sys.path.insert(0, os.path.dirname({0!r}))
+runpy.run_path({0!r}, run_name="__main__")
+"""
 
 
 AT_MOST = {
@@ -38,13 +47,7 @@ def needs(package, extra):
 
 def printed(name, *options):
     """The output of a benchmark."""
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / f"{name}.py"), *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run_python(PROGRAM.format(str(BENCHMARKS / f"{name}.py")), *options, cwd=BENCHMARKS.parent)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
     return done.stdout
 

@@ -75,14 +75,14 @@ def test_a_command_past_its_time_out_is_killed_with_its_children_and_keeps_its_o
 
     result, seconds, processes = inside(scenario)
     assert (result.exit_code, result.output) == (None, b"begun\n")
-    assert seconds < 5
+    assert seconds < 30
     assert b"sleep 7" not in processes
 
 
 def test_a_command_that_leaves_a_background_process_returns_at_once():
     started = time.monotonic()
-    assert run("sleep 20 & echo started").output == b"started\n"
-    assert time.monotonic() - started < 5
+    assert run("sleep 90 & echo started").output == b"started\n"
+    assert time.monotonic() - started < 30
 
 
 def test_output_beyond_the_limit_is_cut_and_the_command_goes_on():
@@ -265,7 +265,7 @@ def test_closing_a_terminal_kills_what_it_started_and_ends_a_pending_read():
         await asyncio.sleep(0.05)
         await terminal.close()
         await terminal.close()
-        await asyncio.wait_for(reading, 5)
+        await asyncio.wait_for(reading, 60)
         for _ in range(50):  # on a busy machine a killed process takes a moment to go
             running = (await sandbox.run("cat /proc/[0-9]*/cmdline")).output
             if b"sleep" not in running:
@@ -361,8 +361,12 @@ def test_a_command_whose_caller_is_cancelled_is_killed():
         running = asyncio.ensure_future(sandbox.run("sleep 4321"))
         await asyncio.sleep(0.1)
         running.cancel()
-        await asyncio.sleep(0.2)
-        return (await sandbox.run("cat /proc/[0-9]*/cmdline")).output
+        for _ in range(50):  # on a busy machine a killed process takes a moment to go
+            seen = (await sandbox.run("cat /proc/[0-9]*/cmdline")).output
+            if b"4321" not in seen:
+                break
+            await asyncio.sleep(0.1)
+        return seen
 
     assert b"4321" not in inside(scenario)
 

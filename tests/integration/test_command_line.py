@@ -11,7 +11,6 @@ import yaml
 
 import turnmix
 from stored_checkpoints import store_checkpoint
-from strict_environment import strict_environment
 from turnmix.cli.parser import make_parser
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn
@@ -20,6 +19,7 @@ from turnmix.nano import CHECKPOINT
 from turnmix.policies.scripted import text_action
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
+from warm_python import run_turnmix
 
 
 @pytest.fixture
@@ -27,15 +27,7 @@ def turnmix_in(tmp_path):
     (tmp_path / "one.yaml").write_text("method: dagger\ntasks: {train: 30, holdout: 5}\n")
 
     def run(*arguments):
-        command = [
-            sys.executable,
-            "-c",
-            "import sys; from turnmix.cli import main; sys.exit(main())",
-            *arguments,
-        ]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=strict_environment(), capture_output=True, text=True, timeout=60
-        )
+        done = run_turnmix(*arguments, cwd=tmp_path)
         return done.returncode, done.stdout, done.stderr
 
     return run

@@ -101,18 +101,18 @@ def test_a_command_past_its_time_out_is_killed_with_its_children_and_keeps_its_o
 
     result, seconds, seen = inside(scenario, image=image)
     assert (result.exit_code, result.output) == (None, b"begun\n")
-    assert seconds < 5
+    assert seconds < 30
     assert b"sleep 7" not in seen
 
 
 def test_a_command_that_leaves_a_background_process_returns_at_once():
     async def scenario(sandbox):
         started = time.monotonic()
-        assert (await sandbox.run("sleep 20 & echo started")).output == b"started\n"
+        assert (await sandbox.run("sleep 90 & echo started")).output == b"started\n"
         assert (await sandbox.run("(sleep 0.1; echo late) & echo two")).output == b"two\n"
         assert (await sandbox.run("yes & sleep 0.1; exit 5")).exit_code == 5
         assert (await sandbox.run("echo three")).output == b"three\n"
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
 
     inside(scenario)
 
@@ -271,7 +271,7 @@ def test_closing_a_terminal_kills_what_it_started_and_ends_a_pending_read():
         await asyncio.sleep(0.05)
         await terminal.close()
         await terminal.close()
-        await asyncio.wait_for(reading, 5)
+        await asyncio.wait_for(reading, 60)
         return await processes(sandbox)
 
     assert b"sleep" not in inside(scenario)
@@ -377,7 +377,7 @@ def test_a_container_that_dies_from_outside_is_an_infrastructure_failure():
         await asyncio.to_thread(kill, sandbox.name)
         for pending in (running, reading):
             with pytest.raises(SandboxError) as caught:
-                await asyncio.wait_for(pending, 10)
+                await asyncio.wait_for(pending, 60)
             assert not isinstance(caught.value, SandboxLimitExceeded)
         with pytest.raises(SandboxError):
             await sandbox.read_file("/etc/passwd")

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 
 from container_runtime import DEBIAN, needs_containers, settings
 
@@ -18,6 +16,7 @@ from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.owner import RUN_LABEL, labels
 from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
+from warm_python import run_turnmix
 
 pytestmark = needs_containers
 
@@ -119,12 +118,8 @@ def test_an_iteration_of_dagger_with_the_nano_student(tmp_path):
         "evaluation.tasks=2",
         "evaluation.base=false",
     )
-    main = "import sys; from turnmix.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", main, "train", "minirepo_dagger", "--run", str(tmp_path / "run")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, *overrides], capture_output=True, text=True, timeout=300, env=environment
-    )
+    words = ("train", "minirepo_dagger", "--run", "run", *overrides)
+    done = run_turnmix(*words, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["is_complete"]

@@ -7,15 +7,13 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from chat_rows import adding_row
-from strict_environment import strict_environment
 from turnmix.methods.registry import methods_table
+from warm_python import MAIN, run_python
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,6 +40,9 @@ TAKES_LONG = bool(os.environ.get("TURNMIX_LONG_TESTS"))
 RUN_HERE = [page for page in PAGES if page.name != "extend.md"]
 """The other has a test of its own, among the files that it tells of."""
 COMMANDS = list(dict.fromkeys((page.name, command) for page in RUN_HERE for command in commands_of(page)))
+IN_FULL = [(page, command) for page, command in COMMANDS if not command.endswith(("--dry-run", "--explain"))]
+COLD = {shlex.split(command)[1]: (page, command) for page, command in reversed(IN_FULL)}.values()
+"""The first of each kind is started as a reader would, and loads all that it needs itself."""
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +71,8 @@ def python_of(page):
     return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL))
 
 
-def run_in(folder, words):
-    code = "import sys; from turnmix.cli import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words[1:]],
-        cwd=folder,
-        env=strict_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def run_in(folder, words, *, is_warm=True):
+    done = run_python(MAIN, *words[1:], cwd=folder, is_warm=is_warm)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,21 +85,14 @@ def test_a_documented_command_does_what_it_says(folder, page, command):
         words += ["--dry-run"] if is_dry else [] if "data.messages" in command else SMALL
     if words[1] == "evaluate":
         words.append("evaluation.tasks=2")
-    assert run_in(folder, words)
+    assert run_in(folder, words, is_warm=(page, command) not in COLD)
 
 
 @pytest.mark.parametrize(
     "page", [page for page in RUN_HERE if "```python" in page.read_text()], ids=lambda p: p.name
 )
 def test_the_python_of_a_page_does_what_it_says_from_its_first_line_to_its_last(python_folder, page):
-    done = subprocess.run(
-        [sys.executable, "-c", python_of(page)],
-        cwd=python_folder,
-        env=strict_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_python(python_of(page), cwd=python_folder)
     assert done.returncode == 0, done.stderr
 
 

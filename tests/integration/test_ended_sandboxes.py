@@ -62,7 +62,7 @@ def test_a_supervisor_that_ends_within_is_what_ran_in_the_sandbox():
             kill_supervisor(sandbox)
             for pending in (running, terminal.read(), sandbox.read_file("/etc/passwd")):
                 with pytest.raises(SandboxEnded) as caught:
-                    await asyncio.wait_for(pending, 10)
+                    await asyncio.wait_for(pending, 60)
                 assert not isinstance(caught.value, SandboxLimitExceeded)
         finally:
             await sandbox.stop()
@@ -76,7 +76,7 @@ def test_an_agent_that_ends_its_sandbox_has_failed_and_is_counted():
         try:
             await environment.reset()
             asyncio.get_running_loop().call_later(0.3, kill_supervisor, environment.privileged_view())
-            step = await asyncio.wait_for(environment.step(bash("sleep 20")), 15)
+            step = await asyncio.wait_for(environment.step(bash("sleep 90")), 60)
             return step, await environment.verify(step.stop_reason)
         finally:
             await environment.close()

@@ -1,22 +1,22 @@
 """Issue texts of a user's own tasks, written by a model behind an endpoint."""
 
 import asyncio
-import sys
 
 import pytest
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
 from failing_endpoint import FailingEndpoint, completion, refusal
+from lean_python import lean_python
 from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 from test_task_file_source import SHELF, TESTS, lay
 
 from turnmix.environments.repositories.task_file import load_rows
+from warm_python import run_turnmix
 
 pytestmark = needs_sandbox
 REPORT = "Too few things come back\n\nI asked for two items and was given one. I expected both of them."
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 
 
 def make_tasks(folder, script, *, code=0):
@@ -35,16 +35,11 @@ def make_tasks(folder, script, *, code=0):
                 "--output",
                 "tasks.jsonl",
             ]
-            words += ["--python", sys.prefix, "--issues-endpoint", server.url, "--issues-model", "writer"]
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", MAIN, *words),
-                cwd=folder,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            said, _ = await asyncio.wait_for(process.communicate(), 120)
-            assert process.returncode == code, said.decode()
-            return said.decode(), [request.body for request in server.requests]
+            words += ["--python", lean_python(), "--issues-endpoint", server.url, "--issues-model", "writer"]
+            done = await asyncio.to_thread(run_turnmix, *words, cwd=folder, timeout=300)
+            said = done.stdout + done.stderr
+            assert done.returncode == code, said
+            return said, [request.body for request in server.requests]
 
     return asyncio.run(run())
 

@@ -3,16 +3,16 @@ could go on, and none is taught."""
 
 import asyncio
 import json
-import os
-import sys
 
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, completion, refusal
 from long_tests import takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 
+from strict_environment import strict_environment
+from warm_python import run_turnmix
+
 pytestmark = needs_sandbox
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 RECIPE = """\
 method: dagger
 iterations: 1
@@ -160,15 +160,9 @@ def turnmix(folder, script, *words, query="", **environment):
     async def run():
         async with FailingEndpoint(script_with_models(script)) as server:
             given = [word.replace("URL", server.url + query) for word in words]
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", MAIN, *given),
-                cwd=folder,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **environment},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            said, _ = await asyncio.wait_for(process.communicate(), 100)
-            return process.returncode, said.decode(), server.requests
+            env = {**strict_environment(), **environment}
+            done = await asyncio.to_thread(run_turnmix, *given, cwd=folder, env=env)
+            return done.returncode, done.stdout + done.stderr, server.requests
 
     return asyncio.run(run())
 

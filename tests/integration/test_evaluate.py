@@ -2,16 +2,14 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from scaffold_in_sandbox import needs_sandbox
 from stored_trajectories import trajectories
 
-from strict_environment import strict_environment
 from turnmix.assembly.model_location import model_location
+from warm_python import run_python, start_python
 
 pytestmark = needs_sandbox
 LOG = "evaluations.jsonl"
@@ -40,26 +38,19 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(folder):
     """An evaluation that nobody stopped, and what it said."""
-    said = turnmix(folder, "evaluate", "nano-student", "small.yaml")
+    said = turnmix(folder, "evaluate", "nano-student", "small.yaml", is_warm=False)
     return folder / "evaluations" / "nano-student-small", said
 
 
 def start(folder, *words):
-    return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *words],
-        cwd=folder,
-        env=strict_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        return start_python(MAIN, *words, cwd=folder, stdout=out, stderr=err)
 
 
-def turnmix(folder, *words, code=0):
-    process = start(folder, *words)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code, out + err
-    return out + err
+def turnmix(folder, *words, code=0, is_warm=True):
+    done = run_python(MAIN, *words, cwd=folder, is_warm=is_warm)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def figures_in(said):
@@ -78,13 +69,14 @@ def test_an_evaluation_stopped_and_gone_on_with_comes_to_the_same_as_one_that_wa
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         wanted = log.read_bytes().count(b"\n") + 1 if log.exists() else 1
         process = start(folder, *command)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while not log.exists() or log.read_bytes().count(b"\n") < wanted:
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, (folder / "err").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(number)
-        ends.append((process.communicate(timeout=60)[1], process.returncode))
+        code = process.wait(timeout=300)
+        ends.append(((folder / "err").read_text(), code))
     assert not (folder / "cut" / "results.json").exists()
     stopped = ("turnmix: stopped; the same command goes on where this one stopped\n", 1)
     assert ends == [("", -signal.SIGKILL), stopped, stopped]
@@ -104,7 +96,7 @@ def test_an_evaluation_stopped_and_gone_on_with_comes_to_the_same_as_one_that_wa
 def test_the_same_command_again_says_the_same_and_loads_no_model(folder, whole):
     directory, said = whole
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
-    again = turnmix(folder, "evaluate", "nano-student", "small.yaml")
+    again = turnmix(folder, "evaluate", "nano-student", "small.yaml", is_warm=False)
     assert (figures_in(again), len(figures_in(again))) == (figures_in(said), 3)
     assert ("tensor code was loaded" in said, "no tensor code" in again) == (True, True)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before

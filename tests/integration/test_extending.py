@@ -1,22 +1,19 @@
 """The page on extending TurnMix does what it says, from outside the tree: by recipe, by API, killed and resumed."""
 
-import json
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from scaffold_in_sandbox import needs_sandbox
 
-from strict_environment import strict_environment
+import turnmix as turnmix_package
 from turnmix import read_run
+from warm_python import run_python, run_turnmix, start_turnmix
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extend.md").read_text()
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 FILES = dict(re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL))
 COMMANDS = [line.strip() for line in re.findall(r"^    (turnmix [^#\n]*)", PAGE, flags=re.MULTILINE)]
 LONGEST = {"worlds": 75, "slips": 25, "tools": 20, "methods": 20, "rewards": 40, "teachers": 35}
@@ -32,16 +29,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *words, code=0):
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env=strict_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+def turnmix(folder, *words):
+    return printed(run_turnmix(*words, cwd=folder))
+
+
+def printed(done):
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
@@ -54,7 +47,7 @@ def test_what_the_page_writes_is_as_short_as_it_looks():
 @needs_sandbox
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_page_does_what_it_says(folder, command):
-    said = run(folder, "-c", MAIN, *shlex.split(command)[1:])
+    said = turnmix(folder, *shlex.split(command)[1:])
     if "doctor" in command:
         assert "plugins, my_agents" in said
     if "--explain" in command:
@@ -66,7 +59,7 @@ def test_a_command_of_the_page_does_what_it_says(folder, command):
 
 def test_the_api_does_what_the_command_does(folder):
     (code,) = re.findall(r"## From Python\n\n```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-    run(folder, "-c", code)
+    printed(run_python(code, cwd=folder))
     assert happened(folder / "runs" / "from-python") == happened(folder / "runs" / "guessing")
 
 
@@ -105,17 +98,16 @@ def test_an_accident_and_kinds_of_steps_of_ones_own_are_those_of_the_trajectorie
 
 
 def test_a_run_of_ones_own_parts_that_is_killed_goes_on_to_the_same_end(folder):
-    run(folder, "-c", MAIN, "train", "guessing.yaml", "iterations=2", "--run", "runs/whole")
-    command = [sys.executable, "-c", MAIN, "train", "guessing.yaml", "iterations=2", "--run", "runs/killed"]
-    begun = subprocess.Popen(command, cwd=folder, env=strict_environment(), stdout=subprocess.DEVNULL)
+    turnmix(folder, "train", "guessing.yaml", "iterations=2", "--run", "runs/whole")
+    begun = start_turnmix("train", "guessing.yaml", "iterations=2", "--run", "runs/killed", cwd=folder)
     metrics = folder / "runs" / "killed" / "metrics.jsonl"
-    until = time.monotonic() + 90
+    until = time.monotonic() + 400
     while not (metrics.is_file() and b"rollout" in metrics.read_bytes()):
         assert time.monotonic() < until
         time.sleep(0.02)
     begun.send_signal(signal.SIGKILL)
     begun.wait()
-    run(folder, "-c", MAIN, "train", "--resume", "runs/killed")
+    turnmix(folder, "train", "--resume", "runs/killed")
     whole, killed = (folder / "runs" / name for name in ("whole", "killed"))
     weights = [path.relative_to(whole) for path in whole.glob("checkpoints/*/model.safetensors")]
     assert len(weights) == 2
@@ -137,20 +129,13 @@ def test_a_reward_and_a_tool_of_ones_own_act_in_a_run(folder):
         "scaffold.tools=[finish, {kind: 'my_agents.tools:CountLines'}]",
     ]
     budget = ["scaffold.max_turns=2", "student.max_new_tokens=8", "evaluation.tasks=1"]
-    run(folder, "-c", MAIN, "train", "minirepo_grpo", *small, *own, *budget, "--run", "runs/brief")
+    turnmix(folder, "train", "minirepo_grpo", *small, *own, *budget, "--run", "runs/brief")
     kept = list(read_run(folder / "runs" / "brief").trajectories())
     assert {each.verdict.reward for each in kept} == {-0.01 * len(each.turns) for each in kept}
     assert {tool.name for each in kept for tool in each.tools} == {"finish", "count_lines"}
 
 
-def test_nothing_in_the_package_names_what_the_page_adds(folder):
+def test_nothing_in_the_package_names_what_the_page_adds():
     """What was added touches no file of TurnMix."""
-    names = json.loads(
-        run(
-            folder,
-            "-c",
-            "import json, turnmix, pathlib; root = pathlib.Path(turnmix.__file__).parent; "
-            "print(json.dumps([str(path) for path in root.rglob('*.py') if 'my_agents' in path.read_text()]))",
-        )
-    )
-    assert names == []
+    package = Path(turnmix_package.__file__).parent
+    assert [path for path in package.rglob("*.py") if "my_agents" in path.read_text()] == []

@@ -1,8 +1,5 @@
 """A run that cannot be written, or whose tracker does not start: one line that says how to go on, nothing half-made."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +9,10 @@ from scaffold_in_sandbox import needs_sandbox
 
 from limited_files import no_file_larger_than
 from turnmix.store.run_directory import RunDirectory
+from warm_python import MAIN, run_python
 
 pytestmark = needs_sandbox
 RECIPE = Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml"
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 WITHOUT_KEY = """
 from accelerate import tracking
 class Wandb(tracking.GeneralTracker):
@@ -39,14 +36,7 @@ SMALL = (
 
 
 def train(folder, *words, program=MAIN):
-    done = subprocess.run(
-        [sys.executable, "-c", program, "train", *words],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_python(program, "train", *words, cwd=folder)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -1,9 +1,7 @@
 """Tasks in images from the command line: prepared, rolled out, evaluated, graded; nothing is left running."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,20 +17,13 @@ from published_rows import GOLD, gym_row
 from turnmix.cli.grade import grade_predictions
 from turnmix.core.errors import InfrastructureError
 from turnmix.environments.repositories.task_file import load_rows, split_rows, write_rows
+from warm_python import run_turnmix
 
 pytestmark = needs_containers
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 
 
 def turnmix(folder, *words, code=0):
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, *words],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    done = run_turnmix(*words, cwd=folder, timeout=400)
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout + done.stderr
 

@@ -34,6 +34,7 @@ from turnmix.policies.server.vllm import VllmEngine
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.local import UnsandboxedSandbox
 from turnmix.store.versions import git_revision
+from warm_python import run_turnmix
 
 # Of another alphabet than what the other tests write, and with what escapes differ for.
 KEY = "sk-attack-/Zq+7Xw9vB3-k0Yt5"
@@ -404,15 +405,7 @@ def echoing(number, request):
 
 
 def turnmix(folder, *words, **variables):
-    code = "import sys; from turnmix.cli import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=folder,
-        env={**strict_environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = run_turnmix(*words, cwd=folder, env={**strict_environment(), **variables})
     return done.returncode, done.stdout + done.stderr
 
 

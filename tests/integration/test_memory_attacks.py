@@ -225,7 +225,7 @@ def test_what_the_kernel_kills_in_a_terminal_leaves_the_shell_alive_and_is_told(
 @needs_groups
 def test_a_sandbox_s_group_is_gone_after_it_and_one_of_a_killed_process_is_removed_by_the_next():
     group = in_group(lambda sandbox: asyncio.sleep(0, sandbox._group))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while os.path.exists(group.directory):
         assert time.monotonic() < deadline
         time.sleep(0.02)

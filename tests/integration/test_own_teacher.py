@@ -1,14 +1,13 @@
 """A run with a teacher of one's own, from a file beside the recipe: stopped by a fault of it, mended, gone on with."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 from scaffold_in_sandbox import needs_sandbox
 
-from strict_environment import strict_environment
 from turnmix import read_run
+from warm_python import run_turnmix
 
 pytestmark = needs_sandbox
 TEACHER = """\
@@ -83,14 +82,7 @@ def folder(tmp_path_factory):
 
 
 def turnmix(folder, *words, code=0):
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; from turnmix.cli import main; sys.exit(main())", *words],
-        cwd=folder,
-        env=strict_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_turnmix(*words, cwd=folder)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 

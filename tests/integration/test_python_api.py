@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 
 import pytest
 from scaffold_in_sandbox import needs_sandbox
 from stored_trajectories import trajectories
 
 import turnmix
-from strict_environment import strict_environment
 from turnmix.recipe.recipe import recipe_yaml
+from warm_python import run_turnmix
 
 SMALL = {
     "method": "dagger",
@@ -57,11 +55,8 @@ class Told:
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
     (folder / "small.yaml").write_text(json.dumps(SMALL))
-    words = ["train", "small.yaml", "seed=3", "--run", "by-command"]
-    code = "import sys; from turnmix.cli import main; sys.exit(main())"
-    subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=folder, env=strict_environment(), check=True, timeout=120
-    )
+    done = run_turnmix("train", "small.yaml", "seed=3", "--run", "by-command", cwd=folder)
+    assert done.returncode == 0, done.stderr
     return folder
 
 

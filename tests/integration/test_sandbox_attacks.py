@@ -111,7 +111,7 @@ def processes_with(token):
 
 
 def wait_for_processes(token, number):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(found := processes_with(token)) < number:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
@@ -123,7 +123,7 @@ def users_of(pid):
 
 
 def assert_gone(token):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while processes_with(token) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert processes_with(token) == []
@@ -356,7 +356,7 @@ def test_a_fork_bomb_in_a_terminal_leaves_the_shell_alive(attack):
         await asyncio.sleep(1.5)
         output = b""
         await terminal.write(b"\x03")
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while b"ALIVE" not in output and time.monotonic() < deadline:
             await terminal.write(b"echo AL''IVE\n")
             with contextlib.suppress(asyncio.TimeoutError):

@@ -1,10 +1,7 @@
 """The student behind a real `transformers serve`: it acts as the checkpoint it was given, and after each renewal."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,9 +22,9 @@ from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.server.engine import Weights
-from turnmix.policies.server.process import ServerProcess, free_port
 from turnmix.policies.server.transformers import TransformersEngine
 from turnmix.store.run_directory import RunDirectory
+from warm_python import run_turnmix
 
 for package in ("fastapi", "uvicorn", "openai"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'turnmix[serve]'")
@@ -35,7 +32,6 @@ needs_sandbox = pytest.mark.skipif(not has_sandbox(), reason="bwrap is not insta
 pytestmark = needs_sandbox
 
 ENGINE = TransformersEngine(device="cpu", dtype="float32")
-PROGRAM = str(Path(sys.executable).with_name("transformers"))
 
 
 @pytest.fixture(scope="module")
@@ -108,36 +104,27 @@ def test_a_server_killed_in_the_middle_is_started_again_with_the_same_weights(se
     assert messages(action for _, action in seen) == messages(own)
 
 
+def given(server):
+    """A student behind the server that another one started."""
+    return student_server(ENGINE, endpoint=server._control.endpoint, max_attempts=2)
+
+
 @takes_minutes
-def test_a_given_server_that_dies_makes_infra_errors_and_never_a_failure_of_the_student(tmp_path):
-    port = free_port(None)
-    process = ServerProcess(
-        [PROGRAM, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-        environment={},
-        log=tmp_path / "server.log",
-    )
-    server = student_server(ENGINE, endpoint=f"http://127.0.0.1:{port}/v1", max_attempts=2)
-    try:
-        process.wait_until(server._control.is_healthy, timeout=300)
-        server.open(BASE, log=tmp_path / "unused.log")
-        policy = server.policy(greedy=True)
-        process.stop()
-        found = rolled_out(policy, turns=2)
-    finally:
-        process.stop()
+def test_weights_that_cannot_be_loaded_are_refused_by_name(server, tmp_path):
+    nowhere = Weights(location=str(tmp_path / "absent"), base=str(CHECKPOINT))
+    with pytest.raises(UserError, match="absent"):
+        given(server).open(nowhere, log=tmp_path / "unused.log")
+
+
+@takes_minutes
+def test_a_given_server_that_dies_makes_infra_errors_and_never_a_failure_of_the_student(server, tmp_path):
+    student = given(server)
+    student.open(BASE, log=tmp_path / "unused.log")
+    policy = student.policy(greedy=True)
+    server.close()  # the next test that asks it for other weights starts it again
+    found = rolled_out(policy, turns=2)
     assert {t.stop_reason for t in found} == {StopReason.infra_error}
     assert all(t.verdict is None and "student.server" in t.error for t in found)
-
-
-@takes_minutes
-def test_weights_that_cannot_be_loaded_are_refused_by_name(tmp_path):
-    server = student_server(ENGINE)
-    try:
-        nowhere = Weights(location=str(tmp_path / "absent"), base=str(CHECKPOINT))
-        with pytest.raises(UserError, match="absent"):
-            server.open(nowhere, log=tmp_path / "server.log")
-    finally:
-        server.close()
 
 
 @takes_minutes
@@ -156,15 +143,7 @@ def test_a_run_evaluates_each_iteration_with_the_weights_it_has_just_learned(tmp
         "evaluation.every=1",
     ]
     recipe = Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml"
-    code = "import sys; from turnmix.cli import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "train", str(recipe), *overrides, "--run", "run"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    done = run_turnmix("train", str(recipe), *overrides, "--run", "run", cwd=tmp_path, timeout=500)
     assert done.returncode == 0, done.stderr
     run = RunDirectory.read(tmp_path / "run")
     assert yaml.safe_load(run.recipe_path.read_text())["student"]["server"]["engine"] == "transformers"

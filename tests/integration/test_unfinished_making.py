@@ -2,8 +2,7 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
+import time
 from dataclasses import replace
 from itertools import count
 
@@ -12,6 +11,7 @@ from long_tests import takes_minutes
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
+from lean_python import lean_python
 from own_code import commit_all, maker_into
 from scaffold_in_sandbox import needs_sandbox
 from test_task_file_source import NEW_SHELF, NEW_TESTS, SHELF, TESTS, lay
@@ -20,9 +20,9 @@ from turnmix.core.errors import SandboxError
 from turnmix.environments.repositories.task_file import load_rows
 from turnmix.task_making.from_repository import make_from_repository
 from turnmix.task_making.from_revisions import make_from_revisions
+from warm_python import start_turnmix
 
 pytestmark = needs_sandbox
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
 
 
 def failing_at(making, *numbers):
@@ -76,21 +76,16 @@ def test_what_was_made_when_a_person_stops_it_is_written_and_replaces_nothing(tm
     ]
 
     def stopped_after(number):
-        process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, *words, sys.prefix],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        said = []
-        while sum(line.startswith("made ") for line in said) < number:
-            said.append(process.stdout.readline())
-            assert said[-1], said
+        with (tmp_path / "said").open("wb") as said:
+            process = start_turnmix(*words, lean_python(), cwd=tmp_path, stdout=said, stderr=said)
+        until = time.monotonic() + 600
+        while (tmp_path / "said").read_text().count("\nmade ") < number:
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            assert time.monotonic() < until
+            time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=60)
-        assert process.returncode == 1
-        return rest
+        assert process.wait(timeout=300) == 1
+        return (tmp_path / "said").read_text()
 
     assert "tasks made so far are in tasks.jsonl" in stopped_after(2)
     first = load_rows(tmp_path / "tasks.jsonl")

@@ -73,7 +73,7 @@ WEIGHTS = Weights(location="/run/iteration-001", base="/base", adapter="/run/ite
 
 def test_all_weights_are_reloaded_from_the_checkpoint_and_the_prefix_cache_is_emptied():
     name, requests = served(
-        lambda control: full().renew(control, WEIGHTS, timeout=5),
+        lambda control: full().renew(control, WEIGHTS, timeout=60),
         collective_rpc=as_json({"results": [None]}),
         reset_prefix_cache=EMPTIED,
     )
@@ -88,7 +88,7 @@ def test_an_adapter_is_loaded_under_a_name_of_its_own_and_the_last_one_unloaded(
     engine = lora()
 
     def twice(control):
-        return [engine.renew(control, WEIGHTS, timeout=5) for _ in range(2)]
+        return [engine.renew(control, WEIGHTS, timeout=60) for _ in range(2)]
 
     done = Reply(body=b"Success")
     (first, second), requests = served(
@@ -107,14 +107,14 @@ def test_an_adapter_is_loaded_under_a_name_of_its_own_and_the_last_one_unloaded(
 
 def test_before_any_training_the_base_model_acts_without_an_adapter():
     weights = Weights(location="/base", base="/base")
-    name, _ = served(lambda control: lora().renew(control, weights, timeout=5), reset_prefix_cache=EMPTIED)
+    name, _ = served(lambda control: lora().renew(control, weights, timeout=60), reset_prefix_cache=EMPTIED)
     assert name == "student"
 
 
 def test_a_prefix_cache_that_is_not_emptied_is_an_error():
     with pytest.raises(RenewalError, match="reset_prefix_cache"):
         served(
-            lambda control: full().renew(control, WEIGHTS, timeout=5),
+            lambda control: full().renew(control, WEIGHTS, timeout=60),
             collective_rpc=as_json({"results": [None]}),
             reset_prefix_cache=as_json({"success": False}),
         )
@@ -124,7 +124,7 @@ def test_a_prefix_cache_that_is_not_emptied_is_an_error():
 def test_an_answer_about_the_prefix_cache_that_is_no_object_is_an_error(body):
     with pytest.raises(RenewalError, match="reset_prefix_cache"):
         served(
-            lambda control: full().renew(control, WEIGHTS, timeout=5),
+            lambda control: full().renew(control, WEIGHTS, timeout=60),
             collective_rpc=as_json({"results": [None]}),
             reset_prefix_cache=Reply(body=body),
         )
@@ -137,7 +137,7 @@ def test_an_answer_about_the_prefix_cache_that_is_no_object_is_an_error(body):
 def test_a_server_started_without_the_switches_is_told_which_to_set(engine, switch):
     with pytest.raises(RenewalError, match=switch):
         served(
-            lambda control: engine.renew(control, WEIGHTS, timeout=5),
+            lambda control: engine.renew(control, WEIGHTS, timeout=60),
             collective_rpc=ABSENT,
             load_lora_adapter=ABSENT,
         )
@@ -146,7 +146,7 @@ def test_a_server_started_without_the_switches_is_told_which_to_set(engine, swit
 def test_weights_that_the_server_cannot_read_are_its_own_words():
     with pytest.raises(RenewalError, match=r"HTTP 500.*No such checkpoint"):
         served(
-            lambda control: full().renew(control, WEIGHTS, timeout=5),
+            lambda control: full().renew(control, WEIGHTS, timeout=60),
             collective_rpc=refusal(500, "No such checkpoint"),
         )
 
@@ -358,7 +358,7 @@ def test_the_conversations_that_a_cache_holds_say_how_long_a_request_may_wait(bl
 
 @pytest.mark.parametrize("body", [b"", b'vllm:cache_config_info{num_gpu_blocks="None"} 1.0', b"{}"])
 def test_a_server_that_tells_nothing_of_its_cache_is_not_judged_by_it(body):
-    asking = Asking(field="teacher", context=100, answer=10, at_once=1, timeout=1.0)
+    asking = Asking(field="teacher", context=100, answer=10, at_once=1, timeout=60.0)
     found, _ = served(lambda control: cache_findings(control.endpoint, asking), metrics=Reply(body=body))
     assert found == []
 
@@ -409,7 +409,7 @@ def test_a_checkpoint_that_transformers_serve_would_misread_is_refused():
     engine = TransformersEngine(device="cpu", dtype="float32")
     weights = Weights(location="/runs/a@b/iteration-001", base="/base")
     with pytest.raises(RenewalError, match="@"):
-        served(lambda control: engine.renew(control, weights, timeout=5))
+        served(lambda control: engine.renew(control, weights, timeout=60))
 
 
 PROMPT = [7, 8, 9]

@@ -4,7 +4,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -69,8 +68,8 @@ HOSTILE = {
 
 
 def dry_run(folder, *words):
-    """Exit code and lines, within the bounds of time and memory that the whole process has."""
-    started = time.monotonic()
+    """Exit code, lines and seconds of the processor, within the bounds of memory that the whole process has."""
+    before = os.times()
     done = subprocess.run(
         [sys.executable, "-c", MAIN, "train", *words, "--dry-run"],
         cwd=folder,
@@ -78,12 +77,14 @@ def dry_run(folder, *words):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 * BYTES, 4 * BYTES)),
     )
     assert peak_bytes(folder) < BYTES
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr.splitlines(), time.monotonic() - started
+    after = os.times()
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return done.returncode, done.stderr.splitlines(), seconds
 
 
 @pytest.mark.parametrize("name", HOSTILE)
