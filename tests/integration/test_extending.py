@@ -1,5 +1,6 @@
 """The page on extending TurnMix does what it says, from outside the tree: by recipe, by API, killed and resumed."""
 
+import json
 import re
 import shlex
 import signal
@@ -94,7 +95,7 @@ print(json.dumps([[(turn.actor, source.step_kind(turn.action)) for turn in each.
 
 def test_an_accident_and_kinds_of_steps_of_ones_own_are_those_of_the_trajectories(folder):
     expected = [["student", "guess"], ["accident", "guess"], ["student", "guess"]]
-    assert json.loads(run(folder, "-c", SLIPS)) == [expected] * 4
+    assert json.loads(printed(run_python(SLIPS, cwd=folder))) == [expected] * 4
 
 
 def test_a_run_of_ones_own_parts_that_is_killed_goes_on_to_the_same_end(folder):
