@@ -170,7 +170,8 @@ def test_colours_and_bars_of_libraries_pass_to_a_terminal_and_nothing_else_does(
 def written_elsewhere(path):
     """Where a module writes to the terminal by itself."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        name = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+        is_read = isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load)
+        name = ast.unparse(node) if is_read else ""
         if (
             name
             in ("print", "input", "sys.stdout.write", "sys.stderr.write", "sys.__stdout__", "sys.__stderr__")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from turnmix.analysis.instruments import tables_of
 from turnmix.cli.arguments import names_and_overrides
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text
+from turnmix.core.terminal import write_output
 from turnmix.recipe.recipe_file import with_overrides
 from turnmix.running.analysed_checkpoints import Checkpoints
 from turnmix.running.analysing import DEFAULT, HEADROOM_KINDS, analyse_run
@@ -62,7 +62,7 @@ def analyse(
     ]
     tables = tables_of(analyses, names)
     if is_json:
-        sys.stdout.write(json_text([table.to_json() for table in tables], indent=2) + "\n")
+        write_output(json_text([table.to_json() for table in tables], indent=2) + "\n")
         return
     console = make_console()
     console.print()

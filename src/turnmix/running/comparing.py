@@ -94,7 +94,8 @@ def compare_sweep(path: Path) -> Compared:
 def _heading(record: Mapping[str, Any], comparison: Comparison, missing: Sequence[str]) -> list[str]:
     commit = record["commit"]
     number = len(comparison.arms) * len(comparison.seeds)
-    arms = f"{len(comparison.arms)} arms × {len(comparison.seeds)} seeds"
+    seeds = "1 seed" if len(comparison.seeds) == 1 else f"{len(comparison.seeds)} seeds"
+    arms = f"{len(comparison.arms)} arms × {seeds}"
     lines = [
         f"{record['name']}: {arms}, fixed {record['fixed']}",
         f"sha256 {record['digest']}",
