@@ -17,7 +17,7 @@ from turnmix.analysis.outcomes import OUTCOMES, ByTask, by_task, measured, resol
 from turnmix.analysis.stored import StoredAnalysis, stored_analyses
 from turnmix.analysis.table import Table
 from turnmix.core.errors import UserError
-from turnmix.running.comparison_file import Comparison, comparison_in
+from turnmix.running.comparison_file import ComparisonSettings, comparison_in
 from turnmix.running.deciding import Decision, decided
 from turnmix.running.reading import Run
 from turnmix.running.sweep_arms import run_name
@@ -91,7 +91,7 @@ def compare_sweep(path: Path) -> Compared:
     )
 
 
-def _heading(record: Mapping[str, Any], comparison: Comparison, missing: Sequence[str]) -> list[str]:
+def _heading(record: Mapping[str, Any], comparison: ComparisonSettings, missing: Sequence[str]) -> list[str]:
     commit = record["commit"]
     number = len(comparison.arms) * len(comparison.seeds)
     seeds = "1 seed" if len(comparison.seeds) == 1 else f"{len(comparison.seeds)} seeds"
@@ -109,7 +109,7 @@ def _heading(record: Mapping[str, Any], comparison: Comparison, missing: Sequenc
     return lines
 
 
-def _parts_of(run: Path, comparison: Comparison) -> dict[str, ByTask] | None:
+def _parts_of(run: Path, comparison: ComparisonSettings) -> dict[str, ByTask] | None:
     """What a run of a sweep came to, by outcome; None: it is not complete."""
     if not (run / RECIPE).is_file() or not Run(run).is_complete:
         return None

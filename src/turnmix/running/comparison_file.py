@@ -1,6 +1,6 @@
 """What a comparison file says: which arms are run with which seeds, what is measured, and how it is decided.
 
-In: a YAML file, or a mapping as one holds it. Out: a `Comparison`, each mistake one line that names the field. It is
+In: a YAML file, or a mapping as one holds it. Out: `ComparisonSettings`, each mistake one line that names the field. It is
 fixed before the first run: a sweep keeps its digest.
 """
 
@@ -97,7 +97,7 @@ class DecisionSettings(Settings):
     """What was expected, in words, before it was run."""
 
 
-class Comparison(Settings):
+class ComparisonSettings(Settings):
     """Arms × seeds of one recipe."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$")
@@ -153,7 +153,7 @@ class Comparison(Settings):
         return arms
 
     @model_validator(mode="after")
-    def _check_agreement(self) -> Comparison:
+    def _check_agreement(self) -> ComparisonSettings:
         for where, overrides in (
             ("overrides", self.overrides),
             *((f"arms.{n}", o) for n, o in self.arms.items()),
@@ -213,7 +213,7 @@ class Comparison(Settings):
 class GivenComparison:
     """A comparison, and the text that says it."""
 
-    comparison: Comparison
+    comparison: ComparisonSettings
     text: bytes
     """Of the file, to the byte."""
     path: Path | None
@@ -242,7 +242,7 @@ def read_comparison(path: Path) -> GivenComparison:
             f"{path} is a recipe, not a comparison: it has no arms; put a list such as seed=0,1 behind it"
         )
     return GivenComparison(
-        comparison=validated(Comparison, data, source=str(path)),
+        comparison=validated(ComparisonSettings, data, source=str(path)),
         text=read_bounded(path, most=MOST_BYTES),
         path=path,
     )
@@ -250,12 +250,12 @@ def read_comparison(path: Path) -> GivenComparison:
 
 def comparison_of(data: dict[str, Any]) -> GivenComparison:
     """The comparison that a mapping says. Raises RecipeError, as above."""
-    comparison = validated(Comparison, data, source="the mapping")
+    comparison = validated(ComparisonSettings, data, source="the mapping")
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return GivenComparison(comparison=comparison, text=text.encode(), path=None)
 
 
-def comparison_in(sweep: Path) -> Comparison:
+def comparison_in(sweep: Path) -> ComparisonSettings:
     """The comparison that a sweep runs, as its directory keeps it. Raises UserError: it is not that of its digest."""
     record, text = read_sweep(sweep), read_comparison_text(sweep)
     if (digest := hashlib.sha256(text).hexdigest()) != record["digest"]:
@@ -269,4 +269,4 @@ def comparison_in(sweep: Path) -> Comparison:
         raise UserError(f"{sweep / COMPARISON}: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"{sweep / COMPARISON} holds no comparison: put it back")
-    return validated(Comparison, data, source=str(sweep / COMPARISON))
+    return validated(ComparisonSettings, data, source=str(sweep / COMPARISON))

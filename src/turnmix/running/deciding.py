@@ -12,7 +12,7 @@ from typing import Any
 from turnmix.analysis.compared import ArmValue, ComparedOutcome, difference_between
 from turnmix.analysis.comparison_tables import p_text
 from turnmix.analysis.outcomes import OUTCOMES
-from turnmix.analysis.statistics.comparison import Comparison as Found
+from turnmix.analysis.statistics.comparison import Comparison
 from turnmix.analysis.statistics.measured import Measured
 from turnmix.analysis.table import Column, Table
 from turnmix.running.comparison_file import Bounds, Criterion, DecisionSettings
@@ -159,7 +159,7 @@ def _is_so(criterion: Criterion, first: float | None, second: float | None) -> b
 
 
 def _difference(
-    bounds: Bounds, between: tuple[str, str], found: Found | None, title: str, *, is_share: bool
+    bounds: Bounds, between: tuple[str, str], found: Comparison | None, title: str, *, is_share: bool
 ) -> Checked:
     wanted = _bounds_text(bounds, is_share=is_share, is_difference=True)
     return Checked(

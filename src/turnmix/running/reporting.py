@@ -23,7 +23,7 @@ from turnmix.store.place import RECIPE
 from turnmix.store.sweep_directory import holds_sweep
 from turnmix.viewing.page.analysis_plots import AnalysedRun, analysis_plots
 from turnmix.viewing.page.comparison_plots import comparison_plots
-from turnmix.viewing.page.document import MARK, Comparison, Contents, page
+from turnmix.viewing.page.document import MARK, ComparisonSummary, Contents, page
 from turnmix.viewing.page.plot import write_plot
 from turnmix.viewing.page.records import LONGEST_TEXT, TrajectoryRecords
 from turnmix.viewing.page.reported_run import ReportedRun, read_runs
@@ -117,9 +117,9 @@ def _compared(given: Sequence[Path]) -> Compared | None:
         return None
 
 
-def _comparison(compared: Compared) -> Comparison:
+def _comparison(compared: Compared) -> ComparisonSummary:
     decision = "" if compared.decision is None else compared.decision.line
-    return Comparison(heading=compared.heading, decision=decision)
+    return ComparisonSummary(heading=compared.heading, decision=decision)
 
 
 def _records(runs: Sequence[ReportedRun]) -> tuple[TrajectoryRecords, list[str], str]:

@@ -37,7 +37,7 @@ _LEAD_OF_ARMS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class ComparisonSummary:
     """What a comparison of the runs says of itself."""
 
     heading: Sequence[str]
@@ -57,7 +57,7 @@ class Contents:
     records: TrajectoryRecords
     sets: Sequence[str]
     """Names of the sets of trajectories."""
-    comparison: Comparison | None = None
+    comparison: ComparisonSummary | None = None
     left_out: str = ""
     """Which trajectories are not in it, if any are not."""
 
@@ -97,7 +97,7 @@ def page(contents: Contents, *, written: datetime) -> str:
     )
 
 
-def _comparison(comparison: Comparison) -> str:
+def _comparison(comparison: ComparisonSummary) -> str:
     decision = element("p", escaped(comparison.decision), class_="decision") if comparison.decision else ""
     lines = "".join(element("p", escaped(line), class_="note") for line in comparison.heading)
     return element("div", decision + lines, class_="comparison")
