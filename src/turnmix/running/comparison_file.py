@@ -1,7 +1,7 @@
 """What a comparison file says: which arms are run with which seeds, what is measured, and how it is decided.
 
-In: a YAML file, or a mapping as one holds it. Out: `ComparisonSettings`, each mistake one line that names the field. It is
-fixed before the first run: a sweep keeps its digest.
+In: a YAML file, or a mapping as one holds it. Out: `ComparisonSettings`, each mistake one line that names the field.
+They are fixed before the first run: a sweep keeps the file's digest.
 """
 
 from __future__ import annotations

@@ -57,10 +57,10 @@ def comparison_data(recipe: str, overrides: Sequence[str]) -> dict[str, Any]:
     keys, values = [_key(each) for each in varied], [_values(each) for each in varied]
     for chosen in itertools.islice(itertools.product(*values), MOST_ARMS + 1):
         words = [f"{key}={value}" for key, value in zip(keys, chosen, strict=True)]
-        name = "_".join(map(_named, keys, chosen)) or "run"
+        name = "_".join(map(_named, keys, chosen))[:40] or "run"
         if name in arms:
             raise UserError(f"{masked_word(words[-1])}: given twice, or named like another value: keep one")
-        arms[name[:40]] = words
+        arms[name] = words
     if len(arms) > MOST_ARMS:
         raise UserError(f"the lists make more than {MOST_ARMS:,} arms: leave some values out")
     return {
