@@ -122,6 +122,7 @@ def test_a_grid_of_settings_is_a_comparison_whose_arms_are_its_choices():
     [
         ([], "minirepo.yaml is a recipe: put what is to differ behind it"),
         (["method=sft,sft"], "given twice"),
+        ([f"student.model={'a' * 40}1,{'a' * 40}2"], "named like another"),
         (["seed=0,one"], "seed: 'one': write whole numbers, such as seed=0,1,2"),
         (["seed=0,1", "seed=2,3"], "a setting is given twice: keep one"),
     ],
