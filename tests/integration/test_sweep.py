@@ -111,3 +111,63 @@ def test_a_run_that_fails_stops_no_other_and_the_same_command_tries_it_again(fol
     assert (listed["sft-seed-0"].method, listed["sft-seed-0"].tasks) == ("sft", 1)
     with pytest.raises(turnmix.UserError, match="was begun by another comparison"):
         turnmix.sweep({**COMPARISON, "seeds": [5]}, output=folder / "out", reporter=turnmix.QuietReporter())
+
+
+def trajectories_of(path):
+    """By id, but for how long each took."""
+    found = {}
+    for line in path.read_text().splitlines():
+        trajectory = json.loads(line)
+        for turn in trajectory["turns"]:
+            del turn["seconds"]
+        found[trajectory["id"]] = trajectory
+    return found
+
+
+def test_a_run_that_takes_its_first_rollouts_from_another_ends_in_the_weights_that_it_has_alone(folder):
+    overrides = [
+        *(
+            "iterations=2",
+            "rollouts.tasks_per_iteration=2",
+            "scaffold.max_turns=4",
+            "student.max_new_tokens=8",
+        ),
+        *("learner.epochs=1", "learner.learning_rate=1e-3", "evaluation.tasks=1", "evaluation.every=2"),
+        *("data.filter=all",),
+    ]
+    dagger = ["method=dagger", "mixture.decay=0.5", "mixture.floor=0.5"]
+    data = {
+        **COMPARISON,
+        "overrides": overrides,
+        "arms": {"sft": ["method=sft"], "dagger": dagger},
+        "seeds": [3],
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    process = sweeping(folder)
+    told, error = process.communicate(timeout=480)
+    assert process.returncode == 0, error
+    assert "dagger-seed-3  takes base evaluation and first rollouts from sft-seed-3\n" in told
+    shared = folder / "out" / "dagger-seed-3"
+    lines = [
+        (folder / "out" / name / "trajectories.jsonl").read_text() for name in ("sft-seed-3", "dagger-seed-3")
+    ]
+    first = [[line for line in text.splitlines() if line.startswith('{"id":"i001-')] for text in lines]
+    assert len(first[0]) == 2
+    assert first[0] == first[1]  # with their seconds: they are the same
+
+    alone = folder / "alone"
+    turnmix.train("minirepo", [*overrides, *dagger, "seed=3"], run=alone, reporter=turnmix.QuietReporter())
+    for name in ("trajectories.jsonl", "evaluations.jsonl"):
+        assert trajectories_of(shared / name) == trajectories_of(alone / name)
+    for iteration in ("iteration-001", "iteration-002"):
+        weights = [
+            (run / "checkpoints" / iteration / "model.safetensors").read_bytes() for run in (shared, alone)
+        ]
+        assert weights[0] == weights[1]
+    actors = {
+        turn["actor"]
+        for key, each in trajectories_of(alone / "trajectories.jsonl").items()
+        if key.startswith("i002")
+        for turn in each["turns"]
+    }
+    assert "student" in actors

@@ -23,6 +23,7 @@ from turnmix.running.reporter import Reporter
 from turnmix.running.sweep_analysis import analyse_words, is_analysed
 from turnmix.running.sweep_arms import PlannedRun, is_complete, planned_runs
 from turnmix.running.sweep_record import record_of
+from turnmix.running.sweep_sharing import Sharing
 from turnmix.store.sweep_directory import SweepDirectory, has_begun
 from turnmix.viewing.report import duration_text
 
@@ -108,6 +109,7 @@ class _Runner:
         self._directory = directory
         self._jobs = jobs
         self._reporter = reporter
+        self._sharing = Sharing(runs, directory=directory.path)
         self._width = max(len(run.name) for run in runs)
         self._began = time.monotonic()
         self._state = _State(waiting=deque((run, self._first_step(run)) for run in runs))
@@ -122,7 +124,7 @@ class _Runner:
         try:
             while state.waiting or state.under_way:
                 while state.waiting and len(state.under_way) < self._jobs:
-                    self._begin(*state.waiting.popleft())
+                    self._begin(*self._next())
                 self._look()
                 time.sleep(POLL_SECONDS)
         finally:
@@ -132,9 +134,27 @@ class _Runner:
     def _first_step(self, run: PlannedRun) -> str:
         return "analyse" if is_complete(self._directory.path / run.name) else "train"
 
+    def _next(self) -> tuple[PlannedRun, str]:
+        """The first that need not wait for what another run is making; else the first."""
+        waiting = self._state.waiting
+        training = {each.run.name for each in self._state.under_way if each.step == "train"}
+        chosen = next(
+            (
+                index
+                for index, (run, step) in enumerate(waiting)
+                if step != "train" or not self._sharing.is_worth_waiting(run, training)
+            ),
+            0,
+        )
+        found = waiting[chosen]
+        del waiting[chosen]
+        return found
+
     def _begin(self, run: PlannedRun, step: str) -> None:
         path = self._directory.path / run.name
         if step == "train":
+            if (taken := self._sharing.take(run)) is not None:
+                self._tell(run, taken)
             words = ["train", run.recipe_name, *run.overrides, "--run", str(path)]
         elif self._analysis is None or is_analysed(path, self._analysis, iterations=run.recipe.iterations):
             self._end(run, "complete already")
