@@ -151,7 +151,7 @@ def test_a_run_that_takes_its_first_rollouts_from_another_ends_in_the_weights_th
     lines = [
         (folder / "out" / name / "trajectories.jsonl").read_text() for name in ("sft-seed-3", "dagger-seed-3")
     ]
-    first = [[line for line in text.splitlines() if line.startswith('{"id":"i001-')] for text in lines]
+    first = [sorted(line for line in text.splitlines() if line.startswith('{"id":"i001-')) for text in lines]
     assert len(first[0]) == 2
     assert first[0] == first[1]  # with their seconds: they are the same
 
