@@ -99,24 +99,6 @@ def test_the_sandboxes_are_compared_with_a_peers():
     assert found["bubblewrap_descriptors"] == 2.0
 
 
-def test_the_picture_of_methods_is_drawn_from_finished_runs(tmp_path):
-    def run(method, resolved, low, high):
-        folder = tmp_path / method
-        folder.mkdir()
-        end = {"resolved": resolved, "n": 200, "low": low, "high": high}
-        base = {"resolved": 59, "n": 200, "low": 0.24, "high": 0.36}
-        summary = {"method": method, "base": base, "iterations": [{"eval": end}]}
-        (folder / "summary.json").write_text(json.dumps(summary))
-        return str(folder)
-
-    runs = [run("dagger", 140, 0.63, 0.76), run("oec", 80, 0.33, 0.47)]
-    out = printed("methods", *runs, "--output", str(tmp_path / "methods.svg"))
-    assert "DAgger-style     140/200  [63%, 76%]" in out
-    drawn = (tmp_path / "methods.svg").read_text()
-    assert drawn.count('class="dot"') == 2
-    assert ">70 %<" in drawn
-
-
 def recorded(tmp_path, *options):
     """The figures that the record on a GPU writes of tiny shapes on the CPU, by step and part."""
     table = printed("gpu_record", "--small", "--out", str(tmp_path), *options)
