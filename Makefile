@@ -1,4 +1,5 @@
 # make demo     train the embedded student with DAgger; the run lies in runs/demo
+# make shift    the comparison that the README shows: 30 runs and their analyses; hours, and it goes on where it was stopped
 # make test     lint, types and all tests; with TURNMIX_LONG_TESTS=1 also those that take minutes
 # make student  make the embedded student's base checkpoint again, from nothing
 # make teacher  make the embedded local teacher, nano-teacher, again: a student that DAgger has trained
@@ -14,11 +15,16 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint student teacher gpu-record venv newest oldest oldest-tests bubblewrap
+.PHONY: demo shift test lint student teacher gpu-record venv newest oldest oldest-tests bubblewrap
 .DEFAULT_GOAL := demo
 
 demo: venv bubblewrap
 	@RUN="$(RUN)" BIN="$(BIN)" sh scripts/demo.sh
+
+shift: venv bubblewrap
+	$(BIN)/turnmix sweep comparisons/shift.yaml --output runs/shift --jobs 2
+	$(BIN)/turnmix compare runs/shift
+	$(BIN)/turnmix report runs/shift -o runs/shift/report.html --plots runs/shift/plots
 
 test: venv bubblewrap lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
