@@ -79,12 +79,12 @@ def p_text(p_value: float) -> str:
 
 
 def _notes(outcome: ComparedOutcome) -> list[str]:
-    """First what is this outcome's own, as one note: the others hold for all outcomes of a comparison."""
+    """First what is this outcome's own; the others mostly hold for all outcomes of a comparison."""
     found = {each.arm: each.comparison for each in outcome.differences if each.comparison is not None}
     own = _powers(found, is_share=outcome.unit == "share", is_named=len(outcome.differences) > 1)
-    own += [note for each in found.values() for note in each.notes]
+    told = dict.fromkeys(note for each in found.values() for note in each.notes)
     methods = sorted({_method(each) for each in found.values()})
-    return [*([" ".join(dict.fromkeys(own))] if own else []), *methods, *([_HOW_TO_READ] if found else [])]
+    return [*([" ".join(own)] if own else []), *told, *methods, *([_HOW_TO_READ] if found else [])]
 
 
 def _powers(found: Mapping[str, Comparison], *, is_share: bool, is_named: bool) -> list[str]:

@@ -14,7 +14,7 @@ from turnmix.analysis.comparison_tables import p_text
 from turnmix.analysis.outcomes import OUTCOMES
 from turnmix.analysis.statistics.comparison import Comparison
 from turnmix.analysis.statistics.measured import Measured
-from turnmix.analysis.table import Column, Table
+from turnmix.analysis.table import Table
 from turnmix.running.comparison_file import Bounds, Criterion, DecisionSettings
 
 
@@ -58,14 +58,16 @@ class Decision:
         return said[self.holds]
 
     def table(self) -> Table:
-        words = {True: "yes", False: "no", None: None}
+        """Its sentences: a condition is longer than a column."""
+        words = {True: "Holds", False: "Does not hold", None: "Was not measured"}
         expected = [f"Expected: {self.expected}"] if self.expected else []
+        checks = [f"{words[each.holds]}: {each.condition}; found: {each.found}." for each in self.checks]
         return Table(
             name="decision",
             title=f"Decision between {self.between[0]} and {self.between[1]}",
-            columns=(Column(title="condition"), Column(title="found"), Column(title="holds")),
-            rows=tuple((each.condition, each.found, words[each.holds]) for each in self.checks),
-            notes=(f"Rule: {self.rule}", *expected, self.line),
+            columns=(),
+            rows=(),
+            notes=(f"Rule: {self.rule}", *expected, *checks, self.line),
         )
 
     def to_json(self) -> dict[str, Any]:

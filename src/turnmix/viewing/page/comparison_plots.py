@@ -14,44 +14,68 @@ from turnmix.viewing.page.plot import INK, MUTED, SERIES, Plot, drawing, short_n
 
 
 def comparison_plots(outcomes: Sequence[ComparedOutcome]) -> Iterator[Plot]:
-    for outcome in outcomes:
-        if any(each.value is not None for each in outcome.values):
-            yield _outcome(outcome)
+    """All outcomes below each other, for a paper, where there are several; then each of them."""
+    measured = [outcome for outcome in outcomes if any(each.value is not None for each in outcome.values)]
+    if len(measured) > 1:
+        yield _overview(measured)
+    for outcome in measured:
+        yield _outcome(outcome)
+
+
+def _overview(outcomes: Sequence[ComparedOutcome]) -> Plot:
+    arms = max(sum(each.value is not None for each in outcome.values) for outcome in outcomes)
+    height = (1.0 + 0.22 * arms) * len(outcomes)
+    with drawing(height=height, columns=2, rows=len(outcomes)) as (figure, rows):
+        for outcome, (values, differences) in zip(outcomes, rows, strict=True):
+            _draw(outcome, values, differences)
+            values.set_title(OUTCOMES[outcome.name].title, loc="left", fontsize=9, fontweight="bold")
+    return Plot(
+        name="compare",
+        title="Compared: all outcomes",
+        caption=_caption(outcomes[0], better="Each outcome with its figures."),
+        figure=figure,
+    )
 
 
 def _outcome(outcome: ComparedOutcome) -> Plot:
-    is_share = outcome.unit == "share"
-    scale = 100.0 if is_share else 1.0
-    arms = [each for each in outcome.values if each.value is not None]
-    with drawing(height=1.25 + 0.3 * len(arms), columns=2) as (figure, (values, differences)):
-        for place, arm in enumerate(arms):
-            seeds = [scale * each for each in arm.by_seed.values() if each is not None]
-            values.plot(
-                seeds,
-                [place] * len(seeds),
-                linestyle="none",
-                marker="o",
-                markersize=3.2,
-                color=SERIES[0],
-                alpha=0.55,
-            )
-            values.plot([scale * (arm.value or 0.0)], [place], marker="D", markersize=6, color=SERIES[0])
-        values.set_yticks(range(len(arms)), [short_name(arm.arm) for arm in arms])
-        values.set_ylim(len(arms) - 0.5, -0.5)
-        values.set_xlim((0, 100) if is_share else (0, None))
-        values.set_xlabel("value" + (" (%)" if is_share else " (nats per token)"))
-        _differences(differences, outcome, [arm.arm for arm in arms], scale)
-        differences.set_xlabel(f"less {short_name(outcome.reference)}" + (" (points)" if is_share else ""))
-        for axes in (values, differences):
-            axes.grid(visible=False, axis="y")
-            axes.spines["left"].set_visible(False)
-            axes.tick_params(left=False)
+    num_arms = sum(each.value is not None for each in outcome.values)
+    with drawing(height=1.25 + 0.3 * num_arms, columns=2) as (figure, (values, differences)):
+        _draw(outcome, values, differences)
+    better = "Lower" if OUTCOMES[outcome.name].is_lower_better else "Higher"
     return Plot(
         name=f"compare-{outcome.name.replace('_', '-')}",
         title=f"Compared: {outcome.title}",
-        caption=_caption(outcome),
+        caption=_caption(outcome, better=f"{better} is better."),
         figure=figure,
     )
+
+
+def _draw(outcome: ComparedOutcome, values: Any, differences: Any) -> None:
+    is_share = outcome.unit == "share"
+    scale = 100.0 if is_share else 1.0
+    arms = [each for each in outcome.values if each.value is not None]
+    for place, arm in enumerate(arms):
+        seeds = [scale * each for each in arm.by_seed.values() if each is not None]
+        values.plot(
+            seeds,
+            [place] * len(seeds),
+            linestyle="none",
+            marker="o",
+            markersize=3.2,
+            color=SERIES[0],
+            alpha=0.55,
+        )
+        values.plot([scale * (arm.value or 0.0)], [place], marker="D", markersize=6, color=SERIES[0])
+    values.set_yticks(range(len(arms)), [short_name(arm.arm) for arm in arms])
+    values.set_ylim(len(arms) - 0.5, -0.5)
+    values.set_xlim((-2, 100) if is_share else (0, None))
+    values.set_xlabel("%" if is_share else "nats per token")
+    _differences(differences, outcome, [arm.arm for arm in arms], scale)
+    differences.set_xlabel(f"less {short_name(outcome.reference)}" + (" (points)" if is_share else ""))
+    for axes in (values, differences):
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(left=False)
 
 
 def _differences(axes: Any, outcome: ComparedOutcome, arms: Sequence[str], scale: float) -> None:
@@ -68,11 +92,10 @@ def _differences(axes: Any, outcome: ComparedOutcome, arms: Sequence[str], scale
     axes.set_ylim(len(arms) - 0.5, -0.5)
 
 
-def _caption(outcome: ComparedOutcome) -> str:
-    better = "Lower" if OUTCOMES[outcome.name].is_lower_better else "Higher"
+def _caption(outcome: ComparedOutcome, *, better: str) -> str:
     found = [each.comparison for each in outcome.differences if each.comparison is not None]
     seeds = max((len(each.by_seed) for each in outcome.values), default=1)
-    told = f"{better} is better. Diamonds are arms over all their seeds, small points single seeds."
+    told = f"{better} Diamonds are arms over all their seeds, small points single seeds."
     if not found:
         return told
     seeds_told = "1 seed" if seeds == 1 else f"{seeds} seeds"

@@ -73,14 +73,14 @@ class Plot:
 
 
 @contextmanager
-def drawing(*, height: float = SIZE[1], columns: int = 1) -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes, to be drawn on inside; of several columns a sequence of axes."""
+def drawing(*, height: float = SIZE[1], columns: int = 1, rows: int = 1) -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes, to be drawn on inside; of several columns or rows, all of them."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(SIZE[0], height), layout="constrained")
-        yield figure, figure.subplots(ncols=columns)
+        yield figure, figure.subplots(nrows=rows, ncols=columns)
 
 
 def short_name(name: str) -> str:
