@@ -39,6 +39,8 @@ def test_each_arm_is_run_once_with_each_seed_the_arms_of_a_seed_after_each_other
         ({"arm": {}}, "arm: unknown key; did you mean 'arms'?"),
         ({"seeds": [0, 0]}, "seeds: [0, 0]: a seed is given twice: keep one"),
         ({"seeds": [-1]}, "seeds: [-1]: a seed is 0 or more"),
+        ({"seeds": []}, "seeds: []: give one seed or more"),
+        ({"seeds": [True]}, "seeds.0: true: must be a valid integer"),
         ({"outcomes": ["resolve"]}, "did you mean 'resolved'?"),
         ({"arms": {"a/b": []}}, "'a/b' names a directory: write letters"),
         ({"arms__sft": ["seed=3"]}, "arms.sft: 'seed=3': leave it out: seeds says the seeds of all arms"),
@@ -84,6 +86,11 @@ def test_a_mistake_is_one_line_that_names_the_field_the_value_and_the_fix(tmp_pa
             {"analysis__overrides": ["teacher.kin=oracle"]},
             "all arms: analysis.overrides: teacher.kin: unknown key",
         ),
+        (
+            {"analysis__checkpoints": [0, 99]},
+            "all arms: analysis.checkpoints: 99: name last, all, or iterations",
+        ),
+        ({"analysis__checkpoints": []}, "all arms: analysis.checkpoints: []: name last, all, or iterations"),
     ],
 )
 def test_the_recipes_of_all_arms_are_checked_before_the_first_run(values, told):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from turnmix.analysis.instruments import INSTRUMENTS
 from turnmix.analysis.outcomes import OUTCOMES
@@ -110,7 +110,7 @@ class ComparisonSettings(Settings):
     """Changes to it in all arms, such as tasks.seed=1."""
     arms: dict[str, tuple[str, ...]] = Field(min_length=1)
     """Name -> changes in this arm alone."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[StrictInt, ...] = (0,)
     """Each arm is run once with each."""
     reference: str | None = None
     """The arm that the others are compared with; left out, the first."""
@@ -124,6 +124,8 @@ class ComparisonSettings(Settings):
     @field_validator("seeds")
     @classmethod
     def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("give one seed or more")
         if any(seed < 0 for seed in seeds):
             raise ValueError("a seed is 0 or more")
         if len({*seeds}) < len(seeds):

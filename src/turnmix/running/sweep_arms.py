@@ -78,6 +78,13 @@ def planned_runs(
 
 
 def _check_analysis(recipe: Recipe, analysis: AnalysisSettings) -> None:
+    if not isinstance(analysis.checkpoints, str):
+        wrong = [each for each in analysis.checkpoints if not 0 <= each <= recipe.iterations]
+        if wrong or not analysis.checkpoints:
+            raise RecipeError(
+                f"analysis.checkpoints: {wrong[0] if wrong else '[]'}: name last, all, or iterations from 0, the base "
+                f"student, to {recipe.iterations}"
+            )
     if analysis.overrides:
         try:
             resolved = yaml_value(recipe_yaml(recipe))  # as its run will hold it
