@@ -16,7 +16,11 @@ import turnmix
 from strict_environment import strict_environment
 
 pytestmark = needs_sandbox
-MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
+# Tests that run in the background of a shell have SIGINT ignored.
+MAIN = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from turnmix.cli import main; sys.exit(main())"
+)
 COMPARISON = {
     "name": "tiny",
     "recipe": "minirepo",
