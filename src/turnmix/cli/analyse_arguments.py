@@ -11,8 +11,9 @@ def add_analyse(commands: Any) -> None:
         "analyse",
         help="look at what a run's students do in their own states",
         usage="turnmix analyse RUN ... [key=value ...] [--checkpoints last|all|0,2,4]\n"
-        "                       [--tasks N] [--instruments NAME,NAME] [--headroom KIND,KIND]\n"
-        "                       [--judge KEY=VALUE ...] [--price KIND=DOLLARS ...] [--json]",
+        "                       [--tasks N] [--instruments NAME,NAME]\n"
+        "                       [--headroom KIND,KIND] [--judge KEY=VALUE ...]\n"
+        "                       [--price KIND=DOLLARS ...] [--json]",
         description="Roll out a run's students on holdout tasks, with the teacher's label in every state, and print "
         "tables. What was made before lies in RUN/analyses and is not made again; the same command goes on with one "
         "that was stopped.",
