@@ -6,7 +6,6 @@ recipe names is imported.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from turnmix.analysis.stored import stored_analyses
 from turnmix.analysis.table import Share
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
 from turnmix.core.usage import Usage
 from turnmix.core.yaml_text import yaml_value
 from turnmix.store.analysis_directory import OWN
@@ -68,7 +68,7 @@ class StoredTraining:
     @cached_property
     def settings(self) -> str:
         """All that its recipe says but for the seed: equal where runs differ in their seeds alone."""
-        return json.dumps({**self.recipe, "seed": None}, sort_keys=True, default=str)
+        return json_text({**self.recipe, "seed": None}, sort_keys=True, default=str)
 
     def until(self, iteration: int) -> tuple[IterationFigures, ...]:
         """All up to an iteration, that one included."""
