@@ -2,6 +2,9 @@
 
 import _thread
 import asyncio
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +53,43 @@ def test_ctrl_c_in_a_notebook_ends_the_coroutine_before_it_is_told():
     with pytest.raises(KeyboardInterrupt):
         in_a_loop(lambda: run_coroutine(endless()))
     assert ended == ["in order"]
+
+
+CLEANING_UP = """
+import asyncio, os, signal
+from turnmix.cli.command_line import _terminated_as_interrupted
+from turnmix.core.event_loop import run_coroutine
+
+async def main():
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def answering():
+        await asked.wait()
+        answered.set()
+
+    beside = asyncio.create_task(answering())
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        asked.set()
+        await answered.wait()
+        print("cleaned up", flush=True)
+
+try:
+    with _terminated_as_interrupted():
+        run_coroutine(main())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("interrupts", [signal.SIG_IGN, signal.default_int_handler])
+def test_a_termination_lets_what_it_ends_clean_up_also_where_interrupts_are_ignored(interrupts):
+    before = signal.signal(signal.SIGINT, interrupts)
+    try:
+        done = subprocess.run([sys.executable, "-c", CLEANING_UP], capture_output=True, text=True, timeout=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.stdout == "cleaned up\ninterrupted\n", done.stderr

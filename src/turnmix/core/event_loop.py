@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -16,9 +17,39 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
+        return asyncio.run(_ended_in_order(coroutine))
     result: Result = _Beside(coroutine).result()
     return result
+
+
+async def _ended_in_order(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Where interrupts are ignored, as of what a shell runs in the background, asyncio looks at none, and what SIGTERM
+    raises would cancel all tasks at once, also those that the cleaning up of others waits for. So the first one cancels
+    the coroutine alone, as an interrupt does; the next is what it was."""
+    previous = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    loop, task, is_asked = asyncio.get_running_loop(), asyncio.current_task(), False
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not (is_main and is_ignored and callable(previous)) or task is None:
+        return await coroutine
+    cancel = task.cancel
+
+    def end(number: int, frame: Any) -> None:
+        nonlocal is_asked
+        if is_asked:
+            previous(number, frame)
+        is_asked = True
+        loop.call_soon_threadsafe(cancel)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        if is_asked:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 class _Beside:
