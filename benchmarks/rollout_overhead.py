@@ -34,7 +34,8 @@ from synthetic_text import library, make_renderer, make_tokenizer
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, State, StopReason, Trajectory, Verdict
+from turnmix.core.trajectory import Action, State, StopReason, Trajectory
+from turnmix.core.verdict import Verdict
 from turnmix.environments.counting import TOOLS
 from turnmix.environments.environment import Split, Step
 from turnmix.environments.patch_verdict import patch_verdict

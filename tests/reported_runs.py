@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 
 from turnmix.core.json_text import json_text
 from turnmix.core.message import Message, ToolCall
-from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
+from turnmix.core.verdict import Verdict
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from turnmix.core.trajectory import StopReason as StopReason
     from turnmix.core.trajectory import Trajectory as Trajectory
     from turnmix.core.trajectory import Turn as Turn
-    from turnmix.core.trajectory import Verdict as Verdict
     from turnmix.core.transition import Transition as Transition
+    from turnmix.core.verdict import Verdict as Verdict
     from turnmix.environments.environment import Environment as Environment
     from turnmix.environments.environment import HasAccidents as HasAccidents
     from turnmix.environments.environment import HasExpert as HasExpert
@@ -110,7 +110,8 @@ _ROOMS = {
     "core.message": "Message ToolCall ToolSpecification",
     "core.settings": "Settings",
     "core.task": "Task Workspace",
-    "core.trajectory": "Action State StopReason Trajectory Turn Verdict",
+    "core.trajectory": "Action State StopReason Trajectory Turn",
+    "core.verdict": "Verdict",
     "core.transition": "Transition",
     "environments.environment": "Environment HasAccidents HasExpert HasStepKinds Step TaskParts TaskSettings "
     "TaskSource",

@@ -11,7 +11,8 @@ from pathlib import Path
 from lean_python import lean_python
 from vandal import make_vandal
 
-from turnmix.core.trajectory import Trajectory, Verdict
+from turnmix.core.trajectory import Trajectory
+from turnmix.core.verdict import Verdict
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.rollout.collector import collect

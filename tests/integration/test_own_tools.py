@@ -9,7 +9,8 @@ import pytest
 from scaffold_in_sandbox import any_sandbox, call, new_sandbox  # noqa: F401 (any_sandbox: every test, in each kind)
 
 from turnmix.core.task import Task, Workspace
-from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.core.trajectory import StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
 from turnmix.scaffold.scaffold import ScaffoldSettings
 

@@ -15,7 +15,8 @@ from pydantic import Field
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.task import Task
-from turnmix.core.trajectory import State, StopReason, Verdict
+from turnmix.core.trajectory import State, StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Step, TaskSettings
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 

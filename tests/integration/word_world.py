@@ -2,7 +2,8 @@
 
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.task import Task
-from turnmix.core.trajectory import State, StopReason, Verdict
+from turnmix.core.trajectory import State, StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Step, TaskSettings
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 

@@ -13,7 +13,8 @@ from turnmix.analysis.failures.modes import MEANING, FailureMode
 from turnmix.analysis.failures.rules import mode_by_rule
 from turnmix.analysis.failures.unresolved import Unresolved
 from turnmix.core.message import Message, ToolCall, ToolSpecification
-from turnmix.core.trajectory import Action, StopReason, Turn, Verdict
+from turnmix.core.trajectory import Action, StopReason, Turn
+from turnmix.core.verdict import Verdict
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.environments.patch_paths import patch_paths
 from turnmix.environments.patch_verdict import patch_verdict

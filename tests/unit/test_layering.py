@@ -34,6 +34,7 @@ ROOMS = [
     "store",
     "exchange",
     "analysis",
+    "gateway",
     "recipe",
     "loop",
     "nano",

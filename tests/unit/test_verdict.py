@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from recorded_trajectories import trajectory
 
-from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.core.trajectory import StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.patch_verdict import PatchDetails, patch_verdict
 
 

@@ -6,17 +6,18 @@ of the next state: the state of turn t is the prompt and the executed actions an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
-from turnmix.core.field_check import require, truth, tuple_of
-from turnmix.core.json_text import json_copy
+from turnmix.core.answer_form import ANY_FORM, AnswerForm
+from turnmix.core.field_check import require, tuple_of
 from turnmix.core.message import Message, ProviderFields, ToolSpecification
+from turnmix.core.opening import Opening
 from turnmix.core.tool_fault import ToolFault
 from turnmix.core.usage import Usage, usage_from_json
+from turnmix.core.verdict import Verdict
 
 Actor = Literal["student", "teacher", "accident"]
 """Who acted. An accident is neither's doing: a scripted action, which is executed and never taught."""
@@ -43,6 +44,8 @@ class State:
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpecification, ...]
+    form: AnswerForm = ANY_FORM
+    """What a foreign scaffold wants of the answer's form."""
 
     def __post_init__(self) -> None:
         """Raises ValueError: a field is of another kind than it must be."""
@@ -118,6 +121,14 @@ class Turn:
     """Wall seconds by part: `act`, `label`, `step`."""
     tool_faults: tuple[ToolFault, ...] = ()
     """Tools that failed at its calls, whatever the agent wrote."""
+    opening: Opening | None = None
+    """Its state; None: what the turn before it led to, or the trajectory's prompt."""
+    form: AnswerForm = ANY_FORM
+    """What was wanted of the answer's form."""
+    is_rejected: bool = False
+    """The scaffold asked again in the same state, and went on from another answer: this one was executed nowhere."""
+    repeats: int = 0
+    """How often the same request came again, and got the same answer."""
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -128,6 +139,14 @@ class Turn:
         }
         if self.tool_faults:
             data["tool_faults"] = [fault.to_json() for fault in self.tool_faults]
+        if self.opening is not None:
+            data["opening"] = self.opening.to_json()
+        if self.form != ANY_FORM:
+            data["form"] = self.form.to_json()
+        if self.is_rejected:
+            data["is_rejected"] = True
+        if self.repeats:
+            data["repeats"] = self.repeats
         if self.label is not None:
             same = self.label is self.action
             data["label"] = "executed" if same else self.label.to_json()
@@ -144,45 +163,10 @@ class Turn:
             label=None if label is None else action if label == "executed" else Action.from_json(label),
             seconds=data.get("seconds", {}),
             tool_faults=tuple(ToolFault.from_json(fault) for fault in data.get("tool_faults", ())),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What the verifier found about the final state of the world."""
-
-    resolved: bool
-    reward: float | None = None
-    """How well the trajectory ended, where the world says it by a finite number; None: the world says no more than
-    `resolved`. Every number that Python can make a float of is taken as one."""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    """What else the world says, by name, as JSON; it is kept and shown. `submitted` is known: see `Trajectory`."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "resolved", truth(self.resolved, field="Verdict.resolved"))
-        if self.reward is not None:
-            object.__setattr__(self, "reward", _finite("reward", self.reward))
-        if self.details:
-            object.__setattr__(self, "details", _plain("details", self.details))
-
-    def to_json(self) -> dict[str, Any]:
-        data: dict[str, Any] = {"resolved": self.resolved}
-        if self.reward is not None:
-            data["reward"] = self.reward
-        if self.details:
-            data["details"] = dict(self.details)
-        return data
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        # Earlier versions wrote the details beside `resolved`.
-        details = {
-            name: value for name, value in data.items() if name not in ("resolved", "reward", "details")
-        }
-        return cls(
-            resolved=data["resolved"],
-            reward=data.get("reward"),
-            details={**details, **data.get("details", {})},
+            opening=None if (opening := data.get("opening")) is None else Opening.from_json(opening),
+            form=AnswerForm.from_json(data.get("form", {})),
+            is_rejected=data.get("is_rejected", False),
+            repeats=data.get("repeats", 0),
         )
 
 
@@ -219,12 +203,38 @@ class Trajectory:
         return told if isinstance(told, bool) else self.stop_reason is StopReason.finished
 
     def state(self, turn: int) -> State:
-        """The state in which turn `turn` (from 0) was taken: prompt and executed history, never a label."""
-        messages = list(self.prompt)
-        for past in self.turns[:turn]:
-            messages.append(past.action.message)
-            messages.extend(past.observation)
-        return State(messages=tuple(messages), tools=self.tools)
+        """The state in which turn `turn` (from 0) was taken: prompt and executed history, never a label. One more than
+        the last turn: what that led to."""
+        line = [turn]
+        while (before := self._before(line[-1])) is not None:
+            line.append(before)
+        tools = self.tools
+        messages: list[Message] = []
+        for each in reversed(line):
+            opening = self._opening(each)
+            if (before := self._before(each)) is not None:
+                past = self.turns[before]
+                messages += [past.action.message, *past.observation]
+            elif opening is None:
+                messages = list(self.prompt)
+            if opening is not None:
+                messages = messages[: opening.shared]
+                messages += [
+                    self.turns[item].action.message if isinstance(item, int) else item
+                    for item in opening.messages
+                ]
+                tools = tools if opening.tools is None else opening.tools
+        form = self.turns[turn].form if turn < len(self.turns) else ANY_FORM
+        return State(messages=tuple(messages), tools=tools, form=form)
+
+    def _opening(self, turn: int) -> Opening | None:
+        return self.turns[turn].opening if turn < len(self.turns) else None
+
+    def _before(self, turn: int) -> int | None:
+        """The turn that led to the state of `turn`; None: a line begins here."""
+        if (opening := self._opening(turn)) is not None:
+            return opening.after
+        return turn - 1 if turn else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -260,25 +270,3 @@ class Trajectory:
             prompt=tuple(Message.from_json(message) for message in data["prompt"]),
             turns=tuple(Turn.from_json(turn) for turn in data["turns"]),
         )
-
-
-def _finite(name: str, value: Any) -> float:
-    """`value` as a float. Raises ValueError: it is no finite number. Who made the verdict is at fault."""
-    try:
-        number = math.nan if isinstance(value, str | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: {value!r} in a verdict; give a finite number, or None where there is none")
-    return number
-
-
-def _plain(name: str, value: Mapping[str, Any]) -> Any:
-    """`value` as it comes back from a store. Raises ValueError: it is no mapping that JSON can hold."""
-    try:
-        return json_copy(dict(value))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: a verdict's are a mapping of names to what JSON holds (texts, finite numbers, true, false, null, "
-            f"lists and mappings): {error}"
-        ) from error

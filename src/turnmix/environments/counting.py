@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.core.trajectory import Action, State, StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Split, Step
 from turnmix.policies.accident import AccidentPolicy, ScriptedAccident
 from turnmix.policies.policy import Episode, Policy

@@ -12,7 +12,8 @@ from turnmix.core.field_check import tuple_of
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.tool_fault import ToolFault
-from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.core.trajectory import Action, State, StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.policies.accident import AccidentPolicy
 from turnmix.policies.policy import Policy
 from turnmix.sandboxes.settings import MakeSandbox

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turnmix.core.trajectory import Verdict
+from turnmix.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

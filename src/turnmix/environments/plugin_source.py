@@ -11,7 +11,8 @@ from typing import Any, TypeVar, overload
 from turnmix.core.errors import PluginError
 from turnmix.core.plugins import telling_faults
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.core.trajectory import Action, State, StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import (
     Environment,
     HasAccidents,

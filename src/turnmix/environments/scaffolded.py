@@ -14,7 +14,8 @@ from typing import Protocol
 
 from turnmix.core.message import Message
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, State, StopReason, Verdict
+from turnmix.core.trajectory import Action, State, StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Step
 from turnmix.environments.workspace import workspace_of
 from turnmix.environments.workspace_files import write_workspace

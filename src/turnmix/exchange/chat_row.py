@@ -13,7 +13,8 @@ from typing import Any
 
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.printable import printable_line
-from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
+from turnmix.core.verdict import Verdict
 from turnmix.exchange.chat_message import ReadMessage, json_object, json_within, read_message
 from turnmix.exchange.row_files import RowError, kind_of
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from turnmix.core.errors import InfrastructureError
-from turnmix.core.trajectory import State, StopReason, Trajectory, Unfinished, Verdict
+from turnmix.core.trajectory import State, StopReason, Trajectory, Unfinished
+from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Environment
 from turnmix.policies.policy import PolicySession
 from turnmix.rollout.accidents import PendingAccident

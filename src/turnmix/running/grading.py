@@ -22,7 +22,8 @@ from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.event_loop import run_coroutine
 from turnmix.core.json_text import json_text
 from turnmix.core.redaction import redacted
-from turnmix.core.trajectory import Unfinished, Verdict
+from turnmix.core.trajectory import Unfinished
+from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import TaskParts
 from turnmix.environments.patch_verdict import PatchDetails
 from turnmix.environments.repositories.grading import unjudged

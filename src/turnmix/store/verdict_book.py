@@ -16,7 +16,7 @@ from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_text, json_value
-from turnmix.core.trajectory import Verdict
+from turnmix.core.verdict import Verdict
 from turnmix.store.records import VerdictRecord
 from turnmix.store.user_state import state_folder
 

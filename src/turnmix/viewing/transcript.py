@@ -13,7 +13,8 @@ from typing import Literal, TypeGuard
 from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
 from turnmix.core.printable import printable, printable_line
-from turnmix.core.trajectory import Action, Trajectory, Turn, Verdict
+from turnmix.core.trajectory import Action, Trajectory, Turn
+from turnmix.core.verdict import Verdict
 
 Part = Literal["head", "student", "teacher", "accident", "action", "label", "observation", "problem", "text"]
 

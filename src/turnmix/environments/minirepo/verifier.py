@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from turnmix.core.task import Task
-from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.core.trajectory import StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.minirepo.repository import Case, same_value
 from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.workspace import read_workspace, workspace_of

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Callable
 
 from turnmix.core.task import Task
-from turnmix.core.trajectory import StopReason, Verdict
+from turnmix.core.trajectory import StopReason
+from turnmix.core.verdict import Verdict
 from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.environments.repositories.patch_text import decoded
 from turnmix.environments.repositories.repository import Repository, TestResult

@@ -18,7 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from turnmix.core.bounded_file import bounded_lines, read_bounded
 from turnmix.core.errors import UserError
 from turnmix.core.json_text import MOST_BYTES, json_text, json_value
-from turnmix.core.trajectory import StopReason, Trajectory, Verdict
+from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.verdict import Verdict
 from turnmix.environments.repositories.patch_text import decoded, encoded
 
 PREDICTIONS = "predictions.jsonl"

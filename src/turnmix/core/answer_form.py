@@ -1,0 +1,49 @@
+"""What whoever asks for an answer wants of its form, beside the conversation and the tools.
+
+In: what a scaffold's request says. Out: what an endpoint is told with the same state; a student in this process heeds
+`stop` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerForm:
+    """Names and values are those of OpenAI's chat completions, whatever the dialect that asked."""
+
+    tool_choice: str | Mapping[str, Any] | None = None
+    """`auto`, `required`, or one tool; where it is `none`, the state offers no tools."""
+    parallel_tool_calls: bool | None = None
+    response_format: Mapping[str, Any] | None = None
+    stop: tuple[str, ...] = ()
+    """Texts before which the answer ends."""
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """Further parameters, by name, for a model that takes them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What is not left open."""
+        data: dict[str, Any] = {
+            name: value
+            for name in ("tool_choice", "parallel_tool_calls", "response_format")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.stop:
+            data["stop"] = list(self.stop)
+        return {**data, **({"others": dict(self.others)} if self.others else {})}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AnswerForm:
+        return cls(
+            tool_choice=data.get("tool_choice"),
+            parallel_tool_calls=data.get("parallel_tool_calls"),
+            response_format=data.get("response_format"),
+            stop=tuple(data.get("stop", ())),
+            others=data.get("others", {}),
+        )
+
+
+ANY_FORM = AnswerForm()
