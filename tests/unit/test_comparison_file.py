@@ -139,6 +139,15 @@ def test_a_grid_that_is_none_is_told(words, told):
         given_comparison("minirepo", words)
 
 
+def test_a_name_of_nothing_is_told_as_one_and_what_may_be_meant(tmp_path):
+    file = tmp_path / "shift.yaml"
+    file.write_text(yaml.safe_dump(COMPARISON))
+    with pytest.raises(UserError) as error:
+        given_comparison(tmp_path / "shfit.yaml")
+    assert "no such comparison file, and no such recipe; did you mean" in str(error.value)
+    assert str(error.value).endswith(f"{file}?")
+
+
 def test_a_comparison_file_takes_no_changes_on_the_command_line(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(COMPARISON))

@@ -149,11 +149,13 @@ def _sweep(path: Path) -> ListedRun:
     names = [run_name(arm, seed) for seed in comparison.seeds for arm in comparison.arms]
     done = sum(_is_complete(path / name) for name in names)
     words = ["turnmix", "sweep", str(path / COMPARISON), "--output", str(path)]
-    is_idle = done < len(names) and not is_locked(path)
+    # Its runs may also be gone on with one by one.
+    is_running = is_locked(path) or any(is_locked(path / name) for name in names)
+    is_idle = done < len(names) and not is_running
     return ListedRun(
         path=path,
         kind="sweep",
-        state=_state(path, is_complete=done == len(names)),
+        state="running" if is_running else "complete" if done == len(names) else "stopped",
         method=comparison.name,
         done=done,
         of=len(names),

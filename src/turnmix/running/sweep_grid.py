@@ -7,6 +7,7 @@ comparison. Of a grid each arm is one choice of the values.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import os
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.credentials import masked_word
-from turnmix.core.errors import UserError
+from turnmix.core.errors import RecipeError, UserError
 from turnmix.recipe.recipe_file import find_recipe, read_recipe
 from turnmix.running.comparison_file import GivenComparison, comparison_of, read_comparison
 
@@ -34,7 +35,7 @@ def given_comparison(
     if path.is_file() and "arms" in read_recipe(path):
         _check_no_overrides(str(path), overrides)
         return read_comparison(path)
-    found = find_recipe(os.fspath(given))
+    found = _found_recipe(os.fspath(given))
     lists = [each for each in overrides if len(_values(each)) > 1]
     if not lists:
         raise UserError(
@@ -42,6 +43,18 @@ def given_comparison(
             "comparison file"
         )
     return comparison_of(comparison_data(os.fspath(given), overrides))
+
+
+def _found_recipe(name: str) -> Path:
+    """Raises UserError: it is neither a recipe nor a comparison file."""
+    try:
+        return find_recipe(name)
+    except RecipeError as error:
+        path = Path(name)
+        beside = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, beside, n=1)
+        hint = f"; did you mean {path.parent / close[0]}?" if close else ""
+        raise UserError(f"{name}: there is no such comparison file, and no such recipe{hint}") from error
 
 
 def comparison_data(recipe: str, overrides: Sequence[str]) -> dict[str, Any]:
