@@ -1,6 +1,7 @@
 # make demo     train the embedded student with DAgger; the run lies in runs/demo
 # make shift    the comparison that the README shows: 30 runs and their analyses; hours, and it goes on where it was stopped
 # make test     lint, types and all tests; with TURNMIX_LONG_TESTS=1 also those that take minutes
+# make tests    the tests alone
 # make student  make the embedded student's base checkpoint again, from nothing
 # make teacher  make the embedded local teacher, nano-teacher, again: a student that DAgger has trained
 # make gpu-record  measure on this machine's GPU, in ten minutes; the table lies in runs/gpu-record
@@ -15,7 +16,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo shift test lint student teacher gpu-record venv newest oldest oldest-tests bubblewrap
+.PHONY: demo shift test tests lint student teacher gpu-record venv newest oldest bubblewrap
 .DEFAULT_GOAL := demo
 
 demo: venv bubblewrap
@@ -26,8 +27,10 @@ shift: venv bubblewrap
 	$(BIN)/turnmix compare runs/shift
 	$(BIN)/turnmix report runs/shift -o runs/shift/report.html --plots runs/shift/plots
 
-test: venv bubblewrap lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: lint tests
+
+tests: venv bubblewrap
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 lint: venv
 	$(BIN)/ruff check .
@@ -48,10 +51,6 @@ gpu-record: venv
 
 newest oldest:
 	@$(PYTHON) scripts/try_versions.py $@ $(if $(TORCH),--torch "$(TORCH)") --python "$(PYTHON)"
-
-# The tests alone: an old linter or type checker judges otherwise.
-oldest-tests: venv bubblewrap
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 venv: $(VENV)/.installed
 

