@@ -21,12 +21,18 @@ class Labels:
     """Labels of one trajectory, in flight or answered."""
 
     def __init__(
-        self, teacher: PolicySession, *, gate: bool | LabelGate = True, clock: Callable[[], float]
+        self,
+        teacher: PolicySession,
+        *,
+        gate: bool | LabelGate = True,
+        clock: Callable[[], float],
+        on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """`gate`: in which states it is asked; true: in all."""
+        """`gate`: in which states it is asked; true: in all. `on_failure` is told at once what a label failed with."""
         self._teacher = teacher
         self._gate = gate
         self._clock = clock
+        self._on_failure = on_failure
         self._asked: dict[int, asyncio.Task[tuple[Action, float]]] = {}
         self._has_looked = asyncio.Event()
         self._has_looked.set()
@@ -41,6 +47,11 @@ class Labels:
         task.add_done_callback(self._note_failure)
         self._asked[turn] = task
 
+    def withdraw(self, turn: int) -> None:
+        """`turn` is not taken in the state in which its label was asked for."""
+        if (task := self._asked.pop(turn, None)) is not None:
+            task.cancel()
+
     async def looked(self) -> None:
         """Wait until the environment may move on. Raises what any label so far has failed with."""
         await self._has_looked.wait()
@@ -51,6 +62,8 @@ class Labels:
         """The turns with the labels asked for; waits for those in flight. Raises what a label failed with."""
         labelled = list(turns)
         for index, task in self._asked.items():
+            if index >= len(labelled):  # its action never came
+                continue
             label, seconds = await task
             turn = labelled[index]
             labelled[index] = replace(turn, label=label, seconds={**turn.seconds, "label": seconds})
@@ -73,5 +86,8 @@ class Labels:
         return action, self._clock() - started
 
     def _note_failure(self, task: asyncio.Task[tuple[Action, float]]) -> None:
-        if not task.cancelled():
-            self._failure = self._failure or task.exception()
+        if task.cancelled() or (failure := task.exception()) is None:
+            return
+        self._failure = self._failure or failure
+        if self._on_failure is not None:
+            self._on_failure(failure)

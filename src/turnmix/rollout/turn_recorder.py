@@ -57,6 +57,20 @@ class _Executed:
     acted_at: float
 
 
+@dataclass(slots=True, kw_only=True)
+class _Begun:
+    """A turn whose action has not come yet."""
+
+    state: State
+    actor: Actor
+    label: Action | None = None
+    """What a teacher that may take over said."""
+    is_label_asked: bool = False
+
+    def is_of(self, state: State) -> bool:
+        return self.state.messages == state.messages and self.state.tools == state.tools
+
+
 class TurnRecorder:
     """Asks a student and a teacher, and keeps the turns."""
 
@@ -70,13 +84,14 @@ class TurnRecorder:
         accident: PendingAccident | None = None,
         takes_over: TakesOver | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        on_failed_label: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Owns the sessions and the accident from now on: `close` closes them.
 
         `label`: ask the teacher also in the states in which the student acts, or in those that a gate lets through.
         `accident`: what is executed once, whoever's turn it is. `takes_over`: the teacher is asked before each of the
         student's turns, and acts where this says so; elsewhere what it said is the turn's label. `clock` measures
-        seconds.
+        seconds. `on_failed_label` is told at once what a label failed with.
         """
         self._student = student
         self._teacher = teacher
@@ -85,12 +100,15 @@ class TurnRecorder:
         # A teacher that may take over is asked before the turn: what it says then is the label.
         asks_beside = bool(label) and takes_over is None
         self._labels = (
-            Labels(teacher, gate=label, clock=clock) if asks_beside and teacher is not None else None
+            Labels(teacher, gate=label, clock=clock, on_failure=on_failed_label)
+            if asks_beside and teacher is not None
+            else None
         )
         self._accident = accident
         self._takes_over = takes_over
         self._clock = clock
         self._turns: list[Turn] = []
+        self._begun: _Begun | None = None
         self._executed: _Executed | None = None
 
     @property
@@ -106,7 +124,8 @@ class TurnRecorder:
 
     async def act(self, state: State) -> Action:
         """The action of whoever acts in `state`, to be executed. It returns once a teacher that is asked for the label
-        has looked: until then the environment rests.
+        has looked: until then the environment rests. Where it fails it may be called again: in the same state the same
+        actor is asked, and a label that was asked for is not asked for again.
 
         Raises:
             InfrastructureError: a policy, or a label so far, could not be had.
@@ -120,6 +139,7 @@ class TurnRecorder:
         actor, action, label = await self._acted(state)
         if self._labels is not None:
             await self._labels.looked()
+        self._begun = None
         self._executed = _Executed(
             actor=actor, action=action, label=label, asked_at=asked_at, acted_at=self._clock()
         )
@@ -162,23 +182,32 @@ class TurnRecorder:
     async def _acted(self, state: State) -> tuple[Actor, Action, Action | None]:
         """Who acts in `state`, how, and the label as far as it is known."""
         index = len(self._turns)
-        actor = self._actors(index, state)
+        begun = self._begin(index, state)
         accident = None if self._accident is None else await self._accident.act(index + 1, state)
-        if accident is None and actor == "teacher":
+        if accident is None and begun.actor == "teacher":
             action = await self._asked(self._teacher, state)
             return "teacher", action, action
         if self._takes_over is not None:
-            label = await self._asked(self._teacher, state)
+            label = begun.label = begun.label or await self._asked(self._teacher, state)
             if accident is not None:
                 return "accident", accident, label
             if self._takes_over(label):
                 return "teacher", label, label
             return "student", await self._asked(self._student, state), label
-        if self._labels is not None:
+        if self._labels is not None and not begun.is_label_asked:
+            begun.is_label_asked = True
             self._labels.ask(index, state)
         if accident is not None:
             return "accident", accident, None
         return "student", await self._asked(self._student, state), None
+
+    def _begin(self, index: int, state: State) -> _Begun:
+        """The turn that begins in `state`, or goes on where it failed."""
+        if self._begun is None or not self._begun.is_of(state):
+            if self._begun is not None and self._labels is not None:
+                self._labels.withdraw(index)
+            self._begun = _Begun(state=state, actor=self._actors(index, state))
+        return self._begun
 
     async def _asked(self, session: PolicySession | None, state: State) -> Action:
         if session is None:

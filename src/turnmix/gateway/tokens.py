@@ -1,0 +1,27 @@
+"""How the tokens of states and actions are counted: in the student's, whoever acted, so that no number tells who did.
+
+Whoever makes a session brings the counter, because only the student's own renderer knows.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from turnmix.core.trajectory import Action, State
+from turnmix.gateway.model_request import AnswerToken
+
+
+class TokenCounter(Protocol):
+    """Counts in the student's tokens. It is called in threads."""
+
+    def prompt(self, state: State) -> int:
+        """Tokens of the prompt in `state`."""
+        ...
+
+    def answer(self, action: Action) -> int:
+        """Tokens of an action, the one that ends it included."""
+        ...
+
+    def tokens(self, action: Action) -> tuple[AnswerToken, ...] | None:
+        """Each token of an action with its log-probability; None: they are not known."""
+        ...
