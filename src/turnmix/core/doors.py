@@ -79,6 +79,7 @@ class Door:
         kinds: tuple[type[Settings], ...],
         implied: Callable[[Mapping[str, Any]], str] = lambda given: "",
         needed: tuple[str, ...] = ("make",),
+        may_be_left_out: bool = False,
     ) -> None:
         """
         In:
@@ -87,6 +88,7 @@ class Door:
             kinds: the built-in ones, each with its name as the tag's default.
             implied: tells the kind of a section that does not say it from its other keys; left out, none is implied.
             needed: methods of `base` that a plugin's class must have itself.
+            may_be_left_out: the section may be null.
         """
         self.field = field
         self.section, _, self.tag = field.rpartition(".")
@@ -94,6 +96,7 @@ class Door:
         self.kinds = {str(kind.model_fields[self.tag].default): kind for kind in kinds}
         self._implied = implied
         self._needed = needed
+        self._may_be_left_out = may_be_left_out
         self._unread: type[Settings] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -160,7 +163,7 @@ class Door:
         return inspect.isclass(found) and issubclass(found, self.base) and found is not self.base
 
     def _validated(self, given: Any, handler: Callable[[Any], Any], info: ValidationInfo) -> Any:
-        if isinstance(given, self.base):
+        if isinstance(given, self.base) or (given is None and self._may_be_left_out):
             return given
         if not isinstance(given, Mapping):
             raise PydanticCustomError(NO_SECTION, "must have keys of its own")

@@ -11,6 +11,10 @@ from turnmix.scaffold.tool_call import signature
 
 
 def check_tools(recipe: Recipe) -> Iterator[Finding]:
+    if (chosen := recipe.rollouts.scaffold) is not None:
+        yield Finding(subject="tools", passed=True, detail=f"those of a scaffold of your own ({chosen.kind})")
+        yield from findings_of(chosen)
+        return
     if not recipe.uses_scaffold:
         yield Finding(subject="tools", passed=True, detail="these tasks bring their own")
         return

@@ -55,7 +55,7 @@ def _section(
             lines.append(f"{name}: {_value(value)}")
             lines += [] if items is None else _plugins(items, value, width=width)
         elif value is None:
-            left_out = _section(inside[0], _defaults(inside[0]), width=width - 4)
+            left_out = _section(inside[0], _defaults(inside[0]), width=width - 4, door=door_of(field))
             lines += [f"{name}: null", f"# {name}:", *(f"#   {line}" for line in left_out)]
         else:
             within = door_of(field)

@@ -74,6 +74,21 @@ POWERFUL: Mapping[str, Power] = {
     "scaffold.tools": _IS_CODE,
     "scaffold.prompt.system_file": _READS,
     "scaffold.prompt.user_file": _READS,
+    "rollouts.scaffold.kind": _IS_CODE,
+    "rollouts.scaffold.command": Power(does="is a command that is run, in a sandbox or with your rights"),
+    "rollouts.scaffold.where": Power(
+        does="runs a command with your rights", is_harmless=lambda value: value in (None, "sandbox")
+    ),
+    "rollouts.scaffold.files": Power(does="names files of this machine that a command can read"),
+    "rollouts.scaffold.directory": Power(does="names a place on this machine where a command runs"),
+    "rollouts.scaffold.environment": Power(does="are variables of a command that is run"),
+    "rollouts.scaffold.inherited_environment": Power(
+        does="hands variables of yours to a command, as keys are"
+    ),
+    "rollouts.scaffold.host": Power(
+        does="lets others reach the models, with a key",
+        is_harmless=lambda value: value in (None, "127.0.0.1", "localhost"),
+    ),
     "student.server.program": Power(does="starts a program with your rights"),
     "student.server.arguments": Power(does="are arguments of a program that is started"),
     "student.server.environment": Power(does="are variables of a program that is started"),
@@ -174,7 +189,7 @@ def unsaid(
 
 def _plugin_settings(recipe: Any) -> Iterator[tuple[str, Any]]:
     """What is said to plugins: nobody here knows what they make of it. A number is taken for harmless."""
-    for section, settings in recipe:
+    for section, settings in [*recipe, ("rollouts.scaffold", recipe.rollouts.scaffold)]:
         if isinstance(settings, DoorSettings) and is_plugin_name(getattr(settings, settings.chosen_by)):
             yield from ((f"{section}.{name}", value) for name, value in settings)
 

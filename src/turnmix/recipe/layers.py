@@ -119,16 +119,24 @@ def without_other_kinds(
     data: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """`data` without those sections for which `given` says another kind; and a line for each of them."""
+    return _without_other_kinds(data, given, above="")
+
+
+def _without_other_kinds(
+    data: Mapping[str, Any], given: Mapping[str, Any], *, above: str
+) -> tuple[dict[str, Any], list[str]]:
     result, lines = dict(data), []
-    for section, value in given.items():
-        held = data.get(section)
+    for name, value in given.items():
+        section, held = f"{above}{name}", data.get(name)
         if not isinstance(value, Mapping) or not isinstance(held, Mapping):
             continue
+        result[name], told = _without_other_kinds(held, value, above=f"{section}.")
+        lines += told
         kinds = {**implied_kind(section, held), **{tag: held[tag] for tag in _TAGS if tag in held}}
         for tag in _TAGS:
             gone = [f"{section}.{key}" for key in held if key != tag]
             if tag in value and kinds.get(tag, value[tag]) != value[tag] and gone:
-                result[section] = {}
+                result[name] = {}
                 lines.append(
                     f"{section}.{tag}={_word(value[tag])}: {', '.join(gone)} of the recipe left out, with "
                     f"{section}.{tag} {kinds[tag]}"
@@ -171,7 +179,7 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any], section: str 
     for key, value in above.items():
         old = below.get(key)
         is_section = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = _laid_over(old, value, key) if is_section else value  # type: ignore[arg-type]
+        result[key] = _laid_over(old, value, f"{section}.{key}".lstrip(".")) if is_section else value  # type: ignore[arg-type]
     return result
 
 

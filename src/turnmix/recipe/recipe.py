@@ -26,6 +26,7 @@ from turnmix.methods.registry import find_method, known_method
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.policies.teacher import TeacherSettings
 from turnmix.recipe.defaults import with_defaults
+from turnmix.recipe.foreign_scaffold import check_foreign_scaffold, without_effect
 from turnmix.recipe.found_recipe import FOUND, unsaid
 from turnmix.recipe.layers import EXTENDS, Layer, merged, read_layers, without_other_kinds
 from turnmix.recipe.needs import check_accidents, check_imported, check_needs
@@ -113,8 +114,9 @@ class Recipe(Settings):
 
     @property
     def uses_scaffold(self) -> bool:
-        """Has the agent the scaffold's tools and budgets? A world without a sandbox has its own."""
-        return self.tasks.needs_sandbox
+        """Has the agent the scaffold's tools? A world without a sandbox has its own, and so has a scaffold of the
+        user's."""
+        return self.tasks.needs_sandbox and self.rollouts.scaffold is None
 
     @property
     def offered_tools(self) -> tuple[ToolSpecification, ...]:
@@ -124,7 +126,7 @@ class Recipe(Settings):
     @property
     def conversation_limit(self) -> int | None:
         """Tokens of the longest conversation, without its last answer; None: the tasks' world alone knows."""
-        return self.scaffold.max_tokens if self.uses_scaffold else None
+        return self.scaffold.max_tokens if self.uses_scaffold or self.rollouts.scaffold else None
 
     @property
     def longest_context(self) -> int:
@@ -148,6 +150,7 @@ class Recipe(Settings):
         check_imported(method=self.method, data=self.data)
         calls_as_text = self.uses_scaffold and self.scaffold.tool_calls == "text"
         check_accidents(self.rollouts.accidents, data=self.data, calls_as_text=calls_as_text)
+        check_foreign_scaffold(self.rollouts, scaffold=self.scaffold, tasks=self.tasks)
         return self
 
     @property
@@ -164,7 +167,8 @@ class Recipe(Settings):
     @property
     def doubts(self) -> list[str]:
         """What it does that whoever wrote it better knows of: a line each."""
-        return [] if known_method(self.method) is None else list(doubts(self._choices))
+        of_method = [] if known_method(self.method) is None else list(doubts(self._choices))
+        return [*of_method, *without_effect(self.rollouts, self.scaffold)]
 
     @model_validator(mode="after")
     def _check_method(self, info: ValidationInfo) -> Recipe:

@@ -14,6 +14,7 @@ from turnmix.core.trajectory import Unfinished
 from turnmix.environments.environment import TaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.gateway.scaffold_settings import SCAFFOLDS, ForeignScaffoldSettings
 from turnmix.methods.filters import FILTERS, find_filter
 from turnmix.policies.teacher import TeacherSettings
 from turnmix.recipe.setting_search import meant_value
@@ -64,6 +65,9 @@ class RolloutSettings(Settings):
     """Attempts at a trajectory before it counts as an infra_error."""
     accidents: AccidentSettings = AccidentSettings()
     """One scripted action in some of them, which is executed and never taught; what follows it is."""
+    scaffold: Annotated[ForeignScaffoldSettings | None, SCAFFOLDS] = None
+    """A scaffold of your own, in place of TurnMix's tools and prompts; evaluations take it too. Left out: TurnMix's
+    own, which the section `scaffold` says."""
 
 
 class DataSettings(Settings):
@@ -151,5 +155,7 @@ TEACHERS = Door(
 )
 MIXTURE = Door(field="mixture.kind", base=MixtureSettings, kinds=tuple(MIXTURES.values()))
 OBJECTIVE = Door(field="objective.kind", base=ObjectiveSettings, kinds=tuple(OBJECTIVES.values()))
-DOORS: Mapping[str, Door] = {door.section: door for door in (TASKS, SANDBOXES, TEACHERS, MIXTURE, OBJECTIVE)}
+DOORS: Mapping[str, Door] = {
+    door.section: door for door in (TASKS, SANDBOXES, TEACHERS, MIXTURE, OBJECTIVE, SCAFFOLDS)
+}
 """By the section whose kind they choose."""

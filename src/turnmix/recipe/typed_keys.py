@@ -17,7 +17,11 @@ from turnmix.core.redaction import keep_secret, redacted
 _URLS = ("teacher.endpoint", "student.server.endpoint")
 _DIGESTS = ("revision", "sha256", "digest")
 """Settings of long random words that are no keys."""
-_VARIABLES = "student.server.environment"
+_VARIABLES = {
+    "student.server.environment": "student.server.inherited_environment",
+    "rollouts.scaffold.environment": "rollouts.scaffold.inherited_environment",
+}
+"""Settings that hold variables -> those that name variables of the user's own environment."""
 
 
 def refuse_keys(data: Mapping[str, Any], *, source: str) -> None:
@@ -34,11 +38,11 @@ def _found(field: str, value: Any) -> Iterator[tuple[str, str]]:
                 yield field or "recipe", f"a name in it looks like a key: {KEY_REMEDY}"
                 continue
             below = f"{field}.{name}" if field else str(name)
-            if field == _VARIABLES and member and _is_key_variable(str(name), str(member)):
+            if field in _VARIABLES and member and _is_key_variable(str(name), str(member)):
                 yield (
                     below,
                     "a key is not stored with a run: set it in your own environment, and name it in "
-                    "student.server.inherited_environment",
+                    f"{_VARIABLES[field]}",
                 )
                 keep_secret(str(member))
             else:

@@ -28,6 +28,11 @@ def main(num_descriptors: int, command: list[str]) -> int:
     stops: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: stops.append(received))
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(ended, False)
+    signal.signal(signal.SIGCHLD, lambda received, _: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     # Orphans of the server come to this process, where they are found and ended.
     _set(_PR_SET_CHILD_SUBREAPER, 1)
     server = os.fork()
@@ -35,7 +40,7 @@ def main(num_descriptors: int, command: list[str]) -> int:
         _limit(num_descriptors)
         _become(command)
     status = None
-    while status is None and not stops and not _is_unwanted():
+    while status is None and not stops and not _is_unwanted(ended):
         status = _reap(server)
     if status is None:
         status = _ask_to_end(server)
@@ -50,7 +55,8 @@ def _limit(num_descriptors: int) -> None:
 
 
 def _become(command: list[str]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     _set(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
@@ -63,9 +69,12 @@ def _become(command: list[str]) -> None:
         os._exit(127)
 
 
-def _is_unwanted() -> bool:
-    readable, _, _ = select.select([0], [], [], _TICK_SECONDS)
-    return bool(readable) and not os.read(0, 4096)
+def _is_unwanted(ended: int) -> bool:
+    """Waits a moment, or until something happens. `ended`: a descriptor that can be read where a child has ended."""
+    readable, _, _ = select.select([0, ended], [], [], _TICK_SECONDS)
+    if ended in readable:
+        os.read(ended, 4096)
+    return 0 in readable and not os.read(0, 4096)
 
 
 def _reap(server: int) -> int | None:
