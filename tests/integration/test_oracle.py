@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections import Counter
+from typing import Literal
 
 import pytest
 
 from turnmix.core.errors import SandboxError
+from turnmix.core.message import ToolSpecification
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
+from turnmix.environments.oracle.offered_tools import FINISH_COMMANDS, OfferedTools
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.nano.wanderer import make_wanderer
 from turnmix.policies.policy import Episode
@@ -17,7 +20,11 @@ from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
 from turnmix.sandboxes.selection import BubblewrapSettings
+from turnmix.scaffold.editor import Editor
 from turnmix.scaffold.scaffold import ScaffoldSettings
+from turnmix.scaffold.think import Finish
+from turnmix.scaffold.tool import Tool
+from turnmix.scaffold.tool_choice import ALL_BUILT_IN
 
 WRECKS = {
     "edits the wrong line": "sed -i '1c\\broken' *.py",
@@ -33,13 +40,62 @@ WRECKS = {
 }
 
 
+class Shell(Tool):
+    """Run a command."""
+
+    kind: str = "Shell"
+    name = "bash"
+
+    async def call(self, command: str) -> str:
+        done = await self.parts.sandbox.run(command, working_directory=self.parts.working_directory)
+        return done.output.decode(errors="replace")
+
+
+class Terminal(Shell):
+    """Run a command, in whatever directory."""
+
+    kind: str = "Terminal"
+    name = "run_shell"
+
+    async def call(self, cmd: str, reason: Literal["looking", "working"], is_quiet: bool) -> str:
+        return await super().call(f"cd / && {cmd}" if reason != "looking" else cmd)
+
+
+class Edit(Editor):
+    """An editor under another name."""
+
+    name = "file_editor"
+
+
+class Submit(Finish):
+    """The end under another name."""
+
+    name = "submit"
+
+
+FOREIGN = {
+    "a shell alone": [Shell(), Submit()],
+    "other names, other arguments and an editor": [Terminal(), Edit(), Submit()],
+}
+
+
 def wanderer(seed):
     return lambda source: make_wanderer("wanderer", seed, source.solution)
 
 
-def roll_out(make_student, mixture, *, num_tasks, max_turns=40, iteration=1, beside=None, solving=None):
+def roll_out(
+    make_student,
+    mixture,
+    *,
+    num_tasks,
+    max_turns=40,
+    iteration=1,
+    beside=None,
+    solving=None,
+    tools=ALL_BUILT_IN,
+):
     """`beside`: a coroutine that runs along; `solving`: is told of each solution, in its thread."""
-    scaffold = ScaffoldSettings(max_turns=max_turns, no_output_seconds=2.0)
+    scaffold = ScaffoldSettings(max_turns=max_turns, no_output_seconds=2.0, tools=tools)
     source = MinirepoSource(MinirepoSettings(), make_sandbox=BubblewrapSettings().make, scaffold=scaffold)
     plans = make_plans(
         source.tasks("train")[:num_tasks], iteration=iteration, seed=0, cohort_size=1, beta=None
@@ -76,6 +132,41 @@ def test_alone_it_resolves_every_task_in_few_turns():
     trajectories = roll_out(wanderer(0), TeacherMixture(), num_tasks=12)
     assert [trajectory.verdict.resolved for trajectory in trajectories] == [True] * 12
     assert all(6 <= len(trajectory.turns) <= 16 for trajectory in trajectories)
+
+
+@pytest.mark.parametrize("tools", FOREIGN.values(), ids=FOREIGN)
+def test_it_works_with_the_tools_of_a_foreign_scaffold(tools):
+    trajectories = roll_out(wanderer(0), TeacherMixture(), num_tasks=4, tools=tools)
+    assert [trajectory.verdict.resolved for trajectory in trajectories] == [True] * 4
+    called = {turn.action.message.tool_calls[0].name for each in trajectories for turn in each.turns}
+    assert called <= {tool.name for tool in tools}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("End with `echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT`.", {"command": FINISH_COMMANDS[0]}),
+        ("Solve it.", "done"),
+    ],
+    ids=["by the command that the prompt names", "else in words"],
+)
+def test_it_ends_a_task_where_no_tool_does(prompt, said):
+    tools = OfferedTools.of((Shell().specification,), prompt=prompt)
+    message = tools.say(call_action("finish", message="done")).message
+    assert (message.tool_calls[0].arguments if message.tool_calls else message.content) == said
+
+
+def test_it_gives_what_else_a_tool_requires_and_a_command_as_a_list_where_that_is_wanted():
+    properties = {
+        "command": {"type": "array", "items": {"type": "string"}},
+        "risk": {"type": "string", "enum": ["low", "high"]},
+        "workdir": {"type": "string"},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["command", "risk"]}
+    tools = OfferedTools.of((ToolSpecification(name="shell", description="", parameters=schema),), prompt="")
+    (call,) = tools.say(call_action("execute_bash", command="ls", timeout=1800)).message.tool_calls
+    assert call.arguments == {"command": ["bash", "-lc", "ls"], "risk": "low"}
+    assert tools.command_in(call.arguments) == "bash -lc ls"
 
 
 def test_beside_a_random_student_it_resolves_all_that_the_student_does_not_give_up():

@@ -21,7 +21,8 @@ from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
 from turnmix.environments.minirepo.injectors import mutate_line
-from turnmix.environments.oracle.policy import RUNNING, History
+from turnmix.environments.oracle.history import History
+from turnmix.environments.oracle.policy import RUNNING
 from turnmix.environments.oracle.repair import plan_repair
 from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.workspace import read_workspace, workspace_of
@@ -70,7 +71,7 @@ class MinirepoAccidentSession:
             self._files = {}
 
     async def act(self, state: State) -> Action | None:
-        history = History.of(state.messages)
+        history = History.of(state)
         has_shell = any(tool.name == "execute_bash" for tool in state.tools)
         is_there = history.directory in (None, self._workspace.working_directory)
         if not has_shell or not is_there or RUNNING in history.last_observation:

@@ -12,11 +12,10 @@ import re
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
-from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
+from turnmix.environments.oracle.history import History
 from turnmix.environments.oracle.repair import Hunk, merge_hunks, plan_repair
 from turnmix.environments.oracle.solution import Solution
 from turnmix.environments.workspace import WORKSPACE_LIMIT, read_workspace, workspace_of
@@ -25,7 +24,6 @@ from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
 RUNNING = "is still running"
-DIRECTORY = re.compile(r"\[Current working directory: (.*?)\]")
 DEFINITION = re.compile(r"\s*(?:async )?(def|class)\s+(\w+)")
 HUNK_GAP = 3
 """Untouched lines between two changes that are still made by one edit."""
@@ -96,17 +94,17 @@ class OracleSession:
 
     async def act(self, state: State) -> Action:
         """The next step from `state`, whose workspace the last `look` read."""
-        history = History.of(state.messages)
+        history = History.of(state)
         digest = hash(tuple(sorted(self._files.items())))
         if self._solution.test_command in history.last_command:
             self._reports[digest] = history.last_observation
-        return self._next_step(history, self._reports.get(digest))
+        return history.tools.say(self._next_step(history, self._reports.get(digest)))
 
     async def close(self) -> None:
         return None
 
     def _next_step(self, history: History, report: str | None) -> Action:
-        if RUNNING in history.last_observation:
+        if history.tools.takes_input and RUNNING in history.last_observation:
             key = "C-d" if history.last_command == "C-c" else "C-c"  # the end of input closes a deaf shell
             return call_action("execute_bash", command=key, is_input="true")
         plans = {path: self._plan(path) for path in self._paths}
@@ -247,38 +245,3 @@ class OracleSession:
 def _is_visible(path: str) -> bool:
     """Whether a file that does not belong there is in the way, and not what some tool keeps for itself."""
     return not any(part.startswith(".") or part.endswith(".egg-info") for part in path.split("/"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """What the agent has done and seen, as far as the next step depends on it."""
-
-    last_command: str = ""
-    last_observation: str = ""
-    observations: str = field(default="", repr=False)
-    directory: str | None = None
-    """Of the shell; None before its first command."""
-    last_arguments: Mapping[str, object] = field(default_factory=dict)
-    """Of the last call."""
-
-    def has_just_done(self, action: Action) -> bool:
-        """Whether the last call was that of `action`."""
-        return dict(self.last_arguments) == dict(action.message.tool_calls[0].arguments)
-
-    @classmethod
-    def of(cls, messages: tuple[Message, ...]) -> History:
-        observed = [message.content for message in messages if message.role in ("tool", "user")]
-        observations = "\n".join(observed)
-        directories = DIRECTORY.findall(observations)
-        arguments: Mapping[str, object] = {}
-        for message in reversed(messages):
-            if message.role == "assistant":
-                arguments = message.tool_calls[-1].arguments if message.tool_calls else {}
-                break
-        return cls(
-            last_command=str(arguments.get("command", "")),
-            last_observation=observed[-1] if observed else "",
-            observations=observations,
-            directory=directories[-1] if directories else None,
-            last_arguments=arguments,
-        )
