@@ -1,0 +1,119 @@
+"""Whatever a scaffold asks: each request has one turn, whose state is what the request said; nothing is lost."""
+
+import asyncio
+import contextlib
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from gateway_scaffolds import TOOL, end, open_session, request, run, told, user
+
+from turnmix.core.errors import TeacherError
+from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.gateway.model_request import RequestError
+from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
+
+OTHER = ToolSpecification(name="other", description="", parameters={"type": "object"})
+
+
+def wandering(name, generator, failures):
+    """Says one of a few things, so that answers come twice; some fail, as `failures` draws."""
+
+    def script(episode, state):
+        if failures.random() < 0.2:
+            raise TeacherError("busy")
+        draw = generator.random()
+        if draw < 0.2:
+            return text_action("yes")
+        return call_action("add", by=name, amount=1 if draw < 0.6 else 2)
+
+    return ScriptedPolicy(name, script)
+
+
+class Scaffold:
+    """Asks at random: goes on, goes back, cuts, edits, repeats, asks two things at once."""
+
+    def __init__(self, session, generator):
+        self.session = session
+        self.draw = generator
+        self.histories = [[user("a")], [user("a"), user("b")]]
+        self.expected = {}
+        """Of each request: the state that it must be answered in."""
+
+    async def step(self):
+        draws = [self._drawn() for _ in range(self.draw.choice((1, 1, 2)))]
+        await asyncio.gather(*(self._ask(*drawn) for drawn in draws))
+
+    def _drawn(self):
+        history = list(self.draw.choice(self.histories[-6:] + self.histories[:2]))
+        kind = self.draw.random()
+        if kind < 0.15:
+            history = history[: self.draw.randint(1, len(history))]
+        elif kind < 0.25:
+            history[self.draw.randrange(len(history))] = user("edited")
+        elif kind < 0.35:
+            history = history[self.draw.randrange(len(history)) :]
+        elif kind < 0.4:
+            history.append(Message(role="assistant", content=self.draw.choice(("yes", "foreign"))))
+        tools = (TOOL,) if self.draw.random() < 0.8 else (OTHER,)
+        return history, tools, self.draw.choice((None, None, None, {"seed": 1}))
+
+    async def _ask(self, history, tools, sampling):
+        asked = request(*history, tools=tools, sampling=sampling)
+        while True:
+            with contextlib.suppress(RequestError):
+                answer = await self.session.answer(asked)
+                break
+        key = repr((history, tools, sampling))
+        answers = self.expected.setdefault(key, (asked, answer))
+        assert answers[1].id == answer.id
+        follow = [told(answer, "ok")] if answer.message.tool_calls else [user("go on")]
+        self.histories.append([*history, answer.message, *follow])
+
+
+def as_policies_see(messages):
+    """The session's ids of calls are told to no policy: each of ours calls once, by `call_0`."""
+    return [
+        replace(
+            message,
+            tool_calls=tuple(replace(call, id="call_0") for call in message.tool_calls),
+            tool_call_id=message.tool_call_id and "call_0",
+        )
+        for message in messages
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_every_request_has_one_turn_in_exactly_its_state(seed, num_steps):
+    async def scenario():
+        acting, failures = random.Random(seed + 1), random.Random(seed + 2)
+        session = open_session(
+            student=wandering("student", acting, failures),
+            teacher=wandering("teacher", acting, random.Random(0)),
+            label=False,
+            actors=lambda turn, state: "student" if turn % 3 else "teacher",
+        )
+        scaffold = Scaffold(session, random.Random(seed))
+        for _ in range(num_steps):
+            await scaffold.step()
+        return scaffold.expected, await end(session)
+
+    expected, trajectory = run(scenario())
+    assert trajectory.stop_reason is StopReason.finished
+    assert len({answer.id for _, answer in expected.values()}) == len(expected) == len(trajectory.turns)
+    by_number = sorted(expected.values(), key=lambda each: int(each[1].id.rsplit("_", 1)[1]))
+    read_back = Trajectory.from_json(trajectory.to_json())
+    for index, (asked, answer) in enumerate(by_number):
+        turn, state = trajectory.turns[index], trajectory.state(index)
+        assert list(state.messages) == as_policies_see(asked.messages)
+        assert state.tools == asked.tools
+        assert [turn.action.message] == as_policies_see([answer.message])
+        assert turn.actor == ("student" if index % 3 else "teacher")
+        assert read_back.state(index) == state
