@@ -3,11 +3,13 @@
 import asyncio
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, refusal
 from transformers import AutoTokenizer
 
+from turnmix.core.answer_form import AnswerForm
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Action, State
 from turnmix.nano import CHECKPOINT
@@ -159,7 +161,7 @@ def test_the_command_serves_the_base_model_for_adapters_and_the_checkpoint_for_a
     assert command[command.index("--host") + 1] == "127.0.0.1"
 
 
-def acting(*replies, max_new_tokens=48, context=8192, sampling=SAMPLING):
+def acting(*replies, max_new_tokens=48, context=8192, sampling=SAMPLING, state=STATE):
     """The actions of a policy in as many turns as there are replies, and the requests it sent."""
     _, renderer = load_renderer(CHECKPOINT)
 
@@ -181,7 +183,7 @@ def acting(*replies, max_new_tokens=48, context=8192, sampling=SAMPLING):
                 generator=random.Random(0),
             )
             session = policy.begin(Episode(trajectory_id="a", task=None, seed=7))
-            action = await session.act(STATE)
+            action = await session.act(state)
             await policy.close()
             return action, server.requests, policy.counters
 
@@ -218,6 +220,44 @@ def test_greedy_is_temperature_0_of_the_whole_vocabulary():
 def test_an_answer_cut_at_its_limit_is_told_so():
     (action, _, _), _ = acting(completed([5, 6], finish_reason="length"), max_new_tokens=2)
     assert "cut off after 2 tokens" in action.parse_error
+
+
+@pytest.mark.parametrize("more", ["", " and more", " and more<|im_end|>"])
+def test_an_answer_ends_before_a_stop_text_also_where_the_server_goes_on(more):
+    """As with speculative decoding, where several tokens come at once."""
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
+    tokens = tokenizer(f"look\nObservation:{more}")["input_ids"]
+    state = replace(STATE, form=AnswerForm(stop=("Observation:", "never")))
+    logprobs = [-0.1 * number for number in range(1, len(tokens) + 1)]
+    (action, requests, _), renderer = acting(completed(tokens, logprobs), state=state)
+    assert requests[0].body["stop"] == ["Observation:", "never"]
+    assert (action.message.content, action.parse_error) == ("look\n", None)
+    size = len(action.token_ids)
+    assert action.token_ids == tuple(tokens[:size])
+    assert action.logprobs == tuple(logprobs[:size])
+    said = [renderer.spelled(tokens[:number]) for number in (size - 1, size)]
+    assert ["Observation:" in text for text in said] == [False, True]
+
+
+def test_a_stop_text_that_never_came_leaves_an_answer_as_it_is():
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
+    tokens = tokenizer("look")["input_ids"]
+    state = replace(STATE, form=AnswerForm(stop=("never",)))
+    (ended, _, _), _ = acting(completed([*tokens, 2]), state=state)
+    assert (ended.message.content, ended.parse_error, ended.token_ids) == ("look", None, (*tokens, 2))
+    (cut, _, _), _ = acting(completed(tokens, finish_reason="length"), state=state, max_new_tokens=1)
+    assert "cut off after 1 tokens" in cut.parse_error
+    (_, native, _), _ = acting(completed([*tokens, 2]))
+    assert "stop" not in native[0].body
+
+
+def test_a_session_begun_anew_asks_with_the_seed_of_the_turn():
+    """What a server draws follows from the state, however many turns the session has seen."""
+    later = replace(
+        STATE, messages=(*STATE.messages, Message(role="assistant", content="a"), *STATE.messages)
+    )
+    seeds = [acting(completed([5, 2]), state=state)[0][1][0].body["seed"] for state in (STATE, later, later)]
+    assert seeds[0] != seeds[1] == seeds[2]
 
 
 def test_a_conversation_that_fills_the_context_is_answered_without_asking():

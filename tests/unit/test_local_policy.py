@@ -3,11 +3,13 @@
 import asyncio
 import random
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
 
 from chat_models import CODER_TEMPLATE, HERMES_TEMPLATE, answer, conversation, make_model, make_tokenizer
+from turnmix.core.answer_form import ANY_FORM, AnswerForm
 from turnmix.core.errors import UserError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import State
@@ -283,6 +285,74 @@ def test_generation_leaves_the_event_loop_free_and_the_training_mode_as_it_was()
 
     assert asyncio.run(run()) > 3
     assert model.training
+
+
+def test_a_session_begun_anew_draws_on_where_the_one_before_it_was():
+    tokenizer = make_tokenizer()
+    renderer, model = EarlyStoppingRenderer(tokenizer), make_model(len(tokenizer))
+
+    async def both():
+        policy = LocalPolicy(model, renderer, settings(), greedy=False)
+        unbroken = await roll_out(policy, 0, turns=5)
+        anew = policy.begin(replace(episode(0), turns_taken=3))
+        restored = [await anew.act(state) for state, _ in unbroken[3:]]
+        from_the_start = await policy.begin(replace(episode(0), cohort="other")).act(unbroken[3][0])
+        await policy.close()
+        return [action for _, action in unbroken[3:]], restored, from_the_start
+
+    unbroken, restored, from_the_start = asyncio.run(both())
+    assert [action.token_ids for action in restored] == [action.token_ids for action in unbroken]
+    assert from_the_start.token_ids != unbroken[0].token_ids
+
+
+def act_twice(policy, forms):
+    """Two turns of a cohort that is offered no tools, the first one with a form each; (state, action) pairs."""
+
+    async def member(session, form):
+        first = State(messages=conversation().messages, tools=(), form=form)
+        said = await session.act(first)
+        second = State(messages=(*first.messages, said.message, answer("go on")), tools=())
+        pairs = [(first, said), (second, await session.act(second))]
+        await session.close()
+        return pairs
+
+    async def all_at_once():
+        sessions = [policy.begin(episode(number)) for number in range(len(forms))]
+        return await asyncio.gather(*map(member, sessions, forms))
+
+    return asyncio.run(all_at_once())
+
+
+def test_an_answer_ends_before_a_stop_text_and_its_tokens_at_the_one_that_completes_it():
+    tokenizer = make_tokenizer()
+    renderer, model = EarlyStoppingRenderer(tokenizer), make_model(len(tokenizer))
+    policy = LocalPolicy(model, renderer, settings(), greedy=False)
+    free = [pairs[0][1] for pairs in act_twice(policy, [ANY_FORM] * 6)]
+    texts = [renderer.spelled(action.token_ids) for action in free]
+    # Of every second one its middle, which begins and ends inside of tokens.
+    stops = [
+        (text[len(text) // 2 :][:3], "never said") if number % 2 else () for number, text in enumerate(texts)
+    ]
+    made, again = (act_twice(policy, [AnswerForm(stop=stop) for stop in stops]) for _ in range(2))
+    assert [[action for _, action in pairs] for pairs in made] == [
+        [action for _, action in pairs] for pairs in again
+    ]
+    for number, ((_, action), (state, later)) in enumerate(made):
+        if not stops[number]:
+            assert action.token_ids == free[number].token_ids
+        else:
+            kept, size = free[number].token_ids, len(action.token_ids)
+            stop = stops[number][0]
+            assert action.token_ids == kept[:size]
+            assert action.logprobs == pytest.approx(free[number].logprobs[:size], abs=1e-4)
+            assert stop in renderer.spelled(kept[:size])
+            assert stop not in renderer.spelled(kept[: size - 1])
+            assert action.message.content == texts[number][: texts[number].index(stop)]
+            assert (action.parse_error, action.completion_tokens) == (None, size)
+        tokens, _ = generate_alone(
+            model, renderer, state, settings(), greedy=False, seed=100 + number, turn=2
+        )
+        assert list(later.token_ids) == tokens
 
 
 def test_a_failing_model_fails_every_act_of_the_batch():

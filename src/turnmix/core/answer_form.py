@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from turnmix.core.field_check import tuple_of
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerForm:
@@ -23,6 +25,12 @@ class AnswerForm:
     """Texts before which the answer ends."""
     others: Mapping[str, Any] = field(default_factory=dict)
     """Further parameters, by name, for a model that takes them."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: an answer cannot end before an empty text."""
+        object.__setattr__(self, "stop", tuple_of(str, self.stop, field="AnswerForm.stop"))
+        if "" in self.stop:
+            raise ValueError("AnswerForm.stop: '': give texts that are not empty")
 
     def to_json(self) -> dict[str, Any]:
         """What is not left open."""

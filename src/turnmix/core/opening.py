@@ -27,6 +27,18 @@ class Opening:
     tools: tuple[ToolSpecification, ...] | None = None
     """Those on offer from here on; None: as before."""
 
+    def check(self, turn: int) -> None:
+        """Raises ValueError: as the opening of turn `turn` it names one that is not an earlier one, or shares less than
+        nothing."""
+        names = [each for each in self.messages if isinstance(each, int)]
+        for field, each in (("after", self.after), *(("messages", each) for each in names)):
+            if each is not None and not 0 <= each < turn:
+                raise ValueError(
+                    f"turns.{turn}.opening.{field}: {each}: give the number, from 0, of an earlier turn"
+                )
+        if self.shared is not None and self.shared < 0:
+            raise ValueError(f"turns.{turn}.opening.shared: {self.shared}: give 0 or more, or leave it out")
+
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"after": self.after}
         if self.shared is not None:

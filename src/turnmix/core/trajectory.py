@@ -193,6 +193,12 @@ class Trajectory:
     usage: Mapping[str, Usage] = field(default_factory=dict, compare=False)
     """What asking `student` and `teacher` cost, in all attempts."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: a turn opens its state with a turn that is not an earlier one."""
+        for number, turn in enumerate(self.turns):
+            if turn.opening is not None:
+                turn.opening.check(number)
+
     @property
     def submitted(self) -> bool:
         """Did the agent leave something to be judged? As its world says in the verdict's details under `submitted`;
@@ -205,36 +211,58 @@ class Trajectory:
     def state(self, turn: int) -> State:
         """The state in which turn `turn` (from 0) was taken: prompt and executed history, never a label. One more than
         the last turn: what that led to."""
-        line = [turn]
-        while (before := self._before(line[-1])) is not None:
-            line.append(before)
-        tools = self.tools
-        messages: list[Message] = []
-        for each in reversed(line):
-            opening = self._opening(each)
-            if (before := self._before(each)) is not None:
-                past = self.turns[before]
-                messages += [past.action.message, *past.observation]
-            elif opening is None:
-                messages = list(self.prompt)
-            if opening is not None:
-                messages = messages[: opening.shared]
-                messages += [
-                    self.turns[item].action.message if isinstance(item, int) else item
-                    for item in opening.messages
-                ]
-                tools = tools if opening.tools is None else opening.tools
+        messages, tools = self._history(turn)
         form = self.turns[turn].form if turn < len(self.turns) else ANY_FORM
-        return State(messages=tuple(messages), tools=tools, form=form)
+        return State(messages=tuple(map(self._message, messages)), tools=tools, form=form)
+
+    def history(self, turn: int) -> tuple[Message | int, ...]:
+        """The messages of `state(turn)`; a number stands for the executed action of that turn."""
+        return tuple(self._history(turn)[0])
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The turns whose action no other turn's state holds: the last of each line, in order."""
+        held: set[int] = set()
+        for number, turn in enumerate(self.turns):
+            opening = turn.opening
+            held.update(each for each in (opening.messages if opening else ()) if isinstance(each, int))
+            before = number - 1 if opening is None else opening.after
+            is_cut = opening is not None and opening.shared is not None
+            if before is not None and is_cut:
+                held.update(each for each in self.history(number) if isinstance(each, int))
+            elif before is not None:
+                held.add(before)
+        return tuple(number for number in range(len(self.turns)) if number not in held)
+
+    def _history(self, turn: int) -> tuple[list[Message | int], tuple[ToolSpecification, ...]]:
+        """The messages of a state as `history` gives them, and the tools on offer."""
+        stretches: list[tuple[int, int]] = []
+        last: int | None = turn
+        while last is not None:
+            first = last
+            while first > 0 and self._opening(first) is None:
+                first -= 1
+            stretches.append((first, last))
+            last = None if (opening := self._opening(first)) is None else opening.after
+        messages: list[Message | int] = []
+        tools = self.tools
+        for first, last in reversed(stretches):
+            if (opening := self._opening(first)) is None:
+                messages += self.prompt
+            else:
+                messages = [*messages[: opening.shared], *opening.messages]
+                tools = tools if opening.tools is None else opening.tools
+            # Another stretch goes on from what the last turn of this one led to.
+            for number in range(first, last if last == turn else last + 1):
+                messages.append(number)
+                messages += self.turns[number].observation
+        return messages, tools
 
     def _opening(self, turn: int) -> Opening | None:
         return self.turns[turn].opening if turn < len(self.turns) else None
 
-    def _before(self, turn: int) -> int | None:
-        """The turn that led to the state of `turn`; None: a line begins here."""
-        if (opening := self._opening(turn)) is not None:
-            return opening.after
-        return turn - 1 if turn else None
+    def _message(self, each: Message | int) -> Message:
+        return self.turns[each].action.message if isinstance(each, int) else each
 
     def to_json(self) -> dict[str, Any]:
         return {

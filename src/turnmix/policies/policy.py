@@ -41,6 +41,8 @@ class Episode:
     """The trajectory's environment, for a teacher alone, where it can be looked into."""
     cohort: str = ""
     """Trajectories of one cohort generate in lockstep, so that a batch never depends on timing."""
+    turns_taken: int = 0
+    """How many actions an earlier session of this policy gave in this trajectory: this one draws on where it was."""
 
     def privileged_view(self) -> Any:
         """What the environment shows a privileged teacher now. Raises UserError: it shows nothing."""

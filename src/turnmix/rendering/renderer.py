@@ -173,9 +173,12 @@ class Renderer:
 
     def parse(self, token_ids: Sequence[int], tools: Sequence[ToolSpecification]) -> Action:
         """The action that sampled `token_ids` are. Never raises."""
-        spoken = token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
-        action = self.parse_text(self._decode(tuple(spoken)), tools)
+        action = self.parse_text(self.spelled(token_ids), tools)
         return replace(action, token_ids=tuple(token_ids))
+
+    def spelled(self, token_ids: Sequence[int]) -> str:
+        """The text of sampled tokens, less the one that ended the turn."""
+        return self._decode(self._less_end(tuple(token_ids)))
 
     def parse_text(self, text: str, tools: Sequence[ToolSpecification]) -> Action:
         """The action that an answer is whose tokens are not known, less the one that ended it. Never raises.
@@ -266,7 +269,9 @@ class Renderer:
 
     def _spoken(self, turn: Message) -> tuple[int, ...]:
         """The sampled tokens of a turn, less the one that ended it."""
-        token_ids = turn.token_ids or ()
+        return self._less_end(turn.token_ids or ())
+
+    def _less_end(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         return token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
 
     def _decode(self, token_ids: tuple[int, ...]) -> str:

@@ -190,7 +190,7 @@ class TrajectoryLog(AppendLog):
             checked(record, TrajectoryRecord, where=where, fix=FIX)
             try:
                 trajectory = Trajectory.from_json(record)
-            except TypeError as error:  # a key that is not ours
+            except (TypeError, ValueError) as error:  # a key that is not ours, or a turn that is none
                 raise UserError(printable_line(f"{where} is damaged ({error}): {FIX}")) from None
             yield trajectory
 

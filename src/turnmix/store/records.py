@@ -83,6 +83,27 @@ class _CountedToolFault(_ToolFault):
     count: Count
 
 
+class _Tool(Record):
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class _Opening(Record):
+    after: Count | None
+    shared: Count | None = None
+    messages: list[Count | _Message] = []
+    tools: list[_Tool] | None = None
+
+
+class _Form(Record):
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    stop: list[Annotated[str, Field(min_length=1)]] = []
+    others: dict[str, Any] = {}
+
+
 class _Turn(Record):
     actor: Literal["student", "teacher", "accident"]
     action: _Action
@@ -90,6 +111,10 @@ class _Turn(Record):
     label: Literal["executed"] | _Action | None = None
     seconds: dict[str, Figure] = {}
     tool_faults: list[_ToolFault] = []
+    opening: _Opening | None = None
+    form: _Form = _Form()
+    is_rejected: bool = False
+    repeats: Count = 0
 
 
 class VerdictRecord(Record):
@@ -98,12 +123,6 @@ class VerdictRecord(Record):
     resolved: bool
     reward: Figure | None = None
     details: dict[str, Any] = {}
-
-
-class _Tool(Record):
-    name: str
-    description: str
-    parameters: dict[str, Any]
 
 
 class TrajectoryRecord(Record):

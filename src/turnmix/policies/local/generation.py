@@ -12,7 +12,7 @@ Legend: N rows in a pass, Q new tokens a row, L cached length, V vocabulary, T t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -37,11 +37,13 @@ class TurnRequest:
     prompt: Sequence[int]
     uniforms: torch.Tensor
     """One number for each token that may be generated: its length is the limit, 0 for none."""
+    is_over: Callable[[Sequence[int]], bool] | None = None
+    """Do the tokens sampled so far end the answer, beside a stop token? Asked after each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledTurn:
-    """What one row generated: up to and including a stop token, or up to its limit."""
+    """What one row generated: up to and including a stop token or what ends it, or up to its limit."""
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -59,6 +61,10 @@ class _Row:
     @property
     def limit(self) -> int:
         return len(self.request.uniforms)
+
+    @property
+    def is_over(self) -> bool:
+        return self.request.is_over is not None and self.request.is_over(self.sampled)
 
 
 class CohortGeneration:
@@ -160,7 +166,9 @@ class CohortGeneration:
             for row, token in zip(rows, tokens_N.tolist(), strict=True):
                 row.sampled.append(token)
             going = [
-                row for row in rows if len(row.sampled) < row.limit and row.sampled[-1] not in self._stop_ids
+                row
+                for row in rows
+                if len(row.sampled) < row.limit and row.sampled[-1] not in self._stop_ids and not row.is_over
             ]
             if not going:
                 break

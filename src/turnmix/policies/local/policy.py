@@ -8,9 +8,10 @@ thread computes, so that the event loop goes on and the same seeds give the same
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from turnmix.core.errors import UserError
@@ -22,6 +23,7 @@ from turnmix.policies.local.settings import LocalSettings
 from turnmix.policies.policy import Episode
 from turnmix.policies.unfinished_answer import cut_off, no_room
 from turnmix.rendering.renderer import Renderer
+from turnmix.rendering.stop_texts import completes_stop, stopped_answer
 
 
 class LocalPolicy:
@@ -62,7 +64,7 @@ class LocalPolicy:
             self._cohorts[name] = _Cohort(self)
         cohort = self._cohorts[name]
         member = cohort.lockstep.join(episode.trajectory_id)
-        cohort.draws[member] = _Draws(seed=episode.seed)
+        cohort.draws[member] = _Draws(seed=episode.seed, turn=episode.turns_taken)
         return LocalSession(cohort.lockstep, member, self._drop_empty_cohorts)
 
     async def close(self) -> None:
@@ -97,21 +99,32 @@ class LocalPolicy:
         if self._context is not None:
             limit = max(0, min(limit, self._context - len(prompt)))
         draws.turn += 1
-        return TurnRequest(prompt=prompt, uniforms=turn_uniforms(draws.seed, draws.turn, limit))
+        return TurnRequest(
+            prompt=prompt,
+            uniforms=turn_uniforms(draws.seed, draws.turn, limit),
+            is_over=self._is_over(state.form.stop),
+        )
+
+    def _is_over(self, stop: tuple[str, ...]) -> Callable[[Sequence[int]], bool] | None:
+        return partial(completes_stop, stop=stop, spell=self._renderer.spelled) if stop else None
 
     def _action(self, request: TurnRequest, sampled: SampledTurn, state: State) -> Action:
-        limit = len(request.uniforms)
+        limit, token_ids = len(request.uniforms), sampled.token_ids
+        stopped = stopped_answer(token_ids, state.form.stop, self._renderer.spelled)
         if limit == 0:
             action = no_room(self._context)
+        elif stopped is not None:
+            token_ids = stopped.token_ids
+            action = replace(self._renderer.parse_text(stopped.text, state.tools), token_ids=token_ids)
         else:
-            action = self._renderer.parse(sampled.token_ids, state.tools)
-            if sampled.token_ids[-1] not in self._renderer.stop_ids:
+            action = self._renderer.parse(token_ids, state.tools)
+            if token_ids[-1] not in self._renderer.stop_ids:
                 action = cut_off(action, limit=limit)
         return replace(
             action,
-            logprobs=sampled.logprobs,
+            logprobs=sampled.logprobs[: len(token_ids)],
             prompt_tokens=len(request.prompt),
-            completion_tokens=len(sampled.token_ids),
+            completion_tokens=len(token_ids),
         )
 
     def _drop_empty_cohorts(self) -> None:

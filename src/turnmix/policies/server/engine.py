@@ -39,6 +39,8 @@ class ServerSampling:
     greedy: bool
     stop_ids: tuple[int, ...]
     """Tokens that end a turn."""
+    stop_texts: tuple[str, ...] = ()
+    """Texts that end this answer, for a server that can see them: it samples no more than is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

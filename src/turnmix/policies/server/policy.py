@@ -25,6 +25,7 @@ from turnmix.policies.policy import Episode
 from turnmix.policies.server.engine import Completion, Engine, ServerSampling
 from turnmix.policies.unfinished_answer import cut_off, no_room
 from turnmix.rendering.renderer import Renderer
+from turnmix.rendering.stop_texts import before_stop, stopped_answer
 
 if TYPE_CHECKING:
     from turnmix.policies.endpoint.client import Guard
@@ -87,6 +88,7 @@ class ServerPolicy:
         )
 
     def begin(self, episode: Episode) -> ServerSession:
+        # A draw follows from the seed and the state: nothing is to be known of the turns before.
         return ServerSession(self, episode.seed)
 
     async def close(self) -> None:
@@ -102,7 +104,8 @@ class ServerPolicy:
         request = await asyncio.to_thread(self._request, state)
         if request.limit <= 0:
             return self._full(request)
-        completion = await self._asker.ask(lambda: self._body(request, seed), counters=counters)
+        sampling = replace(self._sampling, stop_texts=state.form.stop)
+        completion = await self._asker.ask(lambda: self._body(request, seed, sampling), counters=counters)
         if completion is None:
             return self._full(request)
         return await asyncio.to_thread(self._action, request, completion, state)
@@ -114,13 +117,13 @@ class ServerPolicy:
             limit = min(limit, self._context - len(prompt_ids))
         return Request(prompt_ids=prompt_ids, prompt_text=self._renderer.prompt_text(state), limit=limit)
 
-    def _body(self, request: Request, seed: int) -> dict[str, Any]:
+    def _body(self, request: Request, seed: int, sampling: ServerSampling) -> dict[str, Any]:
         asked = self._engine.completion_request(
             prompt_ids=request.prompt_ids,
             prompt_text=request.prompt_text,
             limit=request.limit,
             seed=seed,
-            sampling=self._sampling,
+            sampling=sampling,
         )
         return {"model": self._served_model(), **asked}
 
@@ -129,21 +132,34 @@ class ServerPolicy:
         return replace(no_room(self._context), logprobs=(), prompt_tokens=prompt_tokens, completion_tokens=0)
 
     def _action(self, request: Request, completion: Completion, state: State) -> Action:
-        token_ids, was_cut = completion.token_ids, completion.was_cut
-        if token_ids is None:
-            action = self._renderer.parse_text(completion.text, state.tools)
-        else:
-            action = self._renderer.parse(token_ids, state.tools)
-            was_cut = not token_ids or token_ids[-1] not in self._sampling.stop_ids
+        action, was_cut = self._read(completion, state)
         if was_cut:
             action = cut_off(action, limit=request.limit)
+        logprobs = completion.logprobs
+        if logprobs is not None and action.token_ids is not None:
+            logprobs = logprobs[: len(action.token_ids)]
         return replace(
             action,
-            logprobs=completion.logprobs,
+            logprobs=logprobs,
             prompt_tokens=len(request.prompt_ids),
             completion_tokens=completion.completion_tokens,
             cached_tokens=completion.cached_tokens,
         )
+
+    def _read(self, completion: Completion, state: State) -> tuple[Action, bool]:
+        """What the student said, and whether its limit of tokens cut it off."""
+        token_ids, stop, was_cut = completion.token_ids, state.form.stop, completion.was_cut
+        if token_ids is None:
+            text = before_stop(completion.text, stop)
+            action = self._renderer.parse_text(completion.text if text is None else text, state.tools)
+            return action, was_cut and text is None
+        stopped = stopped_answer(token_ids, stop, self._renderer.spelled)
+        if stopped is not None:
+            action = self._renderer.parse_text(stopped.text, state.tools)
+            return replace(action, token_ids=stopped.token_ids), False
+        # A server that was given no stop texts ends an answer at a token, or cuts it off.
+        is_open = not token_ids or token_ids[-1] not in self._sampling.stop_ids
+        return self._renderer.parse(token_ids, state.tools), is_open and (was_cut or not stop)
 
 
 class ServerSession:

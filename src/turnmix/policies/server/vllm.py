@@ -88,6 +88,7 @@ class VllmEngine:
     def completion_request(
         self, *, prompt_ids: list[int], prompt_text: str, limit: int, seed: int, sampling: ServerSampling
     ) -> dict[str, Any]:
+        stop = {"stop": list(sampling.stop_texts)} if sampling.stop_texts else {}
         return {
             "prompt": prompt_ids,
             "max_tokens": limit,
@@ -98,6 +99,7 @@ class VllmEngine:
             "repetition_penalty": 1.0,
             "seed": seed,
             "stop_token_ids": list(sampling.stop_ids),
+            **stop,
             "skip_special_tokens": False,
             "return_token_ids": True,
             "logprobs": 0,
