@@ -25,7 +25,8 @@ from turnmix.core.own_file import open_own
 from turnmix.core.printable import printable_line
 from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import Trajectory
-from turnmix.store.records import TrajectoryRecord, checked
+from turnmix.store.records import checked
+from turnmix.store.trajectory_records import TrajectoryRecord
 
 FIX = "delete that line, or start a new run"
 LONGEST_LINE = 64 * MEBIBYTE

@@ -8,14 +8,12 @@ be told.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from turnmix.core.errors import UserError
-from turnmix.core.message import Role
 from turnmix.core.printable import printable_line
-from turnmix.core.trajectory import StopReason
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Figure = Annotated[float, Field(allow_inf_nan=False)]
@@ -39,82 +37,14 @@ class _Usage(Record):
 Usages = dict[str, _Usage]
 
 
-class _Function(Record):
-    name: str
-    arguments: dict[str, Any]
-
-
-class _Call(Record):
-    id: str
-    function: _Function
-
-
-class _Message(Record):
-    role: Role
-    content: str
-    tool_calls: list[_Call] = []
-    tool_call_id: str | None = None
-
-
-class _ProviderFields(Record):
-    provider: str
-    message: dict[str, Any]
-    calls: list[dict[str, Any]]
-
-
-class _Action(Record):
-    message: _Message
-    parse_error: str | None = None
-    token_ids: list[Count] | None = None
-    logprobs: list[float | None] | None = None
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
-    cached_tokens: Count | None = None
-    provider_fields: _ProviderFields | None = None
-
-
-class _ToolFault(Record):
+class ToolFaultRecord(Record):
     tool: str
     place: str
     error: str
 
 
-class _CountedToolFault(_ToolFault):
+class _CountedToolFault(ToolFaultRecord):
     count: Count
-
-
-class _Tool(Record):
-    name: str
-    description: str
-    parameters: dict[str, Any]
-
-
-class _Opening(Record):
-    after: Count | None
-    shared: Count | None = None
-    messages: list[Count | _Message] = []
-    tools: list[_Tool] | None = None
-
-
-class _Form(Record):
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
-    stop: list[Annotated[str, Field(min_length=1)]] = []
-    others: dict[str, Any] = {}
-
-
-class _Turn(Record):
-    actor: Literal["student", "teacher", "accident"]
-    action: _Action
-    observation: list[_Message]
-    label: Literal["executed"] | _Action | None = None
-    seconds: dict[str, Figure] = {}
-    tool_faults: list[_ToolFault] = []
-    opening: _Opening | None = None
-    form: _Form = _Form()
-    is_rejected: bool = False
-    repeats: Count = 0
 
 
 class VerdictRecord(Record):
@@ -123,24 +53,6 @@ class VerdictRecord(Record):
     resolved: bool
     reward: Figure | None = None
     details: dict[str, Any] = {}
-
-
-class TrajectoryRecord(Record):
-    """A line of `trajectories.jsonl` and of `evaluations.jsonl`."""
-
-    id: str
-    task_id: str
-    iteration: Count
-    seed: int
-    beta: Figure | None
-    stop_reason: Literal[tuple(reason.value for reason in StopReason)]  # type: ignore[valid-type]
-    verdict: VerdictRecord | None
-    error: str | None
-    attempts: Count
-    usage: dict[str, Counts] = {}
-    tools: list[_Tool]
-    prompt: list[_Message]
-    turns: list[_Turn]
 
 
 class ScoreRecord(Record):

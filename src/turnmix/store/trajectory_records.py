@@ -1,0 +1,97 @@
+"""What a line of `trajectories.jsonl` and of `evaluations.jsonl` holds, as whoever reads it relies on it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from turnmix.core.message import Role
+from turnmix.core.trajectory import StopReason
+from turnmix.store.records import Count, Counts, Figure, Record, ToolFaultRecord, VerdictRecord
+
+
+class _Function(Record):
+    name: str
+    arguments: dict[str, Any]
+
+
+class _Call(Record):
+    id: str
+    function: _Function
+
+
+class _Message(Record):
+    role: Role
+    content: str
+    tool_calls: list[_Call] = []
+    tool_call_id: str | None = None
+
+
+class _ProviderFields(Record):
+    provider: str
+    message: dict[str, Any]
+    calls: list[dict[str, Any]]
+
+
+class _Action(Record):
+    message: _Message
+    parse_error: str | None = None
+    token_ids: list[Count] | None = None
+    logprobs: list[float | None] | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    provider_fields: _ProviderFields | None = None
+
+
+class _Tool(Record):
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class _Opening(Record):
+    after: Count | None
+    shared: Count | None = None
+    messages: list[Count | _Message] = []
+    tools: list[_Tool] | None = None
+
+
+class _Form(Record):
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    stop: list[Annotated[str, Field(min_length=1)]] = []
+    others: dict[str, Any] = {}
+
+
+class _Turn(Record):
+    actor: Literal["student", "teacher", "accident"]
+    action: _Action
+    observation: list[_Message]
+    label: Literal["executed"] | _Action | None = None
+    seconds: dict[str, Figure] = {}
+    tool_faults: list[ToolFaultRecord] = []
+    opening: _Opening | None = None
+    form: _Form = _Form()
+    is_rejected: bool = False
+    repeats: Count = 0
+
+
+class TrajectoryRecord(Record):
+    """A line of `trajectories.jsonl` and of `evaluations.jsonl`."""
+
+    id: str
+    task_id: str
+    iteration: Count
+    seed: int
+    beta: Figure | None
+    stop_reason: Literal[tuple(reason.value for reason in StopReason)]  # type: ignore[valid-type]
+    verdict: VerdictRecord | None
+    error: str | None
+    attempts: Count
+    usage: dict[str, Counts] = {}
+    tools: list[_Tool]
+    prompt: list[_Message]
+    turns: list[_Turn]
