@@ -24,7 +24,7 @@ class _Call(Record):
 class _Message(Record):
     role: Role
     content: str
-    tool_calls: list[_Call] = []
+    tool_calls: list[_Call] = Field(default_factory=list)
     tool_call_id: str | None = None
 
 
@@ -54,7 +54,7 @@ class _Tool(Record):
 class _Opening(Record):
     after: Count | None
     shared: Count | None = None
-    messages: list[Count | _Message] = []
+    messages: list[Count | _Message] = Field(default_factory=list)
     tools: list[_Tool] | None = None
 
 
@@ -62,8 +62,8 @@ class _Form(Record):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
-    stop: list[Annotated[str, Field(min_length=1)]] = []
-    others: dict[str, Any] = {}
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    others: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Turn(Record):
@@ -71,8 +71,8 @@ class _Turn(Record):
     action: _Action
     observation: list[_Message]
     label: Literal["executed"] | _Action | None = None
-    seconds: dict[str, Figure] = {}
-    tool_faults: list[ToolFaultRecord] = []
+    seconds: dict[str, Figure] = Field(default_factory=dict)
+    tool_faults: list[ToolFaultRecord] = Field(default_factory=list)
     opening: _Opening | None = None
     form: _Form = _Form()
     is_rejected: bool = False
@@ -91,7 +91,7 @@ class TrajectoryRecord(Record):
     verdict: VerdictRecord | None
     error: str | None
     attempts: Count
-    usage: dict[str, Counts] = {}
+    usage: dict[str, Counts] = Field(default_factory=dict)
     tools: list[_Tool]
     prompt: list[_Message]
     turns: list[_Turn]
