@@ -63,7 +63,7 @@ def require_usable(value: Any) -> None:
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
         for item in level:
-            if isinstance(item, str) and _SURROGATE.search(item):
+            if isinstance(item, str) and not item.isascii() and _SURROGATE.search(item):
                 raise UnreadableJsonError("a string holds half of a \\u surrogate pair")
             if isinstance(item, dict):
                 deeper.extend(item)

@@ -20,7 +20,6 @@ _REPEATED: Mapping[str, Any] = {
     "prompt_cache_key": None,
     "reasoning": {"effort": None, "summary": None},
     "safety_identifier": None,
-    "store": True,
     "temperature": None,
     "text": {"format": {"type": "text"}},
     "tool_choice": "auto",
@@ -35,7 +34,7 @@ def response_body(answer: ModelAnswer, body: Mapping[str, Any]) -> dict[str, Any
     """The whole response."""
     was_cut = answer.finish == "length"
     output = _output(answer, body)
-    if was_cut:
+    if was_cut and "status" in output[-1]:
         output[-1] = {**output[-1], "status": "incomplete"}
     return {
         **_opened(answer, body),
@@ -108,12 +107,13 @@ def _output(answer: ModelAnswer, body: Mapping[str, Any]) -> list[dict[str, Any]
             }
         )
     for number, call in enumerate(message.tool_calls, start=1):
-        item = {"status": "completed", "call_id": call.id, "name": call.name}
+        named = {"call_id": call.id, "name": call.name}
         if call.name in customs:
-            kind, item["type"], item["input"] = "ctc", "custom_tool_call", input_text(call)
+            custom = {"type": "custom_tool_call", "id": item_id("ctc", answer.id, number)}
+            output.append({**custom, **named, "input": input_text(call)})
         else:
-            kind, item["type"], item["arguments"] = "fc", "function_call", arguments_text(call)
-        output.append({**item, "id": item_id(kind, answer.id, number)})
+            function = {"type": "function_call", "id": item_id("fc", answer.id, number)}
+            output.append({**function, **named, "arguments": arguments_text(call), "status": "completed"})
     return output
 
 
@@ -135,7 +135,7 @@ def _text_part(text: str, tokens: Sequence[AnswerToken] | None) -> dict[str, Any
 def _begun(item: dict[str, Any]) -> dict[str, Any]:
     """An item of which nothing is there yet."""
     emptied: dict[str, Any] = {"content": []} if item["type"] == "message" else {_field(item): ""}
-    return {**item, **emptied, "status": "in_progress"}
+    return {**item, **emptied, **({"status": "in_progress"} if "status" in item else {})}
 
 
 def _field(item: Mapping[str, Any]) -> str:
@@ -163,5 +163,4 @@ def _call_events(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     kind = "function_call_arguments" if field == "arguments" else "custom_tool_call_input"
     for piece in pieces(item[field]):
         yield {"type": f"response.{kind}.delta", "delta": piece}
-    named = {"name": item["name"]} if field == "arguments" else {}
-    yield {"type": f"response.{kind}.done", field: item[field], **named}
+    yield {"type": f"response.{kind}.done", field: item[field]}

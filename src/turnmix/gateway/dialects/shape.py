@@ -125,21 +125,24 @@ def _refusal(mistake: ErrorDetails, body: Mapping[str, Any]) -> RequestError:
     value = mistake["input"]
     path = _path(mistake["loc"], body)
     kind = mistake["type"]
-    if kind == "missing":
-        return RequestError("invalid_request", f"{path}: missing: give it", parameter=path)
     fix = _WORDS.get(kind) or mistake["msg"][:1].lower() + mistake["msg"][1:]
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        known = str(context.get("expected_tags", ""))
-        tag = str(context.get("discriminator", "'type'"))
-        name = tag.strip("'") if tag.startswith("'") else "type"
+    is_missing = kind == "missing"
+    if is_missing:
+        path = f"{path}.{mistake['loc'][-1]}".removeprefix(".")
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        told = str(context.get("discriminator", ""))
+        name = told.strip("'") if told.startswith("'") else "type"
         if isinstance(value, Mapping):
+            is_missing = name not in value
             path, value = f"{path}.{name}", value.get(name)
-        fix = f"give one of {known}" if known else f"give an object with a known {name}"
+        fix = f"give one of {context['expected_tags']}" if "expected_tags" in context else "give an object"
     elif kind == "literal_error":
         fix = f"give {context['expected']}"
     elif kind == "part":
         path, value = path + str(context["at"]), context["value"]
-    return RequestError("invalid_request", f"{path}: {shown(value)}: {fix}", parameter=path)
+    path = path or "body"
+    told = f"{path}: missing: give it" if is_missing else f"{path}: {shown(value)}: {fix}"
+    return RequestError("invalid_request", told, parameter=path)
 
 
 def shown(value: Any) -> str:
@@ -168,7 +171,4 @@ def _path(location: Sequence[int | str], body: Any) -> str:
         elif isinstance(here, Mapping) and step in here:
             path += f".{step}"
             here = here[step]
-    last = location[-1] if location else ""
-    if isinstance(last, str) and isinstance(here, Mapping) and last not in here:
-        path += f".{last}"
-    return path.removeprefix(".") or "body"
+    return path.removeprefix(".")
