@@ -8,7 +8,7 @@ shows it to nobody: it is replaced in whatever the server says, before anything 
 from __future__ import annotations
 
 import asyncio
-import logging
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_text
 from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
+from turnmix.policies.endpoint.connections import Connections
 from turnmix.policies.endpoint.retry import Fault
 from turnmix.policies.endpoint.route import certificates, proxy_for
 from turnmix.policies.endpoint.settings import redacted_url, secrets_of
@@ -47,57 +48,46 @@ class _Refused(Exception):
     """The guard refused a connection that had just been made."""
 
 
-class _Queries(logging.Filter):
-    """httpx logs the URL of each request: a key may stand in it."""
-
-    def hide_from_now_on(self) -> None:
-        logging.getLogger("httpx").addFilter(self)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                redacted_url(str(part)) if isinstance(part, httpx.URL) else part for part in record.args
-            )
-        return True
-
-
-_QUERIES = _Queries()
-
-
 class EndpointClient:
     """Connections to one endpoint, in one event loop."""
 
     def __init__(self, url: str, key: SecretStr | None, *, max_idle: int, guard: Guard | None = None) -> None:
-        """`url`: the base URL. Credentials in it go into a header and out of the URL, which httpx logs. `guard` is
+        """`url`: the base URL. Credentials in it go into a header and out of the URL. `guard` is
         asked before each request, and once more on each new connection, before the first byte."""
         self._guard = guard
+        self._extensions: dict[str, Any] = {} if guard is None else {"trace": self._traced}
         parsed = httpx.URL(url)
         self._base = parsed.copy_with(username=None, password=None)
+        self._urls: dict[str, httpx.URL] = {}
+        """By the path of a request."""
         self._secrets = list(secrets_of(url))
-        _QUERIES.hide_from_now_on()
-        headers = {"content-type": "application/json"}
-        auth = httpx.BasicAuth(parsed.username, parsed.password) if parsed.userinfo else None
+        headers = {
+            "accept": "application/json",
+            "accept-encoding": "gzip, deflate",
+            "content-type": "application/json",
+            "user-agent": f"turnmix python-httpx/{httpx.__version__}",
+        }
+        if parsed.userinfo:
+            basic = httpx.BasicAuth(parsed.username, parsed.password)
+            signed = next(basic.auth_flow(httpx.Request("GET", self._base)))
+            headers["authorization"] = signed.headers["authorization"]
         if key is not None:
             self._secrets.append(key.get_secret_value())
-            if auth is None:
-                headers["authorization"] = f"Bearer {key.get_secret_value()}"
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle)
+            headers.setdefault("authorization", f"Bearer {key.get_secret_value()}")
+        self._headers = httpx.Headers(headers)
         proxy = proxy_for(url)
         # The proxy's password may stand in what a failed connection says.
         self._secrets += secrets_of(proxy or "")
         for secret in self._secrets:
             keep_secret(secret)
         self._through = f" through the proxy {redacted_url(proxy)}" if proxy else ""
+        is_secured = parsed.scheme == "https" or (proxy or "").startswith("https")
         # Time is bounded as a whole, by `send`: httpx's own limits are per read, and a server that trickles
         # keep-alive bytes never meets them. What the environment says is read here: httpx stumbles over forms of it.
-        self._http = httpx.AsyncClient(
-            headers=headers,
-            auth=auth,
-            limits=limits,
-            timeout=None,
-            trust_env=False,
+        self._connections = Connections(
+            verify=certificates() if is_secured else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             proxy=proxy,
-            verify=certificates() if parsed.scheme == "https" or (proxy or "").startswith("https") else True,
+            max_idle=max_idle,
         )
 
     async def send(
@@ -107,12 +97,15 @@ class EndpointClient:
         content = None
         if body is not None:
             content = json_text(body, ensure_ascii=False).encode("utf-8", "replace")
-        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+        if (url := self._urls.get(path)) is None:
+            url = self._urls[path] = self._base.copy_with(path=self._base.path.rstrip("/") + path)
         if self._guard is not None and (refusal := self._guard()) is not None:
             return Fault(remedy="retry", cause="connect", detail=refusal)
         try:
-            request = self._http.request(method, url, content=content, extensions={"trace": self._traced})
-            response = await asyncio.wait_for(request, timeout)
+            request = httpx.Request(
+                method, url, headers=self._headers, content=content, extensions=self._extensions
+            )
+            response = await asyncio.wait_for(self._connections.exchange(request), timeout)
         except asyncio.TimeoutError:
             return Fault(remedy="retry", cause="timeout", detail=f"no whole answer within {timeout:g} s")
         except _Refused as error:
@@ -156,4 +149,4 @@ class EndpointClient:
         return redacted(text)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._connections.close()
