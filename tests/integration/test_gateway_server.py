@@ -12,54 +12,48 @@ import pytest
 
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message
-from turnmix.gateway import answering
+from turnmix.gateway import responder
+from turnmix.gateway.dialects import DIALECTS
 from turnmix.gateway.keys import digest_of
-from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
+from turnmix.gateway.model_request import ModelAnswer, RequestError
 from turnmix.gateway.server import Gateway
 from turnmix.gateway.serving import GatewayServer, check_host
 from turnmix.gateway.sessions import SessionBook
 from turnmix.gateway.settings import GatewaySettings
 
-STATUS = {
-    "invalid_request": 400, "unauthorized": 401, "forbidden": 403, "not_found": 404, "conflict": 409,
-    "too_large": 413, "unavailable": 503, "internal": 500,
-}  # fmt: skip
 ADMIN = "an-admin-key-of-the-test"
+PATHS = ("/chat/completions", "/responses", "/messages")
 
 
-class PlainDialect:
-    """One user message in, its answer out."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def read(self, body):
-        if not isinstance(body.get("messages"), list):
-            raise RequestError("invalid_request", "messages: give a list", parameter="messages")
-        messages = tuple(Message(role="user", content=str(each["content"])) for each in body["messages"])
-        return ModelRequest(model=body.get("model", "m"), messages=messages), bool(body.get("stream"))
-
-    def write(self, answer, body):
-        return {"id": answer.id, "text": answer.message.content}
-
-    def events(self, answer, body):
-        for word in answer.message.content.split():
-            yield f"data: {word}\n\n".encode()
-        yield b"data: [DONE]\n\n"
-
-    def heartbeat(self):
-        return b": wait\n\n"
-
-    def error(self, error):
-        headers = {"Retry-After": "2"} if error.fault == "unavailable" else {}
-        told = {"path": self.path, "fault": error.fault, "message": str(error)}
-        return STATUS[error.fault], {"error": told}, headers
-
-    def error_event(self, error):
-        return f"event: error\ndata: {error}\n\n".encode()
+def asked(text, path="/chat/completions", **named):
+    """A question in the dialect of a path."""
+    message = {"role": "user", "content": text}
+    body = {
+        "/chat/completions": {"messages": [message]},
+        "/responses": {"input": text},
+        "/messages": {"messages": [message], "max_tokens": 100},
+    }[path]
+    return {"model": "any", **body, **named}
 
 
-DIALECTS = {path: PlainDialect(path) for path in ("/chat/completions", "/responses", "/messages")}
+def text_of(response):
+    assert response.status_code == 200, response.text
+    data = response.json()
+    if "choices" in data:
+        return data["choices"][0]["message"]["content"]
+    block = data["output"][0] if "output" in data else data
+    return block["content"][0]["text"]
+
+
+def shape_of(response):
+    """Whose errors it is: Anthropic's have a type of their own."""
+    data = response.json()
+    assert isinstance(data["error"]["message"], str)
+    return "anthropic" if data.get("type") == "error" else "openai"
+
+
+def fault(response):
+    return response.status_code, shape_of(response)
 
 
 class Thinker:
@@ -67,7 +61,8 @@ class Thinker:
 
     def __init__(self, *, seconds=0.0, failure=None):
         self.seconds = seconds
-        self.failure = failure
+        self.raised = failure
+        self.failure = None
         self.given = {}
         self.is_closed = False
         self.may_answer = asyncio.Event()
@@ -87,8 +82,8 @@ class Thinker:
     async def _made(self, question):
         await self.may_answer.wait()
         await asyncio.sleep(self.seconds)
-        if self.failure is not None:
-            raise self.failure
+        if self.raised is not None:
+            raise self.raised
         return ModelAnswer(
             id=f"answer_{len(self.given)}", model="m", created=0,
             message=Message(role="assistant", content=f"you said {question:.20}"),
@@ -115,7 +110,7 @@ async def gateway(**named):
     """A gateway that listens, its book, and a client of it."""
     settings = GatewaySettings(**named.pop("settings", {}))
     book = SessionBook(settings)
-    server = GatewayServer(Gateway(book, dialects=DIALECTS, **named))
+    server = GatewayServer(Gateway(book, **named))
     async with server, httpx.AsyncClient(base_url=server.url, timeout=30, verify=False) as client:
         yield server, book, client
     await book.close()
@@ -125,15 +120,7 @@ def bearer(key):
     return {"Authorization": f"Bearer {key}"}
 
 
-def asked(text, **named):
-    return {"messages": [{"content": text}], **named}
-
-
-def fault(response):
-    return response.status_code, response.json()["error"]["fault"]
-
-
-@pytest.mark.parametrize("path", list(DIALECTS))
+@pytest.mark.parametrize("path", PATHS)
 def test_a_session_is_asked_by_its_path_or_by_its_key(path):
     async def scenario():
         async with gateway() as (_, book, client):
@@ -144,10 +131,10 @@ def test_a_session_is_asked_by_its_path_or_by_its_key(path):
                 f"{opened.session_url}{path}",
             ]
             for url in by_path:
-                assert (await client.post(url, json=asked("hi"))).json()["text"] == "you said hi"
+                assert text_of(await client.post(url, json=asked("hi", path))) == "you said hi"
             for headers in (bearer(opened.key), {"x-api-key": opened.key}, {"api-key": opened.key}):
-                response = await client.post(f"/v1{path}", json=asked("hi"), headers=headers)
-                assert response.json()["text"] == "you said hi"
+                response = await client.post(f"/v1{path}", json=asked("hi", path), headers=headers)
+                assert text_of(response) == "you said hi"
 
     run(scenario())
 
@@ -172,7 +159,7 @@ def test_whoever_shows_no_key_of_a_session_learns_nothing_of_it():
             told = set()
             for path, headers in paths:
                 response = await client.post(path, json=asked("hi"), headers=headers)
-                assert fault(response) == (401, "unauthorized"), path
+                assert fault(response) == (401, "openai"), path
                 told.add(response.json()["error"]["message"])
             assert len(told) == 1
             assert (await client.get("/sessions/one", headers=bearer(other.key))).status_code == 401
@@ -211,12 +198,13 @@ def test_opening_needs_the_admin_key_where_there_is_one_and_a_name_of_this_machi
         check_host("127.0.0.1", admin_key="short")
 
 
-@pytest.mark.parametrize("path", list(DIALECTS))
+@pytest.mark.parametrize("path", PATHS)
 def test_what_is_no_request_is_refused_in_the_shape_of_its_dialect(path):
     async def scenario():
         async with gateway(settings={"max_request_bytes": 2048}) as (_, book, client):
             opened = book.hold(Thinker(), id="one")
             url = f"{opened.base_url}{path}"
+            shape = "anthropic" if path == "/messages" else "openai"
             json_type, gzipped = {"Content-Type": "application/json"}, {"Content-Encoding": "gzip"}
             wrong = [
                 (dict(content=b"{", headers=json_type), 400, "no JSON"),
@@ -224,25 +212,24 @@ def test_what_is_no_request_is_refused_in_the_shape_of_its_dialect(path):
                 (dict(content=b"\xff{}", headers=json_type), 400, "no JSON"),
                 (dict(content=b"", headers=json_type), 400, "no JSON"),
                 (dict(json=[1]), 400, "JSON object"),
-                (dict(json={}), 400, "messages"),
+                (dict(json={"model": "any"}), 400, {"/responses": "input"}.get(path, "messages")),
                 (dict(data={"a": "b"}), 400, "application/json"),
                 (dict(content=gzip.compress(b"{}"), headers={**json_type, **gzipped}), 400, "uncompressed"),
-                (dict(json=asked("a" * 4000)), 413, "max_request_bytes"),
+                (dict(json=asked("a" * 4000, path)), 413, "max_request_bytes"),
                 (dict(content=pieces(4000), headers=json_type), 413, "max_request_bytes"),
             ]  # fmt: skip
             for request, status, words in wrong:
                 response = await client.post(url, **request)
-                error = response.json()["error"]
-                assert (response.status_code, error["path"]) == (status, path)
-                assert words in error["message"]
+                assert fault(response) == (status, shape)
+                assert words in response.json()["error"]["message"]
             response = await client.get(url)
-            assert (response.status_code, response.json()["error"]["path"]) == (405, path)
+            assert fault(response) == (405, shape)
             assert response.headers["allow"] == "POST"
             response = await client.post(f"{url}/more", json={})
-            assert (response.status_code, response.json()["error"]["path"]) == (404, path)
+            assert fault(response) == (404, shape)
             assert opened.path not in response.text
             assert (await client.post("/v2", json={})).status_code == 404
-            assert (await client.post(url, json=asked("hi"))).status_code == 200
+            assert (await client.post(url, json=asked("hi", path))).status_code == 200
 
     run(scenario())
 
@@ -263,14 +250,14 @@ def test_a_body_of_100_mb_is_refused_and_never_held():
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             for headers in ({}, {"Content-Length": "100000000"}):
                 response = await client.post(url, content=chunks(), headers=headers)
-                assert fault(response) == (413, "too_large")
+                assert fault(response) == (413, "openai")
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
     assert run(scenario()) < 30_000  # KiB
 
 
 def test_a_client_that_goes_away_finds_its_answer_when_it_comes_back(monkeypatch):
-    monkeypatch.setattr(answering, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(responder, "HEARTBEAT_SECONDS", 0.02)
 
     async def scenario(is_streamed):
         thinker = Thinker()
@@ -291,24 +278,27 @@ def test_a_client_that_goes_away_finds_its_answer_when_it_comes_back(monkeypatch
 
 
 def test_a_stream_has_heartbeats_until_its_answer_comes(monkeypatch):
-    monkeypatch.setattr(answering, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(responder, "HEARTBEAT_SECONDS", 0.02)
 
     async def scenario(thinker):
         async with gateway() as (_, book, client):
             opened = book.hold(thinker, id="one")
-            response = await client.post(f"{opened.base_url}/responses", json=asked("hi", stream=True))
+            response = await client.post(
+                f"{opened.base_url}/responses", json=asked("hi", "/responses", stream=True)
+            )
             return response
 
     response = run(scenario(Thinker(seconds=0.1)))
     assert response.headers["content-type"].startswith("text/event-stream")
-    assert response.text.count(": wait") >= 2
-    assert response.text.endswith("data: you\n\ndata: said\n\ndata: hi\n\ndata: [DONE]\n\n")
+    assert response.text.count(DIALECTS["/responses"].heartbeat().decode()) >= 2
+    assert response.text.index("response.created") < response.text.index("response.completed")
     failure = RequestError("unavailable", "no model is there")
     late = run(scenario(Thinker(seconds=0.1, failure=failure)))
     assert late.status_code == 200
-    assert late.text.endswith("event: error\ndata: no model is there\n\n")
+    assert "response.completed" not in late.text
+    assert late.text.endswith(DIALECTS["/responses"].error_event(failure).decode())
     soon = run(scenario(Thinker(failure=failure)))
-    assert (*fault(soon), soon.headers["retry-after"]) == (503, "unavailable", "2")
+    assert (*fault(soon), soon.headers["retry-after"]) == (503, "openai", "1")
 
 
 def test_sessions_and_requests_under_way_are_bounded():
@@ -326,7 +316,7 @@ def test_sessions_and_requests_under_way_are_bounded():
             url = f"{opened.base_url}/chat/completions"
             posts = [asyncio.create_task(client.post(url, json=asked(str(number)))) for number in range(3)]
             await asked_of(thinker, 3)
-            assert fault(await client.post(url, json=asked("3"))) == (503, "unavailable")
+            assert fault(await client.post(url, json=asked("3"))) == (503, "openai")
             thinker.may_answer.set()
             assert [(await post).status_code for post in posts] == [200] * 3
             assert (await client.post(url, json=asked("3"))).status_code == 200
@@ -341,9 +331,9 @@ def test_a_session_that_is_over_answers_nothing():
             opened = book.hold(thinker, id="one")
             await book.end("one")
             assert thinker.is_closed
-            response = await client.post(f"{opened.base_url}/messages", json=asked("hi"))
-            assert fault(response) == (409, "conflict")
-            assert fault(await client.post(f"{opened.session_url}/finish")) == (403, "forbidden")
+            response = await client.post(f"{opened.base_url}/messages", json=asked("hi", "/messages"))
+            assert fault(response) == (409, "anthropic")
+            assert fault(await client.post(f"{opened.session_url}/finish")) == (403, "openai")
 
     run(scenario())
 
@@ -364,7 +354,7 @@ def test_what_is_unanswered_when_the_gateway_ends_hears_so_at_once():
             await server.__aexit__(None, None, None)
             responses = [await post for post in posts]
             assert asyncio.get_running_loop().time() - began < 3
-            assert [fault(response) for response in responses] == [(503, "unavailable")] * 2
+            assert [fault(response) for response in responses] == [(503, "openai")] * 2
             assert not thinker.is_closed  # the answer is the session's
 
     run(scenario())
@@ -374,11 +364,11 @@ def test_a_failure_of_the_gateways_own_is_told_without_keys_and_ends_it(caplog, 
     async def scenario():
         async with gateway() as (_, book, client):
             opened = book.hold(Thinker(failure=ZeroDivisionError("1 / 0")), id="one")
-            response = await client.post(f"{opened.base_url}/messages", json=asked("hi"))
-            assert (*fault(response), response.json()["error"]["path"]) == (500, "internal", "/messages")
+            response = await client.post(f"{opened.base_url}/messages", json=asked("hi", "/messages"))
+            assert fault(response) == (500, "anthropic")
             with pytest.raises(ZeroDivisionError):
                 await book.failed()
-            assert fault(await client.get("/ready")) == (503, "unavailable")
+            assert fault(await client.get("/ready")) == (503, "openai")
             assert (await client.get("/health")).status_code == 200
             return opened
 
@@ -408,14 +398,14 @@ def test_a_thousand_sessions_are_answered_at_once():
                         for place, each in enumerate(opened)
                     )
                 )
-            assert [each.json()["text"] for each in responses] == [f"you said {each.id}" for each in opened]
+            assert [text_of(each) for each in responses] == [f"you said {each.id}" for each in opened]
 
     run(scenario())
 
 
 def test_a_port_that_is_taken_and_a_host_that_is_not_here_are_told_in_a_line():
     async def scenario(**named):
-        async with GatewayServer(Gateway(SessionBook(), dialects=DIALECTS), **named):
+        async with GatewayServer(Gateway(SessionBook()), **named):
             pass
 
     with socket.socket() as other:
@@ -432,12 +422,12 @@ def test_a_port_that_is_taken_and_a_host_that_is_not_here_are_told_in_a_line():
 def test_it_listens_on_a_socket_of_the_file_system_besides(tmp_path):
     async def scenario():
         book, path = SessionBook(), tmp_path / "gateway.sock"
-        async with GatewayServer(Gateway(book, dialects=DIALECTS), unix_socket=path):
+        async with GatewayServer(Gateway(book), unix_socket=path):
             opened = book.hold(Thinker(), id="one")
             transport = httpx.AsyncHTTPTransport(uds=str(path))
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-                response = await client.post(f"{opened.path}/v1/messages", json=asked("hi"))
-                assert response.json()["text"] == "you said hi"
+                response = await client.post(f"{opened.path}/v1/messages", json=asked("hi", "/messages"))
+                assert text_of(response) == "you said hi"
         assert not path.exists()
 
     run(scenario())

@@ -9,6 +9,7 @@ What asks a session stands below the session's own path too, `/sessions/{id}/{ro
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -19,12 +20,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from turnmix.core.errors import TurnMixError, first_line
-from turnmix.gateway.answering import Answers
+from turnmix.gateway.dialects import DIALECTS
+from turnmix.gateway.dialects.dialect import Dialect
+from turnmix.gateway.dialects.models import model_body, models_body
 from turnmix.gateway.keys import is_key, shown_keys
 from turnmix.gateway.model_request import RequestError
 from turnmix.gateway.request_body import read_object
+from turnmix.gateway.responder import Responder
 from turnmix.gateway.sessions import HeldSession, Operation, SessionBook
-from turnmix.gateway.wire import Dialect
 
 CHAT, MESSAGES = "/chat/completions", "/messages"
 MODEL = "turnmix"
@@ -39,18 +42,13 @@ class Gateway:
     """The application, with what it serves."""
 
     def __init__(
-        self,
-        book: SessionBook,
-        *,
-        dialects: Mapping[str, Dialect],
-        opener: Operation | None = None,
-        admin_digest: str | None = None,
+        self, book: SessionBook, *, opener: Operation | None = None, admin_digest: str | None = None
     ) -> None:
-        """`dialects` by path. `opener` opens a session; None: none can be opened by requests. `admin_digest`: of the
-        key that opening one needs; None: whoever can reach the gateway may."""
+        """`opener` opens a session; None: none can be opened by requests. `admin_digest`: of the key that opening one
+        needs; None: whoever can reach the gateway may."""
         self.book = book
-        self.answers = Answers(book)
-        self._dialects = dialects
+        self.responder = Responder(book)
+        self._began = int(time.time())
         self._opener = opener
         self._admin_digest = admin_digest
         self.app = Starlette(
@@ -71,11 +69,11 @@ class Gateway:
             Route(f"{_OWN_PATH}/run", self._told(self._run), methods=["POST"]),
         ]
         for prefix in ("/v1", f"{_OWN_PATH}/v1", _OWN_PATH):
-            for path, dialect in self._dialects.items():
+            for path, dialect in DIALECTS.items():
                 routes.append(
                     Route(f"{prefix}{path}", self._told(self._asked(dialect), dialect), methods=["POST"])
                 )
-            count = self._told(self._count, self._dialects[MESSAGES])
+            count = self._told(self._count, DIALECTS[MESSAGES])
             routes.append(Route(f"{prefix}{MESSAGES}/count_tokens", count, methods=["POST"]))
             routes.append(Route(f"{prefix}/models", self._told(self._models), methods=["GET"]))
             routes.append(Route(f"{prefix}/models/{{model:path}}", self._told(self._model), methods=["GET"]))
@@ -99,7 +97,7 @@ class Gateway:
 
     def _asked(self, dialect: Dialect) -> Endpoint:
         async def asked(request: Request) -> Response:
-            return await self.answers.respond(request, self._session(request), dialect)
+            return await self.responder.respond(request, self._session(request), dialect)
 
         return asked
 
@@ -111,7 +109,7 @@ class Gateway:
         return JSONResponse({"status": "ok"})
 
     async def _ready(self, request: Request) -> Response:
-        if self.answers.is_closing or self.book.failure is not None:
+        if self.responder.is_closing or self.book.failure is not None:
             raise RequestError("unavailable", "the gateway is ending")
         return JSONResponse({"status": "ready", "sessions": self.book.num_open})
 
@@ -122,7 +120,7 @@ class Gateway:
                 "not_found",
                 "this gateway's sessions are opened by `turnmix train`: serve others with `turnmix gateway`",
             )
-        if self.answers.is_closing:
+        if self.responder.is_closing:
             raise RequestError("unavailable", "the gateway is ending")
         opened = await self._opener({**await self._object(request), "url": _url_of(request)})
         return JSONResponse(opened, status_code=201)
@@ -160,33 +158,30 @@ class Gateway:
         return JSONResponse(await held.run(await self._object(request)))
 
     async def _count(self, request: Request) -> Response:
-        held, dialect = self._session(request), self._dialects[MESSAGES]
+        held, dialect = self._session(request), DIALECTS[MESSAGES]
         if held.count is None:
             raise RequestError("not_found", "tokens are not counted here")
         _, (asked, _) = await read_object(
             request,
             most=self.book.settings.max_request_bytes,
-            held=self.answers.read_bytes,
+            held=self.responder.read_bytes,
             made=lambda body: dialect.read({"max_tokens": 1, **body}),
         )
         return JSONResponse({"input_tokens": held.count(asked)})
 
     async def _models(self, request: Request) -> Response:
         self._session(request)
-        data = [_model_card(MODEL)]
-        return JSONResponse(
-            {"object": "list", "data": data, "has_more": False, "first_id": MODEL, "last_id": MODEL}
-        )
+        return JSONResponse(models_body([MODEL], created=self._began))
 
     async def _model(self, request: Request) -> Response:
         self._session(request)
-        return JSONResponse(_model_card(request.path_params["model"]))
+        return JSONResponse(model_body(request.path_params["model"], created=self._began))
 
     async def _object(self, request: Request) -> dict[str, Any]:
         body, _ = await read_object(
             request,
             most=self.book.settings.max_request_bytes,
-            held=self.answers.read_bytes,
+            held=self.responder.read_bytes,
             made=lambda body: None,
             is_required=False,
         )
@@ -195,7 +190,7 @@ class Gateway:
     async def _refused_by_path(self, request: Request, error: HTTPException) -> Response:
         """No such path, or no such method there."""
         path = request.url.path
-        dialect = next((each for name, each in self._dialects.items() if name in path), None)
+        dialect = next((each for name, each in DIALECTS.items() if name in path), None)
         told = f"{request.method} {path.partition('/sessions/')[0] or '…'}: "
         if error.status_code == 404:
             response = self._refusal(
@@ -210,7 +205,7 @@ class Gateway:
         return response
 
     def _refusal(self, error: RequestError, dialect: Dialect | None) -> Response:
-        status, body, headers = (dialect or self._dialects[CHAT]).error(error)
+        status, body, headers = (dialect or DIALECTS[CHAT]).error(error)
         return JSONResponse(body, status_code=status, headers=headers)
 
 
@@ -226,16 +221,3 @@ def _internal(error: Exception) -> RequestError:
 def _url_of(request: Request) -> str:
     """By which whoever asks reaches the gateway."""
     return str(request.base_url).rstrip("/")
-
-
-def _model_card(name: str) -> Mapping[str, Any]:
-    """As OpenAI's clients read it, and Anthropic's."""
-    return {
-        "id": name,
-        "object": "model",
-        "created": 0,
-        "owned_by": "turnmix",
-        "type": "model",
-        "display_name": name,
-        "created_at": "1970-01-01T00:00:00Z",
-    }

@@ -92,7 +92,7 @@ class GatewayServer:
     ) -> None:
         assert self._server is not None
         assert self._serving is not None
-        self._gateway.answers.close()
+        self._gateway.responder.close()
         self._server.should_exit = True
         try:
             await asyncio.wait({self._serving}, timeout=CLOSING_SECONDS + 2)

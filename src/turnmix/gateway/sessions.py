@@ -27,6 +27,9 @@ _NOWHERE = digest_of(new_key())
 class Answering(Protocol):
     """What answers a session's requests."""
 
+    failure: BaseException | None
+    """A mistake of the user's, or a bug, which ends the whole gateway."""
+
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """Raises RequestError."""
         ...
@@ -94,7 +97,7 @@ class HeldSession:
         return self.session is not None
 
     def ask(
-        self, request: ModelRequest, *, most: int, fault: Callable[[Exception], None]
+        self, request: ModelRequest, *, most: int, fault: Callable[[BaseException], None]
     ) -> asyncio.Task[ModelAnswer]:
         """The answer that is being made, whether or not anybody waits for it. `fault` is told of a failure that is no
         matter of the request. Raises RequestError."""
@@ -112,7 +115,9 @@ class HeldSession:
             self.answering.discard(task)
             self.asked_at = time.monotonic()
             error = None if task.cancelled() else task.exception()
-            if isinstance(error, Exception) and not isinstance(error, RequestError | InfrastructureError):
+            if session.failure is not None:
+                fault(session.failure)
+            elif error is not None and not isinstance(error, RequestError | InfrastructureError):
                 fault(error)
 
         task.add_done_callback(ended)
@@ -135,7 +140,7 @@ class SessionBook:
         self.settings = settings or GatewaySettings()
         self.url = ""
         """Of the server, once it listens."""
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         """The first that is no matter of a request, such as a mistake in code of the user's own."""
         self._failed = asyncio.Event()
         self._held: dict[str, HeldSession] = {}
@@ -233,7 +238,7 @@ class SessionBook:
             if held.is_open and not held.answering and held.asked_at < before
         ]
 
-    def note_failure(self, error: Exception) -> None:
+    def note_failure(self, error: BaseException) -> None:
         """What ends the whole gateway."""
         self.failure = self.failure or error
         self._failed.set()

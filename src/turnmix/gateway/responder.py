@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from turnmix.core.bounded_file import MEBIBYTE
 from turnmix.core.errors import InfrastructureError
+from turnmix.gateway.dialects.dialect import Dialect
 from turnmix.gateway.model_request import ModelAnswer, RequestError
 from turnmix.gateway.request_body import ReadBytes, read_object
 from turnmix.gateway.sessions import HeldSession, SessionBook, over
-from turnmix.gateway.wire import Dialect
 
 HEARTBEAT_SECONDS = 10.0
 """Proxies cut what is silent for a minute, some for half of one."""
@@ -26,7 +26,7 @@ MOST_READ = 512 * MEBIBYTE
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-class Answers:
+class Responder:
     """Answers requests until the gateway closes; then what is unanswered is told so."""
 
     def __init__(self, book: SessionBook) -> None:
