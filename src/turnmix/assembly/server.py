@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnmix.assembly.model_location import model_location
+from turnmix.assembly.token_counter import StudentTokenCounter
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
-from turnmix.policies.policy import Episode, Policy, PolicySession
+from turnmix.policies.policy import Episode, PolicySession
 from turnmix.policies.server.card import shared_cards, told_share
 from turnmix.policies.server.settings import ServerSettings
 from turnmix.recipe.recipe import Recipe
@@ -159,7 +160,7 @@ def _card_problem(recipe: Recipe, settings: ServerSettings) -> str | None:
 
 def served_alone(
     recipe: Recipe, *, location: str, moment: datetime | None = None, greedy: bool = True
-) -> Policy:
+) -> ServedAlone:
     """The weights at `location` acting through a server that closes with the policy. `moment`: what the template shows
     as now. `greedy`: else it samples as the recipe says.
 
@@ -191,15 +192,19 @@ def served_alone(
     except BaseException:
         server.close()
         raise
-    return _ServedAlone(server, log=log, greedy=greedy)
+    counter = StudentTokenCounter(renderer, tokenizer)
+    return ServedAlone(server, log=log, greedy=greedy, token_counter=counter)
 
 
-class _ServedAlone:
+class ServedAlone:
     """A policy and the server that is its alone, whose log nobody needs once all went well."""
 
     name = "student"
 
-    def __init__(self, server: StudentServer, *, log: Path, greedy: bool) -> None:
+    def __init__(
+        self, server: StudentServer, *, log: Path, greedy: bool, token_counter: StudentTokenCounter
+    ) -> None:
+        self.token_counter = token_counter
         self._server = server
         self._log = log
         self._policy = server.policy(greedy=greedy)

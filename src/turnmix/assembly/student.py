@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 from turnmix.assembly.machine import prepare_tensor_code
 from turnmix.assembly.model_location import model_location
 from turnmix.assembly.server import served_alone, weights_of
-from turnmix.core.errors import UserError
-from turnmix.core.json_text import json_text
-from turnmix.core.message import Message
-from turnmix.core.trajectory import Action, State, Trajectory
+from turnmix.assembly.token_counter import StudentTokenCounter
+from turnmix.core.trajectory import Action, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.core.untaught import Objection
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
 from turnmix.recipe.recipe import Recipe
-from turnmix.rendering.arguments import without_surrogates
 from turnmix.rendering.check import check_tools
 from turnmix.rendering.control_text import ControlTextCount, count_control_texts
 from turnmix.rendering.drift import Drift, count_drift
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
     from turnmix.rendering.renderer import Renderer
     from turnmix.training.fit_report import FitReport, StepReport
     from turnmix.training.learner import Learner
-
-_ANY_STATE = State(messages=(Message(role="user", content=""),), tools=())
 
 
 def student_location(settings: StudentSettings) -> str:
@@ -75,6 +70,7 @@ class LearningStudent:
         self.renderer = renderer
         self.tokenizer = tokenizer
         self.server = server
+        self.token_counter = StudentTokenCounter(renderer, tokenizer)
         self._recipe = recipe
         self._checkpoint = checkpoint
 
@@ -143,11 +139,7 @@ class LearningStudent:
 
     def count_tokens(self, action: Action) -> int:
         """Tokens of an action as the student writes it, whoever acted; of its bare text where it cannot."""
-        try:
-            return len(self.renderer.target_ids(_ANY_STATE, action))
-        except (UserError, ValueError, TypeError):
-            text = without_surrogates(json_text(action.message.to_json(), ensure_ascii=False))
-            return len(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return self.token_counter.answer(action)
 
     def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
         """How many of its turns later prompts show otherwise than it sampled them."""
@@ -193,6 +185,7 @@ class ActingStudent:
         self.model = model
         self.tokenizer = tokenizer
         self.renderer = renderer
+        self.token_counter = StudentTokenCounter(renderer, tokenizer)
         self._recipe = recipe
 
     def policy(self, *, greedy: bool) -> Policy:
@@ -212,3 +205,16 @@ def load_acting_student(recipe: Recipe, *, location: str, moment: datetime | Non
     )
     check_tools(renderer, recipe.offered_tools)
     return ActingStudent(recipe, model, tokenizer, renderer)
+
+
+def sampling_student(
+    recipe: Recipe, *, location: str, moment: datetime | None = None
+) -> tuple[Policy, StudentTokenCounter]:
+    """A student that only acts, as in the rollouts of a run, and what counts its tokens. To be closed. Raises as
+    `acting_student`."""
+    if recipe.student.server is None:
+        student = load_acting_student(recipe, location=location, moment=moment)
+        return student.policy(greedy=False), student.token_counter
+    prepare_tensor_code(recipe)
+    served = served_alone(recipe, location=location, moment=moment, greedy=False)
+    return served, served.token_counter

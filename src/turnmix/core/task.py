@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from turnmix.core.field_check import require
 
@@ -25,6 +26,8 @@ class Task:
     problem_statement: str
     workspace: Workspace | None = None
     """None: the world has no files."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What else its source says of it, as JSON, for a scaffold of the user's own; no environment reads it."""
 
     def __post_init__(self) -> None:
         """Raises ValueError: a field is of another kind than it must be."""

@@ -140,5 +140,5 @@ def _too_large(most: int) -> RequestError:
     size = f"{most // MEBIBYTE} MiB" if most >= MEBIBYTE else f"{most:,} bytes"
     return RequestError(
         "too_large",
-        f"the body is longer than {size}: condense the history, or raise gateway.max_request_bytes",
+        f"the body is longer than {size}: condense the history, or raise rollouts.gateway.max_request_bytes",
     )

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from turnmix.core.errors import InfrastructureError
+from turnmix.core.trajectory import State
 from turnmix.gateway.keys import digest_of, is_key, new_key, new_route_token
 from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
+from turnmix.gateway.session import Session, SessionParts
 from turnmix.gateway.settings import GatewaySettings
+from turnmix.rollout.plan import RolloutPlan
 
 Operation = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """A JSON object in, a JSON object out. Raises RequestError."""
@@ -47,6 +50,7 @@ class OpenedSession:
     """Its own path at the gateway, a secret as the key is."""
     url: str = field(repr=False)
     """Of the gateway."""
+    session: Any = field(repr=False)
 
     @property
     def base_url(self) -> str:
@@ -106,7 +110,8 @@ class HeldSession:
         if len(self.answering) >= most:
             raise RequestError(
                 "unavailable",
-                f"{most} requests of this session are unanswered (gateway.max_requests_per_session): wait for them",
+                f"{most} requests of this session are unanswered: wait for them, or raise "
+                "rollouts.gateway.max_requests_per_session",
             )
         task = asyncio.create_task(session.answer(request))
         self.answering.add(task)
@@ -147,6 +152,34 @@ class SessionBook:
         self._by_key: dict[str, HeldSession] = {}
         self._open = 0
 
+    def open(
+        self,
+        plan: RolloutPlan,
+        parts: SessionParts,
+        *,
+        id: str | None = None,
+        finish: Operation | None = None,
+        run: Operation | None = None,
+    ) -> OpenedSession:
+        """A session of a plan, under `id`, the plan's own if left out. Raises RequestError: too many are open."""
+        self.check_room()
+        session = Session(plan, parts)
+
+        def count(request: ModelRequest) -> int:
+            return parts.count.prompt(State(messages=request.messages, tools=request.tools))
+
+        def figures() -> Mapping[str, Any]:
+            return {
+                "task": plan.task.id,
+                "turns": session.num_turns,
+                "lines": session.num_lines,
+                "repeats": session.num_repeats,
+            }
+
+        return self.hold(
+            session, id=id or plan.trajectory_id, finish=finish, run=run, count=count, figures=figures
+        )
+
     def hold(
         self,
         session: Answering,
@@ -162,7 +195,7 @@ class SessionBook:
         key, route = new_key(), new_route_token()
         digests = KeyDigests(key=digest_of(key), route=digest_of(route))
         self.hold_again(session, id=id, digests=digests, finish=finish, run=run, count=count, figures=figures)
-        return OpenedSession(id=id, key=key, path=f"/sessions/{id}/{route}", url=self.url)
+        return OpenedSession(id=id, key=key, path=f"/sessions/{id}/{route}", url=self.url, session=session)
 
     def hold_again(
         self,
@@ -190,7 +223,7 @@ class SessionBook:
         if self._open >= self.settings.max_sessions:
             raise RequestError(
                 "unavailable",
-                f"{self.settings.max_sessions} sessions are open (gateway.max_sessions): finish some first",
+                f"{self.settings.max_sessions} sessions are open (rollouts.gateway.max_sessions): finish some first",
             )
 
     def held(self, id: str) -> HeldSession:

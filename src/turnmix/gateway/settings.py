@@ -1,4 +1,5 @@
-"""The gateway's limits. In: a recipe's section `gateway`. Out: what server and sessions are held to."""
+"""The gateway's limits. In: a recipe's section `rollouts.gateway`. Out: what server and
+sessions are held to."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from turnmix.core.settings import Settings
 
 
 class GatewaySettings(Settings):
-    """What scaffolds may ask of the gateway, and how long it waits."""
+    """What scaffolds may ask of the gateway, and how long it waits for them."""
 
     max_request_bytes: int = Field(default=64 * MEBIBYTE, ge=1024)
     """Of one request's body; a longer one is refused."""
@@ -17,8 +18,6 @@ class GatewaySettings(Settings):
     """Open at one moment."""
     max_requests_per_session: int = Field(default=64, ge=1)
     """Unanswered at one moment, of one session."""
-    label_seconds: float = Field(default=600.0, gt=0)
-    """How long the end of a session waits for labels that are still in flight; what takes longer is an infra_error."""
     idle_seconds: float = Field(default=3600.0, gt=0)
     """A session that was opened from outside and asks nothing for so long is given up: its task is free for another
     attempt."""

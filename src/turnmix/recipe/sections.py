@@ -12,9 +12,11 @@ from turnmix.core.plugins import is_plugin_name, load_plugin, meant_plugin
 from turnmix.core.settings import NAMES, Settings
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.environment import TaskSettings
+from turnmix.environments.foreign import ForeignTaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.gateway.scaffold_settings import SCAFFOLDS, ForeignScaffoldSettings
+from turnmix.gateway.settings import GatewaySettings
 from turnmix.methods.filters import FILTERS, find_filter
 from turnmix.policies.teacher import TeacherSettings
 from turnmix.recipe.setting_search import meant_value
@@ -63,6 +65,8 @@ class RolloutSettings(Settings):
     runs."""
     attempts: int = Field(default=3, ge=1)
     """Attempts at a trajectory before it counts as an infra_error."""
+    gateway: GatewaySettings = GatewaySettings()
+    """What scaffolds of your own may ask, where they drive the rollouts."""
     accidents: AccidentSettings = AccidentSettings()
     """One scripted action in some of them, which is executed and never taught; what follows it is."""
     scaffold: Annotated[ForeignScaffoldSettings | None, SCAFFOLDS] = None
@@ -144,7 +148,7 @@ def _teacher_kind(given: Mapping[str, Any]) -> str:
 TASKS = Door(
     field="tasks.source",
     base=TaskSettings,
-    kinds=(MinirepoSettings, TaskFileSettings),
+    kinds=(MinirepoSettings, TaskFileSettings, ForeignTaskSettings),
     implied=lambda given: "file" if "path" in given else "minirepo",
 )
 TEACHERS = Door(
