@@ -170,8 +170,8 @@ def test_whoever_shows_no_key_of_a_session_learns_nothing_of_it():
 
 
 def test_opening_needs_the_admin_key_where_there_is_one_and_a_name_of_this_machine_where_there_is_none():
-    async def opener(body):
-        return {"id": "one", "url": body["url"]}
+    async def opener(body, url):
+        return {"id": "one", "url": url}
 
     async def scenario():
         async with gateway(opener=opener, admin_digest=digest_of(ADMIN)) as (server, _, client):

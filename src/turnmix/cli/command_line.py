@@ -94,6 +94,10 @@ def _run(options: argparse.Namespace) -> int:
 
         printed = explained_yaml if options.explain else recipe_yaml if options.dry_run else None
         train(words=options.words, run=options.run, resume=options.resume, printed=printed)
+    elif options.command == "gateway":
+        from turnmix.cli.gateway import gateway
+
+        gateway(words=options.words, run=options.run, host=options.host, port=options.port)
     elif options.command == "evaluate":
         from turnmix.cli.evaluate import evaluate
 

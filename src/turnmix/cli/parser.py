@@ -55,6 +55,26 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         help="the same, with what each setting means and may be as comments",
     )
 
+    gateway = commands.add_parser(
+        "gateway",
+        help="roll out through scaffolds that start themselves",
+        usage="turnmix gateway RECIPE [key=value ...] [--run DIR] [--host HOST] [--port N]\n"
+        "       turnmix gateway --run RUN [--host HOST] [--port N]",
+        description="Serve student and teacher as one model, by HTTP, to scaffolds of your own, until the next "
+        "iteration of a run has its trajectories. The same command goes on with one that was stopped.",
+        epilog="example: turnmix gateway my_recipe.yaml --run runs/first --port 8642",
+    )
+    gateway.add_argument(
+        "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
+    )
+    gateway.add_argument("--run", metavar="DIR", help="where the run goes, or lies; runs/RECIPE if left out")
+    gateway.add_argument(
+        "--host",
+        metavar="HOST",
+        help="where it listens: 127.0.0.1 if left out; others need TURNMIX_GATEWAY_KEY",
+    )
+    gateway.add_argument("--port", type=int, metavar="N", help="8642 if left out; 0: any that is free")
+
     evaluate = commands.add_parser(
         "evaluate",
         help="evaluate a run's student or any model on holdout tasks",

@@ -27,7 +27,7 @@ from turnmix.gateway.keys import is_key, shown_keys
 from turnmix.gateway.model_request import RequestError
 from turnmix.gateway.request_body import read_object
 from turnmix.gateway.responder import Responder
-from turnmix.gateway.sessions import HeldSession, Operation, SessionBook
+from turnmix.gateway.sessions import HeldSession, SessionBook
 
 CHAT, MESSAGES = "/chat/completions", "/messages"
 MODEL = "turnmix"
@@ -35,6 +35,8 @@ MODEL = "turnmix"
 _OWN_PATH = "/sessions/{id}/{route}"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PATHS = "/v1/chat/completions, /v1/responses, /v1/messages, /v1/models, /sessions, /health or /ready"
+Opener = Callable[[Mapping[str, Any], str], Awaitable[dict[str, Any]]]
+"""A request to open a session, and the URL by which it came -> what is told of the session."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -42,7 +44,7 @@ class Gateway:
     """The application, with what it serves."""
 
     def __init__(
-        self, book: SessionBook, *, opener: Operation | None = None, admin_digest: str | None = None
+        self, book: SessionBook, *, opener: Opener | None = None, admin_digest: str | None = None
     ) -> None:
         """`opener` opens a session; None: none can be opened by requests. `admin_digest`: of the key that opening one
         needs; None: whoever can reach the gateway may."""
@@ -122,7 +124,7 @@ class Gateway:
             )
         if self.responder.is_closing:
             raise RequestError("unavailable", "the gateway is ending")
-        opened = await self._opener({**await self._object(request), "url": _url_of(request)})
+        opened = await self._opener(await self._object(request), _url_of(request))
         return JSONResponse(opened, status_code=201)
 
     def _check_admin(self, request: Request) -> None:

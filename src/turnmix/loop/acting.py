@@ -16,14 +16,14 @@ from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.branch import Branch
 from turnmix.loop.missing_rollouts import roll_out_missing
 from turnmix.loop.parts import Progress, Student
-from turnmix.loop.task_order import sampled_tasks
+from turnmix.loop.plans import rollout_plans
 from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import make_mixture
-from turnmix.rollout.plan import RolloutPlan, make_plans
+from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.slots import Slots
 from turnmix.rollout.teacher_answers import count_teacher_answers
 from turnmix.rollout.teacher_share import teacher_share
@@ -61,18 +61,8 @@ class ActingStages:
     def roll_out(self, iteration: int) -> dict[str, Any]:
         """The iteration's trajectories, and their labels."""
         rollouts, beta = self._recipe.rollouts, self._mixture.beta(iteration)
-        plans = make_plans(
-            sampled_tasks(
-                self._source.tasks("train"),
-                iteration=iteration,
-                number=rollouts.tasks_per_iteration,
-                seed=derive_seed(self._recipe.seed, "tasks"),
-            ),
-            iteration=iteration,
-            seed=derive_seed(self._recipe.seed, "rollouts"),
-            cohort_size=self._recipe.student.cohort_size,
-            beta=beta,
-            samples_per_task=rollouts.samples_per_task,
+        plans = rollout_plans(
+            self._recipe, self._source, iteration, cohort_size=self._recipe.student.cohort_size
         )
 
         befalls = rollouts.accidents

@@ -59,7 +59,7 @@ def begin_run(
         UserError: the recipe cannot be run here, or the directory holds something else.
         TurnMixError: the run failed; the message says how to go on.
     """
-    _check_is_for_training(recipe)
+    check_is_for_training(recipe)
     # What is wrong with the recipe is said before what is wrong with the directory.
     check_machine(recipe)
     check_models(recipe)
@@ -74,7 +74,7 @@ def begin_run(
 
 def resume_run(recipe: Recipe, run: Path, *, reporter: Reporter) -> Trained:
     """Go on with a run, whose recipe it is. Raises as above."""
-    _check_is_for_training(recipe)
+    check_is_for_training(recipe)
     choice = RunChoice(path=run, is_begun=True)
     if (summary := _finished(run, needed_checkpoint=recipe.iterations)) is not None:
         return Trained(path=run, summary=_told_here(summary), was_complete=True)
@@ -83,7 +83,8 @@ def resume_run(recipe: Recipe, run: Path, *, reporter: Reporter) -> Trained:
     return _train(recipe, choice, reporter)
 
 
-def _check_is_for_training(recipe: Recipe) -> None:
+def check_is_for_training(recipe: Recipe) -> None:
+    """Raises UserError: nothing is left to train on."""
     if recipe.tasks.is_for_evaluation:
         raise UserError(
             "tasks.holdout = all: these tasks are to evaluate on, and none is left to train on: `turnmix evaluate RUN "

@@ -113,6 +113,14 @@ def resume_command(path: Path) -> str:
     return f"turnmix train --resume {shlex.quote(str(path))}"
 
 
+def gateway_command(path: Path, host: str | None, port: int | None) -> str:
+    """What goes on with the rollouts of the run in `path` that scaffolds drive which start themselves."""
+    where = [
+        f" --{name} {shlex.quote(str(value))}" for name, value in (("host", host), ("port", port)) if value
+    ]
+    return f"turnmix gateway --run {shlex.quote(str(path))}{''.join(where)}"
+
+
 def empty(path: Path, *, leaves_directory: bool) -> None:
     """Delete what is in `path`, and itself."""
     for entry in path.iterdir():

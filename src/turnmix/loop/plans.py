@@ -1,0 +1,29 @@
+"""The plans of an iteration's rollouts: a recipe and an iteration in, the same plans out, whoever rolls them out."""
+
+from __future__ import annotations
+
+from turnmix.core.seed import derive_seed
+from turnmix.environments.environment import TaskSource
+from turnmix.loop.task_order import sampled_tasks
+from turnmix.recipe.recipe import Recipe
+from turnmix.rollout.mixture import make_mixture
+from turnmix.rollout.plan import RolloutPlan, make_plans
+
+
+def rollout_plans(
+    recipe: Recipe, source: TaskSource, iteration: int, *, cohort_size: int
+) -> list[RolloutPlan]:
+    """`iteration` is counted from 1; `cohort_size` trajectories generate together."""
+    return make_plans(
+        sampled_tasks(
+            source.tasks("train"),
+            iteration=iteration,
+            number=recipe.rollouts.tasks_per_iteration,
+            seed=derive_seed(recipe.seed, "tasks"),
+        ),
+        iteration=iteration,
+        seed=derive_seed(recipe.seed, "rollouts"),
+        cohort_size=cohort_size,
+        beta=make_mixture(recipe.mixture).beta(iteration),
+        samples_per_task=recipe.rollouts.samples_per_task,
+    )
