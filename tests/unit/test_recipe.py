@@ -481,7 +481,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ),
         (
             "method: sft\ntasks: {source: fil}",
-            ["tasks.source: 'fil' is not known: use one of minirepo, file; did you mean 'file'?"],
+            ["tasks.source: 'fil' is not known: use one of minirepo, file, foreign; did you mean 'file'?"],
         ),
         (
             "method: sft\ntasks: own.jsonl",

@@ -119,7 +119,7 @@ class ExternalRollouts:
             self._keep(trajectory)
         except BaseException as error:
             self.book.note_failure(error)
-            kept.cancel()
+            kept.set_exception(RequestError("internal", "it could not be kept: the gateway is ending"))
             raise
         self.num_left -= 1
         if not kept.done():

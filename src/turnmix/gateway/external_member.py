@@ -153,7 +153,9 @@ class ExternalMember:
             raise RequestError("conflict", NOTHING_TRAINABLE)
         kept = rollouts.kept(trajectory.id)
         self._ended.set_result(trajectory)
-        if not is_lost:
+        if is_lost:
+            kept.add_done_callback(lambda kept: kept.exception())
+        else:
             await kept
         verdict = trajectory.verdict
         return {
