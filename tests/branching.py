@@ -4,6 +4,7 @@ in."""
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from turnmix.core.message import Message, ToolSpecification
@@ -36,13 +37,16 @@ class Recorded:
     prompt: tuple[Message, ...] = (user("task"),)
     turns: list[Turn] = field(default_factory=list)
     asked: list[State] = field(default_factory=list)
+    says: Callable[[str], Action] = answered
+    label: Callable[[int], Action | None] = lambda number: None
 
     def turn(self, opening: Opening | None, state: State, *, rejected: bool = False, **known) -> int:
         """Record a turn in `state`, which is what `opening` says; its number."""
         number = len(self.turns)
         turn = Turn(
             actor="student",
-            action=answered(f"action {number}"),
+            action=self.says(f"action {number}"),
+            label=self.label(number),
             observation=() if rejected else (user(f"seen {number}"),),
             opening=opening,
             form=state.form,
@@ -99,9 +103,9 @@ class Recorded:
         return replace(base, **known)
 
 
-def condensing() -> Recorded:
+def condensing(**known) -> Recorded:
     """Three turns, a summary of them that keeps the last one, and two more turns."""
-    made = Recorded()
+    made = Recorded(**known)
     number = made.begin()
     for _ in range(2):
         number = made.go_on(number)
@@ -110,10 +114,10 @@ def condensing() -> Recorded:
     return made
 
 
-def branching() -> Recorded:
+def branching(**known) -> Recorded:
     """Two turns; the first one tried again twice, once from its own state, where the first answer was used none the
     less; the second one's answer is rejected for another."""
-    made = Recorded()
+    made = Recorded(**known)
     first = made.begin()
     made.go_on(first)
     made.open(first, user("another way"), shared=1)
@@ -123,9 +127,9 @@ def branching() -> Recorded:
     return made
 
 
-def with_sub_agent() -> Recorded:
+def with_sub_agent(**known) -> Recorded:
     """A sub-agent with tools of its own, whose turns come between those of the main line."""
-    made = Recorded(tools=TOOL_LISTS[2])
+    made = Recorded(tools=TOOL_LISTS[2], **known)
     main = made.begin()
     sub = made.open(None, user("look for it"), tools=TOOL_LISTS[1])
     main = made.go_on(main)
@@ -136,10 +140,12 @@ def with_sub_agent() -> Recorded:
     return made
 
 
-def at_random(seed: int) -> Recorded:
+def at_random(seed: int, **known) -> Recorded:
     """Any of these, one after the other."""
     draw = random.Random(seed)
-    made = Recorded(tools=draw.choice(TOOL_LISTS), prompt=(user("task"), user("more"))[: draw.randint(0, 2)])
+    made = Recorded(
+        tools=draw.choice(TOOL_LISTS), prompt=(user("task"), user("more"))[: draw.randint(0, 2)], **known
+    )
     if draw.random() < 0.2:
         made.open(None, user("first"))
     else:
@@ -159,3 +165,6 @@ def at_random(seed: int) -> Recorded:
             tools = draw.choice((None, *TOOL_LISTS))
             made.open(past if kind == "part" else None, *messages, shared=shared, tools=tools)
     return made
+
+
+SCAFFOLDS = {"condensing": condensing, "branching": branching, "sub-agent": with_sub_agent}

@@ -5,6 +5,7 @@ Whatever the transitions, and however they are split, grouped into trees and pas
 
 import random
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,10 +13,19 @@ from hypothesis import assume, currently_in_test_context, given, reject, setting
 from hypothesis import strategies as st
 from transformers import OPTConfig, OPTForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+import branching
+import chat_models
 import split_rollouts
+from sampled_turns import said, sampled
 from tree_oracle import VOCABULARY, dense_mask, separate_losses, transitions
+from turnmix.core.message import Message
+from turnmix.methods.teaching import teach_labels, teach_sampled
+from turnmix.rendering.renderer import Renderer
 from turnmix.training.attention import TREE_ATTENTION, batch_trees, tree_attention_in, tree_hidden_states
+from turnmix.training.forest import grow_forest
+from turnmix.training.learner_settings import LearnerSettings
 from turnmix.training.objective import Objective
+from turnmix.training.objective_settings import ClippedRatioSettings
 from turnmix.training.recomputation import enable_recomputation, recomputing
 from turnmix.training.tree import RenderedTransition, build_tree, split_trees
 
@@ -234,6 +244,38 @@ def test_all_rollouts_of_a_task_in_one_tree_are_exact(seed):
     tree = build_tree(items)
     assert len(tree) < sum(len(build_tree(items[first : first + 6])) for first in range(0, 24, 6))
     check(items, [[tree]])
+
+
+@pytest.mark.parametrize("scaffold", branching.SCAFFOLDS)
+def test_trajectories_of_foreign_scaffolds_train_as_their_turns_do_alone(scaffold):
+    """Sampled turns with advantages of both signs, and the labels of all states, rendered with the tools of each."""
+    tokenizer = chat_models.make_tokenizer(chat_models.CODER_TEMPLATE)
+    renderer, plain = Renderer(tokenizer), Renderer(tokenizer)
+    trajectory = branching.SCAFFOLDS[scaffold](
+        says=lambda text: sampled(renderer, tokenizer, text),
+        label=lambda number: said(Message(role="assistant", content=f"label {number % 3}")),
+    ).trajectory()
+    objective = ClippedRatioSettings()
+    taught = [
+        *teach_labels([trajectory], objective).transitions,
+        *teach_sampled([trajectory], objective).transitions,
+    ]
+    taught = [replace(each, weight=(1.0, -0.5, 0.25)[number % 3]) for number, each in enumerate(taught)]
+    forest = grow_forest(
+        taught, renderer, LearnerSettings(), max_context=4096, needs_reference_logprobs=False, average="token"
+    )
+    items = [
+        RenderedTransition(
+            prompt_ids=tuple(plain.prompt_ids(each.state)),
+            target_ids=tuple(plain.target_ids(each.state, each.target)),
+            weight=each.weight,
+            group="t1",
+        )
+        for each in taught
+    ]
+    (tree,) = forest.trees
+    assert len(tree) < sum(item.num_rows for item in items)
+    check(items, [[tree]], chat_models.make_model(len(tokenizer)))
 
 
 def test_logits_in_several_chunks_are_exact(monkeypatch):

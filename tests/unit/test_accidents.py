@@ -12,7 +12,7 @@ from turnmix.core.errors import InfrastructureError, RecipeError, SandboxError, 
 from turnmix.core.trajectory import Action, Trajectory
 from turnmix.environments.counting import CountingSource
 from turnmix.environments.environment import accident_of
-from turnmix.exchange.messages import path_row
+from turnmix.exchange.messages import path_rows
 from turnmix.methods.registry import METHODS
 from turnmix.methods.targets import imitate, transition
 from turnmix.policies.accident import ScriptedAccident
@@ -214,8 +214,9 @@ def test_a_method_of_ones_own_cannot_teach_it_either():
     each = befallen()
     with pytest.raises(ValueError, match="a, turn 2: an accident is never taught: teach the turn's label"):
         transition(each, 1, each.turns[1].action)
-    (row,) = [message for message in path_row(each)["messages"] if message["content"] == "slip"]
-    assert row["weight"] == 0
+    (row,) = path_rows(each)
+    (slip,) = [message for message in row["messages"] if message["content"] == "slip"]
+    assert slip["weight"] == 0
 
 
 def test_it_counts_as_neither_the_students_nor_the_teachers_and_its_label_as_an_answer():

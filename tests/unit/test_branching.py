@@ -10,6 +10,7 @@ from branching import Recorded, at_random, user
 from sampled_turns import stored
 from turnmix.core.answer_form import AnswerForm
 from turnmix.core.errors import UserError
+from turnmix.core.lines import ends
 from turnmix.core.opening import Opening
 from turnmix.store.append_log import TrajectoryLog
 
@@ -46,25 +47,31 @@ def test_a_store_gives_back_the_same_states_with_the_tokens_that_were_sampled(pa
             assert all(message.token_ids for message in spoken)
 
 
-def test_ends_are_the_turns_that_no_other_turn_saw():
+def test_ends_are_the_turns_that_no_other_turn_goes_on_from():
     for seed in range(100):
         made = at_random(seed)
-        seen = {message.content for state in made.asked for message in state.messages}
-        unseen = [number for number in range(len(made.turns)) if f"action {number}" not in seen]
-        assert list(made.trajectory().ends) == unseen
+        before = [
+            [*state.messages, turn.action.message] for state, turn in zip(made.asked, made.turns, strict=True)
+        ]
+        last = [
+            number
+            for number, led in enumerate(before)
+            if not any(list(state.messages[: len(led)]) == led for state in made.asked)
+        ]
+        assert ends(made.trajectory()) == last
 
 
 @pytest.mark.parametrize(
-    ("made", "ends"),
+    ("made", "last"),
     [
-        (branching.condensing(), (4,)),
-        (branching.branching(), (1, 2, 3, 5)),
-        (branching.with_sub_agent(), (5, 6)),
+        (branching.condensing(), [2, 4]),
+        (branching.branching(), [1, 2, 3, 5]),
+        (branching.with_sub_agent(), [5, 6]),
     ],
 )
-def test_a_history_names_the_turns_whose_actions_it_holds(made, ends):
+def test_a_history_names_the_turns_whose_actions_it_holds(made, last):
     trajectory = made.trajectory()
-    assert trajectory.ends == ends
+    assert ends(trajectory) == last
     for number, state in enumerate(made.asked):
         history = trajectory.history(number)
         held = [f"action {each}" for each in history if isinstance(each, int)]

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from turnmix.core.lines import paths
 from turnmix.core.message import ToolSpecification
 from turnmix.core.trajectory import Action, StopReason, Trajectory
-from turnmix.scaffold.text_calls import read_calls, tools_in
+from turnmix.scaffold.text_calls import known_tools, read_calls
 
 
 def agree(action: Action, label: Action, tools: Sequence[ToolSpecification] = ()) -> bool:
@@ -30,13 +31,29 @@ def agree(action: Action, label: Action, tools: Sequence[ToolSpecification] = ()
 
 def agreements(trajectory: Trajectory) -> list[bool | None]:
     """Of each turn; None: there is no label, or it was an accident, which nobody chose."""
-    tools = trajectory.tools or tools_in(trajectory.prompt)
     return [
         None
         if turn.label is None or turn.actor == "accident"
-        else turn.label is turn.action or agree(turn.action, turn.label, tools)
-        for turn in trajectory.turns
+        else turn.label is turn.action or agree(turn.action, turn.label, known.tools)
+        for turn, known in zip(trajectory.turns, known_tools(trajectory), strict=True)
     ]
+
+
+def since_deviation(trajectory: Trajectory, agreed: Sequence[bool | None]) -> list[int | None]:
+    """Of each turn how many turns its line is past its first one in which they do not agree, which is 0; before it
+    negative; None: its line never deviates. Where lines part, the nearest deviation counts."""
+    since: list[int | None] = [None] * len(agreed)
+    for turn, path in enumerate(paths(trajectory)):
+        deviation = first_deviation([agreed[each] for each in path])
+        if deviation is None:
+            continue
+        since[turn] = len(path) - 1 - deviation
+        if since[turn] == 0:
+            for place, each in enumerate(path[:-1]):
+                before = place - deviation
+                if (known := since[each]) is None or before > known:
+                    since[each] = before
+    return since
 
 
 def first_deviation(agreed: Sequence[bool | None]) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from turnmix.analysis.agreement import agreements, first_deviation, judged
+from turnmix.analysis.agreement import agreements, judged, since_deviation
 from turnmix.analysis.bootstrap import ratio_estimate
 from turnmix.analysis.scored import ScoredTrajectory
 from turnmix.analysis.table import Estimate
@@ -21,7 +21,7 @@ class JudgedTurn:
     turn: int
     """From 0."""
     since_deviation: int | None
-    """Turns since the first deviation, which is 0, and before it negative; None: the trajectory never deviates."""
+    """Turns since its line's first deviation, which is 0, and before it negative; None: the line never deviates."""
     agrees: bool | None
     kind: str | None
     nll: float | None
@@ -97,11 +97,11 @@ def _judged_trajectory(scored: ScoredTrajectory, *, by_greedy: bool) -> JudgedTr
     agreed = agreements(scored.trajectory)
     if by_greedy:
         agreed = [None if score is None else score.is_greedy for score in scored.scores]
-    deviation = first_deviation(agreed)
+    since = since_deviation(scored.trajectory, agreed)
     turns = [
         JudgedTurn(
             turn=index,
-            since_deviation=None if deviation is None else index - deviation,
+            since_deviation=since[index],
             agrees=agreed[index],
             kind=score.label_kind,
             nll=score.label_nll,
@@ -112,6 +112,4 @@ def _judged_trajectory(scored: ScoredTrajectory, *, by_greedy: bool) -> JudgedTr
         for index, score in enumerate(scored.scores)
         if score is not None
     ]
-    return JudgedTrajectory(
-        task_id=scored.trajectory.task_id, turns=tuple(turns), deviates=deviation is not None
-    )
+    return JudgedTrajectory(task_id=scored.trajectory.task_id, turns=tuple(turns), deviates=False in agreed)

@@ -219,21 +219,6 @@ class Trajectory:
         """The messages of `state(turn)`; a number stands for the executed action of that turn."""
         return tuple(self._history(turn)[0])
 
-    @property
-    def ends(self) -> tuple[int, ...]:
-        """The turns whose action no other turn's state holds: the last of each line, in order."""
-        held: set[int] = set()
-        for number, turn in enumerate(self.turns):
-            opening = turn.opening
-            held.update(each for each in (opening.messages if opening else ()) if isinstance(each, int))
-            before = number - 1 if opening is None else opening.after
-            is_cut = opening is not None and opening.shared is not None
-            if before is not None and is_cut:
-                held.update(each for each in self.history(number) if isinstance(each, int))
-            elif before is not None:
-                held.add(before)
-        return tuple(number for number in range(len(self.turns)) if number not in held)
-
     def _history(self, turn: int) -> tuple[list[Message | int], tuple[ToolSpecification, ...]]:
         """The messages of a state as `history` gives them, and the tools on offer."""
         stretches: list[tuple[int, int]] = []

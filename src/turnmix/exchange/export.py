@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from turnmix.core.redaction import redacted
 from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.core.untaught import Untaught
 from turnmix.exchange.inspect_log import LogSubject, inspect_log
-from turnmix.exchange.messages import all_label_rows, path_row
+from turnmix.exchange.messages import all_label_rows, path_rows
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.record_files import read_evaluation
@@ -49,7 +50,7 @@ class Exported:
 def export_messages(
     run: Path, output: Path, *, holds: Holds, of_labels: bool = False, of_evaluations: bool = False
 ) -> Exported:
-    """Write JSON lines: a row a trajectory, or a row a label. An infra_error is none.
+    """Write JSON lines: a row a line of a trajectory, or a row a label. An infra_error is none.
 
     of_evaluations: those of evaluations, in place of rollouts
 
@@ -64,7 +65,7 @@ def export_messages(
         chosen = (
             each for each in _all(log) if each.stop_reason is not StopReason.infra_error and holds(each)
         )
-        rows = all_label_rows(chosen, untaught) if of_labels else map(path_row, chosen)
+        rows = all_label_rows(chosen, untaught) if of_labels else chain.from_iterable(map(path_rows, chosen))
         number = _write_lines(output, rows)
     if not number:
         output.unlink()

@@ -119,6 +119,8 @@ def _sample(trajectory: Trajectory, *, epoch: int, model: str) -> dict[str, Any]
     messages = [_message(message, names) for message in trajectory.prompt]
     last: dict[str, Any] = {"role": "assistant", "content": ""}
     for turn in trajectory.turns:
+        new = () if turn.opening is None else turn.opening.messages
+        messages += [_message(message, names) for message in new if not isinstance(message, int)]
         last = {**_message(turn.action.message, names), "metadata": _turn(turn)}
         messages.append(last)
         messages += [_message(message, names) for message in turn.observation]
@@ -178,9 +180,17 @@ def _turn(turn: Turn) -> dict[str, Any]:
     told: dict[str, Any] = {"actor": turn.actor, "seconds": dict(turn.seconds)}
     if turn.action.parse_error is not None:
         told["parse_error"] = turn.action.parse_error
+    if turn.opening is not None:
+        told["opening"] = {name: getattr(turn.opening, name) for name in ("after", "shared")}
+    told.update(_marks(turn))
     if turn.label is not None and turn.label != turn.action:
         told["teacher_would"] = _action(turn.label)
     return told
+
+
+def _marks(turn: Turn) -> dict[str, Any]:
+    told = {"is_rejected": turn.is_rejected, "repeats": turn.repeats}
+    return {name: value for name, value in told.items() if value}
 
 
 def _action(action: Action) -> Mapping[str, Any]:

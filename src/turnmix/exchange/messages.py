@@ -1,56 +1,89 @@
 """In: trajectories. Out: rows of OpenAI messages and tools, as TRL and `data.messages` read them.
 
-A row is an executed path, all of whose assistant messages are to be learned but those with `weight` 0; or a prompt and
-a completion, of which the completion is to be learned: the teacher's action in one visited state.
+A row is an executed path, one of a trajectory's lines of turns, all of whose assistant messages are to be learned but
+those with `weight` 0; or a prompt and a completion, of which the completion is to be learned: the teacher's action in
+one visited state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
-from turnmix.core.message import Message
+from turnmix.core.lines import ends, is_one_line
+from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.untaught import Untaught
-from turnmix.methods.targets import executed_action, imitate, teacher_label
+from turnmix.methods.targets import executed_action, imitate, taught_labels, teacher_label
 
 
-def path_row(trajectory: Trajectory) -> dict[str, Any]:
-    """What was executed. What no student should learn, such as a call that could not be read, or an accident, has
-    `weight` 0."""
-    untaught = {each.turn for each in imitate([trajectory], executed_action).untaught}
-    untaught |= {index for index, turn in enumerate(trajectory.turns) if turn.actor == "accident"}
-    messages = [message.to_json() for message in trajectory.prompt]
-    for index, turn in enumerate(trajectory.turns):
-        weight = {"weight": 0} if index in untaught else {}
-        messages.append({**turn.action.message.to_json(), **weight})
-        messages += [_as_seen(message) for message in turn.observation]
+def path_rows(trajectory: Trajectory) -> list[dict[str, Any]]:
+    """What was executed, a row for each line of turns. What no student should learn has `weight` 0: a call that could
+    not be read, an accident, what was rejected; and what another row of the trajectory teaches."""
+    turns = trajectory.turns
+    settled = {each.turn for each in imitate([trajectory], executed_action).untaught}
+    settled |= {index for index, turn in enumerate(turns) if turn.actor == "accident" or turn.is_rejected}
+    is_all = is_one_line(trajectory)
+    rows = []
+    for end in ends(trajectory) or [0]:
+        path = list(trajectory.history(end))
+        if turns:
+            path += [end, *turns[end].observation]
+        taken = {
+            place: each
+            for place, each in enumerate(path)
+            if isinstance(each, int) and (is_all or _is_taken_there(trajectory, path, place, each))
+        }
+        learned = {place for place, each in taken.items() if each not in settled}
+        if is_all or learned:
+            rows.append(_path_row(trajectory, path, learned, tools=trajectory.state(end).tools))
+        settled.update(taken.values())
+    return rows
+
+
+def _is_taken_there(trajectory: Trajectory, path: Sequence[Message | int], place: int, turn: int) -> bool:
+    """Does the action stand behind the state in which it was taken? A scaffold may keep it beside a summary."""
+    return tuple(path[:place]) == trajectory.history(turn)
+
+
+def _path_row(
+    trajectory: Trajectory,
+    path: Sequence[Message | int],
+    learned: Set[int],
+    *,
+    tools: Sequence[ToolSpecification],
+) -> dict[str, Any]:
+    """`learned`: the places of executed actions that are to be learned."""
+    messages: list[dict[str, Any]] = []
+    for place, each in enumerate(path):
+        if isinstance(each, int):
+            weight = {} if place in learned else {"weight": 0}
+            messages.append({**trajectory.turns[each].action.message.to_json(), **weight})
+        else:
+            messages.append(_as_seen(each))
     return {
         "messages": messages,
-        **_about(trajectory),
-        "actors": [turn.actor for turn in trajectory.turns],
+        **_about(trajectory, tools),
+        "actors": [trajectory.turns[each].actor for each in path if isinstance(each, int)],
     }
 
 
 def label_rows(trajectory: Trajectory) -> tuple[list[dict[str, Any]], tuple[Untaught, ...]]:
     """A row for each label that a student may learn; and those that none should."""
-    taught = imitate([trajectory], teacher_label)
-    num_given = len(trajectory.prompt)
-    turn_at = {}
-    for index, turn in enumerate(trajectory.turns):
-        turn_at[num_given] = index
-        num_given += 1 + len(turn.observation)
-    rows = [
-        {
-            "prompt": [message.to_json() for message in each.state.messages],
-            "completion": [each.target.message.to_json()],
-            **_about(trajectory),
-            "turn": turn_at[len(each.state.messages)],
-            "actor": trajectory.turns[turn_at[len(each.state.messages)]].actor,
-        }
-        for each in taught.transitions
-    ]
-    return rows, taught.untaught
+    rows = []
+    for index, label in enumerate(taught_labels(trajectory)):
+        if label is not None:
+            state = trajectory.state(index)
+            rows.append(
+                {
+                    "prompt": [message.to_json() for message in state.messages],
+                    "completion": [label.message.to_json()],
+                    **_about(trajectory, state.tools),
+                    "turn": index,
+                    "actor": trajectory.turns[index].actor,
+                }
+            )
+    return rows, imitate([trajectory], teacher_label, once_a_state=True).untaught
 
 
 def _as_seen(message: Message) -> dict[str, Any]:
@@ -58,10 +91,10 @@ def _as_seen(message: Message) -> dict[str, Any]:
     return {**message.to_json(), **({"weight": 0} if message.role == "assistant" else {})}
 
 
-def _about(trajectory: Trajectory) -> dict[str, Any]:
+def _about(trajectory: Trajectory, tools: Sequence[ToolSpecification]) -> dict[str, Any]:
     verdict = trajectory.verdict
     return {
-        "tools": [tool.to_json() for tool in trajectory.tools],
+        "tools": [tool.to_json() for tool in tools],
         "trajectory_id": trajectory.id,
         "task_id": trajectory.task_id,
         "iteration": trajectory.iteration,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition
 from turnmix.methods.method import Method, Taught
-from turnmix.methods.targets import sampled_turns
+from turnmix.methods.targets import rejected_turns, sampled_turns
 from turnmix.methods.teaching import as_sampled
 from turnmix.rollout.mixture import StudentMixtureSettings
 from turnmix.training.objective_settings import ClippedRatioSettings, ObjectiveSettings
@@ -68,9 +68,8 @@ def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSetting
             for member, advantage in zip(group, advantages, strict=True)
             for each in sampled_turns(member)
         ]
-    return Taught(
-        transitions=transitions, figures={"groups": len(groups), "groups_without_spread": without_spread}
-    )
+    figures = {"groups": len(groups), "groups_without_spread": without_spread}
+    return Taught(transitions=transitions, figures=figures | rejected_turns(trajectories))
 
 
 GRPO = Method(

@@ -16,7 +16,8 @@ from turnmix.training.objective_settings import ObjectiveSettings
 def _transitions(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
     # The student's turns lack a target by design, so only the malformed ones say something.
     taught = imitate(trajectories, teachers_turn)
-    return replace(taught, figures={"targets_malformed": taught.figures["targets_malformed"]})
+    figures = {name: figure for name, figure in taught.figures.items() if name != "targets_missing"}
+    return replace(taught, figures=figures)
 
 
 OEC = Method(

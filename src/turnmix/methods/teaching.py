@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.transition import Transition, compared, weighed_by_ratio
 from turnmix.methods.method import Taught
-from turnmix.methods.targets import executed_action, imitate, sampled_turns, teacher_label
+from turnmix.methods.targets import executed_action, imitate, rejected_turns, sampled_turns, teacher_label
 from turnmix.training.objective_settings import ObjectiveSettings
 
 
 def teach_labels(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
-    """The teacher's action in every visited state, whoever acted."""
-    return imitate(trajectories, teacher_label)
+    """The teacher's action in every visited state, whoever acted, once."""
+    return imitate(trajectories, teacher_label, once_a_state=True)
 
 
 def teach_executed(trajectories: Sequence[Trajectory], objective: ObjectiveSettings) -> Taught:
@@ -29,7 +29,8 @@ def teach_sampled(trajectories: Sequence[Trajectory], objective: ObjectiveSettin
     return Taught(
         transitions=[
             as_sampled(each, objective) for trajectory in trajectories for each in sampled_turns(trajectory)
-        ]
+        ],
+        figures=rejected_turns(trajectories),
     )
 
 

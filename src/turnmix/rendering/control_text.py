@@ -93,6 +93,8 @@ def count_control_texts(trajectories: Iterable[Trajectory], renderer: KnowsContr
     for trajectory in trajectories:
         stay += renderer.control_texts(trajectory.prompt)
         for turn in trajectory.turns:
+            new = () if turn.opening is None else turn.opening.messages
+            stay += renderer.control_texts(each for each in new if not isinstance(each, int))
             stay += renderer.control_texts(turn.observation)
     return ControlTextCount(as_text=sum(stay), as_tokens=len(stay) - sum(stay))
 

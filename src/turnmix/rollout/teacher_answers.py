@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from turnmix.core.message import ToolSpecification
 from turnmix.core.trajectory import Action, Trajectory
-from turnmix.scaffold.text_calls import read_calls, tools_in
+from turnmix.scaffold.text_calls import KnownTools, known_tools, read_calls, tools_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +33,19 @@ def count_teacher_answers(trajectories: Iterable[Trajectory]) -> TeacherAnswers:
     for trajectory in trajectories:
         if trajectory.verdict is None:
             continue
-        tools = trajectory.tools or tools_in(trajectory.prompt)
-        has_tools = has_tools or bool(tools)
-        given = [turn.action if turn.actor == "teacher" else turn.label for turn in trajectory.turns]
-        said = [action for action in given if action is not None]
-        answers += len(said)
-        calls += sum(_calls_a_tool(action, tools, are_told=not trajectory.tools) for action in said)
+        has_tools = has_tools or bool(trajectory.tools or tools_in(trajectory.prompt))
+        for turn, known in zip(trajectory.turns, known_tools(trajectory), strict=True):
+            has_tools = has_tools or bool(known.tools)
+            said = turn.action if turn.actor == "teacher" else turn.label
+            if said is not None:
+                answers += 1
+                calls += _calls_a_tool(said, known)
         if any(turn.actor == "teacher" for turn in trajectory.turns):
             acted += 1
             resolved += trajectory.verdict.resolved
     return TeacherAnswers(answers=answers, calls=calls if has_tools else None, acted=acted, resolved=resolved)
 
 
-def _calls_a_tool(action: Action, tools: tuple[ToolSpecification, ...], *, are_told: bool) -> bool:
-    return bool((read_calls(action, tools) if are_told else action).message.tool_calls)
+def _calls_a_tool(action: Action, known: KnownTools) -> bool:
+    read = action if known.are_on_offer else read_calls(action, known.tools)
+    return bool(read.message.tool_calls)

@@ -15,10 +15,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from turnmix.core.json_text import json_text, json_value
 from turnmix.core.message import Message, ToolSpecification
-from turnmix.core.trajectory import Action
+from turnmix.core.trajectory import Action, Trajectory
 from turnmix.rendering.formats import HermesFormat, example_call
 
 _FORMAT = HermesFormat()
@@ -50,6 +51,30 @@ def tools_in(messages: Sequence[Message]) -> tuple[ToolSpecification, ...]:
             with contextlib.suppress(ValueError, TypeError):  # a problem's text may hold the same words
                 return tuple(ToolSpecification(**json_value(line)) for line in described)
     return ()
+
+
+class KnownTools(NamedTuple):
+    """What an agent may call in one state."""
+
+    tools: tuple[ToolSpecification, ...]
+    are_on_offer: bool
+    """False: they are described in its first messages, or there are none."""
+
+
+def known_tools(trajectory: Trajectory) -> list[KnownTools]:
+    """Those of each turn; they change where a line begins."""
+    known: list[KnownTools] = []
+    for number, turn in enumerate(trajectory.turns):
+        if turn.opening is not None:
+            state = trajectory.state(number)
+            known.append(_known(state.tools, state.messages))
+        else:
+            known.append(known[-1] if known else _known(trajectory.tools, trajectory.prompt))
+    return known
+
+
+def _known(tools: tuple[ToolSpecification, ...], messages: Sequence[Message]) -> KnownTools:
+    return KnownTools(tools or tools_in(messages), bool(tools))
 
 
 def read_calls(action: Action, tools: Sequence[ToolSpecification]) -> Action:

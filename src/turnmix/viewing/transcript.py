@@ -12,9 +12,11 @@ from typing import Literal, TypeGuard
 
 from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
+from turnmix.core.opening import Opening
 from turnmix.core.printable import printable, printable_line
 from turnmix.core.trajectory import Action, Trajectory, Turn
 from turnmix.core.verdict import Verdict
+from turnmix.viewing.openings import opening_text, repeated_text, turn_marks
 
 Part = Literal["head", "student", "teacher", "accident", "action", "label", "observation", "problem", "text"]
 
@@ -90,12 +92,24 @@ class _Writer:
         yield from self._wrapped("head", printable_line(message.role), "")
         yield from self._message("text", message, "  ")
 
+    def opening(self, opening: Opening) -> Iterator[Line]:
+        yield Line(part="text", text="")
+        yield from self._wrapped("head", printable_line(opening_text(opening)), "")
+        for each in opening.messages:
+            if isinstance(each, int):
+                yield Line(part="text", text=f"  {repeated_text(each)}")
+            else:
+                yield from self.prompt(each)
+
     def turn(self, number: int, turn: Turn) -> Iterator[Line]:
+        if turn.opening is not None:
+            yield from self.opening(turn.opening)
         yield Line(part="text", text="")
         agrees = "" if turn.actor == "teacher" or turn.label is None else "  = teacher"
         if differs(turn.label, turn.action):
             agrees = "  ≠ teacher"
-        yield Line(part=turn.actor, text=printable_line(f"turn {number}  {turn.actor}{agrees}"))
+        parts = (f"turn {number}", f"{turn.actor}{agrees}", *turn_marks(turn))
+        yield Line(part=turn.actor, text=printable_line("  ".join(parts)))
         yield from self._action("action", turn.action, "  ")
         if turn.label is not None and differs(turn.label, turn.action):
             yield Line(part="label", text="  the teacher would have done")

@@ -82,10 +82,8 @@ def _verdict(unresolved: Unresolved) -> str:
 
 
 def _turns(unresolved: Unresolved) -> Iterator[str]:
-    for number, (action, turn) in enumerate(
-        zip(unresolved.actions, unresolved.trajectory.turns, strict=True), start=1
-    ):
-        yield f"[turn {number}]"
+    for number, action, turn in zip(unresolved.numbers, unresolved.actions, unresolved.turns, strict=True):
+        yield f"[turn {number + 1}]"
         yield from _written(action)
         for message in turn.observation:
             yield "-> " + _bounded(message.content, _LONGEST_OBSERVATION)

@@ -74,7 +74,7 @@ def new_errors(unresolved: Unresolved) -> frozenset[str]:
     before: set[str] = set()
     now: set[str] = set()
     has_edited = False
-    for action, turn in zip(unresolved.actions, unresolved.trajectory.turns, strict=True):
+    for action, turn in zip(unresolved.actions, unresolved.turns, strict=True):
         if any(_may_change_files(call.arguments) for call in action.message.tool_calls):
             has_edited = True
             now = set()

@@ -15,7 +15,7 @@ from turnmix.environments.solution_outline import SolutionOutline
 from turnmix.policies.endpoint.wire import CONTEXT_EXCEEDED
 from turnmix.scaffold.observation import is_error
 from turnmix.scaffold.stuck import Exchange
-from turnmix.scaffold.text_calls import read_calls, tools_in
+from turnmix.scaffold.text_calls import KnownTools, known_tools, read_calls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,27 +50,43 @@ class Unresolved:
         return passed if type(passed) is int else None
 
     @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Which turns were executed: all but those that a scaffold rejected."""
+        turns = enumerate(self.trajectory.turns)
+        return tuple(number for number, turn in turns if not turn.is_rejected)
+
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        """Those that were executed."""
+        return tuple(self.trajectory.turns[number] for number in self.numbers)
+
+    @cached_property
     def actions(self) -> tuple[Action, ...]:
         """With their calls, also where the agent writes calls as text."""
-        trajectory = self.trajectory
-        told = () if trajectory.tools else tools_in(trajectory.prompt)
-        return tuple(read_calls(turn.action, told) if told else turn.action for turn in trajectory.turns)
+        return tuple(
+            read_calls(turn.action, known.tools) if known.tools and not known.are_on_offer else turn.action
+            for turn, known in zip(self.turns, self._tools, strict=True)
+        )
 
     @cached_property
     def refused(self) -> tuple[bool, ...]:
         """Of each turn: was nothing of it carried out?"""
-        has_tools = bool(self.trajectory.tools or tools_in(self.trajectory.prompt))
         return tuple(
-            _is_refused(action, turn, has_tools=has_tools)
-            for action, turn in zip(self.actions, self.trajectory.turns, strict=True)
+            _is_refused(action, turn, has_tools=bool(known.tools))
+            for action, turn, known in zip(self.actions, self.turns, self._tools, strict=True)
         )
+
+    @cached_property
+    def _tools(self) -> tuple[KnownTools, ...]:
+        known = known_tools(self.trajectory)
+        return tuple(known[number] for number in self.numbers)
 
     @cached_property
     def repeated(self) -> tuple[bool, ...]:
         """Of each turn: was the same done before, with the same answer?"""
         seen: set[tuple[str, str]] = set()
         found = []
-        for action, turn in zip(self.actions, self.trajectory.turns, strict=True):
+        for action, turn in zip(self.actions, self.turns, strict=True):
             exchange = Exchange.of(action, turn.observation)
             key = (exchange.action, exchange.observation)
             found.append(key in seen)
@@ -80,7 +96,7 @@ class Unresolved:
     @property
     def is_too_long(self) -> bool:
         """Did the conversation outgrow its budget, or what the model reads?"""
-        turns = self.trajectory.turns
+        turns = self.turns
         return self.trajectory.stop_reason is StopReason.max_tokens or (
             bool(turns) and turns[-1].action.parse_error == CONTEXT_EXCEEDED
         )

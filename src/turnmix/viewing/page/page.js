@@ -181,12 +181,19 @@ function turn(told, letter, number) {
     who.append(make("span", "agreement", "= teacher"));
   }
   for (const seen of told.seen) said.append(...message(seen, "seen"));
+  if (told.marks !== undefined) who.append(make("span", "agreement", textAt(told.marks)));
   const section = make("section", "turn", who, said);
   section.id = `turn-${number}`;
   section.tabIndex = -1;
   section.setAttribute("aria-label", `turn ${number}, ${described(letter)}`);
   if (told.label) section.dataset.differs = "yes";
   return section;
+}
+
+function opening(told) {
+  if (told.opening === undefined) return [];
+  const begins = make("section", "turn", make("div", "who prompt", "line"), make("div", "said", make("p", "note", textAt(told.opening))));
+  return [begins, ...told.opened.map(prompt)];
 }
 
 function prompt(told) {
@@ -232,7 +239,7 @@ function show(place, isFocused) {
   const row = rows[place];
   const told = body(place);
   byId("opened").replaceChildren(head(row, told), ...told.prompt.map(prompt),
-    ...told.turns.map((each, number) => turn(each, row[WHO][number], number + 1)), ending(row, told));
+    ...told.turns.flatMap((each, number) => [...opening(each), turn(each, row[WHO][number], number + 1)]), ending(row, told));
   document.body.classList.add("is-open");
   markOpen();
   if (isFocused) {

@@ -13,6 +13,7 @@ from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
 from turnmix.core.printable import printable, printable_line
 from turnmix.core.trajectory import Action, Trajectory, Turn
+from turnmix.viewing.openings import opening_text, repeated_text, turn_marks
 from turnmix.viewing.transcript import differs, outcome, verdict_text
 
 LONGEST_TEXT = 20_000
@@ -103,7 +104,17 @@ class TrajectoryRecords:
         if turn.label is not None and differs(turn.label, turn.action):
             told["label"] = self._action(turn.label)
         told["seen"] = [self._message(message) for message in turn.observation]
+        if turn.opening is not None:
+            told["opening"] = self._text(opening_text(turn.opening))
+            told["opened"] = [self._opened(each) for each in turn.opening.messages]
+        if marks := turn_marks(turn):
+            told["marks"] = self._text(", ".join(marks))
         return told
+
+    def _opened(self, each: Message | int) -> dict[str, Any]:
+        if isinstance(each, int):
+            return {"role": "assistant", "text": self._text(repeated_text(each))}
+        return self._message(each)
 
     def _action(self, action: Action) -> dict[str, Any]:
         told = self._message(action.message)
