@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from gateway_scaffolds import TOOL, end, open_session, request, run, told, user
+from gateway_scaffolds import PLAN, TOOL, end, open_session, request, run, told, user
 
 from turnmix.core.errors import TeacherError
 from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.gateway.journal import SessionJournal
 from turnmix.gateway.model_request import RequestError
 from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
 
@@ -66,7 +69,7 @@ class Scaffold:
 
     async def _ask(self, history, tools, sampling):
         asked = request(*history, tools=tools, sampling=sampling)
-        while True:
+        for _ in range(50):
             with contextlib.suppress(RequestError):
                 answer = await self.session.answer(asked)
                 break
@@ -117,3 +120,81 @@ def test_every_request_has_one_turn_in_exactly_its_state(seed, num_steps):
         assert [turn.action.message] == as_policies_see([answer.message])
         assert turn.actor == ("student" if index % 3 else "teacher")
         assert read_back.state(index) == state
+
+
+class DrawingPolicy:
+    """Draws its n-th action in a trajectory from the trajectory's seed and n, as a student in this process does."""
+
+    def __init__(self, name):
+        self.name = name
+        self.states = []
+
+    def begin(self, episode):
+        return DrawingSession(self, episode)
+
+
+class DrawingSession:
+    def __init__(self, policy, episode):
+        self._policy, self._seed, self._turn = policy, episode.seed, episode.turns_taken
+
+    async def look(self):
+        pass
+
+    async def act(self, state):
+        self._policy.states.append(state)
+        self._turn += 1
+        draw = random.Random(derive_seed(self._seed, self._policy.name, self._turn)).random()
+        await asyncio.sleep(0)
+        return text_action("yes") if draw < 0.2 else call_action("add", by=self._policy.name, draw=draw)
+
+    async def close(self):
+        pass
+
+
+def without_seconds_and_repeats(trajectory):
+    turns = tuple(replace(turn, seconds={}, repeats=0) for turn in trajectory.turns)
+    return replace(trajectory, turns=turns)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 15), st.floats(0, 1))
+def test_a_session_killed_at_any_byte_of_its_journal_goes_on_to_the_same_trajectory(seed, num_steps, where):
+    async def driven(journal, student):
+        session = open_session(
+            journal=journal,
+            student=student,
+            # A stateless teacher, as one behind an endpoint: the label of a state is the same whenever it is asked.
+            teacher=ScriptedPolicy(
+                "teacher", lambda episode, state: call_action("add", n=len(state.messages))
+            ),
+            actors=lambda turn, state: "student" if turn % 3 else "teacher",
+        )
+        scaffold = Scaffold(session, random.Random(seed))
+        for _ in range(num_steps):
+            await scaffold.step()
+        trajectory = await end(session)
+        journal.close()
+        return scaffold.expected, trajectory
+
+    with tempfile.TemporaryDirectory() as directory:
+        whole, cut = Path(directory) / "whole", Path(directory) / "cut"
+        first = SessionJournal.create(whole, PLAN, about={"key": "digest"})
+        opened = whole.stat().st_size
+        asked = DrawingPolicy("student")
+        expected, trajectory = run(driven(first, asked))
+        content = whole.read_bytes()
+        cut.write_bytes(content[: opened + int(where * (len(content) - opened))])
+        answered = cut.read_bytes().count(b'"kind":"answered"') - cut.read_bytes().endswith(b'"answered"')
+
+        second = SessionJournal.open(cut)
+        assert second.about == {"key": "digest"}
+        asked_again = DrawingPolicy("student")
+        found, restored = run(driven(second, asked_again))
+
+    assert without_seconds_and_repeats(restored) == without_seconds_and_repeats(trajectory)
+    assert restored.usage == trajectory.usage
+    for key, (_, answer) in expected.items():
+        assert found[key][1].message == answer.message
+    # What was answered is asked of nobody again; one answer may have been cut off.
+    assert len(asked_again.states) <= len(asked.states)
+    assert len(found) == len(expected) >= answered

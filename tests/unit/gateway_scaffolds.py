@@ -97,5 +97,5 @@ def run(coroutine):
     return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
-def open_session(**parts):
-    return Session(PLAN, parts_of(**parts))
+def open_session(*, journal=None, **parts):
+    return Session(PLAN, parts_of(**parts), journal=journal)

@@ -8,7 +8,7 @@ were.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from turnmix.core.answer_form import AnswerForm
 from turnmix.core.message import Message, ToolSpecification
@@ -24,12 +24,22 @@ class ResumableStudent:
     """A policy's session that can rest."""
 
     def __init__(self, policy: Policy, episode: Episode) -> None:
-        """Where others wait for it, it begins at once: in a cohort."""
         self._policy = policy
         self._episode = episode
         self._num_acted = 0
         self._past = Usage()
-        self._session: PolicySession | None = policy.begin(episode) if episode.cohort else None
+        self._session: PolicySession | None = None
+
+    def join_cohort(self) -> None:
+        """Begin at once: the others of its cohort wait for it."""
+        self._session = self._policy.begin(replace(self._episode, turns_taken=self._num_acted))
+
+    def note_past(self, action: Action) -> None:
+        """It acted before, in another process."""
+        self._num_acted += 1
+        self._past += Usage(
+            input_tokens=action.prompt_tokens or 0, output_tokens=action.completion_tokens or 0
+        )
 
     @property
     def usage(self) -> Usage:
@@ -60,7 +70,7 @@ class ResumableStudent:
     def _opened(self) -> PolicySession:
         if self._session is None:
             # Its cohort, if it had one, has gone on without it.
-            self._session = self._policy.begin(replace(self._episode, cohort=""))
+            self._session = self._policy.begin(replace(self._episode, cohort="", turns_taken=self._num_acted))
         return self._session
 
 
@@ -72,9 +82,11 @@ class Line:
     recorder: TurnRecorder
     number: int
     """0: the session's first."""
-    num_turns: int = 0
+    taken: list[SessionTurn] = field(default_factory=list)
     turn: SessionTurn | None = None
     """That which it takes now."""
+    last: SessionTurn | None = None
+    """That which it took last, or failed at."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -89,6 +101,10 @@ class SessionTurn:
     form: AnswerForm
     place: bytes
     """Of its state: messages and tools."""
+    offered: bytes
+    """Of its tools."""
+    wishes: bytes
+    """Of what else its request wants."""
     actor: Actor | None = None
     """Who acts, once it is drawn."""
     task: asyncio.Task[None] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from turnmix.core.seed import derive_seed
-from turnmix.core.trajectory import Actor, State
+from turnmix.core.trajectory import Action, Actor, State
 from turnmix.core.usage import Usage
 from turnmix.gateway.graph import Node
 from turnmix.gateway.line import Line, ResumableStudent, SessionTurn
@@ -29,11 +29,13 @@ class Lines:
         parts: SessionParts,
         *,
         root: Node[SessionTurn],
+        on_label: Callable[[SessionTurn, Action, float], None],
         on_failed_label: Callable[[BaseException], None],
     ) -> None:
-        """Begins the first line, which is what a rollout of the plan would be."""
+        """The first line is what a rollout of the plan would be."""
         self._plan = plan
         self._parts = parts
+        self._on_label = on_label
         self._on_failed_label = on_failed_label
         self._lines: list[Line] = []
         self._resting: dict[Node[SessionTurn], Line] = {}
@@ -58,6 +60,12 @@ class Lines:
                 total[who] = total.get(who, Usage()) + used
         return total
 
+    def join_cohort(self) -> None:
+        """Begin the student's session of the first line, before another one of its cohort acts. Where there are
+        further lines, it has left its cohort."""
+        if len(self._lines) == 1:
+            self._lines[0].student.join_cohort()
+
     def taking(self, turn: SessionTurn, *, begun_by: bytes) -> Line:
         """The line that takes `turn`: one that stands where its history goes on from, or a new one, whose draws are
         seeded by `begun_by`."""
@@ -74,7 +82,7 @@ class Lines:
                     seed=derive_seed(self._plan.seed, "line", begun_by.hex()),
                 )
             )
-        line.turn = turn
+        line.turn = line.last = turn
         return line
 
     def rest(self, line: Line, node: Node[SessionTurn] | None) -> None:
@@ -124,9 +132,15 @@ class Lines:
 
         def actor(_: int, state: State) -> Actor:
             turn = taken()
-            if turn.actor is None:
-                turn.actor = parts.actors(turn.number, state)
-            return turn.actor
+            actor = self.actor(turn, state)
+            if actor == "teacher":
+                self.claim_label(turn)
+            return actor
+
+        def note_label(index: int, label: Action, seconds: float) -> None:
+            turn = line.taken[index] if index < len(line.taken) else line.last
+            if turn is not None:
+                self._on_label(turn, label, seconds)
 
         recorder = TurnRecorder(
             student=student,
@@ -135,16 +149,26 @@ class Lines:
             label=(lambda state: self._wants_label(taken(), state)) if parts.label else False,
             takes_over=parts.takes_over,
             clock=parts.clock,
+            on_label=note_label,
             on_failed_label=self._on_failed_label,
         )
         line = Line(number=len(self._lines), student=student, recorder=recorder)
         self._lines.append(line)
         return line
 
-    def _wants_label(self, turn: SessionTurn, state: State) -> bool:
-        """A label is of a state: it is asked for with the first turn that is taken there."""
+    def actor(self, turn: SessionTurn, state: State) -> Actor:
+        """Who takes `turn`: drawn once."""
+        if turn.actor is None:
+            turn.actor = self._parts.actors(turn.number, state)
+        return turn.actor
+
+    def claim_label(self, turn: SessionTurn) -> bool:
+        """A label is of a state: it is asked for with the first turn that is taken there. Is that `turn`?"""
         first = self._asks_label.setdefault(turn.place, turn)
-        if first is not turn and first.task is None:
+        if first is not turn and first.task is None and first.answer is None:
             first = self._asks_label[turn.place] = turn
+        return first is turn
+
+    def _wants_label(self, turn: SessionTurn, state: State) -> bool:
         label = self._parts.label
-        return first is turn and (label if isinstance(label, bool) else label(state))
+        return self.claim_label(turn) and (label if isinstance(label, bool) else label(state))

@@ -14,26 +14,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
-from turnmix.core.errors import InfrastructureError
-from turnmix.core.message import Message, ToolSpecification
-from turnmix.core.trajectory import StopReason, Trajectory
+from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.trajectory import Action, StopReason, Trajectory
+from turnmix.core.usage import Usage
 from turnmix.core.verdict import Verdict
 from turnmix.gateway.answers import Answers
-from turnmix.gateway.graph import Graph, Node
+from turnmix.gateway.graph import Node
 from turnmix.gateway.ids import CallIds
+from turnmix.gateway.journal import SessionJournal
 from turnmix.gateway.line import Line, SessionTurn
 from turnmix.gateway.lines import Lines
 from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
-from turnmix.gateway.normal_form import tools_digest, wishes_digest
 from turnmix.gateway.openings import joined
+from turnmix.gateway.restoring import SessionRecord, restore
 from turnmix.gateway.session_parts import SessionParts
+from turnmix.gateway.turns import SessionTurns
 from turnmix.rollout.plan import RolloutPlan
 
 __all__ = ["Session", "SessionParts"]
 
-_Key = tuple[Node[SessionTurn], bytes, bytes]
 _CLOSED = "this session is closed: open another one"
 _UNAVAILABLE = "no model could be asked for this answer: send the same request again"
 _OVER = "this session has failed and gives no more answers: finish it"
@@ -42,17 +43,23 @@ _OVER = "this session has failed and gives no more answers: finish it"
 class Session:
     """One trajectory in the making."""
 
-    def __init__(self, plan: RolloutPlan, parts: SessionParts) -> None:
-        """Begins the student's and the teacher's sessions: those of a cohort's members all, before one is asked."""
+    def __init__(
+        self, plan: RolloutPlan, parts: SessionParts, *, journal: SessionJournal | None = None
+    ) -> None:
+        """Begins the student's and the teacher's sessions: those of a cohort's members all, before one is asked.
+
+        `journal`: what happens is written there, and what happened before, in another process, is so again: the same
+        turns, and the draws where they were. Labels that were in flight are asked for again.
+
+        Raises:
+            UserError: the journal is damaged, or of another plan.
+        """
         self._plan = plan
         self._parts = parts
         ids = CallIds(plan.trajectory_id)
-        self._graph: Graph[SessionTurn] = Graph(ids)
         self._answers = Answers(parts, ids)
-        self._lines = Lines(plan, parts, root=self._graph.root, on_failed_label=self._note_failed_label)
-        self._turns: dict[_Key, SessionTurn] = {}
-        self._by_answer: dict[str, SessionTurn] = {}
-        self._tools: dict[bytes, tuple[ToolSpecification, ...]] = {}
+        self._turns = SessionTurns(self._begin_lines, ids)
+        self._record = SessionRecord(journal, self._turns)
         self._unanswered: InfrastructureError | None = None
         """What the last request failed with."""
         self._failed_label: InfrastructureError | None = None
@@ -61,18 +68,26 @@ class Session:
         """A mistake of the user's, or a bug, which ends a whole collection: nothing more is answered."""
         self.failed = asyncio.Event()
         """Set where nothing more is answered: by such a failure, or by that of a label."""
+        self._past_usage: Mapping[str, Usage] = {}
+        """What was paid before, as far as the sessions of this process do not know."""
+        if journal is not None:
+            journal.check(plan)
+            restore(journal, self._turns, self._record, parts)
+            known, paid = self._turns.lines.usage, self._record.usage
+            self._past_usage = {who: used - known.get(who, Usage()) for who, used in paid.items()}
+        self._turns.lines.join_cohort()
 
     @property
     def num_turns(self) -> int:
-        return len(self._by_answer)
+        return len(self._turns.answered)
 
     @property
     def num_lines(self) -> int:
-        return len(self._lines)
+        return len(self._turns.lines)
 
     @property
     def num_repeats(self) -> int:
-        return sum(turn.repeats for turn in self._turns.values())
+        return sum(turn.repeats for turn in self._turns.by_number)
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """The answer to a request.
@@ -121,71 +136,44 @@ class Session:
     async def close(self) -> None:
         """Give up what is in flight, and close all that it holds. Safe to call twice."""
         await self._give_up_requests()
-        await self._lines.close()
+        await self._turns.lines.close()
 
     def _asked(self, request: ModelRequest) -> SessionTurn:
         """The turn that answers a request, begun where it is new. There is no await in it: requests that come at the
         same time are numbered in their order."""
-        node = self._graph.place(*self._history(request))
-        offered, wishes = tools_digest(request.tools), wishes_digest(request)
-        turn = self._turns.get((node, offered, wishes))
-        if turn is None:
-            turn = self._turns[node, offered, wishes] = SessionTurn(
-                number=len(self._turns),
-                node=node,
-                tools=self._tools.setdefault(offered, request.tools),
-                form=request.form,
-                place=node.place + offered,
-            )
-        elif turn.task is not None or turn.answer is not None:
+        turn = self._turns.of(request)
+        if turn.task is not None or turn.answer is not None:
             turn.repeats += 1
+            self._record.repeated(turn)
             return turn
-        line = self._lines.taking(turn, begun_by=turn.place + wishes)
+        try:
+            self._record.asked(turn)
+        except BaseException:
+            self._turns.forget(turn)
+            raise
+        line = self._turns.take(turn)
         turn.task = asyncio.create_task(self._take(turn, line))
         turn.task.add_done_callback(_retrieved)
         return turn
-
-    def _history(self, request: ModelRequest) -> tuple[Sequence[Message], Node[SessionTurn] | None]:
-        """A request's messages, and what they go on from."""
-        if request.previous is None:
-            if not request.messages:
-                told = "messages: there are none: give one or more"
-                raise RequestError("invalid_request", told, parameter="messages")
-            return request.messages, None
-        before = self._by_answer.get(request.previous)
-        if before is None or before.answer is None:
-            told = f"previous_response_id: no answer of this session has the id {request.previous!r:.80}"
-            raise RequestError("not_found", told, parameter="previous_response_id")
-        new = request.messages
-        num_leading = _num_leading(new)
-        if not num_leading and before.answered is not None:
-            return new, before.answered
-        # Instructions are those of this request, not those of the one before.
-        past = before.node.sent_messages
-        if num_leading:
-            past = past[_num_leading(past) :]
-        return (*new[:num_leading], *past, before.answer.sent, *new[num_leading:]), None
 
     async def _take(self, turn: SessionTurn, line: Line) -> None:
         """Take a turn; then its answer is there. Raises RequestError."""
         state = turn.state
         try:
-            await self._lines.make_room(line)
+            await self._turns.lines.make_room(line)
             action = await line.recorder.act(state)
             answer = await self._answers.given(turn, state, action)
-        except Exception as error:
+            self._record.answered(turn, answer, line.recorder.executed, self._usage())
+        except BaseException as error:
+            self._turns.note_failure(turn, line)
+            if not isinstance(error, Exception):
+                raise
             self._note_failure(error)
+            self._record.failed(turn)
             raise self._told() from error
-        else:
-            turn.answer, turn.line, turn.index = answer, line, line.num_turns
-            line.num_turns += 1
-            self._by_answer[answer.id] = turn
-            self._unanswered = None
-            turn.answered = self._graph.answered(turn.node, action.message, answer.sent, turn)
-        finally:
-            if turn.answer is None:
-                turn.task, turn.repeats = None, 0
-            self._lines.rest(line, turn.node if turn.answer is None else turn.answered)
+        self._turns.note_answer(turn, line, answer)
+        self._record.placed(turn)
+        self._unanswered = None
 
     def _refuse_if_over(self) -> None:
         if self._ending is not None:
@@ -206,6 +194,12 @@ class Session:
         elif not self.failed.is_set():
             self._unanswered = error
 
+    def _note_label(self, turn: SessionTurn, label: Action, seconds: float) -> None:
+        try:
+            self._record.label(turn, label, seconds)
+        except (OSError, UserError) as error:
+            self._note_failure(error)
+
     def _note_failed_label(self, error: BaseException) -> None:
         if isinstance(error, InfrastructureError):
             self._failed_label = self._failed_label or error
@@ -214,7 +208,7 @@ class Session:
             self._note_failure(error)
 
     async def _give_up_requests(self) -> None:
-        tasks = [turn.task for turn in self._turns.values() if turn.task is not None and turn.answer is None]
+        tasks = [turn.task for turn in self._turns.by_number if turn.task is not None and turn.answer is None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -230,9 +224,9 @@ class Session:
         found: Verdict | None = None
         try:
             await self._give_up_requests()
-            turns = [turn for turn in self._turns.values() if turn.answer is not None]
-            self._lines.observe_ends(turns)
-            await self._lines.dismiss_students()
+            turns = self._turns.answered
+            self._turns.lines.observe_ends(turns)
+            await self._turns.lines.dismiss_students()
             self._raise_failure()
             if stop_reason is not StopReason.infra_error:
                 found = await verdict()
@@ -241,7 +235,7 @@ class Session:
             stop_reason, found = StopReason.infra_error, None
             error = f"{type(failure).__name__}: {failure}"
         finally:
-            await self._lines.close()
+            await self._turns.lines.close()
         first = turns[0] if turns else None
         return Trajectory(
             id=self._plan.trajectory_id,
@@ -251,12 +245,26 @@ class Session:
             beta=self._plan.beta,
             tools=() if first is None else first.tools,
             prompt=() if first is None else first.node.messages,
-            turns=joined(turns, copied=self._graph.copied),
+            turns=joined(turns, copied=self._turns.graph.copied),
             stop_reason=stop_reason,
             verdict=found,
             error=error,
             attempts=attempt,
-            usage=self._lines.usage,
+            usage=self._usage(),
+        )
+
+    def _usage(self) -> dict[str, Usage]:
+        known = self._turns.lines.usage
+        whoever = {**known, **self._past_usage}
+        return {who: known.get(who, Usage()) + self._past_usage.get(who, Usage()) for who in whoever}
+
+    def _begin_lines(self, root: Node[SessionTurn]) -> Lines:
+        return Lines(
+            self._plan,
+            self._parts,
+            root=root,
+            on_label=self._note_label,
+            on_failed_label=self._note_failed_label,
         )
 
     def _raise_failure(self) -> None:
@@ -266,15 +274,10 @@ class Session:
 
     async def _attach_labels(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._lines.attach_labels(), seconds)
+            await asyncio.wait_for(self._turns.lines.attach_labels(), seconds)
         except asyncio.TimeoutError:
             told = f"labels were still missing {seconds:g} s after the session's end: see label_seconds"
             raise InfrastructureError(told) from None
-
-
-def _num_leading(messages: Sequence[Message]) -> int:
-    """How many system messages they begin with."""
-    return next((index for index, each in enumerate(messages) if each.role != "system"), len(messages))
 
 
 def _retrieved(task: asyncio.Task[None]) -> None:

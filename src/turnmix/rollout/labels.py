@@ -26,25 +26,33 @@ class Labels:
         *,
         gate: bool | LabelGate = True,
         clock: Callable[[], float],
+        on_label: Callable[[int, Action, float], None] | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """`gate`: in which states it is asked; true: in all. `on_failure` is told at once what a label failed with."""
+        """`gate`: in which states it is asked; true: in all. `on_label` is told at once of a label, its turn and its
+        seconds; `on_failure`, what one failed with."""
         self._teacher = teacher
         self._gate = gate
         self._clock = clock
+        self._on_label = on_label
         self._on_failure = on_failure
         self._asked: dict[int, asyncio.Task[tuple[Action, float]]] = {}
         self._has_looked = asyncio.Event()
         self._has_looked.set()
         self._failure: BaseException | None = None
 
-    def ask(self, turn: int, state: State) -> None:
-        """Ask for the label of `turn`, where the gate lets it through; returns at once."""
+    def ask(self, turn: int, state: State) -> bool:
+        """Ask for the label of `turn`, where the gate lets it through; returns at once, and whether it is asked for."""
         if not isinstance(self._gate, bool) and not self._gate(state):
-            return
+            return False
+        self.ask_again(turn, state)
+        return True
+
+    def ask_again(self, turn: int, state: State) -> None:
+        """Ask for the label of `turn`, which the gate let through before."""
         self._has_looked = asyncio.Event()
         task = asyncio.create_task(self._answer(state, self._has_looked))
-        task.add_done_callback(self._note_failure)
+        task.add_done_callback(lambda task: self._note_end(turn, task))
         self._asked[turn] = task
 
     def withdraw(self, turn: int) -> None:
@@ -85,8 +93,12 @@ class Labels:
         action = await self._teacher.act(state)
         return action, self._clock() - started
 
-    def _note_failure(self, task: asyncio.Task[tuple[Action, float]]) -> None:
-        if task.cancelled() or (failure := task.exception()) is None:
+    def _note_end(self, turn: int, task: asyncio.Task[tuple[Action, float]]) -> None:
+        if task.cancelled():
+            return
+        if (failure := task.exception()) is None:
+            if self._on_label is not None:
+                self._on_label(turn, *task.result())
             return
         self._failure = self._failure or failure
         if self._on_failure is not None:

@@ -46,7 +46,7 @@ async def close_quietly(thing: Closable) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Executed:
+class Executed:
     """An action whose observation has not come yet."""
 
     actor: Actor
@@ -55,6 +55,9 @@ class _Executed:
     """As far as it is known already."""
     asked_at: float
     acted_at: float
+    is_label_asked: bool = False
+    """Is its label asked for beside it?"""
+    label_seconds: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,7 +68,8 @@ class _Begun:
     actor: Actor
     label: Action | None = None
     """What a teacher that may take over said."""
-    is_label_asked: bool = False
+    is_label_asked: bool | None = None
+    """None: the gate has not been asked."""
 
     def is_of(self, state: State) -> bool:
         return self.state.messages == state.messages and self.state.tools == state.tools
@@ -84,6 +88,7 @@ class TurnRecorder:
         accident: PendingAccident | None = None,
         takes_over: TakesOver | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        on_label: Callable[[int, Action, float], None] | None = None,
         on_failed_label: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Owns the sessions and the accident from now on: `close` closes them.
@@ -91,7 +96,8 @@ class TurnRecorder:
         `label`: ask the teacher also in the states in which the student acts, or in those that a gate lets through.
         `accident`: what is executed once, whoever's turn it is. `takes_over`: the teacher is asked before each of the
         student's turns, and acts where this says so; elsewhere what it said is the turn's label. `clock` measures
-        seconds. `on_failed_label` is told at once what a label failed with.
+        seconds. `on_label` is told at once of a label, its turn and its seconds; `on_failed_label`, what one failed
+        with.
         """
         self._student = student
         self._teacher = teacher
@@ -100,7 +106,7 @@ class TurnRecorder:
         # A teacher that may take over is asked before the turn: what it says then is the label.
         asks_beside = bool(label) and takes_over is None
         self._labels = (
-            Labels(teacher, gate=label, clock=clock, on_failure=on_failed_label)
+            Labels(teacher, gate=label, clock=clock, on_label=on_label, on_failure=on_failed_label)
             if asks_beside and teacher is not None
             else None
         )
@@ -109,7 +115,8 @@ class TurnRecorder:
         self._clock = clock
         self._turns: list[Turn] = []
         self._begun: _Begun | None = None
-        self._executed: _Executed | None = None
+        self.executed: Executed | None = None
+        """The last action, until its observation comes."""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -131,7 +138,7 @@ class TurnRecorder:
             InfrastructureError: a policy, or a label so far, could not be had.
             UserError: a teacher is needed, and there is none.
         """
-        if self._executed is not None:
+        if self.executed is not None:
             raise ValueError("the last action has no observation yet: call `observe` first")
         if self._needs_labels and self._teacher is None:
             raise UserError("labels are asked for, but there is no teacher: set `teacher`")
@@ -139,17 +146,28 @@ class TurnRecorder:
         actor, action, label = await self._acted(state)
         if self._labels is not None:
             await self._labels.looked()
-        self._begun = None
-        self._executed = _Executed(
-            actor=actor, action=action, label=label, asked_at=asked_at, acted_at=self._clock()
+        begun, self._begun = self._begun, None
+        self.executed = Executed(
+            actor=actor,
+            action=action,
+            label=label,
+            asked_at=asked_at,
+            acted_at=self._clock(),
+            is_label_asked=begun is not None and bool(begun.is_label_asked),
         )
         return action
 
+    def resume(self, state: State, executed: Executed) -> None:
+        """What was executed in `state` under an earlier recorder. A label that is still missing is asked for again."""
+        self.executed = executed
+        if executed.is_label_asked and executed.label is None and self._labels is not None:
+            self._labels.ask_again(len(self._turns), state)
+
     def observe(self, observation: tuple[Message, ...], *, tool_faults: tuple[ToolFault, ...] = ()) -> None:
         """What the last action led to, and which tools failed at it."""
-        if (executed := self._executed) is None:
+        if (executed := self.executed) is None:
             raise ValueError("there is no action that this could be the observation of: call `act` first")
-        self._executed = None
+        self.executed = None
         turn = Turn(
             actor=executed.actor,
             action=executed.action,
@@ -158,6 +176,7 @@ class TurnRecorder:
             seconds={
                 "act": executed.acted_at - executed.asked_at,
                 "step": self._clock() - executed.acted_at,
+                **({} if executed.label_seconds is None else {"label": executed.label_seconds}),
             },
             tool_faults=tool_faults,
         )
@@ -194,9 +213,8 @@ class TurnRecorder:
             if self._takes_over(label):
                 return "teacher", label, label
             return "student", await self._asked(self._student, state), label
-        if self._labels is not None and not begun.is_label_asked:
-            begun.is_label_asked = True
-            self._labels.ask(index, state)
+        if self._labels is not None and begun.is_label_asked is None:
+            begun.is_label_asked = self._labels.ask(index, state)
         if accident is not None:
             return "accident", accident, None
         return "student", await self._asked(self._student, state), None

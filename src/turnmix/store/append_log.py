@@ -88,8 +88,11 @@ class AppendLog:
                     raise self._no_record(file, start, reason)
                 yield record
 
-    def append_record(self, record: Mapping[str, Any]) -> bool:
+    def append_record(self, record: Mapping[str, Any], *, is_forced: bool = True) -> bool:
         """Write one line and wait until it is on the disk. False: its id is held already, nothing is done.
+
+        `is_forced`: False: the line is with the operating system when this returns, which keeps it whatever happens to
+        this process, but not what happens to the machine.
 
         Raises:
             UserError: it is longer than a line that is read again; nothing is written.
@@ -110,7 +113,8 @@ class AppendLog:
             written = 0
             while written < len(line):
                 written += os.write(self._descriptor, line[written:])
-            os.fsync(self._descriptor)
+            if is_forced:
+                os.fsync(self._descriptor)
         except OSError as error:
             # A full disk must not leave half a line for the next one to be glued to.
             os.ftruncate(self._descriptor, start)
