@@ -26,7 +26,8 @@ from turnmix.gateway.model_request import RequestError
 from turnmix.gateway.session_parts import SessionParts
 from turnmix.gateway.turns import SessionTurns
 from turnmix.rollout.turn_recorder import Executed
-from turnmix.store.records import SESSION_EVENTS, checked
+from turnmix.store.records import checked
+from turnmix.store.session_records import SESSION_EVENTS
 
 
 class SessionRecord:
@@ -137,7 +138,7 @@ def restore(journal: SessionJournal, turns: SessionTurns, record: SessionRecord,
             raise journal.damaged(
                 event, f"it cannot have happened ({type(error).__name__}: {error})"
             ) from None
-    restoring.give_up_unanswered()
+    restoring.go_on()
 
 
 class _Restoring:
@@ -154,6 +155,7 @@ class _Restoring:
         self._labels = labels
         self._running: dict[int, Line] = {}
         """By number: turns that were asked for and have no answer yet."""
+        self._lacking_label: list[SessionTurn] = []
 
     def happen(self, event: Mapping[str, Any]) -> None:
         number = event.get("number", 0)
@@ -166,10 +168,13 @@ class _Restoring:
         elif event["kind"] == "repeated":
             self._turns.by_number[number].repeats += 1
 
-    def give_up_unanswered(self) -> None:
-        """Their requests were in flight: they come again."""
+    def go_on(self) -> None:
+        """Where the journal ends: requests that were in flight come again, and labels are asked for again."""
         for number, line in self._running.items():
             self._turns.note_failure(self._turns.by_number[number], line)
+        for turn in self._lacking_label:
+            if turn.line is not None:
+                turn.line.recorder.ask_label_again(turn.index, turn.state)
 
     def _asked(self, event: Mapping[str, Any]) -> None:
         record = self._record
@@ -206,7 +211,7 @@ class _Restoring:
             is_label_asked=event["is_label_asked"],
             label_seconds=None if came is None else came["seconds"],
         )
-        line.recorder.resume(turn.state, executed)
+        line.recorder.resume(executed)
         if actor == "student":
             line.student.note_past(action)
         if label is not None or event["is_label_asked"]:
@@ -221,6 +226,8 @@ class _Restoring:
             completion_tokens=event["completion_tokens"],
         )
         self._turns.note_answer(turn, line, answer)
+        if event["is_label_asked"] and label is None:
+            self._lacking_label.append(turn)
         self._record.placed(turn)
         self._record.usage = usage_from_json(event["usage"])
 

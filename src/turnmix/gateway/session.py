@@ -49,7 +49,7 @@ class Session:
         """Begins the student's and the teacher's sessions: those of a cohort's members all, before one is asked.
 
         `journal`: what happens is written there, and what happened before, in another process, is so again: the same
-        turns, and the draws where they were. Labels that were in flight are asked for again.
+        turns, and the draws where they were. Labels that were in flight are asked for again, in the running event loop.
 
         Raises:
             UserError: the journal is damaged, or of another plan.

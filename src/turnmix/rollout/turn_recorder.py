@@ -157,11 +157,14 @@ class TurnRecorder:
         )
         return action
 
-    def resume(self, state: State, executed: Executed) -> None:
-        """What was executed in `state` under an earlier recorder. A label that is still missing is asked for again."""
+    def resume(self, executed: Executed) -> None:
+        """What was executed under an earlier recorder, and has no observation yet."""
         self.executed = executed
-        if executed.is_label_asked and executed.label is None and self._labels is not None:
-            self._labels.ask_again(len(self._turns), state)
+
+    def ask_label_again(self, turn: int, state: State) -> None:
+        """For that of a turn that was taken under an earlier recorder; it is attached as others are."""
+        if self._labels is not None:
+            self._labels.ask_again(turn, state)
 
     def observe(self, observation: tuple[Message, ...], *, tool_faults: tuple[ToolFault, ...] = ()) -> None:
         """What the last action led to, and which tools failed at it."""

@@ -208,49 +208,6 @@ class TrackersRecord(Record):
     ids: dict[str, str]
 
 
-class _Numbered(Record):
-    number: Count
-
-
-class _AskedEvent(_Numbered):
-    behind: Count
-    messages: list[_Message]
-    offered: str
-    tools: list[_Tool] | None
-    form: dict[str, Any]
-    wishes: str
-
-
-class _AnsweredEvent(_Numbered):
-    actor: Literal["student", "teacher"]
-    action: _Action
-    label: Literal["executed"] | _Action | None
-    is_label_asked: bool
-    seconds: Figure
-    answer_id: str
-    created: Count
-    finish: Literal["stop", "tool_calls", "length"]
-    prompt_tokens: Count
-    completion_tokens: Count
-    usage: dict[str, _Usage]
-
-
-class _LabelEvent(_Numbered):
-    action: _Action
-    seconds: Figure
-
-
-SESSION_EVENTS: Mapping[str, type[Record]] = {
-    "asked": _AskedEvent,
-    "answered": _AnsweredEvent,
-    "failed": _Numbered,
-    "repeated": _Numbered,
-    "label": _LabelEvent,
-    "closed": Record,
-}
-"""The lines of a session's journal behind its first one."""
-
-
 def checked(data: Any, schema: type[Record], *, where: str, fix: str) -> Any:
     """`data`, once it is what `schema` says. Raises UserError, with the `fix`: it is not."""
     try:

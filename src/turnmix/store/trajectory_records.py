@@ -21,7 +21,7 @@ class _Call(Record):
     function: _Function
 
 
-class _Message(Record):
+class MessageRecord(Record):
     role: Role
     content: str
     tool_calls: list[_Call] = Field(default_factory=list)
@@ -34,8 +34,8 @@ class _ProviderFields(Record):
     calls: list[dict[str, Any]]
 
 
-class _Action(Record):
-    message: _Message
+class ActionRecord(Record):
+    message: MessageRecord
     parse_error: str | None = None
     token_ids: list[Count] | None = None
     logprobs: list[float | None] | None = None
@@ -45,7 +45,7 @@ class _Action(Record):
     provider_fields: _ProviderFields | None = None
 
 
-class _Tool(Record):
+class ToolRecord(Record):
     name: str
     description: str
     parameters: dict[str, Any]
@@ -54,11 +54,11 @@ class _Tool(Record):
 class _Opening(Record):
     after: Count | None
     shared: Count | None = None
-    messages: list[Count | _Message] = Field(default_factory=list)
-    tools: list[_Tool] | None = None
+    messages: list[Count | MessageRecord] = Field(default_factory=list)
+    tools: list[ToolRecord] | None = None
 
 
-class _Form(Record):
+class FormRecord(Record):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
@@ -68,13 +68,13 @@ class _Form(Record):
 
 class _Turn(Record):
     actor: Literal["student", "teacher", "accident"]
-    action: _Action
-    observation: list[_Message]
-    label: Literal["executed"] | _Action | None = None
+    action: ActionRecord
+    observation: list[MessageRecord]
+    label: Literal["executed"] | ActionRecord | None = None
     seconds: dict[str, Figure] = Field(default_factory=dict)
     tool_faults: list[ToolFaultRecord] = Field(default_factory=list)
     opening: _Opening | None = None
-    form: _Form = _Form()
+    form: FormRecord = FormRecord()
     is_rejected: bool = False
     repeats: Count = 0
 
@@ -92,6 +92,6 @@ class TrajectoryRecord(Record):
     error: str | None
     attempts: Count
     usage: dict[str, Counts] = Field(default_factory=dict)
-    tools: list[_Tool]
-    prompt: list[_Message]
+    tools: list[ToolRecord]
+    prompt: list[MessageRecord]
     turns: list[_Turn]
