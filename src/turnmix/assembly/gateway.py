@@ -10,6 +10,7 @@ from typing import Any
 
 from turnmix.core.errors import UserError
 from turnmix.core.plugins import is_plugin_name
+from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.gateway.external_parts import ExternalParts
 from turnmix.gateway.scaffold_settings import ExternalSettings
@@ -20,12 +21,24 @@ from turnmix.policies.server.settings import GIVES_TOKENS
 from turnmix.recipe.recipe import Recipe
 from turnmix.recipe.recipe_file import validated
 from turnmix.rollout.mixture import Mixture, make_mixture
+from turnmix.store.run_directory import SESSIONS, RunDirectory
 
 
 def external_parts(
-    recipe: Recipe, *, source: TaskSource, student: Policy, teacher: Policy | None, count: TokenCounter
+    recipe: Recipe,
+    *,
+    source: TaskSource,
+    student: Policy,
+    teacher: Policy | None,
+    count: TokenCounter,
+    run: RunDirectory,
 ) -> ExternalParts:
-    """`teacher`: None where the recipe asks none."""
+    """`teacher`: None where the recipe asks none. `run`: where the sessions' journals lie."""
+
+    def finished(trajectory_id: str) -> Trajectory | None:
+        held = [trajectory_id] if trajectory_id in run.trajectories else []
+        return next(run.trajectories.read(held), None)
+
     scaffold = recipe.rollouts.scaffold or ExternalSettings()
     is_judged = recipe.tasks.needs_sandbox and scaffold.verdict == "verifier"
     server = recipe.student.server
@@ -40,6 +53,8 @@ def external_parts(
         label_seconds=scaffold.label_seconds,
         environment=source.environment if is_judged else None,
         most_open=recipe.rollouts.concurrency if is_judged else None,
+        journals=run.path / SESSIONS,
+        finished=finished,
         gives_logprobs=not recipe.mixture.asks_teacher and (server is None or GIVES_TOKENS[server.engine]),
     )
 

@@ -8,19 +8,24 @@ the agent, or is left alone for too long, is free for another attempt.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from turnmix.core.errors import UserError
+from turnmix.core.own_file import open_own_directory
 from turnmix.core.trajectory import Trajectory
-from turnmix.gateway.external_member import ExternalMember
+from turnmix.gateway.external_member import ExternalMember, finish_answer
 from turnmix.gateway.external_parts import ExternalParts
+from turnmix.gateway.held_session import Operation
+from turnmix.gateway.journal import SessionJournal
 from turnmix.gateway.keys import digest_of
 from turnmix.gateway.model_request import RequestError
 from turnmix.gateway.server import Gateway
 from turnmix.gateway.serving import GatewayServer, check_host
-from turnmix.gateway.sessions import SessionBook
+from turnmix.gateway.sessions import JOURNAL, SessionBook, digests_in
 from turnmix.rollout.admission import collect_members
+from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.slots import Slots
 
@@ -51,6 +56,7 @@ async def collect_external(
     )
     try:
         async with GatewayServer(gateway, host=host, port=port) as server:
+            rollouts.restore(plans)
             collecting = asyncio.create_task(
                 collect_members(
                     plans,
@@ -67,6 +73,7 @@ async def collect_external(
                 for task in (collecting, *beside):
                     if task.done():
                         task.result()
+                rollouts.forget()
             finally:
                 if not collecting.done():
                     gateway.responder.close()
@@ -94,6 +101,8 @@ class ExternalRollouts:
         """Plans that have no trajectory yet."""
         self._num_sessions: dict[str, int] = {}
         """That a plan has had."""
+        self._stopped: dict[str, SessionJournal] = {}
+        """Of sessions that were open when the gateway was stopped."""
         self._keep = keep
         self._free: dict[str, ExternalMember] = {}
         """By trajectory, in the order in which they are given out."""
@@ -105,8 +114,52 @@ class ExternalRollouts:
         return ExternalMember(plan, rollouts=self)
 
     def offer(self, member: ExternalMember) -> None:
-        """It may be taken from now on."""
-        self._free[member.plan.trajectory_id] = member
+        """It may be taken from now on; where a session of it was open when the gateway was stopped, it is."""
+        trajectory_id = member.plan.trajectory_id
+        if (journal := self._stopped.pop(trajectory_id, None)) is not None:
+            self._taken[trajectory_id] = member
+            member.restore(journal)
+        else:
+            self._free[trajectory_id] = member
+
+    def restore(self, plans: Sequence[RolloutPlan]) -> None:
+        """The sessions of earlier processes: those that were open go on, of others the keys are remembered. Raises
+        UserError: a journal is damaged."""
+        if (directory := self.parts.journals) is None:
+            return
+        os.close(open_own_directory(directory, is_made=True))
+        missing = {plan.trajectory_id for plan in plans}
+        for path in sorted(directory.glob(f"*{JOURNAL}")):
+            journal = SessionJournal.open(path)
+            trajectory_id = journal.trajectory_id
+            number = self._num_sessions.get(trajectory_id, 0)
+            self._num_sessions[trajectory_id] = max(number, int(journal.about.get("number", 1)))
+            # A sandbox has ended with its gateway.
+            if self.parts.environment is None and trajectory_id in missing and not journal.is_closed:
+                self._stopped[trajectory_id] = journal
+                continue
+            journal.close()
+            self.book.hold_again(
+                None,
+                id=path.stem,
+                digests=digests_in(journal),
+                finish=self._told_again(path.stem, trajectory_id),
+            )
+
+    def _told_again(self, session_id: str, trajectory_id: str) -> Operation:
+        async def finish(body: Mapping[str, Any]) -> dict[str, Any]:
+            trajectory = self.parts.finished(trajectory_id)
+            if trajectory is None:
+                raise RequestError("conflict", "this session ended with an earlier gateway: open another one")
+            return finish_answer(session_id, trajectory, plans_left=self.num_left)
+
+        return finish
+
+    def forget(self) -> None:
+        """All plans are filled: nobody asks for their sessions any more."""
+        if self.parts.journals is not None:
+            for path in self.parts.journals.glob(f"*{JOURNAL}"):
+                path.unlink(missing_ok=True)
 
     def withdraw(self, member: ExternalMember) -> None:
         self._free.pop(member.plan.trajectory_id, None)
@@ -131,10 +184,10 @@ class ExternalRollouts:
             self._kept[trajectory_id] = asyncio.get_running_loop().create_future()
         return self._kept[trajectory_id]
 
-    def session_id(self, trajectory_id: str) -> str:
-        """Of the next session of a plan: its own, and behind the first a number."""
+    def next_session(self, trajectory_id: str) -> tuple[str, int]:
+        """The id of a plan's next session: its own, and behind the first a number; and that number."""
         number = self._num_sessions[trajectory_id] = self._num_sessions.get(trajectory_id, 0) + 1
-        return trajectory_id if number == 1 else f"{trajectory_id}-session-{number}"
+        return (trajectory_id if number == 1 else f"{trajectory_id}-session-{number}"), number
 
     async def open(self, body: Mapping[str, Any], url: str) -> dict[str, Any]:
         """Take a plan: the session that it is worked on in. `url`: by which whoever asks reaches the gateway. Raises
@@ -152,15 +205,16 @@ class ExternalRollouts:
                 f"seed: {seed!r:.80}: give a whole number, or leave it out",
                 parameter="seed",
             )
-        mixture = self._mixture(body.get("mixture"))
+        self.mixture(body.get("mixture"))
         self.book.check_room()
         self._check_room()
         member = self._free_member(body.get("task"))
         trajectory_id = member.plan.trajectory_id
         self._taken[trajectory_id] = self._free.pop(trajectory_id)
-        return await member.take(mixture=mixture, seed=seed, url=url)
+        return await member.take(mixture=body.get("mixture"), seed=seed, url=url)
 
-    def _mixture(self, given: Any) -> Any:
+    def mixture(self, given: Any) -> Mixture:
+        """That of the recipe, or one that a request asks for. Raises RequestError: there is none such."""
         if given is None:
             return self.parts.mixture
         try:

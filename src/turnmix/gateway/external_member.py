@@ -14,9 +14,9 @@ from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Environment
 from turnmix.gateway.finishing import Finish, read_finish
+from turnmix.gateway.journal import SessionJournal
 from turnmix.gateway.model_request import RequestError
-from turnmix.gateway.session_parts import SessionParts
-from turnmix.gateway.sessions import OpenedSession
+from turnmix.gateway.session import Session, SessionParts
 from turnmix.policies.policy import Inspectable
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
@@ -44,7 +44,8 @@ class ExternalMember:
         self.session_id: str | None = None
         self._rollouts = rollouts
         self._attempt = 1
-        self._opened: OpenedSession | None = None
+        self._session: Session | None = None
+        self._journal: SessionJournal | None = None
         self._environment: Environment | None = None
         self._finishing: asyncio.Task[dict[str, Any]] | None = None
         self._ended: asyncio.Future[Trajectory | None] | None = None
@@ -73,40 +74,31 @@ class ExternalMember:
             self._environment = None
             await close_quietly(environment)
 
-    async def take(self, *, mixture: Mixture, seed: int | None, url: str) -> dict[str, Any]:
-        """Open a session; what its scaffold is told. Raises RequestError: none can be opened now."""
+    async def take(self, *, mixture: Any, seed: int | None, url: str) -> dict[str, Any]:
+        """Open a session; what its scaffold is told. `mixture`: as it was asked for. Raises RequestError: none can be
+        opened now."""
         parts, book = self._rollouts.parts, self._rollouts.book
-        plan = replace(
-            self.plan,
-            seed=self.plan.seed if seed is None else seed,
-            beta=mixture.beta(self.plan.iteration),
-        )
-        session_id = self._rollouts.session_id(plan.trajectory_id)
+        chosen = self._rollouts.mixture(mixture)
+        plan = self._plan_of(chosen, seed)
+        session_id, number = self._rollouts.next_session(plan.trajectory_id)
         if parts.environment is not None:
             self._environment = parts.environment(plan.task)
-        seen = self._environment if isinstance(self._environment, Inspectable) else None
         opened = book.open(
             plan,
-            SessionParts(
-                student=parts.student,
-                teacher=parts.teacher,
-                actors=mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
-                label=parts.label,
-                count=parts.count,
-                inspectable=seen,
-                gives_logprobs=parts.gives_logprobs,
-            ),
+            self._session_parts(plan, chosen),
             id=session_id,
             finish=self.finish,
+            journals=parts.journals,
+            about={"number": number, "attempt": self._attempt, "seed": seed, "mixture": mixture},
         )
-        self.session_id, self._opened, self._finishing = session_id, replace(opened, url=url), None
+        self._begin(session_id, opened.session)
+        opened = replace(opened, url=url)
         if self._environment is not None:
             try:
                 await self._environment.reset()
             except InfrastructureError as error:
                 await self.give_up(f"{type(error).__name__}: {error}")
                 raise RequestError("unavailable", f"the task's sandbox did not start: {error}") from None
-        opened = self._opened
         return {
             "id": opened.id,
             "key": opened.key,
@@ -122,22 +114,23 @@ class ExternalMember:
         """End the session as its scaffold says; again: the same. Raises RequestError: it says nothing of use."""
         if self._finishing is None:
             wanted = read_finish(body, is_judged=self._environment is not None)
-            assert self._opened is not None
-            if wanted.error is None and not self._opened.session.num_turns:
+            assert self._session is not None
+            if wanted.error is None and not self._session.num_turns:
                 raise RequestError("conflict", NOTHING_ASKED)
-            self._finishing = asyncio.create_task(self._finish(wanted, self._opened))
+            self._finishing = asyncio.create_task(self._finish(wanted, self._session))
         return dict(await asyncio.shield(self._finishing))
 
     async def give_up(self, error: str) -> None:
         """What it fails with is nobody's doing. Waits for nobody."""
-        if self._finishing is None and self._opened is not None:
+        if self._finishing is None and self._session is not None:
             wanted = Finish(stop_reason=StopReason.infra_error, error=error)
-            self._finishing = asyncio.create_task(self._finish(wanted, self._opened))
+            self._finishing = asyncio.create_task(self._finish(wanted, self._session))
             self._finishing.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def _finish(self, wanted: Finish, opened: OpenedSession) -> dict[str, Any]:
-        rollouts = self._rollouts
-        trajectory: Trajectory = await opened.session.end(
+    async def _finish(self, wanted: Finish, session: Session) -> dict[str, Any]:
+        rollouts, journal, session_id = self._rollouts, self._journal, self.session_id
+        assert session_id is not None
+        trajectory = await session.end(
             wanted.stop_reason,
             self._judging(wanted),
             label_seconds=rollouts.parts.label_seconds,
@@ -148,6 +141,8 @@ class ExternalMember:
         assert self._ended is not None
         if self._ended.done():
             raise RequestError("unavailable", "the gateway is ending")
+        if journal is not None and (is_lost or not _is_trainable(trajectory)):
+            journal.mark_closed()
         if not (is_lost or _is_trainable(trajectory)):
             self._ended.set_result(None)
             raise RequestError("conflict", NOTHING_TRAINABLE)
@@ -157,17 +152,37 @@ class ExternalMember:
             kept.add_done_callback(lambda kept: kept.exception())
         else:
             await kept
-        verdict = trajectory.verdict
-        return {
-            "id": opened.id,
-            "task": trajectory.task_id,
-            "stop_reason": trajectory.stop_reason.value,
-            "error": trajectory.error,
-            "resolved": None if verdict is None else verdict.resolved,
-            "reward": None if verdict is None else verdict.reward,
-            "turns": len(trajectory.turns),
-            "plans_left": rollouts.num_left,
-        }
+        return finish_answer(session_id, trajectory, plans_left=rollouts.num_left)
+
+    def restore(self, journal: SessionJournal) -> None:
+        """Go on with a session of an earlier process. Raises UserError: its journal is damaged."""
+        about, session_id = journal.about, journal.path.stem
+        chosen = self._rollouts.mixture(about.get("mixture"))
+        plan = self._plan_of(chosen, about.get("seed"))
+        session = self._rollouts.book.open_again(
+            plan, self._session_parts(plan, chosen), journal, id=session_id, finish=self.finish
+        )
+        self._begin(session_id, session)
+
+    def _begin(self, session_id: str, session: Session) -> None:
+        self.session_id, self._session, self._finishing = session_id, session, None
+        self._journal = self._rollouts.book.held(session_id).journal
+
+    def _plan_of(self, mixture: Mixture, seed: int | None) -> RolloutPlan:
+        own = self.plan.seed if seed is None else seed
+        return replace(self.plan, seed=own, beta=mixture.beta(self.plan.iteration))
+
+    def _session_parts(self, plan: RolloutPlan, mixture: Mixture) -> SessionParts:
+        parts = self._rollouts.parts
+        return SessionParts(
+            student=parts.student,
+            teacher=parts.teacher,
+            actors=mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
+            label=parts.label,
+            count=parts.count,
+            inspectable=self._environment if isinstance(self._environment, Inspectable) else None,
+            gives_logprobs=parts.gives_logprobs,
+        )
 
     def _judging(self, wanted: Finish) -> Callable[[], Awaitable[Verdict | None]]:
         async def judge() -> Verdict | None:
@@ -176,6 +191,21 @@ class ExternalMember:
             return await self._environment.verify(wanted.stop_reason)
 
         return judge
+
+
+def finish_answer(session_id: str, trajectory: Trajectory, *, plans_left: int) -> dict[str, Any]:
+    """What whoever finished a session is told."""
+    verdict = trajectory.verdict
+    return {
+        "id": session_id,
+        "task": trajectory.task_id,
+        "stop_reason": trajectory.stop_reason.value,
+        "error": trajectory.error,
+        "resolved": None if verdict is None else verdict.resolved,
+        "reward": None if verdict is None else verdict.reward,
+        "turns": len(trajectory.turns),
+        "plans_left": plans_left,
+    }
 
 
 def _is_trainable(trajectory: Trajectory) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from turnmix.core.task import Task
+from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import Environment
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.gateway.tokens import TokenCounter
@@ -33,5 +35,9 @@ class ExternalParts:
     """Where a task lies, whose verifier judges it; None: scaffolds have a world of their own, and say how it went."""
     most_open: int | None = None
     """Sessions at one moment, where each has an environment."""
+    journals: Path | None = None
+    """The directory of the sessions' journals, from which they go on when the gateway was killed."""
+    finished: Callable[[str], Trajectory | None] = lambda trajectory_id: None
+    """A trajectory that was kept before."""
     gives_logprobs: bool = False
     """Does everyone who may act tell the log-probability of each token?"""

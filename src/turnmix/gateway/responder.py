@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from turnmix.core.bounded_file import MEBIBYTE
 from turnmix.core.errors import InfrastructureError
 from turnmix.gateway.dialects.dialect import Dialect
+from turnmix.gateway.held_session import HeldSession, over
 from turnmix.gateway.model_request import ModelAnswer, RequestError
 from turnmix.gateway.request_body import ReadBytes, read_object
-from turnmix.gateway.sessions import HeldSession, SessionBook, over
+from turnmix.gateway.sessions import SessionBook
 
 HEARTBEAT_SECONDS = 10.0
 """Proxies cut what is silent for a minute, some for half of one."""

@@ -23,11 +23,12 @@ from turnmix.core.errors import TurnMixError, first_line
 from turnmix.gateway.dialects import DIALECTS
 from turnmix.gateway.dialects.dialect import Dialect
 from turnmix.gateway.dialects.models import model_body, models_body
+from turnmix.gateway.held_session import HeldSession
 from turnmix.gateway.keys import is_key, shown_keys
 from turnmix.gateway.model_request import RequestError
 from turnmix.gateway.request_body import read_object
 from turnmix.gateway.responder import Responder
-from turnmix.gateway.sessions import HeldSession, SessionBook
+from turnmix.gateway.sessions import SessionBook
 
 CHAT, MESSAGES = "/chat/completions", "/messages"
 MODEL = "turnmix"

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-from turnmix.core.errors import InfrastructureError
+from turnmix.core.errors import UserError
 from turnmix.core.trajectory import State
+from turnmix.gateway.held_session import Answering, Count, Figures, HeldSession, KeyDigests, Operation
+from turnmix.gateway.journal import FIX, SessionJournal
 from turnmix.gateway.keys import digest_of, is_key, new_key, new_route_token
-from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
+from turnmix.gateway.model_request import ModelRequest, RequestError
 from turnmix.gateway.session import Session, SessionParts
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.rollout.plan import RolloutPlan
 
-Operation = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
-"""A JSON object in, a JSON object out. Raises RequestError."""
-Count = Callable[[ModelRequest], int]
-Figures = Callable[[], Mapping[str, Any]]
+__all__ = ["HeldSession", "KeyDigests", "OpenedSession", "Operation", "SessionBook"]
+
+JOURNAL = ".jsonl"
+"""Behind a session's id: the file of its journal."""
 _NOWHERE = digest_of(new_key())
-
-
-class Answering(Protocol):
-    """What answers a session's requests."""
-
-    failure: BaseException | None
-    """A mistake of the user's, or a bug, which ends the whole gateway."""
-
-    async def answer(self, request: ModelRequest) -> ModelAnswer:
-        """Raises RequestError."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,76 +58,6 @@ class OpenedSession:
         return f"{self.url}{self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyDigests:
-    """What is kept of a session's keys."""
-
-    key: str
-    route: str
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class HeldSession:
-    """One session as the server sees it."""
-
-    id: str
-    digests: KeyDigests
-    session: Answering | None
-    """None: it is over."""
-    finish: Operation | None = None
-    """Ends it; None: whoever opened it does, no request can."""
-    run: Operation | None = None
-    """Runs a command where its task lies; None: it has no such place."""
-    count: Count | None = None
-    """Tokens of the prompt that a request is."""
-    figures: Figures | None = None
-    """What whoever looks at it is told, such as its turns so far."""
-    asked_at: float = field(default_factory=time.monotonic)
-    """When a request last came, or was answered."""
-    answering: set[asyncio.Task[ModelAnswer]] = field(default_factory=set)
-
-    @property
-    def is_open(self) -> bool:
-        return self.session is not None
-
-    def ask(
-        self, request: ModelRequest, *, most: int, fault: Callable[[BaseException], None]
-    ) -> asyncio.Task[ModelAnswer]:
-        """The answer that is being made, whether or not anybody waits for it. `fault` is told of a failure that is no
-        matter of the request. Raises RequestError."""
-        if (session := self.session) is None:
-            raise over()
-        if len(self.answering) >= most:
-            raise RequestError(
-                "unavailable",
-                f"{most} requests of this session are unanswered: wait for them, or raise "
-                "rollouts.gateway.max_requests_per_session",
-            )
-        task = asyncio.create_task(session.answer(request))
-        self.answering.add(task)
-
-        def ended(task: asyncio.Task[ModelAnswer]) -> None:
-            self.answering.discard(task)
-            self.asked_at = time.monotonic()
-            error = None if task.cancelled() else task.exception()
-            if session.failure is not None:
-                fault(session.failure)
-            elif error is not None and not isinstance(error, RequestError | InfrastructureError):
-                fault(error)
-
-        task.add_done_callback(ended)
-        return task
-
-    async def end(self) -> None:
-        """No further request is answered; those under way are given up."""
-        session, self.session = self.session, None
-        for task in tuple(self.answering):
-            task.cancel()
-        await asyncio.gather(*self.answering, return_exceptions=True)
-        if session is not None:
-            await session.close()
-
-
 class SessionBook:
     """All sessions of a gateway, open ones and those that are over."""
 
@@ -160,10 +80,49 @@ class SessionBook:
         id: str | None = None,
         finish: Operation | None = None,
         run: Operation | None = None,
+        journals: Path | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> OpenedSession:
-        """A session of a plan, under `id`, the plan's own if left out. Raises RequestError: too many are open."""
+        """A session of a plan, under `id`, the plan's own if left out. `journals`: the directory where its journal is
+        written, with what it is `about`. Raises RequestError: too many are open."""
         self.check_room()
-        session = Session(plan, parts)
+        id = id or plan.trajectory_id
+        keys = _Keys(key=new_key(), route=new_route_token())
+        journal = None
+        if journals is not None:
+            written = {**(about or {}), "keys": {"key": keys.digests.key, "route": keys.digests.route}}
+            journal = SessionJournal.create(journals / f"{id}{JOURNAL}", plan, about=written)
+        session = self._hold_session(
+            plan, parts, journal, id=id, digests=keys.digests, finish=finish, run=run
+        )
+        return OpenedSession(id=id, key=keys.key, path=keys.path(id), url=self.url, session=session)
+
+    def open_again(
+        self,
+        plan: RolloutPlan,
+        parts: SessionParts,
+        journal: SessionJournal,
+        *,
+        id: str,
+        finish: Operation | None = None,
+        run: Operation | None = None,
+    ) -> Session:
+        """A session of an earlier process, with the keys that it had. Raises UserError: its journal is damaged."""
+        digests = digests_in(journal)
+        return self._hold_session(plan, parts, journal, id=id, digests=digests, finish=finish, run=run)
+
+    def _hold_session(
+        self,
+        plan: RolloutPlan,
+        parts: SessionParts,
+        journal: SessionJournal | None,
+        *,
+        id: str,
+        digests: KeyDigests,
+        finish: Operation | None,
+        run: Operation | None,
+    ) -> Session:
+        session = Session(plan, parts, journal=journal)
 
         def count(request: ModelRequest) -> int:
             return parts.count.prompt(State(messages=request.messages, tools=request.tools))
@@ -176,9 +135,11 @@ class SessionBook:
                 "repeats": session.num_repeats,
             }
 
-        return self.hold(
-            session, id=id or plan.trajectory_id, finish=finish, run=run, count=count, figures=figures
+        held = self.hold_again(
+            session, id=id, digests=digests, finish=finish, run=run, count=count, figures=figures
         )
+        held.journal = journal
+        return session
 
     def hold(
         self,
@@ -192,10 +153,11 @@ class SessionBook:
     ) -> OpenedSession:
         """Open a session under `id`, which no other has had. Raises RequestError: too many are open."""
         self.check_room()
-        key, route = new_key(), new_route_token()
-        digests = KeyDigests(key=digest_of(key), route=digest_of(route))
-        self.hold_again(session, id=id, digests=digests, finish=finish, run=run, count=count, figures=figures)
-        return OpenedSession(id=id, key=key, path=f"/sessions/{id}/{route}", url=self.url, session=session)
+        keys = _Keys(key=new_key(), route=new_route_token())
+        self.hold_again(
+            session, id=id, digests=keys.digests, finish=finish, run=run, count=count, figures=figures
+        )
+        return OpenedSession(id=id, key=keys.key, path=keys.path(id), url=self.url, session=session)
 
     def hold_again(
         self,
@@ -288,5 +250,24 @@ class SessionBook:
             await self.end(id)
 
 
-def over() -> RequestError:
-    return RequestError("conflict", "this session is finished: open another one")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keys:
+    """Of a session that is being opened; nobody keeps them."""
+
+    key: str = field(repr=False)
+    route: str = field(repr=False)
+
+    @property
+    def digests(self) -> KeyDigests:
+        return KeyDigests(key=digest_of(self.key), route=digest_of(self.route))
+
+    def path(self, id: str) -> str:
+        return f"/sessions/{id}/{self.route}"
+
+
+def digests_in(journal: SessionJournal) -> KeyDigests:
+    """Raises UserError: the journal holds none."""
+    keys = journal.about.get("keys")
+    if not (isinstance(keys, dict) and all(isinstance(keys.get(name), str) for name in ("key", "route"))):
+        raise UserError(f"{journal.path}: it does not tell its session's keys: {FIX}")
+    return KeyDigests(key=keys["key"], route=keys["route"])

@@ -208,7 +208,9 @@ def _rolled_out(
         try:
             await collect_external(
                 missing,
-                parts=external_parts(recipe, source=source, student=student, teacher=asked, count=counter),
+                parts=external_parts(
+                    recipe, source=source, student=student, teacher=asked, count=counter, run=directory
+                ),
                 keep=keep,
                 attempts=recipe.rollouts.attempts,
                 host=host,

@@ -11,6 +11,7 @@ checkpoints/        iteration-001/ …, in Hugging Face format
 summary.json        the figures of the run so far
 tensorboard/        the same figures, and every optimiser step's, for tensorboard
 trackers.json       what each tracker calls the run
+gateway/            the journals of open sessions of `turnmix gateway`
 clock.json          seconds, over all processes that worked on the run
 evaluations/        one directory for each evaluation of it by `turnmix evaluate`
 """
@@ -65,6 +66,7 @@ UNTAUGHT = "untaught.json"
 SUMMARY = "summary.json"
 EVALUATION_FOLDER = "evaluations"
 CHECKPOINTS = "checkpoints"
+SESSIONS = "gateway"
 
 
 class RunDirectory:

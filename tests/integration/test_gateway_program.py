@@ -1,0 +1,152 @@
+"""`turnmix gateway` as a program: a foreign world's scaffold drives a run's rollouts, and `turnmix train` learns."""
+
+import json
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+
+from warm_python import run_turnmix, start_turnmix
+
+RECIPE = """
+method: grpo
+iterations: 1
+tasks: {source: foreign, path: tasks.jsonl}
+rollouts: {tasks_per_iteration: 2, samples_per_task: 2}
+evaluation: {tasks: 0}
+student: {max_new_tokens: 8}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "tasks.jsonl").write_text(
+        '{"id": "a", "prompt": "Say a."}\n{"id": "b", "prompt": "Say b."}\n'
+    )
+    (tmp_path / "own.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Program:
+    """A gateway in a process of its own."""
+
+    def __init__(self, folder, *words, port):
+        self.told = folder / f"told-{time.monotonic_ns()}"
+        self.url = f"http://127.0.0.1:{port}"
+        with open(self.told, "wb") as told:
+            words = ("gateway", *words, "--run", "runs/x", "--port", str(port))
+            self.process = start_turnmix(*words, cwd=folder, stdout=told, stderr=told)
+
+    def ready(self):
+        for _ in range(1200):
+            try:
+                return httpx.get(f"{self.url}/ready").json()
+            except httpx.TransportError:
+                assert self.process.poll() is None, self.text
+                time.sleep(0.05)
+        raise AssertionError(self.text)
+
+    def ended(self, *, code):
+        assert self.process.wait(60) == code, self.text
+        return self.text
+
+    @property
+    def text(self):
+        return self.told.read_text()
+
+
+def post(url, body=None, key=None):
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return httpx.post(url, json=body or {}, headers=headers, timeout=60)
+
+
+def opened(program):
+    response = post(f"{program.url}/sessions")
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+def answer(program, session, text):
+    body = {"model": "any", "messages": [{"role": "user", "content": text}]}
+    response = post(f"{program.url}/v1/chat/completions", body, session["key"])
+    assert response.status_code == 200, response.text
+    return response.json()["choices"][0]["message"]["content"]
+
+
+def finished(program, session, **body):
+    return post(f"{program.url}/sessions/{session['id']}/finish", body, session["key"])
+
+
+def drive(program, session, reward):
+    answer(program, session, session["task"]["prompt"])
+    response = finished(program, session, reward=reward)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_a_killed_gateway_comes_back_and_its_run_is_learned_from(folder):
+    port = free_port()
+    first = Program(folder, "own.yaml", port=port)
+    try:
+        first.ready()
+        done, begun = opened(first), opened(first)
+        told = drive(first, done, 1.0)
+        said = answer(first, begun, "Say it.")
+        first.process.kill()
+        first.process.wait(20)
+        second = Program(folder, port=port)
+        second.ready()
+        assert {**finished(second, done).json(), "plans_left": 0} == {**told, "plans_left": 0}
+        assert answer(second, begun, "Say it.") == said
+        for session, reward in ((begun, 0.0), (opened(second), 1.0), (opened(second), 0.0)):
+            drive(second, session, reward)
+        text = second.ended(code=0)
+    finally:
+        first.process.kill()
+    assert "turnmix train --resume runs/x" in text
+    everything = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    secrets = [done["key"], begun["key"], done["session_url"].rpartition("/")[2]]
+    assert [each for each in secrets if any(each.encode() in content for content in everything)] == []
+    lines = (folder / "runs/x/trajectories.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["verdict"]["reward"] for line in lines) == [0.0, 0.0, 1.0, 1.0]
+    trained = run_turnmix("train", "--resume", "runs/x", cwd=folder)
+    assert trained.returncode == 0, trained.stderr
+    again = run_turnmix("gateway", "--run", "runs/x", cwd=folder)
+    assert (again.returncode, "complete" in again.stdout) == (0, True)
+
+
+def test_a_terminated_gateway_tells_how_to_go_on_and_its_clients_that_it_ends(folder):
+    program = Program(folder, "own.yaml", port=(port := free_port()))
+    program.ready()
+    session = opened(program)
+    answer(program, session, "Say it.")
+    program.process.send_signal(signal.SIGTERM)
+    text = program.ended(code=1)
+    assert f"go on with: turnmix gateway --run runs/x --port {port}" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["data.messages=rows.jsonl", "method=sft"], "data.messages"),
+        (["teacher.kind=oracle", "method=dagger"], "teacher.kind"),
+        (["tasks.path=none.jsonl"], "tasks.path: none.jsonl is not there"),
+        (["--host", "0.0.0.0"], "TURNMIX_GATEWAY_KEY"),
+        (["--port", "99999"], "--port 99999"),
+        (["rollouts.accidents.kind=breaking"], "rollouts.accidents.kind"),
+    ],
+)
+def test_what_no_scaffold_can_drive_is_refused_in_a_line_and_leaves_nothing(folder, words, told):
+    ended = run_turnmix("gateway", "own.yaml", "--run", "runs/x", *words, cwd=folder)
+    assert ended.returncode == 2, ended.stderr
+    assert told in ended.stderr
+    assert not (folder / "runs/x").exists()
