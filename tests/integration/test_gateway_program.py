@@ -99,13 +99,13 @@ def test_a_killed_gateway_comes_back_and_its_run_is_learned_from(folder):
         first.ready()
         done, begun = opened(first), opened(first)
         told = drive(first, done, 1.0)
-        said = answer(first, begun, "Say it.")
+        said = answer(first, begun, begun["task"]["prompt"])
         first.process.kill()
         first.process.wait(20)
         second = Program(folder, port=port)
         second.ready()
         assert {**finished(second, done).json(), "plans_left": 0} == {**told, "plans_left": 0}
-        assert answer(second, begun, "Say it.") == said
+        assert answer(second, begun, begun["task"]["prompt"]) == said
         for session, reward in ((begun, 0.0), (opened(second), 1.0), (opened(second), 0.0)):
             drive(second, session, reward)
         text = second.ended(code=0)
@@ -119,8 +119,6 @@ def test_a_killed_gateway_comes_back_and_its_run_is_learned_from(folder):
     assert sorted(json.loads(line)["verdict"]["reward"] for line in lines) == [0.0, 0.0, 1.0, 1.0]
     trained = run_turnmix("train", "--resume", "runs/x", cwd=folder)
     assert trained.returncode == 0, trained.stderr
-    again = run_turnmix("gateway", "--run", "runs/x", cwd=folder)
-    assert (again.returncode, "complete" in again.stdout) == (0, True)
 
 
 def test_a_terminated_gateway_tells_how_to_go_on_and_its_clients_that_it_ends(folder):
