@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import traceback
+from dataclasses import replace
 
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, completion, refusal
 
+from turnmix.core.answer_form import AnswerForm
 from turnmix.core.errors import TeacherError, UserError
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.task import Task
@@ -66,6 +68,54 @@ def ask(script, *, state=STATE, times=1, **changes):
             return outcome, policy, server
 
     return asyncio.run(run())
+
+
+FORM = AnswerForm(
+    tool_choice={"type": "function", "function": {"name": "finish"}},
+    parallel_tool_calls=False,
+    response_format={"type": "json_object"},
+    stop=("a", "b", "c", "d", "Observation:"),
+    others={
+        "chat_template_kwargs": {"x": 1},
+        "model": "other",
+        "api_key": "k",
+        "models": ["other"],
+        "stream": True,
+    },
+)
+
+
+def test_an_endpoint_is_told_the_form_that_a_scaffold_wants_and_nothing_that_is_the_recipes_matter():
+    _, _, server = ask([GOOD], state=replace(STATE, form=FORM), extra_body={"response_format": None})
+    _, _, native = ask([GOOD])
+    body = server.requests[0].body
+    wanted = {
+        "tool_choice": FORM.tool_choice,
+        "parallel_tool_calls": False,
+        "stop": ["a", "b", "c", "d"],
+        "chat_template_kwargs": {"x": 1},
+    }
+    assert {name: value for name, value in body.items() if name not in native.requests[0].body} == wanted
+    assert {name: body[name] for name in native.requests[0].body} == native.requests[0].body
+
+
+def test_without_tools_an_endpoint_is_not_told_which_to_choose():
+    _, _, server = ask([GOOD], state=replace(STATE, tools=(), form=FORM))
+    body = server.requests[0].body
+    assert body["response_format"] == {"type": "json_object"}
+    assert not {"tool_choice", "parallel_tool_calls", "tools"} & body.keys()
+
+
+def test_an_answer_ends_before_a_stop_text_also_where_the_endpoint_does_not_heed_it():
+    refused = refusal(400, "Unsupported parameter: 'stop' is not supported with this model.")
+    said = completion("look\nObservation: 1", [("finish", "{}")])
+    form = AnswerForm(stop=("Observation:",))
+    action, _, server = ask([refused, said], state=replace(STATE, form=form))
+    assert ["stop" in request.body for request in server.requests] == [True, False]
+    assert action.message == Message(role="assistant", content="look\n")
+    assert action.parse_error is None
+    heeded, _, _ = ask([GOOD], state=replace(STATE, form=form))
+    assert heeded.message.tool_calls
 
 
 TRANSIENT = {

@@ -434,10 +434,18 @@ def test_form_and_sampling_have_the_same_names_in_each_dialect():
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_parameters_that_nobody_knows_are_handed_on_and_those_of_accounts_are_not(path):
+def test_parameters_of_endpoints_are_handed_on_and_those_of_accounts_are_not(path):
     accounts = {"metadata": {"user_id": "x"}, "service_tier": "auto"}
     request = read(path, **accounts, chat_template_kwargs={"a": 1}, guided_choice=None)
     assert request.form.others == {"chat_template_kwargs": {"a": 1}}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "name", ["api_key", "api_base", "models", "provider", "extra_headers", "mock_response"]
+)
+def test_a_parameter_that_may_say_which_model_answers_or_by_whose_key_is_refused_by_name(path, name):
+    assert refusal(path, **{name: "x"}).startswith(f"{name}: no model is told of it: leave it out")
 
 
 def test_log_probabilities_are_of_the_sampled_token_alone():

@@ -12,6 +12,17 @@ from typing import Any
 
 from turnmix.core.field_check import tuple_of
 
+PASSED_ON = frozenset(
+    {
+        "allowed_token_ids", "bad_words", "cache_prompt", "chat_template_kwargs", "ebnf", "enable_thinking",
+        "guided_choice", "guided_grammar", "guided_json", "guided_regex", "include_reasoning", "json_schema",
+        "length_penalty", "min_tokens", "reasoning", "reasoning_format", "regex", "safe_prompt", "separate_reasoning",
+        "skip_special_tokens", "stop_token_ids", "structured_outputs", "thinking", "thinking_budget",
+    }
+)  # fmt: skip
+"""Parameters beside OpenAI's that an endpoint is told as a scaffold gives them: they say how is answered. Others may
+say which model answers, where, and by whose key, which is the recipe's matter: none is passed on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerForm:
@@ -24,7 +35,7 @@ class AnswerForm:
     stop: tuple[str, ...] = ()
     """Texts before which the answer ends."""
     others: Mapping[str, Any] = field(default_factory=dict)
-    """Further parameters, by name, for a model that takes them."""
+    """Further parameters, by name, for an endpoint: it is told those of `PASSED_ON`."""
 
     def __post_init__(self) -> None:
         """Raises ValueError: an answer cannot end before an empty text."""

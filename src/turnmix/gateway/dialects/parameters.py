@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from turnmix.core.answer_form import PASSED_ON
 from turnmix.gateway.dialects.shape import Body, plain, shown
 from turnmix.gateway.model_request import RequestError
 
@@ -48,7 +49,8 @@ class Parameters:
         return found or None
 
     def others(self, body: Body) -> dict[str, Any]:
-        """Parameters that nobody here knows. Raises RequestError: one of them is no JSON."""
+        """Parameters that nobody here knows, for an endpoint. Raises RequestError: one of them is no JSON, or may say
+        more than how is answered."""
         extra = body.model_extra or {}
         found = {
             name: value
@@ -56,6 +58,10 @@ class Parameters:
             if value is not None and name not in self.ignored and name not in self.refused
         }
         for name, value in found.items():
+            if name not in PASSED_ON:
+                known = ", ".join(sorted(PASSED_ON))
+                fix = f"no model is told of it: leave it out, or use one of {known}"
+                raise RequestError("invalid_request", f"{name:.100}: {fix}", parameter=name)
             try:
                 plain(value)
             except PydanticCustomError as error:

@@ -136,7 +136,7 @@ HABITS: dict[str, Habit] = {
         note="temperature and top_p are refused together there; top_p is left out",
         parameter="top_p",
     ),
-    **{name: _dropping(name) for name in ("temperature", "top_p", "seed")},
+    **{name: _dropping(name) for name in ("temperature", "top_p", "seed", "stop", "parallel_tool_calls")},
     "thought_signature": Habit(
         words=re.compile(r"thought.?signature", re.IGNORECASE),
         apply=_sign_calls,

@@ -19,6 +19,7 @@ from turnmix.core.message import Message
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Action, State
 from turnmix.core.usage import Usage
+from turnmix.policies.endpoint.answer_form import ended, form_fields
 from turnmix.policies.endpoint.asking import EndpointAsker
 from turnmix.policies.endpoint.counters import EndpointCounters
 from turnmix.policies.endpoint.dialect import Dialect
@@ -83,9 +84,11 @@ class EndpointPolicy:
         return self._asker.counters
 
     def request_body(self, state: State, seed: int) -> dict[str, Any]:
-        """The JSON of one request; `extra_body` is laid over it, and a null there takes a field away."""
+        """The JSON of one request. What the policy sets is laid over what a scaffold wants of the answer's form, and
+        `extra_body` over both; a null there takes a field away."""
         settings = self.settings
         body: dict[str, Any] = {
+            **form_fields(state.form, has_tools=bool(state.tools)),
             "model": settings.model,
             "messages": wire_messages(state.messages, provider=self._provider),
             "tools": [tool.to_json() for tool in state.tools] or None,
@@ -137,7 +140,7 @@ class EndpointSession:
 
     async def act(self, state: State) -> Action:
         body = self._policy.request_body(state, request_seed(self._seed, state))
-        return await self._policy.complete(body, self._counters)
+        return ended(await self._policy.complete(body, self._counters), state.form)
 
     @property
     def usage(self) -> Usage:
