@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 
+from turnmix.cli import main
 from warm_python import run_turnmix, start_turnmix
 
 RECIPE = """
@@ -140,11 +141,14 @@ def test_a_terminated_gateway_tells_how_to_go_on_and_its_clients_that_it_ends(fo
         (["tasks.path=none.jsonl"], "tasks.path: none.jsonl is not there"),
         (["--host", "0.0.0.0"], "TURNMIX_GATEWAY_KEY"),
         (["--port", "99999"], "--port 99999"),
+        (["evaluation.tasks=1", "tasks.holdout=1"], "evaluation.tasks: 1"),
         (["rollouts.accidents.kind=breaking"], "rollouts.accidents.kind"),
     ],
 )
-def test_what_no_scaffold_can_drive_is_refused_in_a_line_and_leaves_nothing(folder, words, told):
-    ended = run_turnmix("gateway", "own.yaml", "--run", "runs/x", *words, cwd=folder)
-    assert ended.returncode == 2, ended.stderr
-    assert told in ended.stderr
+def test_what_no_scaffold_can_drive_is_refused_in_a_line_and_leaves_nothing(
+    folder, words, told, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    assert main(["gateway", "own.yaml", "--run", "runs/x", *words]) == 2
+    assert told in capsys.readouterr().err
     assert not (folder / "runs/x").exists()

@@ -104,6 +104,9 @@ class TaskSettings(DoorSettings):
     needs_sandbox: ClassVar[bool] = False
     """Is `parts.make_sandbox` called for each task? Then whether this machine can make one is known before a run."""
 
+    has_world: ClassVar[bool] = True
+    """Has a task an environment? Else a scaffold of the user's own brings the world."""
+
     source: str
     """Where tasks come from."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ _PROMPTS = ("prompt", "problem_statement")
 
 class ForeignTaskSettings(TaskSettings):
     """Tasks of your own, which a scaffold of your own works on and judges."""
+
+    has_world: ClassVar[bool] = False
 
     source: Literal["foreign"] = "foreign"
     path: Path

@@ -48,7 +48,7 @@ async def collect_external(
     Raises:
         UserError: it cannot listen there; or a mistake of the user's shows.
     """
-    check_host(host, admin_key=admin_key)
+    check_host(host, admin_key=admin_key, port=port)
     book = SessionBook(parts.settings)
     rollouts = ExternalRollouts(parts, book=book, keep=keep, num_plans=len(plans))
     gateway = Gateway(

@@ -112,8 +112,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-def check_host(host: str, *, admin_key: str | None) -> None:
-    """Raises UserError: others could reach the gateway there, and open sessions without a key."""
+def check_host(host: str, *, admin_key: str | None, port: int = 0) -> None:
+    """Raises UserError: others could reach the gateway there, and open sessions without a key; or there is no such
+    port."""
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"--port {port}: give a number below 65536, or leave --port out")
     if admin_key is not None and len(admin_key) < 16:
         raise UserError(f"{ADMIN_KEY}: give a key of 16 characters or more, such as of: openssl rand -hex 32")
     if not _is_loopback(host) and admin_key is None:
@@ -142,8 +145,6 @@ def _is_one_address(host: str) -> bool:
 
 
 def _tcp_socket(host: str, port: int) -> socket.socket:
-    if not 0 <= port < 1 << 16:
-        raise UserError(f"--port {port}: give a number below 65536, or leave --port out")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:

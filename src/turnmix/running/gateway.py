@@ -116,6 +116,11 @@ def check_is_served(recipe: Recipe) -> None:
         raise UserError(
             "data.messages: these trajectories come from files, and nothing is rolled out: leave it out"
         )
+    if recipe.evaluation.tasks and not recipe.tasks.has_world and recipe.rollouts.scaffold is None:
+        raise UserError(
+            f"evaluation.tasks: {recipe.evaluation.tasks}: TurnMix has no world for these tasks, in which the student "
+            "could be evaluated: set it to 0, or name your scaffold in rollouts.scaffold"
+        )
     if recipe.rollouts.accidents.are_on:
         raise UserError(
             f"rollouts.accidents.kind: {recipe.rollouts.accidents.kind!r}: no accident happens to a scaffold of your "
@@ -195,7 +200,7 @@ def _rolled_out(
     external = chosen if isinstance(chosen, ExternalSettings) else ExternalSettings()
     host = external.host if place.host is None else place.host
     port = external.port if place.port is None else place.port
-    check_host(host, admin_key=admin_key())
+    check_host(host, admin_key=admin_key(), port=port)
     plans = rollout_plans(recipe, source, iteration, cohort_size=1)
     log = directory.trajectories
     # Before the event loop: a server of the student's may have to be started.
