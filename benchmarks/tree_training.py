@@ -247,7 +247,7 @@ def time_all(model, cases, tokenizer, options):
     taken, gradients = {name: [] for name in cases}, {}
     for _ in range(options.repeats):
         for name, case in cases.items():
-            for _ in range(1 if case.is_slow else 3):
+            for _ in range(1 if case.is_slow else min(3, options.repeats)):
                 model.zero_grad()
                 renderer = make_renderer(tokenizer)
                 prepared, before = timed(lambda case=case, it=renderer: case.prepare(it), options.device)

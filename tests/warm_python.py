@@ -1,7 +1,8 @@
 """Processes of `turnmix` that need not load torch and transformers first, which takes most of the time of a small run.
 
 They are processes of their own, as `python -c PROGRAM …` would be, forked from a server that has loaded those already.
-What is read while a Python starts must be the same for all: where it differs, a process is started from nothing.
+What is read while a Python starts must be the same for all: where it differs, a process is started from nothing, or
+from a server of its own where `keep_warm` asks for one.
 """
 
 import array
@@ -9,12 +10,12 @@ import atexit
 import json
 import os
 import resource
+import select
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from functools import cache
 from pathlib import Path
 
@@ -30,12 +31,27 @@ AT_FIRST = strict_environment()
 ONE_AT_A_TIME = threading.Lock()
 
 
+def _read_at_start(env):
+    return tuple(sorted((name, value) for name, value in env.items() if name.startswith(READ_AT_START)))
+
+
+SERVED = {_read_at_start(AT_FIRST)}
+
+
+def keep_warm(env):
+    """Fork also the processes of this environment: worth it for three of them and more."""
+    SERVED.add(_read_at_start(env))
+
+
 @cache
-def _server():
+def _server(read_at_start):
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(there.fileno())],
-        env=AT_FIRST,
+        env={
+            **{name: value for name, value in AT_FIRST.items() if not name.startswith(READ_AT_START)},
+            **dict(read_at_start),
+        },
         pass_fds=[there.fileno()],
         stdin=subprocess.DEVNULL,
     )
@@ -49,11 +65,11 @@ def _server():
     return here
 
 
-def _ask(request, descriptors=()):
+def _ask(server, request, descriptors=()):
     passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     with ONE_AT_A_TIME:
-        _server().sendmsg([json.dumps(request).encode()], passed)
-        return json.loads(_server().recv(1 << 10))
+        server.sendmsg([json.dumps(request).encode()], passed)
+        return json.loads(server.recv(1 << 10))
 
 
 class WarmProcess:
@@ -70,20 +86,26 @@ class WarmProcess:
             "limits": [(kind, resource.getrlimit(kind)) for kind in LIMITS],
         }
         with open(os.devnull, "rb") as nothing:
-            self.pid = _ask(request, [each.fileno() for each in (nothing, stdout, stderr)])
+            with ONE_AT_A_TIME:
+                self.server = _server(_read_at_start(env))
+            self.pid = _ask(self.server, request, [each.fileno() for each in (nothing, stdout, stderr)])
 
     def poll(self):
         if self.returncode is None:
-            self.returncode = _ask({"pid": self.pid})
+            self.returncode = _ask(self.server, {"pid": self.pid})
         return self.returncode
 
     def wait(self, timeout=None):
-        until = None if timeout is None else time.monotonic() + timeout
-        while self.poll() is None:
-            if until is not None and time.monotonic() > until:
-                raise subprocess.TimeoutExpired(self.args, timeout)
-            time.sleep(0.01)
-        return self.returncode
+        if self.returncode is None:
+            ended = os.pidfd_open(self.pid)  # it is there, or a zombie, until it is polled
+            waiting = select.poll()
+            waiting.register(ended, select.POLLIN)
+            try:
+                if not waiting.poll(None if timeout is None else timeout * 1000):
+                    raise subprocess.TimeoutExpired(self.args, timeout)
+            finally:
+                os.close(ended)
+        return self.poll()
 
     def send_signal(self, number):
         if self.poll() is None:
@@ -98,14 +120,10 @@ def start_python(program, *words, cwd, stdout=None, stderr=None, env=None, is_wa
     env = strict_environment() if env is None else env
     with open(os.devnull, "r+b") as nowhere:
         streams = {"stdout": stdout or nowhere, "stderr": stderr or nowhere}
-        if is_warm and not any(name.startswith(READ_AT_START) for name in _differing(env)):
+        if is_warm and _read_at_start(env) in SERVED:
             return WarmProcess(program, *words, cwd=cwd, env=env, **streams)
         command = [sys.executable, "-c", program, *words]
         return subprocess.Popen(command, cwd=cwd, env=env, stdin=nowhere, **streams)
-
-
-def _differing(env):
-    return {name for name in env.keys() | AT_FIRST.keys() if env.get(name) != AT_FIRST.get(name)}
 
 
 def start_turnmix(*words, cwd, **options):

@@ -4,6 +4,7 @@ argument: the file descriptor of a socket, on which requests come one at a time,
 standard streams, or the id of a process of which to tell whether and how it has ended.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -11,15 +12,20 @@ import os
 import resource
 import socket
 import sys
+import threading
 import types
 
 LOADED = (
     "accelerate.tracking",
+    "matplotlib.backends.backend_agg",
     "peft",
+    "scipy.stats",
     "torch.utils.tensorboard",
     "transformers.models.qwen3.modeling_qwen3",
+    "turnmix.cli.analyse",
     "turnmix.cli.arguments",
     "turnmix.cli.evaluate",
+    "turnmix.cli.report",
     "turnmix.cli.show",
     "turnmix.cli.train",
     "turnmix.loop.loop",
@@ -78,5 +84,25 @@ def become(asked, descriptors):
     return compile(asked["program"], "<string>", "exec"), main.__dict__
 
 
+def run(program, names):
+    """As Python would, but for the end of a program that ends by itself: the interpreter is not taken down with all
+    that the server loaded, which took longer than most programs."""
+    status = 0
+    try:
+        exec(program, names)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        status = ended.code or 0
+    try:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # Python tells of it.
+        sys.exit(status)
+    os._exit(status & 0xFF)
+
+
 load()
-exec(*become(*serve(socket.socket(fileno=int(sys.argv[1])))))
+run(*become(*serve(socket.socket(fileno=int(sys.argv[1])))))

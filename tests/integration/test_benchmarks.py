@@ -68,7 +68,7 @@ def printed(name, *options):
             "--trajectories 8 --split 1",
             "rows_ratio peak_mb_growth render_seconds_per_trajectory render_over_tokenizing open_seconds_per_gb",
         ),
-        ("rollout_overhead", "--trajectories 20 --whole 4 --turns 3", "share_of_ideal ms_per_turn"),
+        ("rollout_overhead", "--trajectories 20 --whole 4 --turns 2", "share_of_ideal ms_per_turn"),
         pytest.param(
             "trajectory_processor",
             "--rounds 2",

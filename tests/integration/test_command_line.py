@@ -11,6 +11,7 @@ import yaml
 
 import turnmix
 from stored_checkpoints import store_checkpoint
+from strict_environment import strict_environment
 from turnmix.cli.parser import make_parser
 from turnmix.core.message import Message
 from turnmix.core.trajectory import StopReason, Trajectory, Turn
@@ -19,7 +20,7 @@ from turnmix.nano import CHECKPOINT
 from turnmix.policies.scripted import text_action
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
-from warm_python import run_turnmix
+from warm_python import keep_warm, run_turnmix
 
 
 @pytest.fixture
@@ -273,6 +274,21 @@ def test_a_mistake_in_what_a_recipe_names_leaves_no_run_behind(turnmix_in, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture(scope="module")
+def folder_of_the_hub(tmp_path_factory):
+    return tmp_path_factory.mktemp("hub")
+
+
+@pytest.fixture
+def hub(folder_of_the_hub, monkeypatch):
+    """A hub that cannot be reached: the folder of what it gave before."""
+    monkeypatch.setenv("HF_HOME", str(folder_of_the_hub))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    keep_warm(strict_environment())
+    return folder_of_the_hub / "hub"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -287,30 +303,23 @@ def test_a_mistake_in_what_a_recipe_names_leaves_no_run_behind(turnmix_in, tmp_p
         ),
     ],
 )
-def test_a_hub_that_cannot_be_reached_is_asked_once_and_said_in_one_line(
-    turnmix_in, tmp_path, monkeypatch, arguments, complaint
-):
+@pytest.mark.usefixtures("hub")
+def test_a_hub_that_cannot_be_reached_is_asked_once_and_said_in_one_line(turnmix_in, arguments, complaint):
     if arguments[0] == "tasks":
         pytest.importorskip("datasets", reason="published sets need turnmix[swe]")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     code, _, err = turnmix_in(*arguments)
     assert code in (1, 2)
     assert complaint in err
     assert err.count("\n") == 1
 
 
-def test_what_the_hub_gave_before_is_used_where_it_cannot_be_reached(turnmix_in, tmp_path, monkeypatch):
-    model = tmp_path / "hub" / "hub" / "models--some--model"
+def test_what_the_hub_gave_before_is_used_where_it_cannot_be_reached(turnmix_in, hub):
+    model = hub / "models--another--model"
     (model / "refs").mkdir(parents=True)
     (model / "refs" / "main").write_text("a" * 40)
     shutil.copytree(CHECKPOINT, model / "snapshots" / ("a" * 40))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     words = ("scaffold.max_turns=1", "student.max_new_tokens=4", "evaluation.tasks=1")
-    code, out, err = turnmix_in("evaluate", "some/model", "one.yaml", *words)
+    code, out, err = turnmix_in("evaluate", "another/model", "one.yaml", *words)
     assert (code, err) == (0, "")
     assert "of 1" in out or "0/1" in out
 

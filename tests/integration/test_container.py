@@ -437,24 +437,6 @@ def test_a_start_that_is_cancelled_leaves_no_container():
     assert not asyncio.run(scenario()) & containers()
 
 
-def test_sixty_four_containers_work_at_once():
-    async def one(number):
-        sandbox = make_container()
-        try:
-            await sandbox.start()
-            terminal = await sandbox.open_terminal(working_directory="/testbed")
-            await terminal.write(b"echo %d > file; echo END\n" % number)
-            await read_until(terminal, b"END\n")
-            return await sandbox.read_file("/testbed/file")
-        finally:
-            await sandbox.stop()
-
-    async def all_of_them():
-        return await asyncio.gather(*(one(number) for number in range(64)))
-
-    assert asyncio.run(all_of_them()) == [b"%d\n" % number for number in range(64)]
-
-
 def test_an_image_that_is_not_here_is_named_before_anything_starts():
     with pytest.raises(SandboxError, match="docker pull localhost/no-such-image:1"):
         inside(None, image="localhost/no-such-image:1")

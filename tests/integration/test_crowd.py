@@ -145,4 +145,4 @@ def test_a_crowd_works_on_beside_attackers_of_all_kinds_at_once(user):
 @pytest.mark.parametrize("user", [None, NOBODY] if os.geteuid() == 0 else [None])
 def test_sixty_three_sandboxes_work_on_beside_an_attacker_of_each_kind(user):
     opening_message(find_interpreter(), {})
-    in_own_process(lambda: asyncio.run(crowd([[attack] for attack in ATTACKS], share=3)), user)
+    in_own_process(lambda: asyncio.run(crowd([[attack] for attack in ATTACKS], share=6)), user)

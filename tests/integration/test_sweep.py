@@ -85,36 +85,68 @@ def test_a_sweep_that_ends_however_it_ends_leaves_no_process_behind(folder, numb
         time.sleep(0.1)
 
 
-def test_a_run_that_fails_stops_no_other_and_the_same_command_tries_it_again(folder):
-    blocked = folder / "out" / "dagger-seed-0"
+SHARING = {
+    **COMPARISON,
+    "overrides": [
+        *(
+            "iterations=2",
+            "rollouts.tasks_per_iteration=2",
+            "scaffold.max_turns=4",
+            "student.max_new_tokens=8",
+        ),
+        *("learner.epochs=1", "learner.learning_rate=1e-3", "evaluation.tasks=1", "evaluation.every=2"),
+        *("data.filter=all",),
+    ],
+    "arms": {"sft": ["method=sft"], "dagger": ["method=dagger", "mixture.decay=0.5", "mixture.floor=0.5"]},
+    "seeds": [3],
+}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep whose second run failed at first and takes its first rollouts from the other run; what was told
+    of it, and when the first run's weights were written before and after the failing run was tried again."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(SHARING, sort_keys=False))
+    blocked = folder / "out" / "dagger-seed-3"
     first = sweeping(folder)
-    assert "2 runs below out" in first.stdout.readline()
+    begun = first.stdout.readline()
     blocked.mkdir()
     (blocked / "thesis.tex").write_text("years")
-    told, error = first.communicate(timeout=240)
-    assert first.returncode == 1
-    assert "failed to train: out/logs/dagger-seed-0.log" in told
-    line = next(line for line in error.splitlines() if line.startswith("  dagger-seed-0: "))
-    assert "exit status 2: run directory out/dagger-seed-0 is not empty" in line
-    assert "(log: out/logs/dagger-seed-0.log)" in line
-    assert "go on with: turnmix sweep tiny.yaml --output out" in error
-    weights = folder / "out" / "sft-seed-0" / "checkpoints" / "iteration-001" / "model.safetensors"
-    written = weights.stat().st_mtime_ns
+    told, error = first.communicate(timeout=480)
+    failed = (first.returncode, begun + told, error)
+    weights = folder / "out" / "sft-seed-3" / "checkpoints" / "iteration-002" / "model.safetensors"
+    written = [weights.stat().st_mtime_ns]
 
     (blocked / "thesis.tex").unlink()
     second = sweeping(folder)
-    told, error = second.communicate(timeout=240)
-    assert second.returncode == 0, error
+    told, error = second.communicate(timeout=480)
+    written.append(weights.stat().st_mtime_ns)
+    return folder, failed, (second.returncode, told, error), written
+
+
+def test_a_run_that_fails_stops_no_other_and_the_same_command_tries_it_again(swept):
+    folder, (code, told, error), again, written = swept
+    assert code == 1
+    assert "2 runs below out" in told
+    assert "failed to train: out/logs/dagger-seed-3.log" in told
+    line = next(line for line in error.splitlines() if line.startswith("  dagger-seed-3: "))
+    assert "exit status 2: run directory out/dagger-seed-3 is not empty" in line
+    assert "(log: out/logs/dagger-seed-3.log)" in line
+    assert "go on with: turnmix sweep tiny.yaml --output out" in error
+
+    code, told, error = again
+    assert code == 0, error
     assert "2 runs are complete in out" in told
-    assert weights.stat().st_mtime_ns == written
+    assert written[0] == written[1]
 
     record = json.loads((folder / "out" / "comparison.json").read_text())
     assert record["digest"] == turnmix.compare(folder / "out").record["digest"]
     listed = {each.path.name: each for each in turnmix.list_runs(folder)}
     assert (listed["out"].kind, listed["out"].state, listed["out"].done) == ("sweep", "complete", 2)
-    assert (listed["sft-seed-0"].method, listed["sft-seed-0"].tasks) == ("sft", 1)
+    assert (listed["sft-seed-3"].method, listed["sft-seed-3"].tasks) == ("sft", 1)
     with pytest.raises(turnmix.UserError, match="was begun by another comparison"):
-        turnmix.sweep({**COMPARISON, "seeds": [5]}, output=folder / "out", reporter=turnmix.QuietReporter())
+        turnmix.sweep({**SHARING, "seeds": [5]}, output=folder / "out", reporter=turnmix.QuietReporter())
 
 
 def trajectories_of(path):
@@ -128,28 +160,10 @@ def trajectories_of(path):
     return found
 
 
-def test_a_run_that_takes_its_first_rollouts_from_another_ends_in_the_weights_that_it_has_alone(folder):
-    overrides = [
-        *(
-            "iterations=2",
-            "rollouts.tasks_per_iteration=2",
-            "scaffold.max_turns=4",
-            "student.max_new_tokens=8",
-        ),
-        *("learner.epochs=1", "learner.learning_rate=1e-3", "evaluation.tasks=1", "evaluation.every=2"),
-        *("data.filter=all",),
-    ]
-    dagger = ["method=dagger", "mixture.decay=0.5", "mixture.floor=0.5"]
-    data = {
-        **COMPARISON,
-        "overrides": overrides,
-        "arms": {"sft": ["method=sft"], "dagger": dagger},
-        "seeds": [3],
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
-    process = sweeping(folder)
-    told, error = process.communicate(timeout=480)
-    assert process.returncode == 0, error
+def test_a_run_that_takes_its_first_rollouts_from_another_ends_in_the_weights_that_it_has_alone(
+    swept, tmp_path
+):
+    folder, _, (_, told, _), _ = swept
     assert "dagger-seed-3  takes base evaluation and first rollouts from sft-seed-3\n" in told
     shared = folder / "out" / "dagger-seed-3"
     lines = [
@@ -159,8 +173,9 @@ def test_a_run_that_takes_its_first_rollouts_from_another_ends_in_the_weights_th
     assert len(first[0]) == 2
     assert first[0] == first[1]  # with their seconds: they are the same
 
-    alone = folder / "alone"
-    turnmix.train("minirepo", [*overrides, *dagger, "seed=3"], run=alone, reporter=turnmix.QuietReporter())
+    alone = tmp_path / "alone"
+    overrides = [*SHARING["overrides"], *SHARING["arms"]["dagger"], "seed=3"]
+    turnmix.train("minirepo", overrides, run=alone, reporter=turnmix.QuietReporter())
     for name in ("trajectories.jsonl", "evaluations.jsonl"):
         assert trajectories_of(shared / name) == trajectories_of(alone / name)
     for iteration in ("iteration-001", "iteration-002"):

@@ -49,7 +49,7 @@ def installed(tmp_path_factory):
     venv.create(environment, with_pip=False)
     python = environment / "bin" / "python"
     needs = ["--constraint", ROOT / "constraints.txt"] if IS_FROM_NOTHING else ["--no-deps", "--no-index"]
-    run(*pip, "--python", python, "install", "--quiet", *needs, wheel, cwd=folder)
+    run(*pip, "--python", python, "install", "--quiet", "--no-compile", *needs, wheel, cwd=folder)
     if not IS_FROM_NOTHING:
         (site,) = environment.glob("lib/python*/site-packages")
         (site / "packages_of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
