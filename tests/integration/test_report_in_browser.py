@@ -3,11 +3,14 @@ nothing in it runs that an agent wrote."""
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
+import branching
 import turnmix
 from reported_runs import DIFFERING, LOOK, ROLLOUTS, hostile_run, make_run, many, trajectory, turn
+from turnmix.core.verdict import Verdict
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 sync_api = pytest.importorskip(
@@ -40,9 +43,18 @@ def reports(tmp_path_factory):
     runs = {
         "two runs": ours,
         "hostile": [hostile_run(folder / "hostile")],
+        "lines": [make_run(folder / "lines", [lines()])],
         "large": [make_run(folder / "large", many(500, 20))],
     }
     return {name: turnmix.report(paths, output=folder / f"{name}.html") for name, paths in runs.items()}
+
+
+def lines():
+    """A branching scaffold's, its first turn labelled, then a line that begins anew."""
+    made = branching.branching()
+    made.turns[0] = replace(made.turns[0], label=made.turns[0].action)
+    made.open(None, 0, branching.user("<b>again</b>"), repeats=1)
+    return replace(made.trajectory(), id="i001-00000", verdict=Verdict(resolved=True))
 
 
 @pytest.fixture
@@ -95,6 +107,21 @@ def test_filters_leave_what_is_asked_for(opened):
     assert count(page) == "15 of 31 trajectories"
     page.fill("#task", "holdout-5")
     assert page.locator("#list .task").all_inner_texts() == ["holdout-5"] * 4
+
+
+def test_a_trajectory_shows_where_its_lines_begin_and_which_turns_were_rejected_or_asked_again(opened):
+    page = opened("lines", behind="#i001-00000")
+    said = page.locator("#opened section.turn").all_inner_texts()
+    assert [text.split("\n")[-1] for text in said if text.startswith("line")] == [
+        "a line begins with the first message of what turn 1 led to",
+        "a line goes on from turn 1",
+        "a line goes on from turn 1",
+        "a line begins",
+    ]
+    assert any("(what turn 1 did)" in text for text in said)
+    assert any("<b>again</b>" in text for text in said)
+    who = page.locator("#opened .who .agreement").all_inner_texts()
+    assert who == ["= teacher", "rejected", "asked 2 times"]
 
 
 def test_search_finds_words_of_labels_and_marks_them_where_they_stand(opened):

@@ -177,7 +177,7 @@ function turn(told, letter, number) {
   const said = make("div", "said", ...actionOf(told.action));
   if (told.label) {
     said.append(make("div", "label", make("div", "title", "the teacher would have done"), ...actionOf(told.label)));
-  } else if (actor !== "teacher" && rows[open][LABELS]) {
+  } else if (actor !== "teacher" && rows[open][LABELS] && !told.unlabelled) {
     who.append(make("span", "agreement", "= teacher"));
   }
   for (const seen of told.seen) said.append(...message(seen, "seen"));

@@ -81,10 +81,11 @@ class TrajectoryRecords:
         return key
 
     def _body(self, trajectory: Trajectory) -> dict[str, Any]:
-        """Every number in it is the place of a text."""
+        """Every number in it is the place of a text. `unlabelled`: a turn without a label where others have one."""
+        is_labelled = any(turn.label is not None for turn in trajectory.turns)
         body: dict[str, Any] = {
             "prompt": [self._message(message) for message in trajectory.prompt],
-            "turns": [self._turn(turn) for turn in trajectory.turns],
+            "turns": [self._turn(turn, is_labelled=is_labelled) for turn in trajectory.turns],
         }
         if trajectory.error is not None:
             body["error"] = self._text(trajectory.error)
@@ -99,11 +100,13 @@ class TrajectoryRecords:
             ]
         return body
 
-    def _turn(self, turn: Turn) -> dict[str, Any]:
+    def _turn(self, turn: Turn, *, is_labelled: bool) -> dict[str, Any]:
         told: dict[str, Any] = {"action": self._action(turn.action)}
         if turn.label is not None and differs(turn.label, turn.action):
             told["label"] = self._action(turn.label)
         told["seen"] = [self._message(message) for message in turn.observation]
+        if is_labelled and turn.label is None:
+            told["unlabelled"] = True
         if turn.opening is not None:
             told["opening"] = self._text(opening_text(turn.opening))
             told["opened"] = [self._opened(each) for each in turn.opening.messages]
