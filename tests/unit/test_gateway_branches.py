@@ -19,6 +19,7 @@ from gateway_scaffolds import (
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.opening import Opening
 from turnmix.core.trajectory import Trajectory
+from turnmix.policies.scripted import ScriptedPolicy, call_action
 
 RULES, TASK = system("Be brief."), user("Count.")
 SEARCH = ToolSpecification(name="search", description="Searches.", parameters={"type": "object"})
@@ -243,10 +244,12 @@ def test_a_scaffold_that_loses_or_renames_the_ids_of_calls_stays_in_its_line():
 
         return scaffold
 
-    kept = trajectory_of(scaffold_with(lambda call_id: call_id), actors=student_only)
+    # The same call each time: it is told apart by where it stands.
+    parts = {"actors": student_only, "student": ScriptedPolicy.of_actions("student", [call_action("add")])}
+    kept = trajectory_of(scaffold_with(lambda call_id: call_id), **parts)
     numbers = {}
     for rename in (lambda call_id: "", lambda call_id: numbers.setdefault(call_id, f"toolu_{len(numbers)}")):
-        changed = trajectory_of(scaffold_with(rename), actors=student_only)
+        changed = trajectory_of(scaffold_with(rename), **parts)
         assert openings(changed) == [None] * 3
         assert [changed.state(turn) for turn in range(3)] == [kept.state(turn) for turn in range(3)]
 

@@ -40,6 +40,13 @@ class Node(Generic[Owner]):
     is_continued: bool = False
     """Does the history of a request hold it?"""
     children: dict[bytes, Node[Owner]] = field(default_factory=dict)
+    """By the digest of the message that each adds."""
+    newest: Node[Owner] | None = None
+    """The child that was added last."""
+
+    def add(self, key: bytes, child: Node[Owner]) -> Node[Owner]:
+        self.children[key] = self.newest = child
+        return child
 
     def path(self) -> Iterator[Node[Owner]]:
         """Itself, its parent, and so on, the root left out."""
@@ -104,7 +111,7 @@ class Graph(Generic[Owner]):
         before = node.children.get(key)
         if before is not None and before.is_continued:
             return None
-        child = node.children[key] = Node(
+        child = Node(
             parent=node,
             message=message,
             sent=sent,
@@ -112,7 +119,7 @@ class Graph(Generic[Owner]):
             place=digest_behind(node.place, digest(message)),
             answer=owner,
         )
-        return child
+        return node.add(key, child)
 
 
 def is_empty(message: Message) -> bool:
@@ -140,6 +147,11 @@ class _Walk(Generic[Owner]):
         """The node one message on, made where it is new."""
         if message.role == "tool":
             message = self._answering(message)
+        # What goes on from the last request is most of every history: one look tells that it is known.
+        if (newest := node.newest) is not None and newest.sent == message:
+            if message.role == "assistant":
+                self._unanswered = [call.id for call in message.tool_calls]
+            return newest
         key = digest(message)
         child = node.children.get(key)
         if message.role != "assistant":
@@ -159,10 +171,8 @@ class _Walk(Generic[Owner]):
 
     def _own(self, node: Node[Owner], message: Message, key: bytes) -> _Given[Owner] | None:
         """The answer of ours that a message of the scaffold's is."""
-        if given := self._given.get(key):
-            return given
         if not message.tool_calls or any(call.id in self._ids for call in message.tool_calls):
-            return None
+            return self._given.get(key)
         loose = digest(message, with_ids=False)
         return self._given.get((node, loose)) or self._given.get(loose)
 
@@ -184,7 +194,7 @@ class _Walk(Generic[Owner]):
         seen = given.message if given is not None else self._ids.recorded(message)
         if given is not None:
             self._copied.add(given.owner)
-        child = node.children[key] = Node(
+        child: Node[Owner] = Node(
             parent=node,
             message=seen,
             sent=message,
@@ -192,4 +202,4 @@ class _Walk(Generic[Owner]):
             place=digest_behind(node.place, key if seen is message else digest(seen)),
             copy_of=None if given is None else given.owner,
         )
-        return child
+        return node.add(key, child)

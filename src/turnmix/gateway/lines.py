@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -38,7 +39,7 @@ class Lines:
         self._on_label = on_label
         self._on_failed_label = on_failed_label
         self._lines: list[Line] = []
-        self._resting: dict[Node[SessionTurn], Line] = {}
+        self._resting: dict[Node[SessionTurn], list[Line]] = defaultdict(list)
         """By the history that they stand at: behind their last action, or where one failed."""
         self._held: list[Line] = []
         """Lines that took the last turns, the latest last."""
@@ -46,7 +47,7 @@ class Lines:
         """By state: the turn with which its label is asked for."""
         first = Episode(trajectory_id=plan.trajectory_id, task=plan.task, seed=plan.seed, cohort=plan.cohort)
         self._root = root
-        self._resting[root] = self._begin(first)
+        self._resting[root].append(self._begin(first))
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -70,7 +71,7 @@ class Lines:
         """The line that takes `turn`: one that stands where its history goes on from, or a new one, whose draws are
         seeded by `begun_by`."""
         known = next((node for node in turn.node.path() if node.answer is not None), self._root)
-        line = self._resting.pop(turn.node, None) or self._resting.pop(known, None)
+        line = self._woken(turn.node, turn) or self._woken(known, turn)
         if line is not None and known.answer is not None and known.answer.led_to is None:
             known.answer.led_to = turn.node
             line.recorder.observe(turn.node.messages[known.depth :])
@@ -89,7 +90,18 @@ class Lines:
         """`line` stands at `node` from now on; None: nothing can go on from it."""
         line.turn = None
         if node is not None:
-            self._resting[node] = line
+            self._resting[node].append(line)
+
+    def _woken(self, node: Node[SessionTurn], turn: SessionTurn) -> Line | None:
+        """A line that stands at `node`, and no more: that which failed at `turn`, if one did."""
+        lines = self._resting.get(node)
+        if not lines:
+            return None
+        line = next((line for line in lines if line.last is turn), lines[-1])
+        lines.remove(line)
+        if not lines:
+            del self._resting[node]
+        return line
 
     async def make_room(self, line: Line) -> None:
         """Before `line` takes a turn: where it is not the first, the first leaves its cohort, which would wait for it

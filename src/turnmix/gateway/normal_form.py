@@ -23,13 +23,15 @@ _SIZE = 20
 
 def digest(message: Message, *, with_ids: bool = True) -> bytes:
     """Of a message's normal form. Without ids: two answers that say and call the same are the same."""
-    calls = [[call.id if with_ids else "", call.name, _plain(call.arguments)] for call in message.tool_calls]
     answered = (message.tool_call_id or "") if with_ids else ""
-    head = json_text([message.role, calls, answered], sort_keys=True, separators=(",", ":"))
-    hashed = hashlib.blake2b(head.encode(), digest_size=_SIZE)
-    hashed.update(b"\0")
-    hashed.update(message.content.strip().encode("utf-8", "surrogatepass"))
-    return hashed.digest()
+    calls = ""
+    if message.tool_calls:
+        ids = [call.id if with_ids else "" for call in message.tool_calls]
+        told = [[call.name, _plain(call.arguments)] for call in message.tool_calls]
+        calls = json_text([ids, told], sort_keys=True, separators=(",", ":"))
+    head = f"{message.role} {len(answered)} {answered} {len(calls)} {calls}"
+    text = f"{head} {message.content.strip()}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=_SIZE).digest()
 
 
 def digest_behind(place: bytes, of_message: bytes) -> bytes:

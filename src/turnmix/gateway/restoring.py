@@ -11,7 +11,7 @@ Histories are numbered in the order in which they are written: an event names wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from turnmix.core.answer_form import AnswerForm
@@ -72,7 +72,11 @@ class SessionRecord:
         self.tools[turn.offered.hex()] = turn.tools
 
     def answered(
-        self, turn: SessionTurn, answer: GivenAnswer, executed: Executed | None, usage: Mapping[str, Usage]
+        self,
+        turn: SessionTurn,
+        answer: GivenAnswer,
+        executed: Executed | None,
+        usage: Callable[[], Mapping[str, Usage]],
     ) -> None:
         if self._journal is None or executed is None:
             return
@@ -89,7 +93,7 @@ class SessionRecord:
             finish=answer.finish,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
-            usage={who: used.to_json() for who, used in usage.items()},
+            usage={who: used.to_json() for who, used in usage().items()},
         )
 
     def placed(self, turn: SessionTurn) -> None:

@@ -163,7 +163,7 @@ class Session:
             await self._turns.lines.make_room(line)
             action = await line.recorder.act(state)
             answer = await self._answers.given(turn, state, action)
-            self._record.answered(turn, answer, line.recorder.executed, self._usage())
+            self._record.answered(turn, answer, line.recorder.executed, self._usage)
         except BaseException as error:
             self._turns.note_failure(turn, line)
             if not isinstance(error, Exception):
