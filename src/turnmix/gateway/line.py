@@ -109,6 +109,8 @@ class SessionTurn:
     """Who acts, once it is drawn."""
     task: asyncio.Task[None] | None = None
     """That takes it; None: it failed, and is taken where the request comes again."""
+    is_begun: bool = False
+    """Is it answered, or about to be?"""
     repeats: int = 0
     line: Line | None = None
     index: int = 0

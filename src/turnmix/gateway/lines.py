@@ -84,6 +84,7 @@ class Lines:
                 )
             )
         line.turn = line.last = turn
+        turn.is_begun = True
         return line
 
     def rest(self, line: Line, node: Node[SessionTurn] | None) -> None:
@@ -177,7 +178,7 @@ class Lines:
     def claim_label(self, turn: SessionTurn) -> bool:
         """A label is of a state: it is asked for with the first turn that is taken there. Is that `turn`?"""
         first = self._asks_label.setdefault(turn.place, turn)
-        if first is not turn and first.task is None and first.answer is None:
+        if first is not turn and not first.is_begun:
             first = self._asks_label[turn.place] = turn
         return first is turn
 

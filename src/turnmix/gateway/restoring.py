@@ -196,6 +196,7 @@ class _Restoring:
         record.note_asked(turn)
         self._turns.lines.actor(turn, turn.state)
         self._running[turn.number] = self._turns.take(turn)
+        self._turns.lines.claim_label(turn)
 
     def _answered(self, turn: SessionTurn, line: Line, event: Mapping[str, Any]) -> None:
         action, actor = Action.from_json(event["action"]), event["actor"]
@@ -218,8 +219,6 @@ class _Restoring:
         line.recorder.resume(executed)
         if actor == "student":
             line.student.note_past(action)
-        if label is not None or event["is_label_asked"]:
-            self._turns.lines.claim_label(turn)
         answer = GivenAnswer(
             id=event["answer_id"],
             created=event["created"],

@@ -142,7 +142,7 @@ class Session:
         """The turn that answers a request, begun where it is new. There is no await in it: requests that come at the
         same time are numbered in their order."""
         turn = self._turns.of(request)
-        if turn.task is not None or turn.answer is not None:
+        if turn.is_begun:
             turn.repeats += 1
             self._record.repeated(turn)
             return turn

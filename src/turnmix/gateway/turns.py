@@ -86,7 +86,7 @@ class SessionTurns:
 
     def note_failure(self, turn: SessionTurn, line: Line) -> None:
         """`turn` was not taken: it may be asked for again."""
-        turn.task, turn.repeats = None, 0
+        turn.task, turn.is_begun, turn.repeats = None, False, 0
         self.lines.rest(line, turn.node)
 
     def _history(self, request: ModelRequest) -> tuple[Sequence[Message], Node[SessionTurn] | None]:
