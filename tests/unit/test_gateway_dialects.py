@@ -477,8 +477,9 @@ def test_a_response_may_go_on_from_the_one_before():
         (CHAT, (), {"modalities": ["text", "audio"]}, "modalities: a list: "),
         (CHAT, (), {"tools": [{"type": "web_search"}]},
          "tools[0].type: 'web_search': give one of 'function', 'custom'"),
-        (CHAT, (), {"tools": [SHELL.to_json()] * 2}, "tools[1].name: 'run': two tools have this name"),
+        (CHAT, (), {"tools": [SHELL.to_json()] * 2}, "tools[1].function.name: 'run': two tools have this name"),
         (CHAT, (), {"temperature": "hot"}, "temperature: 'hot': give a number"),
+        (CHAT, (), {"temperature": float("inf")}, "temperature: "),
         (CHAT, (), {"max_tokens": 0}, "max_tokens: 0: input should be greater than 0"),
         (CHAT, (), {"stream": "yes"}, "stream: 'yes': give true or false"),
         (CHAT, (), {"stop": [""]}, "stop: '': give texts that are not empty"),
@@ -495,6 +496,8 @@ def test_a_response_may_go_on_from_the_one_before():
         (RESPONSES, (), {"conversation": "conv_1"}, "conversation: 'conv_1': the gateway stores no conversations"),
         (RESPONSES, (), {"tools": [{"type": "web_search"}]},
          "tools[0].type: 'web_search': give one of 'function', 'custom'"),
+        (RESPONSES, (), {"n": 2}, "n: 2: a parameter of chat completions: leave it out"),
+        (MESSAGES, (), {"response_format": {"type": "text"}}, "response_format: an object: a parameter of chat"),
         (RESPONSES, (), {"input": []}, "input: missing: give a text or items"),
         (RESPONSES, ({"type": "item_reference", "id": "x"},), {}, "input[0].type: 'item_reference': give one of"),
         (RESPONSES, (user([{"type": "input_file", "file_id": "x"}]),), {},
@@ -509,7 +512,7 @@ def test_a_response_may_go_on_from_the_one_before():
         (MESSAGES, (user([{"type": "image", "source": {}}]),), {},
          "messages[0].content[0].type: 'image': give one of 'text'"),
         (MESSAGES, (), {"tools": [{"name": "run", "input_schema": {"type": "string"}}]},
-         "tools[0].parameters.type: 'string'"),
+         "tools[0].input_schema.type: 'string'"),
     ],
 )  # fmt: skip
 def test_what_is_not_done_is_refused_with_the_parameter_its_value_and_the_fix(path, said, more, told):
@@ -563,7 +566,8 @@ def test_each_parameter_that_a_vendor_knows_is_read_refused_or_left_aside(vendor
     named = {name for kind in vendors.__mro__ for name in getattr(kind, "__annotations__", ())}
     assert len(named) > 15
     assert named - parameters.refused.keys() - parameters.ignored - shape.model_fields.keys() == set()
-    assert set(parameters.noted) - {"effort", "reasoning_effort", "verbosity"} <= shape.model_fields.keys()
+    assert named & parameters.foreign == set()
+    assert set(parameters.noted) - {"effort", "text_verbosity"} <= shape.model_fields.keys()
 
 
 def test_the_page_on_dialects_names_all_that_is_refused():

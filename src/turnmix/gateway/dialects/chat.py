@@ -54,7 +54,7 @@ class ChatCompletions:
         given = [
             tool.function if isinstance(tool, FunctionTool) else tool.custom for tool in asked.tools or ()
         ]
-        tools, tool_choice = offered([*given, *(asked.functions or ())], _choice(asked))
+        tools, tool_choice = offered([*given, *(asked.functions or ())], _choice(asked), inside="function.")
         request = ModelRequest(
             model=asked.model,
             messages=tuple(history.messages),

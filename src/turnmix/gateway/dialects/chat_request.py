@@ -10,9 +10,11 @@ from turnmix.gateway.dialects.parameters import (
     NO_SERVER,
     ONE_ANSWER,
     SAMPLED_ALONE,
+    SAMPLING,
     Parameters,
+    SampledBody,
 )
-from turnmix.gateway.dialects.shape import Body, OptionalText, PlainObject, Shape, String, Text, type_of
+from turnmix.gateway.dialects.shape import OptionalText, PlainObject, Shape, String, Text, type_of
 from turnmix.gateway.dialects.tools import Custom, Function
 
 PARAMETERS = Parameters(
@@ -25,16 +27,7 @@ PARAMETERS = Parameters(
         "moderation": ((), "nothing is moderated here: leave it out"),
         "web_search_options": ((), NO_SERVER),
     },
-    noted={
-        **{
-            name: name
-            for name in (
-                "temperature", "top_p", "top_k", "min_p", "seed", "frequency_penalty", "presence_penalty",
-                "repetition_penalty", "logit_bias", "reasoning_effort", "verbosity", "max_tokens",
-            )
-        },
-        "max_completion_tokens": "max_tokens",
-    },
+    noted={**SAMPLING, "max_completion_tokens": "max_tokens"},
     ignored=frozenset(
         {
             "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
@@ -179,7 +172,7 @@ class StreamOptions(Shape):
     include_usage: bool | None = None
 
 
-class ChatBody(Body):
+class ChatBody(SampledBody):
     """What is read of a request. `Parameters` tell what becomes of the rest."""
 
     model: String
@@ -200,16 +193,8 @@ class ChatBody(Body):
     stream_options: StreamOptions | None = None
     logprobs: bool | None = None
     top_logprobs: NonNegativeInt | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    repetition_penalty: float | None = None
-    logit_bias: PlainObject | None = None
-    reasoning_effort: String | None = None
-    verbosity: String | None = None
-    max_tokens: PositiveInt | None = None
     max_completion_tokens: PositiveInt | None = None
+
+
+OWN = frozenset({*ChatBody.model_fields, *PARAMETERS.refused})
+"""Names that mean something in this dialect."""

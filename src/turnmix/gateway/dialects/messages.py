@@ -62,7 +62,7 @@ class Messages:
             Function(name=tool.name, description=tool.description, parameters=tool.input_schema)
             for tool in asked.tools or ()
         ]
-        tools, tool_choice = offered(functions, _choice(asked))
+        tools, tool_choice = offered(functions, _choice(asked), schema="input_schema")
         is_alone = asked.tool_choice is not None and asked.tool_choice.disable_parallel_tool_use
         request = ModelRequest(
             model=asked.model,

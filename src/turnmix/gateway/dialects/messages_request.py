@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PositiveInt, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from turnmix.gateway.dialects.parameters import NO_SERVER, Parameters
-from turnmix.gateway.dialects.shape import Body, OptionalText, PlainObject, Shape, String, text_of
+from turnmix.gateway.dialects.chat_request import OWN
+from turnmix.gateway.dialects.parameters import NO_SERVER, SAMPLING, Parameters, SampledBody
+from turnmix.gateway.dialects.shape import OptionalText, PlainObject, Shape, String, text_of
 
 PARAMETERS = Parameters(
     refused={
@@ -18,16 +19,14 @@ PARAMETERS = Parameters(
         "fallbacks": (([],), "the recipe says which models answer: leave it out"),
         "thread": ((), "the gateway stores no conversations: send the history"),
     },
-    noted={
-        **{name: name for name in ("max_tokens", "temperature", "top_p", "top_k", "thinking")},
-        "effort": "reasoning_effort",
-    },
+    noted={**SAMPLING, "thinking": "thinking", "effort": "reasoning_effort"},
     ignored=frozenset(
         {
             "metadata", "service_tier", "inference_geo", "speed", "cache_control", "diagnostics", "betas",
             "billing_policy", "fallback_credit_token", "user_profile_id", "workspace_id",
         }
     ),
+    foreign=OWN - {"model", "messages", "tools", "tool_choice", "stream"} - SAMPLING.keys(),
 )  # fmt: skip
 _OF_THOUGHTS = "clear_thinking"
 _HEADER = "x-anthropic-billing-header:"
@@ -131,7 +130,7 @@ def _edits_thoughts_alone(management: dict[str, Any]) -> dict[str, Any]:
     return management
 
 
-class MessagesBody(Body):
+class MessagesBody(SampledBody):
     """What is read of a request. `Parameters` tell what becomes of the rest."""
 
     model: String
@@ -149,10 +148,6 @@ class MessagesBody(Body):
     context_management: Annotated[PlainObject, AfterValidator(_edits_thoughts_alone)] | None = None
     stop_sequences: list[String] | None = None
     stream: bool | None = None
-    max_tokens: PositiveInt | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
     thinking: PlainObject | None = None
 
     @property

@@ -9,16 +9,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import PositiveInt
 from pydantic_core import PydanticCustomError
 
 from turnmix.core.answer_form import PASSED_ON
-from turnmix.gateway.dialects.shape import Body, plain, shown
+from turnmix.gateway.dialects.shape import Body, PlainObject, String, plain, shown
 from turnmix.gateway.model_request import RequestError
 
 ONE_ANSWER = "one request has one answer, which is one turn: leave it out"
 SAMPLED_ALONE = "the log-probability of the sampled token alone is known: leave it out"
 NO_SERVER = "nothing runs on the gateway's side: leave it out, and give your tools as functions"
 NOT_STORED = "the gateway stores no conversations: send the history, or previous_response_id"
+
+
+SAMPLING: Mapping[str, str] = {
+    name: name
+    for name in (
+        "temperature", "top_p", "top_k", "min_p", "seed", "frequency_penalty", "presence_penalty",
+        "repetition_penalty", "logit_bias", "reasoning_effort", "verbosity", "max_tokens",
+    )
+}  # fmt: skip
+
+
+class SampledBody(Body):
+    """The parameters of sampling, in the names of chat completions: other dialects' clients send them too."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: PlainObject | None = None
+    reasoning_effort: String | None = None
+    verbosity: String | None = None
+    max_tokens: PositiveInt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +58,15 @@ class Parameters:
     """Parameters of sampling, by the dialect's name: the name under which they are noted."""
     ignored: frozenset[str]
     """They change no answer."""
+    foreign: frozenset[str] = frozenset()
+    """They mean something in chat completions, in which an endpoint is asked, and nothing in this dialect."""
 
     def refuse(self, body: Mapping[str, Any]) -> None:
         """Raises RequestError: a parameter asks for what the gateway does not do."""
+        for name in body:
+            if name in self.foreign and body[name] is not None:
+                told = f"{name}: {shown(body[name])}: a parameter of chat completions: leave it out"
+                raise RequestError("invalid_request", told, parameter=name)
         for name, (harmless, fix) in self.refused.items():
             value = body.get(name)
             if value is not None and not any(

@@ -6,8 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 
-from turnmix.gateway.dialects.parameters import NOT_STORED, SAMPLED_ALONE, Parameters
-from turnmix.gateway.dialects.shape import Body, OptionalText, PlainObject, Shape, String, type_of
+from turnmix.gateway.dialects.chat_request import OWN
+from turnmix.gateway.dialects.parameters import (
+    NOT_STORED,
+    SAMPLED_ALONE,
+    SAMPLING,
+    Parameters,
+    SampledBody,
+)
+from turnmix.gateway.dialects.shape import OptionalText, PlainObject, Shape, String, type_of
 from turnmix.gateway.dialects.tools import Custom, Function
 
 PARAMETERS = Parameters(
@@ -22,10 +29,7 @@ PARAMETERS = Parameters(
         "moderation": ((), "nothing is moderated here: leave it out"),
         "top_logprobs": ((0,), SAMPLED_ALONE),
     },
-    noted={
-        **{name: name for name in ("temperature", "top_p", "reasoning_effort", "verbosity")},
-        "max_output_tokens": "max_tokens",
-    },
+    noted={**SAMPLING, "effort": "reasoning_effort", "text_verbosity": "verbosity", "max_output_tokens": "max_tokens"},
     ignored=frozenset(
         {
             "access_programs", "background_options", "image", "include", "max_tool_calls", "metadata",
@@ -33,6 +37,9 @@ PARAMETERS = Parameters(
             "service_tier", "store", "stream_options", "truncation", "user", "client_metadata",
         }
     ),
+    foreign=OWN
+    - {"model", "tools", "tool_choice", "parallel_tool_calls", "stream", "stream_options", "top_logprobs", "moderation"}
+    - SAMPLING.keys(),
 )  # fmt: skip
 LOGPROBS = "message.output_text.logprobs"
 
@@ -147,7 +154,7 @@ def _items(given: Any) -> Any:
     return [{"role": "user", "content": given}] if isinstance(given, str) else given
 
 
-class ResponsesBody(Body):
+class ResponsesBody(SampledBody):
     """What is read of a request. `Parameters` tell what becomes of the rest."""
 
     model: String
@@ -163,13 +170,11 @@ class ResponsesBody(Body):
     top_logprobs: NonNegativeInt | None = None
     stream: bool | None = None
     max_output_tokens: PositiveInt | None = None
-    temperature: float | None = None
-    top_p: float | None = None
 
     @property
-    def reasoning_effort(self) -> str | None:
+    def effort(self) -> str | None:
         return None if self.reasoning is None else self.reasoning.effort
 
     @property
-    def verbosity(self) -> str | None:
+    def text_verbosity(self) -> str | None:
         return None if self.text is None else self.text.verbosity

@@ -20,7 +20,7 @@ from turnmix.rendering.arguments import without_surrogates
 class Shape(BaseModel):
     """An object in a request. What it holds beside its fields does not matter."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
 
 class Body(Shape):
@@ -40,6 +40,7 @@ _WORDS = {
     "int_type": "give an integer",
     "bool_type": "give true or false",
     "float_type": "give a number",
+    "finite_number": "give a finite number",
     "list_type": "give a list",
     "too_short": "give at least one",
     "dict_type": "give an object",

@@ -65,9 +65,12 @@ class Choice:
 
 
 def offered(
-    tools: Sequence[Function | Custom], choice: Choice
+    tools: Sequence[Function | Custom], choice: Choice, *, inside: str = "", schema: str = "parameters"
 ) -> tuple[tuple[ToolSpecification, ...], str | Mapping[str, Any] | None]:
     """The tools of the state, and `tool_choice`, where it is not left open.
+
+    inside: what holds a tool's name, as a path of the dialect has it
+    schema: the dialect's name for the parameters
 
     Raises:
         RequestError: the choice names a tool that is not there, or two have one name, or a schema is none of an object.
@@ -76,10 +79,10 @@ def offered(
     for number, tool in enumerate(tools):
         specification = tool.specification()
         if tool.name in specifications:
-            raise _refused(f"tools[{number}].name", tool.name, "two tools have this name: rename one")
+            raise _refused(f"tools[{number}].{inside}name", tool.name, "two tools have this name: rename one")
         if specification.parameters["type"] != "object":
             told = specification.parameters["type"]
-            raise _refused(f"tools[{number}].parameters.type", told, "give 'object'")
+            raise _refused(f"tools[{number}].{inside}{schema}.type", told, "give 'object'")
         specifications[tool.name] = specification
     names = [*(choice.allowed or ()), *([] if choice.name is None else [choice.name])]
     if unknown := [name for name in names if name not in specifications]:
