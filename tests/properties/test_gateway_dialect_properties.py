@@ -121,7 +121,7 @@ def test_whatever_a_body_holds_it_is_read_or_refused_by_name(path, body):
         assert found.fault == "invalid_request"
         assert found.parameter
         assert str(found).startswith(found.parameter)
-        assert len(str(found)) < 400
+        assert len(str(found)) < 800
         DIALECTS[path].error_event(found).decode()
     else:
         assert json.dumps([message.to_json() for message in found.messages], ensure_ascii=False).encode()
