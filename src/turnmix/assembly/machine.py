@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from turnmix.assembly.descriptor_need import check_descriptors
 from turnmix.assembly.model_location import model_location
 from turnmix.core.doors import check_settings
-from turnmix.core.errors import UserError
 from turnmix.loop.trackers import check_trackers
 from turnmix.policies.teacher import ModelHere
 from turnmix.recipe.recipe import Recipe
@@ -32,7 +31,6 @@ def check_machine(recipe: Recipe) -> None:
             check_settings(tool)
         if recipe.rollouts.scaffold is not None:
             check_settings(recipe.rollouts.scaffold)
-            raise UserError("rollouts.scaffold: cannot be run yet: leave it out")
         check_descriptors(recipe)
     check_settings(recipe.mixture)
     check_settings(recipe.objective)

@@ -168,6 +168,10 @@ def _run(options: argparse.Namespace) -> int:
         grade_predictions(
             options.file, words=options.words, again=options.again, verdicts_in=options.verdicts
         )
+    elif options.command == "exec":
+        from turnmix.cli.run_in_sandbox import run_in_sandbox
+
+        return run_in_sandbox(options.line, seconds=options.timeout)
     elif options.command == "doctor":
         from turnmix.cli.doctor import examine
 

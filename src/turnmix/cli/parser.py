@@ -190,6 +190,17 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     doctor.add_argument(
         "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
     )
+
+    execute = commands.add_parser(
+        "exec",
+        help="run a command in the sandbox of a scaffold's task",
+        usage="turnmix exec [--timeout SECONDS] -- COMMAND",
+        description="Run a command in the task's sandbox, for a scaffold of your own that runs outside of it "
+        "(rollouts.scaffold.where=outside). The exit code is the command's; 124: its time was over.",
+        epilog="example: turnmix exec -- python -m pytest -q",
+    )
+    execute.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="its time (120)")
+    execute.add_argument("line", nargs=argparse.REMAINDER, metavar="COMMAND", help="a program and its words")
     return parser, commands.choices
 
 

@@ -35,6 +35,7 @@ class StopReason(str, Enum):
     stuck = "stuck"
     wall_time = "wall_time"
     limit_exceeded = "limit_exceeded"  # the agent ended its world, as by taking more than it allows
+    scaffold_error = "scaffold_error"  # a scaffold of the user's own ended with an error
     infra_error = "infra_error"
 
 

@@ -16,6 +16,7 @@ from turnmix.core.trajectory import Action, State, StopReason
 from turnmix.core.verdict import Verdict
 from turnmix.policies.accident import AccidentPolicy
 from turnmix.policies.policy import Policy
+from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.sandboxes.settings import MakeSandbox
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -70,6 +71,17 @@ class Environment(Protocol):
 
     async def close(self) -> None:
         """Free the world. Safe to call twice."""
+
+
+@runtime_checkable
+class HasSandbox(Protocol):
+    """An environment whose agent works with commands: once it was reset, a scaffold of the user's own may work in its
+    place, in its sandbox."""
+
+    @property
+    def sandbox(self) -> Sandbox: ...
+    @property
+    def working_directory(self) -> str: ...
 
 
 class TaskSource(Protocol):

@@ -17,6 +17,7 @@ from turnmix.environments.environment import (
     Environment,
     HasAccidents,
     HasExpert,
+    HasSandbox,
     HasStepKinds,
     Split,
     Step,
@@ -122,6 +123,11 @@ class _PluginEnvironment:
         self._plugin = name
         if isinstance(environment, Inspectable):
             vars(self)["privileged_view"] = _told(environment.privileged_view, name)
+        with telling_faults(name):
+            if isinstance(environment, HasSandbox):
+                vars(self).update(
+                    sandbox=environment.sandbox, working_directory=environment.working_directory
+                )
 
     async def reset(self) -> State:
         with telling_faults(self._plugin):

@@ -63,6 +63,14 @@ class ScaffoldedEnvironment:
         self._history: deque[Exchange] = deque(maxlen=HISTORY_NEEDED)
         self._is_destroyed = False
 
+    @property
+    def sandbox(self) -> Sandbox:
+        return self._sandbox
+
+    @property
+    def working_directory(self) -> str:
+        return workspace_of(self._task).working_directory
+
     def privileged_view(self) -> Sandbox:
         return self._sandbox
 

@@ -20,7 +20,7 @@ from turnmix.evaluation.interval import wilson
 from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import collect
+from turnmix.rollout.collector import Collect, collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.rollout.slots import StageSlots
@@ -137,9 +137,10 @@ async def evaluate(
     actor: Actor = "student",
     slots: StageSlots | None = None,
     accidents: Accidents | None = None,
+    collect: Collect = collect,
 ) -> Evaluation:
     """Roll out `plans` with one policy on every turn, as `actor`; but for `accidents`. Whether it decodes greedily is
-    its own to set."""
+    its own to set. `collect`: who rolls them out."""
     is_student = actor == "student"
     return summarise(
         await collect(

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.child_environment import child_environment
-from turnmix.core.errors import UserError
 from turnmix.core.file_descriptors import given_limit
 from turnmix.core.json_text import json_text
-from turnmix.gateway.report import REPORT_BYTES, read_report
+from turnmix.gateway.report import REPORT_BYTES, ended
 from turnmix.gateway.scaffold_work import ScaffoldEnd, ScaffoldWork
 from turnmix.gateway.variables import scaffold_variables
 from turnmix.policies.server import watchdog
@@ -64,17 +63,12 @@ class CommandOutside:
         }
         command = ["/bin/sh", "-c", self.command]
         status = await run_watched(command, directory=directory, environment=environment, say=work.log.write)
-        return ended(status, lambda: read_bounded(report, most=REPORT_BYTES))
-
-
-def ended(status: int, read: Callable[[], bytes]) -> ScaffoldEnd:
-    """What a command that has ended says of itself."""
-    try:
-        return ScaffoldEnd(status=status, report=read_report(read()))
-    except FileNotFoundError:
-        return ScaffoldEnd(status=status)
-    except (OSError, ValueError, UserError) as error:
-        return ScaffoldEnd(status=status, fault=str(error))
+        content: bytes | OSError
+        try:
+            content = read_bounded(report, most=REPORT_BYTES)
+        except OSError as error:
+            content = error
+        return ended(status, content)
 
 
 async def run_watched(

@@ -17,6 +17,7 @@ from typing import Any
 from turnmix.core.errors import PluginError, UserError
 from turnmix.core.plugins import telling_faults
 from turnmix.core.task import Task
+from turnmix.gateway.report import verdict_of
 from turnmix.gateway.scaffold_work import MODEL, ScaffoldEnd, ScaffoldWork
 from turnmix.sandboxes.sandbox import CommandResult, Sandbox
 
@@ -77,11 +78,17 @@ class FunctionScaffold:
         )
         with telling_faults(self._name):
             returned = await (self._function(call) if is_async else _in_thread(self._function, call))
-        if returned is not None and not isinstance(returned, Mapping):
-            raise PluginError(
-                f"{self._name}: it returned {returned!r:.100}: return a report, a mapping, or None"
-            )
+        if returned is not None:
+            self._check(returned)
         return ScaffoldEnd(report=returned)
+
+    def _check(self, report: Any) -> None:
+        try:
+            if not isinstance(report, Mapping):
+                raise ValueError(f"it is {report!r:.100}: return a mapping, or None")
+            verdict_of(report)
+        except ValueError as error:
+            raise PluginError(f"{self._name}: what it returned is no report: {error}") from error
 
 
 def _sandbox(work: ScaffoldWork) -> Sandbox:

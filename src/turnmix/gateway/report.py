@@ -13,6 +13,7 @@ from typing import Any
 
 from turnmix.core.json_text import json_value
 from turnmix.core.verdict import Verdict
+from turnmix.gateway.scaffold_work import ScaffoldEnd
 
 REPORT_BYTES = 1 << 20
 """Of a report at most."""
@@ -48,3 +49,15 @@ def read_report(content: bytes) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"report: it is {value!r:.80}: {_WANTED}")
     return value
+
+
+def ended(status: int, report: bytes | OSError) -> ScaffoldEnd:
+    """What a command that has ended says of itself: by its exit status, and by the file that it may have left."""
+    if isinstance(report, FileNotFoundError):
+        return ScaffoldEnd(status=status)
+    try:
+        if isinstance(report, OSError):
+            raise ValueError(f"report: {report.strerror}: {_WANTED}")
+        return ScaffoldEnd(status=status, report=read_report(report))
+    except ValueError as error:
+        return ScaffoldEnd(status=status, fault=str(error))

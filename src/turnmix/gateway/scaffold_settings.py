@@ -18,6 +18,7 @@ from turnmix.core.plugins import is_plugin_name, load_plugin, loaded_plugin
 from turnmix.core.settings import NAMES, Settings
 from turnmix.gateway.command import CommandOutside
 from turnmix.gateway.function import FunctionScaffold
+from turnmix.gateway.sandboxed_command import CommandInside
 from turnmix.gateway.scaffold_work import RunScaffold
 
 FIELD = "rollouts.scaffold"
@@ -80,7 +81,12 @@ class CommandSettings(ForeignScaffoldSettings):
                 f"{FIELD}.where: 'sandbox': these tasks have no sandbox: set it to outside, or leave it out"
             )
         if is_inside:
-            raise UserError(f"{FIELD}.where: 'sandbox': set it to outside")
+            return CommandInside(
+                command=self.command,
+                files=_existing(self.files, "files"),
+                environment=self.environment,
+                inherited=self.inherited_environment,
+            )
         return CommandOutside(
             command=self.command,
             directory=_existing(self.directory, "directory"),
@@ -115,6 +121,12 @@ class ExternalSettings(ForeignScaffoldSettings):
     TURNMIX_GATEWAY_KEY."""
     port: int = Field(default=8642, ge=0, le=65535)
     """0: any that is free; it is told."""
+
+    def make(self, *, has_sandbox: bool) -> RunScaffold:
+        raise UserError(
+            f"{FIELD}.kind: 'external': such rollouts are served by `turnmix gateway RECIPE --run DIR`, and learned by "
+            "`turnmix train --resume DIR` then: for scaffolds that train starts itself, set it to command"
+        )
 
 
 class FunctionSettings(ForeignScaffoldSettings):

@@ -8,29 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from turnmix.core.task import Task
 from turnmix.gateway.scaffold_log import ScaffoldLog
+from turnmix.gateway.sessions import OpenedSession
 from turnmix.sandboxes.sandbox import Sandbox
 
 MODEL = "turnmix"
 """As a scaffold may call the model; any other name does as well."""
-
-
-class SessionAddress(Protocol):
-    """Where a scaffold asks, and with which key."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def base_url(self) -> str: ...
-    @property
-    def anthropic_base_url(self) -> str: ...
-    @property
-    def session_url(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +34,7 @@ class ScaffoldWork:
     task: Task
     seed: int
     """Of the trajectory, for what a scaffold draws itself."""
-    session: SessionAddress
+    session: OpenedSession
     place: Place | None
     """None: the task has no sandbox."""
     log: ScaffoldLog
@@ -57,6 +43,7 @@ class ScaffoldWork:
     def task_json(self, *, working_directory: str | None) -> dict[str, Any]:
         """What a scaffold may know of its task. `working_directory`: where it lies, as the scaffold sees it."""
         return {
+            **self.task.fields,
             "id": self.task.id,
             "prompt": self.task.problem_statement,
             "working_directory": working_directory,

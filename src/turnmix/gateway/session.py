@@ -78,6 +78,11 @@ class Session:
         self._turns.lines.join_cohort()
 
     @property
+    def is_ending(self) -> bool:
+        """Was its end asked for?"""
+        return self._ending is not None
+
+    @property
     def num_turns(self) -> int:
         return len(self._turns.answered)
 
@@ -147,6 +152,7 @@ class Session:
             self._record.repeated(turn)
             return turn
         try:
+            self._turns.check(turn, self._parts.bounds)
             self._record.asked(turn)
         except BaseException:
             self._turns.forget(turn)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from turnmix.gateway.bounds import SessionBounds
 from turnmix.gateway.tokens import TokenCounter
 from turnmix.policies.policy import Inspectable, Policy
 from turnmix.rollout.labels import LabelGate
@@ -27,4 +28,6 @@ class SessionParts:
     takes_over: TakesOver | None = None
     gives_logprobs: bool = False
     """Does everyone who may act tell the log-probability of each token?"""
+    bounds: SessionBounds | None = None
+    """None: the session may go on for ever."""
     clock: Callable[[], float] = time.perf_counter

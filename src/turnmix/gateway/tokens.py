@@ -5,9 +5,11 @@ Whoever makes a session brings the counter, because only the student's own rende
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from turnmix.core.json_text import json_text
 from turnmix.core.trajectory import Action, State
+from turnmix.gateway.bounds import CHARACTERS_PER_TOKEN
 from turnmix.gateway.model_request import AnswerToken
 
 
@@ -25,3 +27,21 @@ class TokenCounter(Protocol):
     def tokens(self, action: Action) -> tuple[AnswerToken, ...] | None:
         """Each token of an action with its log-probability; None: they are not known."""
         ...
+
+
+class RoughTokenCounter:
+    """Counts a quarter of the characters, where nobody knows the tokens of whoever acts."""
+
+    def prompt(self, state: State) -> int:
+        said = [*(message.to_json() for message in state.messages), *(tool.to_json() for tool in state.tools)]
+        return _tokens(said)
+
+    def answer(self, action: Action) -> int:
+        return _tokens(action.message.to_json())
+
+    def tokens(self, action: Action) -> tuple[AnswerToken, ...] | None:
+        return None
+
+
+def _tokens(value: Any) -> int:
+    return max(1, len(json_text(value)) // CHARACTERS_PER_TOKEN)

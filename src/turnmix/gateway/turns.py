@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from turnmix.core.answer_form import AnswerForm
 from turnmix.core.message import Message, ToolSpecification
+from turnmix.gateway.bounds import SessionBounds
 from turnmix.gateway.graph import Graph, Node
 from turnmix.gateway.ids import CallIds
 from turnmix.gateway.line import GivenAnswer, Line, SessionTurn
@@ -71,6 +72,13 @@ class SessionTurns:
         if self.by_number[-1] is turn:
             del self.by_number[-1]
             del self._by_request[turn.node, turn.offered, turn.wishes]
+
+    def check(self, turn: SessionTurn, bounds: SessionBounds | None) -> None:
+        """May it be taken? Raises RequestError."""
+        if bounds is not None:
+            known = next((node for node in turn.node.path() if node.answer is not None), self.graph.root)
+            answer = None if known.answer is None else known.answer.answer
+            bounds.check(turn.number, answer, turn.node.messages[known.depth :])
 
     def take(self, turn: SessionTurn) -> Line:
         """The line that is to take a turn."""

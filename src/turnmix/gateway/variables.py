@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from turnmix.gateway.scaffold_work import MODEL, SessionAddress
+from turnmix.gateway.scaffold_work import MODEL
+from turnmix.gateway.sessions import OpenedSession
 
 RUN_URL = "TURNMIX_RUN_URL"
 """Where a command is sent that is to run in the task's sandbox."""
@@ -11,7 +12,7 @@ KEY = "OPENAI_API_KEY"
 
 
 def scaffold_variables(
-    session: SessionAddress, *, task: str, report: str, files: str | None
+    session: OpenedSession, *, task: str, report: str, files: str | None
 ) -> dict[str, str]:
     """`task`: the path of the JSON file that says the task; `report`: of the file where a report may be left; `files`:
     of the scaffold's own."""

@@ -14,6 +14,7 @@ from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource, accident_of
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.branch import Branch
+from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import roll_out_missing
 from turnmix.loop.parts import Progress, Student
 from turnmix.loop.plans import rollout_plans
@@ -21,7 +22,7 @@ from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import collect
+from turnmix.rollout.collector import Collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.slots import Slots
@@ -72,7 +73,7 @@ class ActingStages:
             teacher = self._teacher() if self._recipe.asks_teacher else None
             accidents = self._accidents(iteration) if befalls.are_on else None
             try:
-                await collect(
+                await self._collector(is_taught=True)(
                     missing,
                     source=self._source,
                     student=student,
@@ -119,6 +120,11 @@ class ActingStages:
             **({"tool_faults": list(figures.tool_faults)} if figures.tool_faults else {}),
         }
 
+    def _collector(self, *, is_taught: bool) -> Collect:
+        return collector_of(
+            self._recipe, count=lambda: self._student.token_counter, logs=self._run.path, is_taught=is_taught
+        )
+
     def _accidents(self, iteration: int) -> Accidents:
         chosen = self._recipe.rollouts.accidents
         return Accidents(
@@ -151,6 +157,7 @@ class ActingStages:
                     on_trajectory=keep,
                     unfinished=self._recipe.evaluation.unfinished,
                     slots=self._slots.beside(),
+                    collect=self._collector(is_taught=False),
                 )
             finally:
                 await student.close()

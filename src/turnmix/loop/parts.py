@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from turnmix.core.trajectory import Action, Trajectory
 from turnmix.core.transition import Transition
+from turnmix.gateway.tokens import TokenCounter
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
 from turnmix.rendering.control_text import ControlTextCount
@@ -49,6 +50,11 @@ class Student(Protocol):
     @property
     def acts_twice(self) -> bool:
         """Whether two of its policies may act at one time."""
+        ...
+
+    @property
+    def token_counter(self) -> TokenCounter:
+        """Counts in its tokens, whoever acted."""
         ...
 
     def policy(self, *, greedy: bool) -> Policy:

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from turnmix.environments.environment import TaskSettings
 from turnmix.gateway.scaffold_settings import FIELD, CommandSettings
 from turnmix.recipe.sections import RolloutSettings
+from turnmix.sandboxes.settings import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 _BOUNDS_OF_ALL = ("max_turns", "max_tokens")
 """What of the section `scaffold` holds for a scaffold of the user's own too."""
+_WITHOUT_A_WAY = ("container", "none")
+"""Kinds of sandboxes in which nothing can listen for the gateway."""
 
 
 def check_foreign_scaffold(
-    rollouts: RolloutSettings, *, scaffold: ScaffoldSettings, tasks: TaskSettings
+    rollouts: RolloutSettings, *, scaffold: ScaffoldSettings, tasks: TaskSettings, sandbox: SandboxSettings
 ) -> None:
     """A scaffold of the user's own can work on these tasks, and nothing is asked of it that it has no part in. Raises
     ValueError."""
@@ -32,6 +35,12 @@ def check_foreign_scaffold(
             f"native, or leave out {FIELD}"
         )
     if tasks.needs_sandbox:
+        may_be_inside = isinstance(chosen, CommandSettings) and chosen.where != "outside"
+        if may_be_inside and sandbox.kind in _WITHOUT_A_WAY:
+            raise ValueError(
+                f"{FIELD}.where: inside a sandbox of the kind {sandbox.kind} a scaffold cannot reach the model: set it "
+                "to outside"
+            )
         return
     if chosen.verdict == "verifier":
         raise ValueError(

@@ -150,7 +150,7 @@ class Recipe(Settings):
         check_imported(method=self.method, data=self.data)
         calls_as_text = self.uses_scaffold and self.scaffold.tool_calls == "text"
         check_accidents(self.rollouts.accidents, data=self.data, calls_as_text=calls_as_text)
-        check_foreign_scaffold(self.rollouts, scaffold=self.scaffold, tasks=self.tasks)
+        check_foreign_scaffold(self.rollouts, scaffold=self.scaffold, tasks=self.tasks, sandbox=self.sandbox)
         return self
 
     @property

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
@@ -21,6 +22,27 @@ from turnmix.rollout.plan import RolloutPlan
 from turnmix.rollout.rollout import roll_out
 from turnmix.rollout.slots import Slots, StageSlots
 from turnmix.rollout.turn_recorder import Closable, TakesOver, close_quietly
+
+
+class Collect(Protocol):
+    """Rolls out plans, as `collect` does."""
+
+    async def __call__(
+        self,
+        plans: Sequence[RolloutPlan],
+        *,
+        source: TaskSource,
+        student: Policy,
+        teacher: Policy | None,
+        mixture: Mixture,
+        label: bool | LabelGate,
+        concurrency: int,
+        on_trajectory: Callable[[Trajectory], None] | None = None,
+        attempts: int = 3,
+        unfinished: Unfinished = "unresolved",
+        slots: StageSlots | None = None,
+        accidents: Accidents | None = None,
+    ) -> list[Trajectory]: ...
 
 
 async def collect(

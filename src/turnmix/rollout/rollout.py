@@ -69,7 +69,7 @@ async def roll_out(
                 )
                 stop_reason = step.stop_reason
             await recorder.dismiss_student()
-            verdict = await _judged(environment, stop_reason, unfinished)
+            verdict = await judged(environment, stop_reason, unfinished)
             await recorder.attach_labels()
         except InfrastructureError as failure:
             stop_reason, verdict = StopReason.infra_error, None
@@ -91,7 +91,7 @@ async def roll_out(
     )
 
 
-async def _judged(environment: Environment, stop_reason: StopReason, unfinished: Unfinished) -> Verdict:
+async def judged(environment: Environment, stop_reason: StopReason, unfinished: Unfinished) -> Verdict:
     """The verdict; one that was not submitted stays so where it is graded all the same."""
     if unfinished == "unresolved" or stop_reason is StopReason.finished:
         return await environment.verify(stop_reason)

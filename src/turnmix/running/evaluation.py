@@ -20,6 +20,8 @@ from turnmix.environments.environment import TaskSource
 from turnmix.environments.repositories.predictions import PREDICTIONS, predictions_text
 from turnmix.environments.repositories.source import GradesPatches
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.gateway.tokens import RoughTokenCounter
+from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import Keep, roll_out_missing
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
@@ -136,6 +138,7 @@ def _complete(
                 attempts=recipe.rollouts.attempts,
                 on_trajectory=keep,
                 unfinished=recipe.evaluation.unfinished,
+                collect=collector_of(recipe, count=RoughTokenCounter, logs=directory.path, is_taught=False),
             )
         finally:
             await opened.close()

@@ -13,6 +13,7 @@ import functools
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -21,7 +22,8 @@ from typing import Any
 from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import SandboxError
 from turnmix.core.json_text import json_value
-from turnmix.sandboxes.process_end import wait_readable
+from turnmix.sandboxes.listening import listen_inside
+from turnmix.sandboxes.process_end import pid_of, wait_readable
 from turnmix.sandboxes.python_environment import PythonEnvironment
 from turnmix.sandboxes.sandbox import Limits
 from turnmix.sandboxes.seccomp import seccomp_filter
@@ -130,6 +132,13 @@ class BubblewrapSandbox(SupervisedSandbox):
                 _map_user(pid, spare_users[start % len(spare_users)])
                 os.write(mapped_end, b"\n")
             return process, pid
+
+    async def listen(self) -> socket.socket:
+        """As the protocol says."""
+        self._require_connection()
+        if self._supervisor < 0:
+            raise SandboxError("the sandbox was stopped")
+        return await listen_inside(pid_of(self._supervisor))
 
     def _is_ended_from_outside(self, ending: os.waitid_result) -> bool:
         """Nothing inside can send bwrap's own process, which is outside, a signal."""

@@ -6,10 +6,11 @@ What it raises on purpose passes: a `SandboxError`, after which a trajectory is 
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 
 from turnmix.core.plugins import telling_faults
-from turnmix.sandboxes.sandbox import CommandResult, Sandbox, Terminal, TreeSandbox
+from turnmix.sandboxes.sandbox import CommandResult, ListeningSandbox, Sandbox, Terminal, TreeSandbox
 
 
 class PluginSandbox:
@@ -21,6 +22,8 @@ class PluginSandbox:
         if isinstance(sandbox, TreeSandbox):
             # A protocol asks for what a sandbox has, which is known here alone.
             vars(self)["read_tree"] = self._read_tree
+        if isinstance(sandbox, ListeningSandbox):
+            vars(self)["listen"] = self._listen
 
     async def start(self) -> None:
         with telling_faults(self._plugin):
@@ -74,6 +77,11 @@ class PluginSandbox:
     async def stop(self) -> None:
         with telling_faults(self._plugin):
             await self._sandbox.stop()
+
+    async def _listen(self) -> socket.socket:
+        assert isinstance(self._sandbox, ListeningSandbox)
+        with telling_faults(self._plugin):
+            return await self._sandbox.listen()
 
     async def _read_tree(
         self, directory: str, *, first: Sequence[str], without: Sequence[str], limit: int

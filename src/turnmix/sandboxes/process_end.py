@@ -37,6 +37,15 @@ async def child_end(pid: int) -> None:
         os.close(descriptor)
 
 
+def pid_of(descriptor: int) -> int:
+    """The pid of a process, by its descriptor. Raises ProcessLookupError: it has ended."""
+    with open(f"/proc/self/fdinfo/{descriptor}") as file:
+        pid = next((int(line[4:]) for line in file if line.startswith("Pid:")), -1)
+    if pid <= 0:
+        raise ProcessLookupError(descriptor)
+    return pid
+
+
 def _has_ended(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None

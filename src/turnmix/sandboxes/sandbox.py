@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -123,6 +124,16 @@ class Sandbox(Protocol):
 
     async def stop(self) -> None:
         """Kill everything in it and free it. Safe to call twice, and before start."""
+
+
+@runtime_checkable
+class ListeningSandbox(Protocol):
+    """What a sandbox may offer beside: a port of its own loopback, by which what runs inside reaches this process, and
+    nothing else outside."""
+
+    async def listen(self) -> socket.socket:
+        """A listening socket, owned by the caller. Raises SandboxError."""
+        ...
 
 
 @runtime_checkable

@@ -1,0 +1,58 @@
+"""How far a session may go, and what of its time is the scaffold's own."""
+
+import asyncio
+
+import pytest
+from gateway_scaffolds import end, open_session, request, run, says_where, told, user
+
+from turnmix.core.trajectory import StopReason
+from turnmix.gateway.bounds import SessionBounds
+from turnmix.gateway.model_request import RequestError
+from turnmix.gateway.watched_session import WatchedSession
+from turnmix.policies.scripted import ScriptedPolicy, text_action
+
+
+def test_no_turn_is_taken_behind_the_last_one_but_each_that_was_is_answered_again():
+    async def scenario():
+        bounds = SessionBounds(max_turns=2, max_tokens=1000)
+        session = open_session(bounds=bounds)
+        first = await session.answer(request(user("Count.")))
+        history = [user("Count."), first.message, told(first, "1")]
+        second = await session.answer(request(*history))
+        with pytest.raises(RequestError, match=r"has taken its 2 turns \(scaffold.max_turns\)") as refused:
+            await session.answer(request(*history, second.message, told(second, "2")))
+        assert refused.value.fault == "forbidden"  # which clients do not try again
+        assert await session.answer(request(*history)) == second
+        assert bounds.reached is StopReason.max_turns
+        return await end(session, bounds.reached)
+
+    assert len(run(scenario()).turns) == 2
+
+
+def test_a_conversation_that_is_too_long_gets_no_answer():
+    async def scenario():
+        bounds = SessionBounds(max_turns=9, max_tokens=100)
+        session = open_session(bounds=bounds, student=says_where("student"))
+        first = await session.answer(request(user("Count.")))
+        with pytest.raises(RequestError, match="longer than 100 tokens"):
+            await session.answer(request(user("Count."), first.message, told(first, "1" * 400)))
+        shorter = request(user("Count."), first.message, told(first, "1" * 40))
+        await session.answer(shorter)
+        await end(session)
+        return bounds.reached
+
+    assert run(scenario()) is StopReason.max_tokens
+
+
+def test_how_long_a_model_takes_is_not_the_scaffolds_time():
+    async def scenario():
+        slow = ScriptedPolicy("student", lambda episode, state: text_action("one"), latency=0.5)
+        session = open_session(student=slow, teacher=slow)
+        watched = WatchedSession(session, seconds=0.2, sandbox=None)
+        watched.begin()
+        await watched.answer(request(user("Count.")))
+        assert not watched.is_over.is_set()
+        await asyncio.wait_for(watched.is_over.wait(), 10)
+        await end(session)
+
+    run(scenario())
