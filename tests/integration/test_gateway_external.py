@@ -7,6 +7,7 @@ import httpx
 import pytest
 from test_gateway_server import asked, run, text_of
 
+from turnmix.assembly.source import make_source
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
@@ -14,6 +15,7 @@ from turnmix.gateway.external import collect_external
 from turnmix.gateway.external_parts import ExternalParts
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.policies.scripted import ScriptedPolicy, text_action
+from turnmix.recipe.recipe import load_recipe
 from turnmix.rollout.mixture import DaggerMixture, StudentMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
 
@@ -54,7 +56,8 @@ async def external(plans, *, keep=None, attempts=2, settings=None, **named):
         **{
             "student": says("student"), "teacher": says("teacher"), "mixture": DaggerMixture(),
             "own_mixture": own_mixture, "label": True, "count": Words(),
-            "settings": settings or GatewaySettings(), "label_seconds": 5.0, **named,
+            "settings": settings or GatewaySettings(), "label_seconds": 5.0,
+            "max_turns": 100, "max_tokens": 10_000, **named,
         }
     )  # fmt: skip
     serving = asyncio.create_task(
@@ -284,3 +287,48 @@ def test_a_trajectory_that_cannot_be_kept_ends_the_whole_gateway():
 
     with pytest.raises(OSError, match="No space"):
         run(scenario())
+
+
+def test_tasks_with_a_sandbox_and_a_verifier_are_worked_on_through_the_gateway(tmp_path):
+    """The oracle looks into the same sandbox in which the scaffold's commands run."""
+    recipe = load_recipe("minirepo_dagger", ["tasks.train=1"])
+    source = make_source(recipe)
+    plans = make_plans(source.tasks("train"), iteration=1, seed=0, cohort_size=1, beta=1.0)
+
+    async def scenario():
+        named = {
+            "teacher": source.expert(), "mixture": TeacherMixture(), "environment": source.environment,
+            "most_open": 1,
+        }  # fmt: skip
+        async with external(plans, **named) as (client, kept, _):
+            session = await opened(client)
+            ran = await client.post(session["run_url"], json={"command": "pwd && ls"})
+            assert ran.json()["output"].splitlines()[0] == "/testbed"
+            status, words = told(await finished(client, session, resolved=True))
+            assert (status, "verifier of their own" in words) == (400, True)
+            tools = [
+                {"type": "function", "function": each.to_json()["function"]}
+                for each in recipe.scaffold.specifications
+            ]
+            body = asked(session["task"]["prompt"], tools=tools)
+            answer = await client.post(f"{session['base_url']}/chat/completions", json=body)
+            (call,) = answer.json()["choices"][0]["message"]["tool_calls"]
+            assert call["function"]["name"] in {tool["function"]["name"] for tool in tools}
+            ended = (await finished(client, session)).json()
+            assert (ended["resolved"], ended["turns"]) == (False, 1)
+        assert kept[0].turns[0].actor == "teacher"
+
+    run(scenario())
+
+
+def test_a_session_has_the_turns_that_the_recipe_gives_every_trajectory():
+    async def scenario():
+        async with external(plans_of("a"), max_turns=1) as (client, kept, _):
+            session = await opened(client)
+            await turn(client, session, "one")
+            more = await client.post(f"{session['base_url']}/chat/completions", json=asked("two"))
+            assert (more.status_code, "scaffold.max_turns" in more.text) == (403, True)
+            await finished(client, session, resolved=True)
+        assert (kept[0].stop_reason, len(kept[0].turns)) == (StopReason.max_turns, 1)
+
+    run(scenario())

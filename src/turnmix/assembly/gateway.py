@@ -50,6 +50,8 @@ def external_parts(
         label=label_gate(recipe.method),
         count=count,
         settings=recipe.rollouts.gateway,
+        max_turns=recipe.scaffold.max_turns,
+        max_tokens=recipe.scaffold.max_tokens,
         label_seconds=scaffold.label_seconds,
         environment=source.environment if is_judged else None,
         most_open=recipe.rollouts.concurrency if is_judged else None,

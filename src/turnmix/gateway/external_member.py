@@ -12,10 +12,13 @@ from turnmix.core.errors import InfrastructureError
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.core.verdict import Verdict
-from turnmix.environments.environment import Environment
+from turnmix.environments.environment import Environment, HasSandbox
+from turnmix.gateway.bounds import SessionBounds
 from turnmix.gateway.finishing import Finish, read_finish
 from turnmix.gateway.journal import SessionJournal
 from turnmix.gateway.model_request import RequestError
+from turnmix.gateway.run_operation import run_operation
+from turnmix.gateway.scaffold_work import Place
 from turnmix.gateway.session import Session, SessionParts
 from turnmix.policies.policy import Inspectable
 from turnmix.rollout.mixture import Mixture
@@ -46,6 +49,7 @@ class ExternalMember:
         self._attempt = 1
         self._session: Session | None = None
         self._journal: SessionJournal | None = None
+        self._bounds = self._new_bounds()
         self._environment: Environment | None = None
         self._finishing: asyncio.Task[dict[str, Any]] | None = None
         self._ended: asyncio.Future[Trajectory | None] | None = None
@@ -80,6 +84,7 @@ class ExternalMember:
         parts, book = self._rollouts.parts, self._rollouts.book
         chosen = self._rollouts.mixture(mixture)
         plan = self._plan_of(chosen, seed)
+        self._bounds = self._new_bounds()
         session_id, number = self._rollouts.next_session(plan.trajectory_id)
         if parts.environment is not None:
             self._environment = parts.environment(plan.task)
@@ -99,6 +104,10 @@ class ExternalMember:
             except InfrastructureError as error:
                 await self.give_up(f"{type(error).__name__}: {error}")
                 raise RequestError("unavailable", f"the task's sandbox did not start: {error}") from None
+            if isinstance(self._environment, HasSandbox):
+                sandbox, directory = self._environment.sandbox, self._environment.working_directory
+                sandbox.resume_lifetime()
+                book.held(session_id).run = run_operation(Place(sandbox=sandbox, working_directory=directory))
         return {
             "id": opened.id,
             "key": opened.key,
@@ -106,6 +115,7 @@ class ExternalMember:
             "anthropic_base_url": opened.anthropic_base_url,
             "session_url": opened.session_url,
             "task": {"id": plan.task.id, "prompt": plan.task.problem_statement, **plan.task.fields},
+            "run_url": f"{opened.session_url}/run" if book.held(session_id).run is not None else None,
             "seed": plan.seed,
             "iteration": plan.iteration,
         }
@@ -130,8 +140,9 @@ class ExternalMember:
     async def _finish(self, wanted: Finish, session: Session) -> dict[str, Any]:
         rollouts, journal, session_id = self._rollouts, self._journal, self.session_id
         assert session_id is not None
+        is_finished = wanted.stop_reason is StopReason.finished
         trajectory = await session.end(
-            wanted.stop_reason,
+            self._bounds.reached or wanted.stop_reason if is_finished else wanted.stop_reason,
             self._judging(wanted),
             label_seconds=rollouts.parts.label_seconds,
             attempt=self._attempt,
@@ -164,6 +175,10 @@ class ExternalMember:
         )
         self._begin(session_id, session)
 
+    def _new_bounds(self) -> SessionBounds:
+        parts = self._rollouts.parts
+        return SessionBounds(max_turns=parts.max_turns, max_tokens=parts.max_tokens)
+
     def _begin(self, session_id: str, session: Session) -> None:
         self.session_id, self._session, self._finishing = session_id, session, None
         self._journal = self._rollouts.book.held(session_id).journal
@@ -182,13 +197,14 @@ class ExternalMember:
             count=parts.count,
             inspectable=self._environment if isinstance(self._environment, Inspectable) else None,
             gives_logprobs=parts.gives_logprobs,
+            bounds=self._bounds,
         )
 
     def _judging(self, wanted: Finish) -> Callable[[], Awaitable[Verdict | None]]:
         async def judge() -> Verdict | None:
             if self._environment is None:
                 return wanted.verdict
-            return await self._environment.verify(wanted.stop_reason)
+            return await self._environment.verify(self._bounds.reached or wanted.stop_reason)
 
         return judge
 

@@ -29,6 +29,9 @@ class ExternalParts:
     label: bool | LabelGate
     count: TokenCounter
     settings: GatewaySettings
+    max_turns: int
+    max_tokens: int
+    """Of one session: of its longest conversation."""
     label_seconds: float
     """How long the end of a session waits for labels."""
     environment: Callable[[Task], Environment] | None = None
