@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import gzip
+import json
 import logging
 import resource
 import socket
+import threading
 
 import httpx
 import pytest
@@ -247,6 +249,53 @@ def test_what_is_no_request_is_refused_in_the_shape_of_its_dialect(path):
             assert opened.path not in response.text
             assert (await client.post("/v2", json={})).status_code == 404
             assert (await client.post(url, json=asked("hi", path))).status_code == 200
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("path", PATHS)
+def test_half_a_surrogate_pair_anywhere_is_no_failure_of_the_gateway(path, is_streamed):
+    half = "a \ud800 b"
+    places = [
+        dict(metadata={half: half}),
+        dict(safety_identifier=half),
+        dict(truncation=half),
+        dict(text={"format": {"type": "json_schema", "name": half, "schema": {half: 1}}}),
+        {half: 1},
+        dict(tool_choice=half),
+    ]
+
+    async def scenario():
+        async with gateway() as (_, book, client):
+            opened = book.hold(Thinker(), id="one")
+            for named in places:
+                content = json.dumps({**asked("hi", path, stream=is_streamed), **named})
+                response = await client.post(
+                    f"{opened.base_url}{path}", content=content, headers={"Content-Type": "application/json"}
+                )
+                assert response.status_code in (200, 400), response.text
+            assert book.failure is None
+
+    run(scenario())
+
+
+def test_tokens_are_counted_of_a_whole_request_and_hold_nobody_up():
+    counting_in = []
+
+    def count(request):
+        counting_in.append(threading.current_thread())
+        return sum(len(message.content) for message in request.messages)
+
+    async def scenario():
+        async with gateway() as (_, book, client):
+            opened = book.hold(Thinker(), id="one", count=count)
+            body = {"model": "any", "messages": [{"role": "user", "content": "four"}], "system": "three"}
+            response = await client.post(f"{opened.anthropic_base_url}/v1/messages/count_tokens", json=body)
+            assert response.json() == {"input_tokens": 9}
+            response = await client.post("/v1/messages/count_tokens", json=body)
+            assert fault(response) == (401, "anthropic")
+            assert counting_in != [threading.main_thread()]
 
     run(scenario())
 

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from turnmix.core.bounded_file import MEBIBYTE
 from turnmix.core.errors import InfrastructureError
 from turnmix.gateway.dialects.dialect import Dialect
 from turnmix.gateway.held_session import HeldSession, over
+from turnmix.gateway.json_response import JsonResponse
 from turnmix.gateway.model_request import ModelAnswer, RequestError
 from turnmix.gateway.request_body import ReadBytes, read_object
 from turnmix.gateway.sessions import SessionBook
@@ -56,7 +57,7 @@ class Responder:
         task = held.ask(asked, most=settings.max_requests_per_session, fault=self._book.note_failure)
         if not is_streamed:
             await self._wait(task, seconds=None)
-            return JSONResponse(dialect.write(self._answer_of(task), body))
+            return JsonResponse(dialect.write(self._answer_of(task), body))
         # An answer that comes soon may still fail with a status of its own, which clients know to try again.
         await self._wait(task, seconds=HEARTBEAT_SECONDS)
         stream: AsyncIterator[bytes]

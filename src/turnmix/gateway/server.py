@@ -9,6 +9,7 @@ What asks a session stands below the session's own path too, `/sessions/{id}/{ro
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from turnmix.core.errors import TurnMixError, first_line
@@ -24,6 +25,7 @@ from turnmix.gateway.dialects import DIALECTS
 from turnmix.gateway.dialects.dialect import Dialect
 from turnmix.gateway.dialects.models import model_body, models_body
 from turnmix.gateway.held_session import HeldSession
+from turnmix.gateway.json_response import JsonResponse
 from turnmix.gateway.keys import is_key, shown_keys
 from turnmix.gateway.model_request import RequestError
 from turnmix.gateway.request_body import read_object
@@ -109,12 +111,12 @@ class Gateway:
         return self.book.find(id=path.get("id"), route=path.get("route"), keys=shown_keys(request.headers))
 
     async def _health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return JsonResponse({"status": "ok"})
 
     async def _ready(self, request: Request) -> Response:
         if self.responder.is_closing or self.book.failure is not None:
             raise RequestError("unavailable", "the gateway is ending")
-        return JSONResponse({"status": "ready", "sessions": self.book.num_open})
+        return JsonResponse({"status": "ready", "sessions": self.book.num_open})
 
     async def _open(self, request: Request) -> Response:
         self._check_admin(request)
@@ -126,7 +128,7 @@ class Gateway:
         if self.responder.is_closing:
             raise RequestError("unavailable", "the gateway is ending")
         opened = await self._opener(await self._object(request), _url_of(request))
-        return JSONResponse(opened, status_code=201)
+        return JsonResponse(opened, status_code=201)
 
     def _check_admin(self, request: Request) -> None:
         if self._admin_digest is not None:
@@ -142,7 +144,7 @@ class Gateway:
 
     async def _show(self, request: Request) -> Response:
         held = self._session(request)
-        return JSONResponse({"id": held.id, "is_open": held.is_open, **_figures_of(held)})
+        return JsonResponse({"id": held.id, "is_open": held.is_open, **_figures_of(held)})
 
     async def _finish(self, request: Request) -> Response:
         held = self._session(request)
@@ -150,7 +152,7 @@ class Gateway:
             raise RequestError(
                 "forbidden", "whoever opened this session ends it, when its scaffold has ended"
             )
-        return JSONResponse(await held.finish(await self._object(request)))
+        return JsonResponse(await held.finish(await self._object(request)))
 
     async def _run(self, request: Request) -> Response:
         held = self._session(request)
@@ -158,7 +160,7 @@ class Gateway:
             raise RequestError(
                 "not_found", "the gateway holds no sandbox for this session: run commands where you are"
             )
-        return JSONResponse(await held.run(await self._object(request)))
+        return JsonResponse(await held.run(await self._object(request)))
 
     async def _count(self, request: Request) -> Response:
         held, dialect = self._session(request), DIALECTS[MESSAGES]
@@ -170,15 +172,15 @@ class Gateway:
             held=self.responder.read_bytes,
             made=lambda body: dialect.read({"max_tokens": 1, **body}),
         )
-        return JSONResponse({"input_tokens": held.count(asked)})
+        return JsonResponse({"input_tokens": await asyncio.to_thread(held.count, asked)})
 
     async def _models(self, request: Request) -> Response:
         self._session(request)
-        return JSONResponse(models_body([MODEL], created=self._began))
+        return JsonResponse(models_body([MODEL], created=self._began))
 
     async def _model(self, request: Request) -> Response:
         self._session(request)
-        return JSONResponse(model_body(request.path_params["model"], created=self._began))
+        return JsonResponse(model_body(request.path_params["model"], created=self._began))
 
     async def _object(self, request: Request) -> dict[str, Any]:
         body, _ = await read_object(
@@ -209,7 +211,7 @@ class Gateway:
 
     def _refusal(self, error: RequestError, dialect: Dialect | None) -> Response:
         status, body, headers = (dialect or DIALECTS[CHAT]).error(error)
-        return JSONResponse(body, status_code=status, headers=headers)
+        return JsonResponse(body, status_code=status, headers=headers)
 
 
 def _figures_of(held: HeldSession) -> Mapping[str, Any]:
