@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from turnmix.assembly.descriptor_need import check_descriptors
 from turnmix.assembly.model_location import model_location
 from turnmix.core.doors import check_settings
+from turnmix.gateway.installed import check_gateway_installed
 from turnmix.loop.trackers import check_trackers
 from turnmix.policies.teacher import ModelHere
 from turnmix.recipe.recipe import Recipe
@@ -30,6 +31,7 @@ def check_machine(recipe: Recipe) -> None:
         for tool in recipe.scaffold.tools:
             check_settings(tool)
         if recipe.rollouts.scaffold is not None:
+            check_gateway_installed()
             check_settings(recipe.rollouts.scaffold)
         check_descriptors(recipe)
     check_settings(recipe.mixture)

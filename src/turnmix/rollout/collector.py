@@ -42,6 +42,7 @@ class Collect(Protocol):
         unfinished: Unfinished = "unresolved",
         slots: StageSlots | None = None,
         accidents: Accidents | None = None,
+        takes_over: TakesOver | None = None,
     ) -> list[Trajectory]: ...
 
 

@@ -21,12 +21,14 @@ from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action
 from turnmix.environments.environment import HasStepKinds, TaskSource, accident_of
+from turnmix.gateway.tokens import RoughTokenCounter
+from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import Keep, roll_out_missing
 from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import collect
+from turnmix.rollout.collector import Collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.rollout.turn_recorder import TakesOver
@@ -100,7 +102,8 @@ class AnalysisRollouts:
             check_machine(self.recipe)
             acting = _NOBODY if student is None else student.policy(greedy=name != SAMPLED)
             teacher = self.teacher.policy() if asks_teacher(name) else None
-            return self._collect(name, missing, keep, student=acting, teacher=teacher)
+            collect = collector_of(self.recipe, count=RoughTokenCounter, logs=directory.path, is_taught=False)
+            return self._collect(name, missing, keep, student=acting, teacher=teacher, collect=collect)
 
         with self.reporter.progress(seconds=lambda stage: None) as progress:
             roll_out_missing(
@@ -109,7 +112,14 @@ class AnalysisRollouts:
         return log
 
     async def _collect(
-        self, name: str, plans: list[RolloutPlan], keep: Keep, *, student: Policy, teacher: Policy | None
+        self,
+        name: str,
+        plans: list[RolloutPlan],
+        keep: Keep,
+        *,
+        student: Policy,
+        teacher: Policy | None,
+        collect: Collect,
     ) -> None:
         try:
             await collect(

@@ -18,9 +18,10 @@ from turnmix.assembly.machine import check_machine, check_models, is_follower
 from turnmix.assembly.source import check_split, make_source
 from turnmix.assembly.student import sampling_student, student_location
 from turnmix.assembly.teacher import make_teacher
-from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource, expert_of
+from turnmix.gateway.installed import check_gateway_installed
 from turnmix.gateway.scaffold_settings import ExternalSettings
 from turnmix.gateway.tokens import TokenCounter
 from turnmix.loop.missing_rollouts import roll_out_missing
@@ -89,22 +90,6 @@ def serve_found_run(recipe: Recipe, run: Path, *, place: Place, reporter: Report
     check_machine(recipe)
     check_models(recipe)
     return _serve(recipe, RunChoice(path=run, is_begun=True), place, reporter)
-
-
-def check_gateway_installed() -> None:
-    """Raises MissingDependencyError: the optional part is not installed."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-
-        import turnmix.gateway.dialects  # noqa: F401
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == "turnmix":
-            raise
-        raise MissingDependencyError(
-            f"the gateway needs {missing}, which is not installed: install turnmix[gateway]"
-        ) from None
 
 
 def check_is_served(recipe: Recipe) -> None:
