@@ -13,6 +13,7 @@ tensorboard/        the same figures, and every optimiser step's, for tensorboar
 trackers.json       what each tracker calls the run
 gateway/            the journals of open sessions of `turnmix gateway`
 clock.json          seconds, over all processes that worked on the run
+scaffold-logs/      what scaffolds of the user's own said, a file a trajectory
 evaluations/        one directory for each evaluation of it by `turnmix evaluate`
 """
 
