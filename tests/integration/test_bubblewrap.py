@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 
 import pytest
 from sandbox_scenarios import interrupt_a_command, read_until, work_beside_a_flood
 
-from turnmix.core.errors import MissingDependencyError, SandboxError
+from turnmix.core.errors import MissingDependencyError, SandboxError, UserError
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 from turnmix.sandboxes.sandbox import Limits, SandboxLimitExceeded
 from turnmix.sandboxes.selection import BubblewrapSettings, UnsandboxedSettings
@@ -50,6 +51,21 @@ def test_a_large_input_arrives_whole_long_before_the_time_out():
     size = 128 << 20
     result = inside(lambda sandbox: sandbox.run("wc -c", stdin=b"x" * size))
     assert (result.exit_code, int(result.output)) == (0, size)
+
+
+def test_a_scaffolds_own_environment_is_shown_and_found_after_the_machines_programs(tmp_path):
+    own = tmp_path / "own"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", own], check=True)
+    for name in ("own-agent", "ls"):
+        (own / "bin" / name).write_text("#!/bin/sh\necho mine\n")
+        (own / "bin" / name).chmod(0o755)
+    sandbox = BubblewrapSettings(python_environments=[str(own)]).make()
+    command = f"own-agent; command -v ls; $TURNMIX_PYTHON -c 'import sys; print(sys.prefix)'; touch {own}/x"
+    lines = inside(lambda sandbox: sandbox.run(command), sandbox=sandbox).output.decode().splitlines()
+    assert lines[:3] == ["mine", "/usr/bin/ls", str(own)]
+    assert "Read-only" in lines[3]
+    with pytest.raises(UserError, match="there is no"):
+        list(BubblewrapSettings(python_environments=[str(tmp_path)]).check())
 
 
 def test_a_command_killed_by_a_signal_has_the_exit_code_a_shell_gives():

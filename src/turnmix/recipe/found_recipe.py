@@ -67,6 +67,7 @@ POWERFUL: Mapping[str, Power] = {
         is_harmless=lambda value: value in ("bubblewrap", "container"),
     ),
     **{f"sandbox.{name}": _no_more_than_the_usual(name) for name in Limits.__dataclass_fields__},
+    "sandbox.python_environments": Power(does="shows an agent a directory of this machine"),
     "sandbox.container.socket": Power(does="names a program that makes containers"),
     "sandbox.container.network": Power(
         does="gives agents a network", is_harmless=lambda value: value == "none"

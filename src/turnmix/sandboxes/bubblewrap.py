@@ -15,7 +15,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -56,16 +56,20 @@ class BubblewrapSandbox(SupervisedSandbox):
         interpreter: Interpreter | None = None,
         python: PythonEnvironment | None = None,
         variables: Mapping[str, str] | None = None,
+        shown: Sequence[PythonEnvironment] = (),
     ) -> None:
-        """`python`: shown read-only, and what `python` means inside. `variables`: set for every command."""
+        """`python`: shown read-only, and what `python` means inside. `shown`: others, whose programs are found after
+        all else. `variables`: set for every command."""
         super().__init__(limits, interpreter=interpreter)
         self._python = python
+        self._shown = tuple(shown)
         self._variables = dict(variables or {})
 
     def _configuration(self) -> dict[str, Any]:
         path = "/usr/local/bin:/usr/bin:/bin"
         if self._interpreter.prefix is not None:
             path = f"{path}:{self._interpreter.prefix}/bin"
+        path = ":".join([path, *(f"{environment.directory}/bin" for environment in self._shown)])
         variables = {
             "PATH": path,
             "HOME": HOME,
@@ -80,6 +84,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             "GIT_COMMITTER_NAME": "agent",
             "GIT_COMMITTER_EMAIL": "agent@localhost",
             **(self._python.variables(path) if self._python is not None else {}),
+            **({"TURNMIX_PYTHON": f"{self._shown[0].directory}/bin/python"} if self._shown else {}),
             **self._variables,
         }
         return {
@@ -173,7 +178,8 @@ class BubblewrapSandbox(SupervisedSandbox):
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         if self._interpreter.prefix is not None:
             arguments += ["--ro-bind", self._interpreter.prefix, self._interpreter.prefix]
-        for directory in self._python.binds if self._python is not None else ():
+        environments = [*self._shown, *([self._python] if self._python is not None else [])]
+        for directory in dict.fromkeys(bind for each in environments for bind in each.binds):
             for parent in [*PurePath(directory).parents][-2::-1]:  # bwrap itself makes them for root alone
                 arguments += ["--perms", "1777" if str(parent) == "/tmp" else "0755", "--dir", str(parent)]
             arguments += ["--ro-bind", directory, directory]

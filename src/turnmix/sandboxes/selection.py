@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
@@ -19,12 +19,14 @@ from turnmix.core.child_environment import child_environment
 from turnmix.core.doors import Door
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.finding import Finding
+from turnmix.core.settings import NAMES
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox, system_binds
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.images import ensure_image
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, HANDLING, ContainerSettings
 from turnmix.sandboxes.local import UnsandboxedSandbox
+from turnmix.sandboxes.python_environment import find_python_environment
 from turnmix.sandboxes.settings import NO_NEEDS, LimitedSandboxSettings, SandboxNeeds, SandboxSettings
 
 PROBE = ("--unshare-all", "--unshare-user", "--die-with-parent", *system_binds(), "--proc", "/proc")
@@ -34,6 +36,10 @@ class BubblewrapSettings(LimitedSandboxSettings):
     """Namespaces of this machine."""
 
     kind: Literal["bubblewrap"] = "bubblewrap"
+    python_environments: Annotated[tuple[str, ...], NAMES] = ()
+    """Directories of Python environments of this machine, shown read-only inside, at the paths that they have here: a
+    scaffold of your own may be installed in one. Their programs are found after all others; TURNMIX_PYTHON is the
+    first one's Python."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,7 +48,8 @@ class BubblewrapSettings(LimitedSandboxSettings):
 
     def make(self, needs: SandboxNeeds = NO_NEEDS) -> BubblewrapSandbox:
         _refuse_image(self, needs)
-        return BubblewrapSandbox(self.limits, python=needs.python, variables=needs.variables)
+        shown = [find_python_environment(directory) for directory in self.python_environments]
+        return BubblewrapSandbox(self.limits, python=needs.python, variables=needs.variables, shown=shown)
 
     def check(self) -> Iterable[Finding]:
         _check_is_linux(self)
@@ -51,6 +58,8 @@ class BubblewrapSettings(LimitedSandboxSettings):
                 "sandbox.kind = bubblewrap: the program `bwrap` is not installed. "
                 "Install the package `bubblewrap`: sudo apt-get install bubblewrap"
             )
+        for directory in self.python_environments:
+            find_python_environment(directory)
         result = subprocess.run(
             ["bwrap", *PROBE, "true"], capture_output=True, text=True, timeout=30, env=child_environment()
         )
