@@ -75,6 +75,11 @@ def printed(name, *options):
             "trajectory_ms look_ratio verdict_ratio",
             marks=needs_sandbox,
         ),
+        (
+            "gateway",
+            "--sessions 2 --turns 3 --rounds 1 --pause 0",
+            "added_ms_2 added_p99_ms_2 throughput_share_2 cpu_ms_2",
+        ),
         ("student_generation", "--repetitions 1 --trajectories 4", "speedup"),
         pytest.param(
             "against_trl",
