@@ -16,7 +16,10 @@ from openai.types.responses import Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsBase as ResponsesParams
 from openai.types.shared.error_object import ErrorObject
 
+from turnmix.core.json_text import json_value
 from turnmix.core.message import Message, ToolCall, ToolSpecification
+from turnmix.core.opening import Opening
+from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
 from turnmix.gateway.dialects import DIALECTS, chat_request, messages_request, responses_request
 from turnmix.gateway.dialects.models import models_body
 from turnmix.gateway.model_request import AnswerToken, ModelAnswer, ModelRequest, RequestError
@@ -271,6 +274,41 @@ def test_an_input_that_nests_too_deep_for_a_call_is_kept_as_text():
     messages = read(MESSAGES, said, result).messages
     assert json.loads(messages[0].content) == {"name": "run", "arguments": deep}
     assert messages[1] == Message(role="user", content="Too deep.")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda deep: {"tools": [{**SHELL.to_json(), "function": {"name": "run", "parameters": deep}}]},
+        lambda deep: {
+            "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": deep}}
+        },
+        lambda deep: {"chat_template_kwargs": deep},
+    ],
+    ids=["tools", "response_format", "chat_template_kwargs"],
+)
+def test_what_is_read_can_be_read_again_in_a_trajectory_however_deep_it_nests(named):
+    deep, num_read, refused = {}, 0, ""
+    for _ in range(90):
+        deep = {"a": deep}
+        try:
+            request = read(CHAT, user("x"), **named(deep))
+        except RequestError as error:
+            refused = str(error)
+            continue
+        num_read += 1
+        opening = Opening(after=None, messages=request.messages, tools=request.tools)
+        action = Action(message=Message(role="assistant", content="y"))
+        turn = Turn(
+            actor="student", action=action, label=None, observation=(), opening=opening, form=request.form
+        )
+        written = Trajectory(
+            id="a", task_id="a", iteration=0, seed=0, beta=None, tools=(), prompt=(), turns=(turn,),
+            stop_reason=StopReason.finished, verdict=None,
+        ).to_json()  # fmt: skip
+        assert json_value(json.dumps(written)) == written
+    assert 60 <= num_read <= 64
+    assert "nest at most 64 levels deep" in refused
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from recorded_trajectories import trajectory
 
+from turnmix.core.json_text import json_value
 from turnmix.core.trajectory import StopReason
 from turnmix.core.verdict import Verdict
 from turnmix.environments.patch_verdict import PatchDetails, patch_verdict
@@ -59,6 +60,16 @@ def test_details_that_json_does_not_hold_are_refused_by_their_name(value: object
         value["deep"] = value
     with pytest.raises(ValueError, match=r"details: .* JSON"):
         Verdict(resolved=True, details={"board": value})
+
+
+def test_details_that_nest_too_deep_to_be_read_again_are_refused() -> None:
+    board: dict[str, object] = {}
+    for _ in range(63):
+        board = {"board": board}
+    written = {"verdict": Verdict(resolved=True, details=board).to_json()}
+    assert json_value(json.dumps(written)) == written
+    with pytest.raises(ValueError, match="nested more than 64 levels deep"):
+        Verdict(resolved=True, details={"board": board})
 
 
 OLD = {"resolved": True, "submitted": True, "passed": 3, "failed": 0, "patch": "+x\n", "set_aside": ["a.pth"]}

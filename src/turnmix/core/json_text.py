@@ -20,6 +20,8 @@ from turnmix.core.errors import UserError
 
 MOST_LEVELS = 100
 """Of lists and mappings in each other. What a model writes may have 32, and a record a dozen around it."""
+MOST_LEVELS_IN_A_RECORD = 64
+"""Of a value of others' that becomes part of a record, which is read again as a whole."""
 MOST_BYTES = 16 * MEBIBYTE
 """Of a file that is read whole: a value takes some twenty times the memory of the shortest text that spells it."""
 
@@ -33,7 +35,7 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def json_copy(value: Any) -> Any:
-    """`value` as it comes back from JSON: a tuple as a list, a key as a text.
+    """`value` as it comes back from a record: a tuple as a list, a key as a text.
 
     >>> json_copy({"counts": (1, 2)})
     {'counts': [1, 2]}
@@ -42,9 +44,9 @@ def json_copy(value: Any) -> Any:
         TypeError, ValueError: JSON does not hold it, or a number in it is not finite, or it nests too deep.
     """
     try:
-        return json_value(json.dumps(value, allow_nan=False))
+        return json_value(json.dumps(value, allow_nan=False), levels=MOST_LEVELS_IN_A_RECORD)
     except RecursionError:
-        raise ValueError(f"nested more than {MOST_LEVELS} levels deep") from None
+        raise ValueError(f"nested more than {MOST_LEVELS_IN_A_RECORD} levels deep") from None
 
 
 def json_value(text: str | bytes, *, levels: int = MOST_LEVELS) -> Any:
@@ -64,7 +66,7 @@ def json_value(text: str | bytes, *, levels: int = MOST_LEVELS) -> Any:
     opened = (
         text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
     )
-    if opened > levels and _nests_over(levels, value):
+    if opened > levels and nests_over(levels, value):
         raise ValueError(f"nested more than {levels} levels deep")
     return value
 
@@ -82,7 +84,8 @@ def read_json_file(path: Path, *, fix: str) -> dict[str, Any]:
     return data
 
 
-def _nests_over(levels: int, value: Any) -> bool:
+def nests_over(levels: int, value: Any) -> bool:
+    """Do lists and mappings nest more than `levels` deep in a value that was read as JSON?"""
     # Level by level: a function that calls itself is what deep nesting breaks.
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from turnmix.core.json_text import MOST_LEVELS_IN_A_RECORD, json_value, nests_over
 from turnmix.gateway.model_request import RequestError
 from turnmix.rendering.arguments import without_surrogates
 
@@ -60,7 +61,7 @@ def checked(shape: type[AnyShape], body: Mapping[str, Any]) -> AnyShape:
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
     if any(mistake["type"] == "string_unicode" for mistake in mistakes):
-        return checked(shape, json.loads(without_surrogates(json.dumps(body, ensure_ascii=False))))
+        return checked(shape, json_value(without_surrogates(json.dumps(body, ensure_ascii=False))))
     raise _refusal(mistakes[0], body)
 
 
@@ -75,13 +76,20 @@ def whole(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A JSON value that can be written as JSON again. Raises PydanticCustomError: it cannot."""
+    """A JSON value that can be part of a record. Raises PydanticCustomError: it cannot."""
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
     except UnicodeEncodeError:
         raise PydanticCustomError("string_unicode", "half of a surrogate pair") from None
     except (ValueError, TypeError, RecursionError):
         raise PydanticCustomError("json", "give finite numbers, and no deep nesting") from None
+    if text.count("[") + text.count("{") > MOST_LEVELS_IN_A_RECORD and nests_over(
+        MOST_LEVELS_IN_A_RECORD, value
+    ):
+        raise PydanticCustomError(
+            "json", "nest at most {levels} levels deep", {"levels": MOST_LEVELS_IN_A_RECORD}
+        )
     return value
 
 
