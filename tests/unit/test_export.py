@@ -3,11 +3,13 @@
 import json
 import os
 import subprocess
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+import branching
 from counting_run import UNREADABLE, counting_run
 from turnmix.cli import main
 from turnmix.exchange.imported import import_trajectories
@@ -54,6 +56,15 @@ def test_executed_paths_come_back_as_the_transitions_that_the_runs_own_sft_has(c
     expected = taught(stored(counted), executed_action)
     assert expected
     assert taught(imported("out/paths.jsonl"), executed_action) == expected
+
+
+def test_lines_of_turns_are_told_apart_from_their_trajectories(folder, capsys):
+    with closing(RunDirectory.create(folder / "run", recipe_yaml="")) as run:
+        for name in ("i001-00000", "i001-00001"):
+            run.trajectories.append(branching.with_sub_agent().trajectory(id=name))
+    assert main(["export", "run", "--to", "messages", "--output", "paths.jsonl"]) == 0
+    assert len(rows_of("paths.jsonl")) == 4
+    assert "4 lines of turns of 2 trajectories in paths.jsonl" in capsys.readouterr().out
 
 
 def test_what_no_student_should_learn_is_marked_in_an_executed_path(counted, folder):

@@ -56,7 +56,7 @@ def export(options: argparse.Namespace) -> None:
         done = export_messages(
             run, output, holds=holds, of_labels=options.labels, of_evaluations=options.evaluations
         )
-        say(console, printable_line(f"{done.number:,} {_rows_are(options.labels)} in {done.path}"))
+        say(console, printable_line(f"{_rows_of(done, of_labels=options.labels)} in {done.path}"))
         _tell_left_out(done)
         return
     model, tasks = _called(run)
@@ -65,8 +65,12 @@ def export(options: argparse.Namespace) -> None:
     say(console, printable_line(f"Look at them: inspect view --log-dir {shlex.quote(str(done.path))}"))
 
 
-def _rows_are(of_labels: bool) -> str:
-    return "labels, each with its state," if of_labels else "trajectories"
+def _rows_of(done: Exported, *, of_labels: bool) -> str:
+    if of_labels:
+        return f"{done.number:,} labels, each with its state,"
+    if done.number == done.num_trajectories:
+        return f"{done.number:,} trajectories"
+    return f"{done.number:,} lines of turns of {done.num_trajectories:,} trajectories"
 
 
 def _tell_left_out(done: Exported) -> None:

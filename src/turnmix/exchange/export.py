@@ -43,6 +43,8 @@ class Exported:
     path: Path
     number: int
     """Of rows, or of logs."""
+    num_trajectories: int
+    """Of which they are."""
     left_out: dict[str, int]
     """Labels that no student should learn, by reason."""
 
@@ -59,11 +61,13 @@ def export_messages(
     """
     _check_is_free(output)
     untaught: list[Untaught] = []
+    written: set[str] = set()
     with closing(RunDirectory.read(run)) as directory:
         is_evaluation = of_evaluations or (run / EVALUATION).is_file()
         log = directory.evaluations if is_evaluation else directory.trajectories
-        chosen = (
-            each for each in _all(log) if each.stop_reason is not StopReason.infra_error and holds(each)
+        chosen = _noted(
+            (each for each in _all(log) if each.stop_reason is not StopReason.infra_error and holds(each)),
+            written,
         )
         rows = all_label_rows(chosen, untaught) if of_labels else chain.from_iterable(map(path_rows, chosen))
         number = _write_lines(output, rows)
@@ -72,7 +76,10 @@ def export_messages(
         what = "labels, as methods without a teacher's label have none" if of_labels else "such trajectories"
         raise UserError(f"{run} holds no {what}: nothing was written")
     return Exported(
-        path=output, number=number, left_out=dict(Counter(each.objection.reason for each in untaught))
+        path=output,
+        number=number,
+        num_trajectories=len(written),
+        left_out=dict(Counter(each.objection.reason for each in untaught)),
     )
 
 
@@ -87,7 +94,7 @@ def export_inspect(run: Path, output: Path, *, model: str, tasks: str, holds: Ho
     _check_is_free(output)
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    number = 0
+    number = num_trajectories = 0
     with closing(RunDirectory.read(run)) as directory:
         if (run / EVALUATION).is_file():
             model = read_evaluation(run / EVALUATION, fix="evaluate it again, in another directory")[
@@ -114,15 +121,23 @@ def export_inspect(run: Path, output: Path, *, model: str, tasks: str, holds: Ho
                 )
                 _write_lines(partial / subject.file_name, [inspect_log(trajectories, subject)])
                 number += 1
+                num_trajectories += len(trajectories)
     if not number:
         shutil.rmtree(partial)
         raise UserError(f"{run} holds no such trajectories: nothing was written")
     os.replace(partial, output)
-    return Exported(path=output, number=number, left_out={})
+    return Exported(path=output, number=number, num_trajectories=num_trajectories, left_out={})
 
 
 def _all(log: TrajectoryLog) -> Iterator[Trajectory]:
     return log.read(member for batch in log.batches for member in log.ids_of(batch))
+
+
+def _noted(trajectories: Iterable[Trajectory], ids: set[str]) -> Iterator[Trajectory]:
+    """The same ones; each one's id is added to `ids`."""
+    for each in trajectories:
+        ids.add(each.id)
+        yield each
 
 
 def _check_is_free(output: Path) -> None:
