@@ -43,8 +43,8 @@ from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import call_action
 from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect
-from turnmix.rollout.mixture import DaggerMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
+from turnmix.rollout.shares import DaggerMixture
 from turnmix.scaffold.bash import Bash
 from turnmix.store.run_directory import RunDirectory
 

@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from turnmix.rollout.mixture import MixtureSettings as MixtureSettings
     from turnmix.rollout.mixture import StudentMixtureSettings as StudentMixtureSettings
     from turnmix.rollout.mixture import TeacherMixtureSettings as TeacherMixtureSettings
+    from turnmix.rollout.mixture import TeacherPrefixMixtureSettings as TeacherPrefixMixtureSettings
+    from turnmix.rollout.mixture import TrajectoryMixtureSettings as TrajectoryMixtureSettings
     from turnmix.running.api import analyse as analyse
     from turnmix.running.api import compare as compare
     from turnmix.running.api import evaluate as evaluate
@@ -128,7 +130,7 @@ _ROOMS = {
     "policies.teacher": "FrozenModel StudentTokens Teacher TeacherParts TeacherSettings",
     "recipe.recipe": "Recipe",
     "rollout.mixture": "AggrevateMixtureSettings DaggerMixtureSettings Mixture MixtureSettings StudentMixtureSettings "
-    "TeacherMixtureSettings",
+    "TeacherMixtureSettings TeacherPrefixMixtureSettings TrajectoryMixtureSettings",
     "running.api": "analyse compare evaluate load_recipe report sweep train",
     "running.reading": "Run read_run",
     "running.run_listing": "list_runs",

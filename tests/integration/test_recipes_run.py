@@ -24,8 +24,32 @@ REPORTED = {
     "dagger": {"targets_malformed", "targets_unwritable", "targets_missing", "mean_weight"},
     "aggrevate": {"targets_malformed", "targets_unwritable", "targets_missing", "mean_weight"},
     "oec": {"targets_malformed", "targets_unwritable", "mean_weight"},
+    "on_policy_labels": {"targets_malformed", "targets_unwritable", "targets_missing", "mean_weight"},
+    "sft_accidents": {"targets_malformed", "targets_unwritable", "targets_missing", "mean_weight"},
     "opd": {"kl_teacher"},
+    "guided_opd": {"kl_teacher"},
+    "tcod_forward": {"kl_teacher"},
+    "tcod_backward": {"kl_teacher"},
+    "reopd": {"kl_teacher"},
+    "gkd": {"targets_malformed", "targets_unwritable", "kl_teacher"},
 }
+SHORT = {
+    "aggrevate": ["mixture.support=[0,2]"],
+    "oec": ["mixture.support=[0,2]"],
+    "sft_accidents": ["rollouts.accidents.turns=[2,2]", "rollouts.accidents.share=1"],
+    "guided_opd": ["mixture.start=0.5"],
+    "tcod_forward": ["mixture.growth=1"],
+    "tcod_backward": ["mixture.support=[0,1]", "mixture.shrink=1"],
+    "reopd": ["mixture.support=[0,1]", "mixture.student_turns=1"],
+}
+"""What else is small in three turns."""
+TEACHER_SHARE = {
+    **{name: (0.1, 0.9) for name in ("guided_opd", "tcod_forward", "reopd")},
+    "tcod_backward": (0, 0.6),
+    "on_policy_labels": (0, 0),
+    "sft_accidents": (1, 1),
+}
+"""Bounds, in both iterations."""
 
 
 def run(path, method, recipes, *overrides):
@@ -41,15 +65,17 @@ def recipes(request):
 
 @pytest.mark.parametrize("method", REPORTED)
 def test_a_recipe_runs_for_two_iterations(method, recipes, tmp_path):
-    overrides = ["mixture.support=[0,2]"] if method in ("aggrevate", "oec") else []
-    if method == "opd":
+    overrides = list(SHORT.get(method, []))
+    if "kl_teacher" in REPORTED[method]:
         overrides += ["teacher.model=nano-student"]
     summary = run(tmp_path / "run", method, recipes, *overrides)
-    assert (summary["method"], summary["is_complete"]) == (method, True)
+    assert (summary["method"], summary["is_complete"]) == (method.removesuffix("_accidents"), True)
     for row in summary["iterations"]:
         assert (row["rollouts"], row["infra_errors"]) == (4, 0)
         assert row["labels"] > 0
         assert set(row["objective"]) == REPORTED[method]
+        least, most = TEACHER_SHARE.get(method, (0, 1))
+        assert least <= row["realised_beta"] <= most
     assert (tmp_path / "run" / "checkpoints" / "iteration-002" / "model.safetensors").is_file()
 
 

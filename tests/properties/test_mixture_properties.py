@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnmix.core.trajectory import State
-from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture
+from turnmix.rollout.prefixes import AggrevateMixture, TeacherPrefixMixture
+from turnmix.rollout.shares import DaggerMixture, TrajectoryMixture
 
 SEEDS = st.integers(0, 2**63 - 1)
 
@@ -47,5 +48,10 @@ def test_a_student_prefix_stays_in_its_support(seed, iteration, low, width, shif
 
 @given(seed=SEEDS, iteration=st.integers(1, 10))
 def test_one_seed_gives_one_trajectory(seed, iteration):
-    for mixture in (DaggerMixture(), AggrevateMixture()):
+    for mixture in (
+        DaggerMixture(),
+        AggrevateMixture(),
+        TeacherPrefixMixture(schedule="uniform"),
+        TrajectoryMixture(),
+    ):
         assert acted(mixture, iteration, seed) == acted(mixture, iteration, seed)

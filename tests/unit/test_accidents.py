@@ -191,7 +191,9 @@ TAUGHT = {
     "oec": ["look", "restore"],
     "dagger": ["look", "right", "restore", "finish"],
     "aggrevate": ["look", "right", "restore", "finish"],
-    "opd": ["own"],
+    "on_policy_labels": ["look", "right", "restore", "finish"],
+    "gkd": ["look", "restore", "own"],
+    **{name: ["own"] for name in ("opd", "guided_opd", "tcod_forward", "tcod_backward", "reopd")},
     "grpo": ["own", "own"],
 }
 

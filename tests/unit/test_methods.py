@@ -1,11 +1,12 @@
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
 from recorded_trajectories import labelled_turn, trajectory
 
 from turnmix.core.message import Message
-from turnmix.core.trajectory import Action, StopReason
+from turnmix.core.trajectory import Action, State, StopReason
 from turnmix.environments.counting import CountingSource
 from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.methods.filters import apply_filter
@@ -111,6 +112,85 @@ def test_methods_have_the_rollouts_of_the_paper():
     assert rows["opd"] == ("student", "submitted", False)
     assert rows["grpo"] == ("student", "all", False)
     assert rows["oec"] == ("aggrevate", "resolved", False)
+    assert rows["on_policy_labels"] == ("student", "all", True)
+    assert rows["guided_opd"] == ("dagger", "all", False)
+    assert rows["tcod_forward"] == ("aggrevate", "all", False)
+    assert rows["tcod_backward"] == ("teacher_prefix", "all", False)
+    assert rows["reopd"] == ("teacher_prefix", "all", False)
+    assert rows["gkd"] == ("trajectory", "all", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "acts"),
+    [
+        ("guided_opd", {5: "s s s s s s"}),  # before, it is drawn
+        ("tcod_forward", {1: "s s t t t t", 2: "s s s s t t", 3: "s s s s s s"}),
+        ("tcod_backward", {4: "t t t t s s", 5: "t t s s s s", 6: "s s s s s s"}),
+        ("on_policy_labels", {1: "s s s s s s"}),
+    ],
+)
+def test_who_acts_turn_by_turn(name, acts):
+    mixture = METHODS[name].mixture.make()
+    for iteration, expected in acts.items():
+        actor = mixture.actors(iteration, random.Random(iteration))
+        acted = [actor(turn, State(messages=(), tools=())) for turn in range(6)]
+        assert [each[0] for each in acted] == expected.split()
+
+
+def test_guided_opd_lets_the_teacher_act_ever_less_and_not_at_all_in_the_fifth_iteration():
+    mixture = METHODS["guided_opd"].mixture.make()
+    assert [mixture.beta(i) for i in range(1, 7)] == pytest.approx([0.8, 0.6, 0.4, 0.2, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["guided_opd", "tcod_forward", "tcod_backward", "reopd"])
+def test_relatives_of_opd_teach_the_students_turns_as_sampled_and_none_of_the_teachers(name):
+    rolled_out = trajectory(
+        "a",
+        labelled_turn("teacher", "begin"),
+        labelled_turn("student", sampled(5, 6, parse_error="no closing brace")),
+        replace(labelled_turn("student", sampled(7)), is_rejected=True),
+        labelled_turn("student", sampled(8)),
+        labelled_turn("teacher", "end"),
+    )
+    outcome = result(name, rolled_out)
+    assert [each.target.token_ids for each in outcome.transitions] == [(5, 6), (8,)]
+    assert [each.state for each in outcome.transitions] == [rolled_out.state(1), rolled_out.state(3)]
+    assert {each.weight for each in outcome.transitions} == {1.0}
+    assert outcome.figures == {"targets_rejected": 1}
+    assert all(each.sampled_logprobs is not None for each in taught(name, rolled_out, ratio=True))
+
+
+def test_gkd_teaches_what_whoever_acted_did_once_and_counts_what_it_does_not():
+    malformed = Action(message=Message(role="assistant", content="<tool_call>{"), parse_error="no brace")
+    students = trajectory(
+        "a",
+        labelled_turn("student", sampled(5, 6, parse_error="no closing brace")),
+        replace(labelled_turn("student", sampled(7)), is_rejected=True),
+        labelled_turn("student", sampled(8)),
+    )
+    teachers = trajectory(
+        "b",
+        labelled_turn("teacher", "look"),
+        labelled_turn("teacher", malformed),
+        replace(labelled_turn("teacher", "dropped"), is_rejected=True),
+    )
+    outcome = result("gkd", students, teachers)
+    said = sorted(
+        (each.trajectory_id, each.target.token_ids) for each in outcome.transitions if each.target.token_ids
+    )
+    assert said == [("a", (5, 6)), ("a", (8,))]
+    (other,) = [each for each in outcome.transitions if each.trajectory_id == "b"]
+    assert (other.target.message.content, other.state, other.weight) == ("look", teachers.state(0), 1.0)
+    assert outcome.figures == {"targets_malformed": 1, "targets_rejected": 2}
+
+
+def test_on_policy_labels_teach_the_teachers_answer_in_each_state_that_the_student_reached():
+    rolled_out = trajectory(
+        "a", labelled_turn("student", "wrong", "right"), labelled_turn("student", "on", "back")
+    )
+    first, second = taught("on_policy_labels", rolled_out)
+    assert (first.target.message.content, second.target.message.content) == ("right", "back")
+    assert (first.state, second.state) == (rolled_out.state(0), rolled_out.state(1))
 
 
 def test_the_table_has_a_row_for_each_method():

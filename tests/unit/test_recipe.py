@@ -275,16 +275,39 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
     [
         (
             "method: dager",
-            [
-                "method: 'dager' is not known: use one of sft, grpo, opd, dagger, aggrevate, oec; did you mean "
-                "'dagger'?"
-            ],
+            [f"method: 'dager' is not known: use one of {', '.join(METHODS)}; did you mean 'dagger'?"],
         ),
         (
             "method: [sft]",
-            ["method: ['sft'] is not known: use one of sft, grpo, opd, dagger, aggrevate, oec"],
+            [f"method: ['sft'] is not known: use one of {', '.join(METHODS)}"],
         ),
-        ("seed: 1", ["method: not given: use one of sft, grpo, opd, dagger, aggrevate, oec"]),
+        ("seed: 1", [f"method: not given: use one of {', '.join(METHODS)}"]),
+        (
+            "method: gkd\nteacher: {model: nano-teacher}\nobjective: {estimate: sampled}",
+            [
+                "objective.estimate: 'sampled': gkd teaches the teacher's tokens too, which the student did not "
+            ],
+        ),
+        (
+            "method: gkd",
+            ["teacher.kind: 'oracle': gkd needs the teacher's log-probabilities of the student's tokens, "],
+        ),
+        (
+            "method: reopd\nteacher: {model: nano-teacher}\nmixture: {kind: aggrevate}",
+            ["mixture.kind: 'aggrevate': reopd learns from rollouts of the mixture 'teacher_prefix': leave "],
+        ),
+        (
+            "method: dagger\nmixture: {schedule: constant, decay: 0.1}",
+            [
+                "mixture.decay = 0.1: the schedule constant has no decay: set it to null, or mixture.schedule to linear"
+            ],
+        ),
+        (
+            "method: dagger\nmixture: {student_share: 0.1}",
+            [
+                "mixture.student_share = 0.1: the dagger mixture has no student_share; leave it out: it belongs to the "
+            ],
+        ),
         ("method: sft\nsed: 1", ["sed: unknown key; did you mean 'seed'?"]),
         (
             "method: sft\nlearner: {learning_rat: 1}",
@@ -416,9 +439,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ),
         (
             "method: ppo",
-            [
-                "method: 'ppo' is not known: use one of sft, grpo, opd, dagger, aggrevate, oec; did you mean 'gr"
-            ],
+            [f"method: 'ppo' is not known: use one of {', '.join(METHODS)}; did you mean 'gr"],
         ),
         ("method: sft\nmodel: m", ["model: unknown key; did you mean 'student.model' or 'teacher.model'?"]),
         ("method: sft\nstudent: {temp: 1}", ["student.temp: unknown key; did you mean 'temperature'?"]),
@@ -573,9 +594,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         ("method: {name: sft}", ["method: {'name': 'sft'} is not known: use one of sft, "]),
         (
             "base_model: m\nnum_epochs: 1",
-            [
-                "method: not given: use one of sft, grpo, opd, dagger, aggrevate, oec; no recipe has 'base_model', "
-            ],
+            [f"method: not given: use one of {', '.join(METHODS)}; no recipe has 'base_model', "],
         ),
         ("method: sft\niterations: yes", ["iterations: 'true': must be a valid integer"]),
         (
@@ -687,7 +706,7 @@ def test_every_shipped_recipe_loads(request):
         load_recipe(str(path), [] if "method:" in path.read_text() else ["method=sft"])
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "opd"])
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].objective.kind != "reverse_kl"])
 def test_methods_are_compared_on_the_embedded_tasks_by_one_word(method):
     recipe, shipped = load_recipe("minirepo", [f"method={method}"]), load_recipe(f"minirepo_{method}")
     assert recipe.data.filter == METHODS[method].filter

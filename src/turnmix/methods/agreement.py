@@ -68,6 +68,12 @@ def _check_objective(method: Method, objective: ObjectiveSettings) -> None:
         raise ValueError(
             f"objective.kind: {objective.kind!r}: {method.name} is taught with {method.objective.kind}; leave it out"
         )
+    estimate = getattr(objective, "estimate", None)
+    if reason := method.refused_estimates.get(str(estimate)):
+        usual = getattr(method.objective, "estimate", None)
+        raise ValueError(
+            f"objective.estimate: {estimate!r}: {reason}: leave it out, which is {usual}, or set it to top_k"
+        )
     if objective.has_ratio and not method.objective.learns_from_samples:
         raise ValueError(
             f"objective.kind: {objective.kind!r}: it weighs tokens by how likely they were when the student sampled "

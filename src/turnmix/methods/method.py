@@ -54,6 +54,8 @@ class Method:
     bought. On a teacher turn the label is what it did, for nothing."""
     objective: ObjectiveSettings = field(default_factory=CrossEntropySettings)
     """What its transitions are taught with."""
+    refused_estimates: Mapping[str, str] = field(default_factory=dict)
+    """Estimates of its objective that it cannot be taught with, with the reason."""
     samples_per_task: int = 1
     """Rollouts of one task; used where a recipe says nothing of it."""
     least_samples_per_task: int = 1

@@ -8,7 +8,7 @@ sampled. What that means for each estimate: `turnmix.training.token_loss`.
 from __future__ import annotations
 
 from turnmix.methods.method import Method
-from turnmix.methods.teaching import teach_sampled
+from turnmix.methods.teaching import teach_sampled, unseen_ends
 from turnmix.rollout.mixture import StudentMixtureSettings
 from turnmix.training.objective_settings import ReverseKlSettings
 
@@ -17,11 +17,7 @@ OPD = Method(
     title="OPD",
     mixture=StudentMixtureSettings(),
     filter="submitted",
-    doubtful_filters={
-        name: "opd then learns in none of the states that lead to another end, though the student visits them too; "
-        "data.filter=all keeps them"
-        for name in ("submitted", "resolved", "finished")
-    },
+    doubtful_filters=unseen_ends("opd"),
     label=False,
     objective=ReverseKlSettings(),
     transitions=teach_sampled,

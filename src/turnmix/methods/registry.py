@@ -12,15 +12,24 @@ from turnmix.core.trajectory import State, Trajectory
 from turnmix.core.transition import Transition
 from turnmix.methods.aggrevate import AGGREVATE
 from turnmix.methods.dagger import DAGGER
+from turnmix.methods.gkd import GKD
 from turnmix.methods.grpo import GRPO
+from turnmix.methods.guided_opd import GUIDED_OPD
 from turnmix.methods.method import Method, Taught
 from turnmix.methods.oec import OEC
+from turnmix.methods.on_policy_labels import ON_POLICY_LABELS
 from turnmix.methods.opd import OPD
+from turnmix.methods.reopd import REOPD
 from turnmix.methods.sft import SFT
+from turnmix.methods.tcod import TCOD_BACKWARD, TCOD_FORWARD
 from turnmix.rollout.labels import LabelGate
 from turnmix.training.objective_settings import ObjectiveSettings
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (SFT, GRPO, OPD, DAGGER, AGGREVATE, OEC)}
+_ALL = (
+    *(SFT, GRPO, OPD, DAGGER, AGGREVATE, OEC),
+    *(ON_POLICY_LABELS, GUIDED_OPD, TCOD_FORWARD, TCOD_BACKWARD, REOPD, GKD),
+)
+METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
 """Those that come with the package."""
 
 

@@ -57,8 +57,9 @@ class Recipe(Settings):
     """One run."""
 
     method: str
-    """What is trained how: sft, grpo, opd, dagger, aggrevate or oec, or a method of your own, package.module:NAME. It
-    brings mixture, data.filter, rollouts.samples_per_task and objective."""
+    """What is trained how: sft, grpo, opd, dagger, aggrevate, oec, on_policy_labels, guided_opd, tcod_forward,
+    tcod_backward, reopd or gkd, or a method of your own, package.module:NAME. It brings mixture, data.filter,
+    rollouts.samples_per_task and objective."""
     seed: int = Field(default=0, ge=0)
     """Seeds all that is drawn in the run."""
     iterations: int = Field(default=5, ge=1)

@@ -4,16 +4,15 @@ In: an iteration (from 1) and one trajectory's own seeded generator. Out: the in
 turn index (from 0) and its state -> `student` or `teacher`. For the mixtures here it depends on the generator's seed,
 the iteration and the turn alone, never on what happened before it; one of the user's own may look at the state.
 
-    Eq. 8  DAgger-style     turn t: teacher with probability β_i, else student; independent from turn to turn
-    Eq. 9  AggreVaTe-style  the student for κ turns, then the teacher; κ drawn once a trajectory
+What shares and prefixes they draw, by which schedule: `shares` and `prefixes`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from pydantic import model_validator
 
@@ -21,9 +20,16 @@ from turnmix.core.credentials import masked
 from turnmix.core.doors import DoorSettings
 from turnmix.core.plugins import is_plugin_name, telling_faults
 from turnmix.core.trajectory import Actor, State
+from turnmix.rollout.actors import Actors as Actors
+from turnmix.rollout.prefixes import (
+    AggrevateMixture,
+    StudentPrefixSchedule,
+    TeacherPrefixMixture,
+    TeacherPrefixSchedule,
+)
+from turnmix.rollout.shares import DaggerMixture, ShareSchedule, TrajectoryMixture
 
-Actors = Callable[[int, State], Actor]
-"""One trajectory's indicator: turn index from 0, and what whoever acts will see -> who acts."""
+OfSchedule = Mapping[str, tuple[str, ...]]
 
 
 class Mixture(Protocol):
@@ -36,93 +42,6 @@ class Mixture(Protocol):
     def actors(self, iteration: int, generator: random.Random) -> Actors:
         """The indicator of one trajectory. It owns `generator` from now on."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaggerMixture:
-    """Each turn anew: the teacher with probability β_i = max(floor, start − decay·(i−1)) (paper Eq. 8, App. F, where
-    start is 1).
-
-    >>> [DaggerMixture().beta(iteration) for iteration in (1, 2, 3, 4)]
-    [1.0, 0.8, 0.6, 0.6]
-    """
-
-    start: float = 1.0
-    decay: float = 0.2
-    floor: float = 0.6
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start <= 1:
-            raise ValueError(f"start must be between 0 and 1, not {self.start}")
-        if self.decay < 0:
-            raise ValueError(f"decay must be 0 or more, not {self.decay}")
-        if not 0 <= self.floor <= 1:
-            raise ValueError(f"floor must be between 0 and 1, not {self.floor}")
-        if self.floor > self.start:
-            raise ValueError(
-                f"floor {self.floor} is above start {self.start}, from which shares only fall: lower it"
-            )
-
-    def beta(self, iteration: int) -> float:
-        return max(self.floor, self.start - self.decay * (_from_one(iteration) - 1))
-
-    def actors(self, iteration: int, generator: random.Random) -> Actors:
-        beta = self.beta(iteration)
-        draws: list[float] = []
-
-        def actor(turn: int, state: State) -> Actor:
-            while len(draws) <= turn:
-                draws.append(generator.random())
-            return "teacher" if draws[turn] < beta else "student"
-
-        return actor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AggrevateMixture:
-    """The student for κ turns, then the teacher to the end (paper Eq. 9).
-
-    κ lies in the bounded support low … high, both included. Iteration 1 draws it uniformly; with every
-    further iteration the longest prefix becomes `shift` times likelier against the shortest, those between in
-    proportion:
-
-        P_i(κ) ∝ shift ^ ((i − 1) · (κ − low) / (high − low))
-
-    With support 0 … 2 and shift 4 the weights are 1 : 1 : 1, then 1 : 2 : 4, then 1 : 4 : 16:
-
-    >>> mixture = AggrevateMixture(support=(0, 2), shift=4)
-    >>> [[round(p, 3) for p in mixture.prefix_probabilities(iteration)] for iteration in (1, 2, 3)]
-    [[0.333, 0.333, 0.333], [0.143, 0.286, 0.571], [0.048, 0.19, 0.762]]
-
-    The paper leaves support and schedule open: these defaults are TurnMix's own.
-    """
-
-    support: tuple[int, int] = (0, 10)
-    shift: float = 4.0
-
-    def __post_init__(self) -> None:
-        low, high = self.support
-        if not 0 <= low <= high:
-            raise ValueError(f"support must be [low, high] with 0 <= low <= high, not [{low}, {high}]")
-        if not 1 <= self.shift <= 1000:
-            raise ValueError(f"shift must be between 1 (prefixes stay as long) and 1000, not {self.shift}")
-
-    def beta(self, iteration: int) -> None:
-        return None
-
-    def prefix_probabilities(self, iteration: int) -> list[float]:
-        """P_i(κ) for κ = low … high."""
-        low, high = self.support
-        # The exponent is taken from the longest prefix down: no weight overflows, however late the iteration.
-        per_turn = (_from_one(iteration) - 1) / max(1, high - low)
-        weights = [self.shift ** (per_turn * (prefix - high)) for prefix in range(low, high + 1)]
-        total = sum(weights)
-        return [weight / total for weight in weights]
-
-    def actors(self, iteration: int, generator: random.Random) -> Actors:
-        low, high = self.support
-        (prefix,) = generator.choices(range(low, high + 1), self.prefix_probabilities(iteration))
-        return lambda turn, state: "student" if turn < prefix else "teacher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,34 +134,120 @@ class MixtureSettings(DoorSettings):
         return self
 
 
-class DaggerMixtureSettings(MixtureSettings):
+class ScheduledMixtureSettings(MixtureSettings):
+    """A mixture whose schedule says which of its parameters count; those of other schedules are null."""
+
+    of_schedule: ClassVar[OfSchedule] = {}
+    """Schedule -> the parameters that not all schedules have."""
+
+    schedule: str
+    """How who acts changes from iteration to iteration."""
+
+    @model_validator(mode="after")
+    def _of_its_schedule(self) -> ScheduledMixtureSettings:
+        """Fill in what its schedule has; what was given stays the only thing that counts as set."""
+        mine = self.of_schedule[self.schedule]
+        for name in dict.fromkeys(name for names in self.of_schedule.values() for name in names):
+            value = getattr(self, name)
+            if name not in mine and value is not None:
+                owners = [schedule for schedule, names in self.of_schedule.items() if name in names]
+                raise ValueError(
+                    f"mixture.{name} = {value}: the schedule {self.schedule} has no {name}: set it to null, or "
+                    f"mixture.schedule to {' or '.join(owners)}"
+                )
+            if name in mine and value is None:
+                object.__setattr__(self, name, getattr(self.make(), name))
+        return self
+
+    def _parameters(self) -> dict[str, Any]:
+        """What the mixture is made of: its fields, without null."""
+        return self.model_dump(exclude={"kind"}, exclude_none=True)
+
+
+class DaggerMixtureSettings(ScheduledMixtureSettings):
     """Each turn anew: the teacher with probability β_i, else the student."""
+
+    of_schedule: ClassVar[OfSchedule] = {
+        "linear": ("decay", "floor"),
+        "exponential": ("decay", "floor"),
+        "step": ("decay", "floor", "every"),
+        "constant": (),
+    }
 
     kind: Literal["dagger"] = "dagger"
     """Who acts."""
+    schedule: ShareSchedule = "linear"
+    """How the teacher's probability falls from iteration to iteration. linear: by decay; exponential: to (1 − decay) of
+    what it was; step: by decay after every so many iterations; constant: not at all."""
     start: float = 1.0
     """The teacher's probability in the first iteration; from 0 to 1."""
-    decay: float = 0.2
-    """What it loses per iteration; 0 or more."""
-    floor: float = 0.6
-    """It never falls below this; from 0 to start."""
+    decay: float | None = None
+    """What it loses per iteration, 0.2 where nothing is said; 0 or more, and at most 1 by the schedule exponential;
+    null by the schedule constant."""
+    floor: float | None = None
+    """It never falls below this, 0.6 where nothing is said; from 0 to start; null by the schedule constant."""
+    every: int | None = None
+    """How many iterations share one probability by the schedule step, 2 where nothing is said; else null."""
 
     def make(self) -> Mixture:
-        return DaggerMixture(start=self.start, decay=self.decay, floor=self.floor)
+        return DaggerMixture(**self._parameters())
 
 
-class AggrevateMixtureSettings(MixtureSettings):
-    """A student prefix, then the teacher."""
+class AggrevateMixtureSettings(ScheduledMixtureSettings):
+    """A student prefix of κ turns, then the teacher."""
+
+    of_schedule: ClassVar[OfSchedule] = {"shift": ("shift",), "uniform": ("growth",), "growing": ("growth",)}
 
     kind: Literal["aggrevate"] = "aggrevate"
     """Who acts."""
+    schedule: StudentPrefixSchedule = "shift"
+    """How prefixes grow. shift: the probability of long ones does; uniform: all up to the longest of the iteration are
+    alike, and that grows; growing: each is the longest of the iteration."""
     support: tuple[int, int] = (0, 10)
     """The shortest and the longest student prefix, in turns."""
-    shift: float = 4.0
-    """By how much the longest prefix gains on the shortest per iteration, as a factor from 1 to 1000."""
+    shift: float | None = None
+    """By the schedule shift: by how much the longest prefix gains on the shortest per iteration, as a factor from 1 to
+    1000, 4 where nothing is said; else null."""
+    growth: int | None = None
+    """By the schedules uniform and growing: by how many turns the iteration's longest prefix grows, from the shortest
+    on; 1 or more, 2 where nothing is said; else null."""
 
     def make(self) -> Mixture:
-        return AggrevateMixture(support=self.support, shift=self.shift)
+        return AggrevateMixture(**self._parameters())
+
+
+class TeacherPrefixMixtureSettings(ScheduledMixtureSettings):
+    """A teacher prefix, then the student."""
+
+    of_schedule: ClassVar[OfSchedule] = {"shrinking": ("shrink",), "uniform": ()}
+
+    kind: Literal["teacher_prefix"] = "teacher_prefix"
+    """Who acts."""
+    schedule: TeacherPrefixSchedule = "shrinking"
+    """shrinking: the prefix is the longest in the first iteration, and gets shorter; uniform: it is drawn anew for each
+    trajectory, all lengths alike."""
+    support: tuple[int, int] = (0, 10)
+    """The shortest and the longest teacher prefix, in turns."""
+    shrink: int | None = None
+    """By the schedule shrinking: by how many turns it gets shorter per iteration; 1 or more, 2 where nothing is said;
+    else null."""
+    student_turns: int | None = None
+    """How many turns the student then has, before the teacher goes on; null: all to the end."""
+
+    def make(self) -> Mixture:
+        return TeacherPrefixMixture(**self._parameters())
+
+
+class TrajectoryMixtureSettings(MixtureSettings):
+    """Each trajectory anew: the student on every turn, or the teacher."""
+
+    kind: Literal["trajectory"] = "trajectory"
+    """Who acts."""
+    student_share: float = 0.5
+    """The probability that it is the student's (GKD's λ); from 0 to 1."""
+
+    def make(self) -> Mixture:
+        return TrajectoryMixture(student_share=self.student_share)
 
 
 class TeacherMixtureSettings(MixtureSettings):
@@ -279,13 +284,9 @@ def make_mixture(settings: MixtureSettings) -> Mixture:
 MIXTURES: Mapping[str, type[MixtureSettings]] = {
     "dagger": DaggerMixtureSettings,
     "aggrevate": AggrevateMixtureSettings,
+    "teacher_prefix": TeacherPrefixMixtureSettings,
+    "trajectory": TrajectoryMixtureSettings,
     "teacher": TeacherMixtureSettings,
     "student": StudentMixtureSettings,
 }
 """The kinds that come with the package."""
-
-
-def _from_one(iteration: int) -> int:
-    if iteration < 1:
-        raise ValueError(f"iterations are counted from 1, not {iteration}")
-    return iteration
