@@ -79,6 +79,7 @@ def collected(
     source=None,
     keep=None,
     label=True,
+    is_taught=True,
     cancelled_once=None,
     **options,
 ):
@@ -95,7 +96,7 @@ def collected(
         count=RoughTokenCounter(),
         has_sandbox=has_sandbox,
         logs=logs,
-        is_taught=True,
+        is_taught=is_taught,
     )
     mixture = mixture or DaggerMixture(decay=0.5, floor=0.5)
     plans = make_plans(

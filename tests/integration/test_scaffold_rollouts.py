@@ -163,6 +163,18 @@ def test_a_scaffold_that_gets_no_answer_ends_the_run_and_what_it_said_is_told(li
     assert said in further[-1]
 
 
+def test_a_session_of_which_nothing_can_be_learned_ends_the_run(agent):
+    """A student that keeps no tokens acts alone, and nobody labels."""
+    settings = command("python3 $TURNMIX_FILES/ask.py", files=agent, where="outside")
+    said = {"student": lambda *_: text_action("one"), "mixture": StudentMixture(), "label": False}
+    with pytest.raises(UserError) as refused:
+        collected(settings, **said)
+    assert refused.value.lines[0].startswith("rollouts.scaffold: trajectory i002-0000")
+    assert "nothing of it can be learned: the student's tokens were not kept" in refused.value.lines[0]
+    # An evaluation learns nothing of what it collects.
+    assert [len(each.turns) for each in collected(settings, is_taught=False, **said)] == [1, 1]
+
+
 async def adds(call):
     """A function that is a scaffold."""
     import httpx
