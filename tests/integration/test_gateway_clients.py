@@ -11,7 +11,6 @@ import shlex
 import socket
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from clients.start import PROGRAMS
 from test_documentation import SMALL, TAKES_LONG, commands_of
 
 import turnmix
-from warm_python import MAIN, run_python
+from warm_python import run_turnmix, start_turnmix
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent / "clients"
@@ -56,8 +55,7 @@ def run(tmp_path_factory):
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
     }
     path = tmp_path_factory.mktemp("clients") / "run"
-    done = run_python(
-        MAIN,
+    done = run_turnmix(
         *("train", "minirepo_dagger", "iterations=1", f"rollouts.tasks_per_iteration={len(PROGRAMS)}"),
         *("rollouts.concurrency=2", "evaluation.base=false", "evaluation.every=9", "evaluation.tasks=1"),
         *("mixture.start=0.6", "student.cohort_size=1", "student.max_new_tokens=24", "learner.epochs=1"),
@@ -146,7 +144,7 @@ def test_the_page_on_scaffolds_does_what_it_says(page_folder, command):
         words += SMALL if is_run else ["--dry-run"]
     if words[1] == "evaluate":
         words.append("evaluation.tasks=1")
-    done = run_python(MAIN, *words[1:], cwd=page_folder)
+    done = run_turnmix(*words[1:], cwd=page_folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -159,17 +157,21 @@ def test_a_scaffold_of_the_page_that_starts_itself_fills_an_iteration_which_is_l
     driver = (page_folder / "drive.py").read_text()
     assert "127.0.0.1:8642" in driver
     (page_folder / "drive.py").write_text(driver.replace("127.0.0.1:8642", f"127.0.0.1:{port}"))
-    with ThreadPoolExecutor() as pool:
-        words = ("gateway", "minirepo_dagger", *SMALL, "--run", "runs/served", "--port", str(port))
-        gateway = pool.submit(run_python, MAIN, *words, cwd=page_folder)
-        wait_until_listening(port, gateway)
-        drive = [CLIENTS_PYTHON, "drive.py"]
-        driven = subprocess.run(drive, cwd=page_folder, capture_output=True, text=True, timeout=300)
-        assert driven.returncode == 0, driven.stderr
-        assert [line.split()[0] for line in driven.stdout.splitlines()] == ["i001-00000", "i001-00001"]
-        assert gateway.result(timeout=60).returncode == 0
-    assert "--resume runs/served" in gateway.result().stdout
-    learned = run_python(MAIN, "train", "--resume", "runs/served", cwd=page_folder)
+    words = ("gateway", "minirepo_dagger", *SMALL, "--run", "runs/served", "--port", str(port))
+    with open(page_folder / "gateway.txt", "w+") as said:
+        gateway = start_turnmix(*words, cwd=page_folder, stdout=said, stderr=said)
+        try:
+            wait_until_listening(port, gateway)
+            drive = [CLIENTS_PYTHON, "drive.py"]
+            driven = subprocess.run(drive, cwd=page_folder, capture_output=True, text=True, timeout=300)
+            assert driven.returncode == 0, driven.stderr
+            worked_on = re.findall(r"^i\S+(?= (?:un)?resolved)", driven.stdout, flags=re.M)
+            assert worked_on == ["i001-00000", "i001-00001"]
+            assert gateway.wait(120) == 0
+        finally:
+            gateway.kill()
+    assert "--resume runs/served" in (page_folder / "gateway.txt").read_text()
+    learned = run_turnmix("train", "--resume", "runs/served", cwd=page_folder)
     assert learned.returncode == 0, learned.stderr
     assert turnmix.read_run(page_folder / "runs" / "served").is_complete
 
@@ -179,6 +181,6 @@ def wait_until_listening(port, gateway):
         with socket.socket() as asking:
             if asking.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        assert not gateway.done(), gateway.result().stderr
+        assert gateway.poll() is None
         time.sleep(0.1)
     raise AssertionError("the gateway does not listen")
