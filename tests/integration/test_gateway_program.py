@@ -122,6 +122,50 @@ def test_a_killed_gateway_comes_back_and_its_run_is_learned_from(folder):
     assert trained.returncode == 0, trained.stderr
 
 
+def test_gateway_and_train_take_turns_until_the_last_iteration_and_each_names_the_next(
+    folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    words = [
+        "own.yaml",
+        "iterations=2",
+        "rollouts.scaffold.kind=external",
+        "rollouts.scaffold.verdict=report",
+    ]
+    assert main(["train", *words, "--run", "runs/x"]) == 2
+    told = capsys.readouterr().err
+    assert f"`turnmix gateway {' '.join(words)} --run runs/x`" in told
+    assert "`turnmix train --resume runs/x`" in told
+    assert not (folder / "runs/x").exists()
+    given = words
+    for iteration in (1, 2):
+        program = Program(folder, *given, port=free_port())
+        try:
+            program.ready()
+            if iteration == 1:
+                drive(program, opened(program), 1.0)
+                program.process.send_signal(signal.SIGTERM)
+                program.ended(code=1)
+                assert main(["train", "--resume", "runs/x"]) == 2
+                told = capsys.readouterr().err
+                assert "iteration 1 lacks 3 trajectories" in told
+                assert "serve them with `turnmix gateway --run runs/x`" in told
+                program = Program(folder, port=free_port())
+                program.ready()
+            for number in range(3 if iteration == 1 else 4):
+                drive(program, opened(program), float(number % 2))
+            program.ended(code=0)
+        finally:
+            program.process.kill()
+        assert main(["train", "--resume", "runs/x"]) == 0
+        out = capsys.readouterr().out
+        next_one = "Iteration 1 is learned: roll out iteration 2 with: turnmix gateway --run runs/x"
+        assert (next_one in " ".join(out.split())) is (iteration == 1)
+        assert (folder / f"runs/x/checkpoints/iteration-{iteration:03d}/model.safetensors").is_file()
+        given = []
+    assert json.loads((folder / "runs/x/summary.json").read_text())["is_complete"]
+
+
 def test_a_terminated_gateway_tells_how_to_go_on_and_its_clients_that_it_ends(folder):
     program = Program(folder, "own.yaml", port=(port := free_port()))
     program.ready()
@@ -142,6 +186,10 @@ def test_a_terminated_gateway_tells_how_to_go_on_and_its_clients_that_it_ends(fo
         (["--host", "0.0.0.0"], "TURNMIX_GATEWAY_KEY"),
         (["--port", "99999"], "--port 99999"),
         (["evaluation.tasks=1", "tasks.holdout=1"], "evaluation.tasks: 1"),
+        (
+            ["rollouts.scaffold.kind=external", "rollouts.scaffold.verdict=report", "evaluation.tasks=1"],
+            "evaluation.tasks: 1: an evaluation cannot wait",
+        ),
         (["rollouts.accidents.kind=breaking"], "rollouts.accidents.kind"),
     ],
 )

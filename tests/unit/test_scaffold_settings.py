@@ -33,7 +33,11 @@ def test_a_command_alone_says_the_kind_and_the_recipe_is_read_back_as_it_was(tmp
 def test_another_kind_on_the_command_line_leaves_out_what_belongs_to_the_recipes_own(tmp_path):
     (tmp_path / "mine.yaml").write_text(f"extends: {RECIPE}\nrollouts: {{scaffold: {{command: ./agent}}}}\n")
     notes = []
-    recipe = load_recipe(str(tmp_path / "mine.yaml"), ["rollouts.scaffold.kind=external"], say=notes.append)
+    recipe = load_recipe(
+        str(tmp_path / "mine.yaml"),
+        ["rollouts.scaffold.kind=external", "evaluation.tasks=0"],
+        say=notes.append,
+    )
     assert recipe.rollouts.scaffold.kind == "external"
     assert notes == [
         "rollouts.scaffold.kind=external: rollouts.scaffold.command of the recipe left out, with "

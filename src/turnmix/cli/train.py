@@ -17,6 +17,7 @@ from turnmix.recipe.recipe import Recipe, load_recipe
 from turnmix.running.given_recipe import GivenRecipe
 from turnmix.running.run_choice import resumed_recipe
 from turnmix.running.training import begin_run, resume_run
+from turnmix.store.place import gateway_command
 from turnmix.viewing.console import ConsoleReporter, make_console, print_warnings, say_note
 from turnmix.viewing.report import (
     control_text,
@@ -78,4 +79,10 @@ def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:
         if told:
             console.print(printable_line(told))
     console.print(printable_line(f"Took {duration_text(summary['wall_seconds'])}. Results lie in {run}"))
+    if not summary["is_complete"]:
+        done = sum(row["kept"] is not None for row in summary["iterations"])
+        again = gateway_command(run, None, None)
+        console.print(
+            printable_line(f"Iteration {done} is learned: roll out iteration {done + 1} with: {again}")
+        )
     console.print(printable_line(f"Look at trajectories: turnmix show {shlex.quote(str(run))}"))

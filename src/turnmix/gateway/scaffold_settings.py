@@ -113,7 +113,8 @@ class CommandSettings(ForeignScaffoldSettings):
 
 
 class ExternalSettings(ForeignScaffoldSettings):
-    """Scaffolds start themselves: train serves, and waits for them."""
+    """Scaffolds start themselves: `turnmix gateway` serves each iteration to them, and `turnmix train --resume` learns
+    from it."""
 
     kind: Literal["external"] = "external"
     host: str = "127.0.0.1"

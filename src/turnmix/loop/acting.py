@@ -17,7 +17,7 @@ from turnmix.loop.branch import Branch
 from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import roll_out_missing
 from turnmix.loop.parts import Progress, Student
-from turnmix.loop.plans import rollout_plans
+from turnmix.loop.plans import num_missing, rollout_plans
 from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
@@ -119,6 +119,12 @@ class ActingStages:
             "usage": figures.usage,
             **({"tool_faults": list(figures.tool_faults)} if figures.tool_faults else {}),
         }
+
+    def waits(self, iteration: int) -> bool:
+        """Must scaffolds that start themselves roll it out first?"""
+        if not self._recipe.is_rolled_out_elsewhere:
+            return False
+        return num_missing(self._recipe, self._source, iteration, run=self._run) > 0
 
     def _collector(self, *, is_taught: bool) -> Collect:
         return collector_of(

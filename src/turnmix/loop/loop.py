@@ -87,7 +87,7 @@ class Loop:
         )
 
     def run(self) -> dict[str, Any]:
-        """Do all that is left; the summary."""
+        """Do all that is left, or all up to rollouts that scaffolds must drive which start themselves; the summary."""
         # A kill right after a checkpoint leaves what was to be deleted then.
         self._run.prune_checkpoints(self._recipe.checkpoints.keep)
         evaluation, last = self._recipe.evaluation, self._recipe.iterations
@@ -98,6 +98,8 @@ class Loop:
             # Of the weights of now, which training changes.
             current = [self._begin_evaluation(0)] if is_evaluated and evaluation.base is True else []
             for iteration in range(1, last + 1):
+                if self._acting.waits(iteration):
+                    break
                 if not self._student.acts_twice:
                     _wait_for(current)
                 self._stage("rollout", iteration, self._roll_out)

@@ -8,6 +8,7 @@ from turnmix.loop.task_order import sampled_tasks
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
+from turnmix.store.run_directory import RunDirectory
 
 
 def rollout_plans(
@@ -27,3 +28,11 @@ def rollout_plans(
         beta=make_mixture(recipe.mixture).beta(iteration),
         samples_per_task=recipe.rollouts.samples_per_task,
     )
+
+
+def num_missing(recipe: Recipe, source: TaskSource, iteration: int, *, run: RunDirectory) -> int:
+    """How many trajectories of an iteration the run lacks."""
+    if run.stage_metrics("rollout", iteration) is not None:
+        return 0
+    plans = rollout_plans(recipe, source, iteration, cohort_size=recipe.student.cohort_size)
+    return sum(plan.trajectory_id not in run.trajectories for plan in plans)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from turnmix.environments.environment import TaskSettings
-from turnmix.gateway.scaffold_settings import FIELD, CommandSettings
-from turnmix.recipe.sections import RolloutSettings
+from turnmix.gateway.scaffold_settings import FIELD, CommandSettings, ExternalSettings
+from turnmix.recipe.sections import EvaluationSettings, RolloutSettings
 from turnmix.sandboxes.settings import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -17,7 +17,12 @@ _WITHOUT_A_WAY = ("container", "none")
 
 
 def check_foreign_scaffold(
-    rollouts: RolloutSettings, *, scaffold: ScaffoldSettings, tasks: TaskSettings, sandbox: SandboxSettings
+    rollouts: RolloutSettings,
+    *,
+    scaffold: ScaffoldSettings,
+    tasks: TaskSettings,
+    sandbox: SandboxSettings,
+    evaluation: EvaluationSettings,
 ) -> None:
     """A scaffold of the user's own can work on these tasks, and nothing is asked of it that it has no part in. Raises
     ValueError."""
@@ -33,6 +38,11 @@ def check_foreign_scaffold(
         raise ValueError(
             f"scaffold.tool_calls: 'text': a scaffold of your own offers its tools in its requests: leave it at "
             f"native, or leave out {FIELD}"
+        )
+    if isinstance(chosen, ExternalSettings) and evaluation.tasks:
+        raise ValueError(
+            f"evaluation.tasks: {evaluation.tasks}: an evaluation cannot wait for scaffolds that start themselves, as "
+            f"{FIELD}.kind: 'external' says: set it to 0, and evaluate what was trained with {FIELD}.kind: 'command'"
         )
     if tasks.needs_sandbox:
         may_be_inside = isinstance(chosen, CommandSettings) and chosen.where != "outside"

@@ -6,6 +6,7 @@ there.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import make_teacher
 from turnmix.core.errors import UserError
 from turnmix.environments.environment import TaskSource, expert_of
+from turnmix.loop.plans import num_missing
 from turnmix.loop.trackers import Trackers
 from turnmix.policies.scoring import Scorer
 from turnmix.policies.teacher import Teacher
@@ -33,7 +35,7 @@ from turnmix.running.imported_data import Imported, imported_by
 from turnmix.running.preflight import check_training
 from turnmix.running.reporter import Reporter
 from turnmix.running.run_choice import RunChoice, chosen_run
-from turnmix.store.place import resume_command
+from turnmix.store.place import gateway_command, resume_command
 from turnmix.store.record_files import read_summary
 from turnmix.store.run_directory import SUMMARY, RunDirectory
 
@@ -67,6 +69,17 @@ def begin_run(
     # A checkpoint that is not there any more is made again only where that is asked for.
     if choice.is_begun and (summary := _finished(choice.path, needed_checkpoint=0)) is not None:
         return Trained(path=choice.path, summary=_told_here(summary), was_complete=True)
+    if recipe.is_rolled_out_elsewhere and not choice.is_begun:
+        first = shlex.join(["turnmix", "gateway", name, *overrides, "--run", str(choice.path)])
+        why = (
+            "rollouts.scaffold.kind: 'external'"
+            if recipe.rollouts.scaffold
+            else "rollouts.scaffold: left out"
+        )
+        raise UserError(
+            f"{why}: scaffolds that start themselves roll out: begin with `{first}`, learn "
+            f"with `{resume_command(choice.path)}`, and so on in turn"
+        )
     if choice.note is not None:
         reporter.note(choice.note)
     return _train(recipe, choice, reporter)
@@ -145,6 +158,8 @@ def _go_on(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -
             reporter.note(
                 f"iteration {first}{trained}: no whole checkpoint is there: trained again, from the stored rollouts"
             )
+        if recipe.is_rolled_out_elsewhere:
+            _check_is_rolled_out(recipe, directory, source, iteration + 1)
         checkpoint = directory.resumed_checkpoint()
         imported = imported_by(recipe, is_stored=directory.stage_metrics("rollout", 1) is not None)
         is_rolled_out = directory.stage_metrics("rollout", recipe.iterations) is not None
@@ -154,6 +169,17 @@ def _go_on(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -
         student = load_learning_student(recipe, teacher=teacher, checkpoint=checkpoint, moment=moment)
         scorer = make_scorer(recipe, teacher, student)
         return _loop(recipe, directory, student, teacher, scorer, source, imported, reporter)
+
+
+def _check_is_rolled_out(recipe: Recipe, directory: RunDirectory, source: TaskSource, iteration: int) -> None:
+    """Raises UserError: there is nothing to learn from."""
+    is_left = iteration <= recipe.iterations
+    if is_left and (missing := num_missing(recipe, source, iteration, run=directory)):
+        path = directory.path
+        raise UserError(
+            f"iteration {iteration} lacks {missing} trajectories, which scaffolds that start themselves roll out: "
+            f"serve them with `{gateway_command(path, None, None)}`, then learn with `{resume_command(path)}`"
+        )
 
 
 def _check(
