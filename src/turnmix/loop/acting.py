@@ -17,7 +17,7 @@ from turnmix.loop.branch import Branch
 from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import roll_out_missing
 from turnmix.loop.parts import Progress, Student
-from turnmix.loop.plans import num_missing, rollout_plans
+from turnmix.loop.plans import is_rolled_out_elsewhere, num_missing, rollout_plans
 from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
@@ -122,7 +122,7 @@ class ActingStages:
 
     def waits(self, iteration: int) -> bool:
         """Must scaffolds that start themselves roll it out first?"""
-        if not self._recipe.is_rolled_out_elsewhere:
+        if not is_rolled_out_elsewhere(self._recipe):
             return False
         return num_missing(self._recipe, self._source, iteration, run=self._run) > 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from turnmix.core.seed import derive_seed
 from turnmix.environments.environment import TaskSource
+from turnmix.gateway.scaffold_settings import ExternalSettings
 from turnmix.loop.task_order import sampled_tasks
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.mixture import make_mixture
@@ -28,6 +29,13 @@ def rollout_plans(
         beta=make_mixture(recipe.mixture).beta(iteration),
         samples_per_task=recipe.rollouts.samples_per_task,
     )
+
+
+def is_rolled_out_elsewhere(recipe: Recipe) -> bool:
+    """Do scaffolds that start themselves roll out, which `turnmix gateway` serves?"""
+    chosen = recipe.rollouts.scaffold
+    has_no_other = chosen is None and not recipe.tasks.has_world and recipe.data.messages is None
+    return has_no_other or isinstance(chosen, ExternalSettings)
 
 
 def num_missing(recipe: Recipe, source: TaskSource, iteration: int, *, run: RunDirectory) -> int:

@@ -18,11 +18,11 @@ _WITHOUT_A_WAY = ("container", "none")
 
 def check_foreign_scaffold(
     rollouts: RolloutSettings,
+    evaluation: EvaluationSettings,
     *,
     scaffold: ScaffoldSettings,
     tasks: TaskSettings,
     sandbox: SandboxSettings,
-    evaluation: EvaluationSettings,
 ) -> None:
     """A scaffold of the user's own can work on these tasks, and nothing is asked of it that it has no part in. Raises
     ValueError."""

@@ -21,7 +21,6 @@ from turnmix.core.redaction import redacted
 from turnmix.core.settings import Settings
 from turnmix.environments.environment import TaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
-from turnmix.gateway.scaffold_settings import ExternalSettings
 from turnmix.methods.agreement import Choices, check_agreement, doubts
 from turnmix.methods.registry import find_method, known_method
 from turnmix.policies.server.student_settings import StudentSettings
@@ -115,13 +114,6 @@ class Recipe(Settings):
         return self.data.messages is None or self.evaluation.tasks > 0
 
     @property
-    def is_rolled_out_elsewhere(self) -> bool:
-        """Do scaffolds that start themselves roll out, which `turnmix gateway` serves?"""
-        chosen = self.rollouts.scaffold
-        no_other = chosen is None and not self.tasks.has_world and self.data.messages is None
-        return no_other or isinstance(chosen, ExternalSettings)
-
-    @property
     def uses_scaffold(self) -> bool:
         """Has the agent the scaffold's tools? A world without a sandbox has its own, and so has a scaffold of the
         user's."""
@@ -160,11 +152,7 @@ class Recipe(Settings):
         calls_as_text = self.uses_scaffold and self.scaffold.tool_calls == "text"
         check_accidents(self.rollouts.accidents, data=self.data, calls_as_text=calls_as_text)
         check_foreign_scaffold(
-            self.rollouts,
-            scaffold=self.scaffold,
-            tasks=self.tasks,
-            sandbox=self.sandbox,
-            evaluation=self.evaluation,
+            self.rollouts, self.evaluation, scaffold=self.scaffold, tasks=self.tasks, sandbox=self.sandbox
         )
         return self
 

@@ -25,7 +25,7 @@ from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import make_teacher
 from turnmix.core.errors import UserError
 from turnmix.environments.environment import TaskSource, expert_of
-from turnmix.loop.plans import num_missing
+from turnmix.loop.plans import is_rolled_out_elsewhere, num_missing
 from turnmix.loop.trackers import Trackers
 from turnmix.policies.scoring import Scorer
 from turnmix.policies.teacher import Teacher
@@ -69,7 +69,7 @@ def begin_run(
     # A checkpoint that is not there any more is made again only where that is asked for.
     if choice.is_begun and (summary := _finished(choice.path, needed_checkpoint=0)) is not None:
         return Trained(path=choice.path, summary=_told_here(summary), was_complete=True)
-    if recipe.is_rolled_out_elsewhere and not choice.is_begun:
+    if is_rolled_out_elsewhere(recipe) and not choice.is_begun:
         first = shlex.join(["turnmix", "gateway", name, *overrides, "--run", str(choice.path)])
         why = (
             "rollouts.scaffold.kind: 'external'"
@@ -158,7 +158,7 @@ def _go_on(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -
             reporter.note(
                 f"iteration {first}{trained}: no whole checkpoint is there: trained again, from the stored rollouts"
             )
-        if recipe.is_rolled_out_elsewhere:
+        if is_rolled_out_elsewhere(recipe):
             _check_is_rolled_out(recipe, directory, source, iteration + 1)
         checkpoint = directory.resumed_checkpoint()
         imported = imported_by(recipe, is_stored=directory.stage_metrics("rollout", 1) is not None)
