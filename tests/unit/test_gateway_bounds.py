@@ -29,19 +29,20 @@ def test_no_turn_is_taken_behind_the_last_one_but_each_that_was_is_answered_agai
     assert len(run(scenario()).turns) == 2
 
 
-def test_a_conversation_that_is_too_long_gets_no_answer():
-    async def scenario():
+def test_a_conversation_that_is_too_long_is_refused_in_words_by_which_scaffolds_condense_and_go_on():
+    async def scenario(goes_on):
         bounds = SessionBounds(max_turns=9, max_tokens=100)
         session = open_session(bounds=bounds, student=says_where("student"))
         first = await session.answer(request(user("Count.")))
-        with pytest.raises(RequestError, match="longer than 100 tokens"):
+        with pytest.raises(RequestError, match=r"too long: .* > 100 maximum.* context length"):
             await session.answer(request(user("Count."), first.message, told(first, "1" * 400)))
-        shorter = request(user("Count."), first.message, told(first, "1" * 40))
-        await session.answer(shorter)
+        if goes_on:
+            await session.answer(request(user("Count."), first.message, told(first, "1" * 40)))
         await end(session)
         return bounds.reached
 
-    assert run(scenario()) is StopReason.max_tokens
+    assert run(scenario(goes_on=False)) is StopReason.max_tokens
+    assert run(scenario(goes_on=True)) is None
 
 
 def test_how_long_a_model_takes_is_not_the_scaffolds_time():

@@ -22,7 +22,7 @@ class SessionBounds:
         self._max_turns = max_turns
         self._max_tokens = max_tokens
         self.reached: StopReason | None = None
-        """The bound that a request was refused for."""
+        """The bound that the last request was refused for."""
 
     def check(self, number: int, answer: GivenAnswer | None, new: Sequence[Message]) -> None:
         """May turn `number`, from 0, be taken? Its state is that of an `answer` before, if there was one, that answer,
@@ -32,10 +32,14 @@ class SessionBounds:
         if number >= self._max_turns:
             self.reached = StopReason.max_turns
             told = f"this session has taken its {self._max_turns} turns (scaffold.max_turns)"
-        elif num_tokens >= self._max_tokens:
-            self.reached = self.reached or StopReason.max_tokens
-            told = f"this conversation is longer than {self._max_tokens} tokens (scaffold.max_tokens)"
-        else:
-            return
-        # A status that clients do not try again.
-        raise RequestError("forbidden", f"{told}: no further answer is given; end the task")
+            # A status that clients do not try again.
+            raise RequestError("forbidden", f"{told}: no further answer is given; end the task")
+        if num_tokens >= self._max_tokens:
+            self.reached = StopReason.max_tokens
+            # In the vendors' words, by which scaffolds know that they may condense and go on.
+            raise RequestError(
+                "context_exceeded",
+                f"prompt is too long: {num_tokens:.0f} tokens > {self._max_tokens} maximum. This model's maximum "
+                f"context length is {self._max_tokens} tokens (scaffold.max_tokens): shorten the conversation",
+            )
+        self.reached = None

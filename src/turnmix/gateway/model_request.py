@@ -15,6 +15,7 @@ from turnmix.core.message import Message, ToolSpecification
 
 Fault = Literal[
     "invalid_request",
+    "context_exceeded",
     "unauthorized",
     "forbidden",
     "not_found",
@@ -23,7 +24,7 @@ Fault = Literal[
     "unavailable",
     "internal",
 ]
-"""What was wrong: the request (400, 401, 403, 404, 409, 413), the models behind (503), the gateway itself (500)."""
+"""What was wrong: the request (400 to 413), the models behind (503), the gateway itself (500)."""
 Finish = Literal["stop", "tool_calls", "length"]
 """Why an answer ended: by itself, or at a stop text; with calls of tools; or at the most tokens."""
 

@@ -12,6 +12,7 @@ from turnmix.gateway.model_request import Fault, ModelAnswer, ModelRequest, Requ
 
 STATUSES: Mapping[Fault, int] = {
     "invalid_request": 400,
+    "context_exceeded": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,

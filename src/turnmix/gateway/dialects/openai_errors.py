@@ -10,6 +10,7 @@ from turnmix.gateway.model_request import Fault, RequestError
 
 _TYPES: Mapping[Fault, str] = {"unavailable": "service_unavailable_error", "internal": "server_error"}
 _CODES: Mapping[Fault, str] = {
+    "context_exceeded": "context_length_exceeded",
     "unauthorized": "invalid_api_key",
     "forbidden": "permission_denied",
     "not_found": "not_found",
