@@ -2,6 +2,7 @@
 
 import pytest
 
+from turnmix.assembly.descriptor_need import OF_A_SCAFFOLD, descriptors_needed
 from turnmix.core.errors import UserError
 from turnmix.recipe.recipe import Recipe, load_recipe, recipe_yaml
 
@@ -107,3 +108,8 @@ def test_settings_of_the_own_scaffold_that_have_no_effect_are_told_and_its_bound
         "rollouts.scaffold: scaffold.no_output_seconds has no effect: a scaffold of your own has its own tools, "
         "prompts and limits"
     ]
+
+
+def test_the_descriptors_of_scaffolds_are_counted_before_a_run():
+    native, own = loaded()[0], loaded(COMMAND)[0]
+    assert descriptors_needed(own, 10) - descriptors_needed(native, 10) == 10 * OF_A_SCAFFOLD

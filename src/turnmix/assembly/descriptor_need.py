@@ -20,6 +20,10 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 OF_AN_ENGINE = 24
 """Connections to Docker or Podman that all containers share."""
 
+OF_A_SCAFFOLD = 8
+"""Of the user's own: its log; inside a sandbox the socket there and two connections, each of which is three on its way
+to the gateway; outside of it fewer: its watchdog's pipes, and a connection for its model and one for its commands."""
+
 
 def descriptors_needed(recipe: Recipe, concurrency: int) -> int:
     """How many this process has open when so many trajectories are under way."""
@@ -29,6 +33,8 @@ def descriptors_needed(recipe: Recipe, concurrency: int) -> int:
     if recipe.sandbox.kind == "container":
         fixed += OF_AN_ENGINE
     held = HELD * concurrency if recipe.tasks.needs_sandbox else 0
+    if recipe.rollouts.scaffold is not None:
+        held += OF_A_SCAFFOLD * concurrency
     return fixed + held + _connections(recipe, concurrency)
 
 
