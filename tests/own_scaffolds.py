@@ -80,13 +80,16 @@ def collected(
     keep=None,
     label=True,
     is_taught=True,
+    make_sandbox=None,
     cancelled_once=None,
     **options,
 ):
     """The trajectories of a scaffold. `cancelled_once`: a condition on which the collection is given up."""
     has_sandbox = source is None
     source = source or MinirepoSource(
-        MinirepoSettings(), make_sandbox=BubblewrapSettings().make, scaffold=ScaffoldSettings()
+        MinirepoSettings(),
+        make_sandbox=make_sandbox or BubblewrapSettings().make,
+        scaffold=ScaffoldSettings(),
     )
     collector = ScaffoldCollector(
         settings=settings,
