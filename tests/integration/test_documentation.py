@@ -36,6 +36,8 @@ def commands_of(page):
     return [line.strip() for line in lines]
 
 
+LIBRARIES = {"babyai": "minigrid", "gymnasium": "gymnasium"}
+"""What recipes need that are named so."""
 TAKES_LONG = bool(os.environ.get("TURNMIX_LONG_TESTS"))
 """Then the pages' trainings are run too; else the README's alone, and of the others the recipes are read."""
 RUN_HERE = [page for page in PAGES if page.name not in ("extend.md", "your-scaffold.md")]
@@ -87,6 +89,8 @@ def run_in(folder, words, *, is_warm=True):
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
 def test_a_documented_command_does_what_it_says(folder, page, command):
     words = shlex.split(command)
+    for package in [LIBRARIES[word] for word in words if word in LIBRARIES]:
+        pytest.importorskip(package, reason=f"{package} is of an extra: pip install 'turnmix[worlds]'")
     if words[1] == "train" and "--dry-run" not in words and "--resume" not in words:
         is_dry = any(word in command for word in ELSEWHERE) or not (page == "README.md" or TAKES_LONG)
         words += ["--dry-run"] if is_dry else [] if "data.messages" in command else SMALL

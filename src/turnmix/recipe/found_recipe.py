@@ -60,6 +60,13 @@ POWERFUL: Mapping[str, Power] = {
     "tasks.source": _IS_CODE,
     "tasks.path": Power(does="names a file of this machine that is read, or written by `tasks prepare`"),
     "tasks.dataset.rows": _READS,
+    "tasks.environment": Power(
+        does="names code of somebody's, which is run with your rights",
+        is_harmless=lambda value: ":" not in value,
+    ),
+    "tasks.options": Power(does="are arguments of code of somebody's"),
+    "tasks.describe": _IS_CODE,
+    "tasks.expert": _IS_CODE,
     "data.messages": Power(does="names files of this machine that are read and learned"),
     "data.tools": _READS,
     "sandbox.kind": Power(
@@ -108,9 +115,12 @@ POWERFUL: Mapping[str, Power] = {
 HARMLESS = frozenset(
     {
         "rollouts.accidents.kind",
+        "tasks.actions",
         "tasks.dataset.split",
         "tasks.dataset.revision",
         "tasks.dataset.without_repositories",
+        "tasks.levels",
+        "tasks.system",
         "sandbox.container.image",
         "student.model",
         "student.device",

@@ -15,6 +15,8 @@ from turnmix.environments.environment import TaskSettings
 from turnmix.environments.foreign import ForeignTaskSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.environments.worlds.babyai import BabyAISettings
+from turnmix.environments.worlds.gymnasium import GymnasiumSettings
 from turnmix.gateway.scaffold_settings import SCAFFOLDS, ForeignScaffoldSettings
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.methods.filters import FILTERS, find_filter
@@ -148,7 +150,7 @@ def _teacher_kind(given: Mapping[str, Any]) -> str:
 TASKS = Door(
     field="tasks.source",
     base=TaskSettings,
-    kinds=(MinirepoSettings, TaskFileSettings, ForeignTaskSettings),
+    kinds=(MinirepoSettings, TaskFileSettings, ForeignTaskSettings, BabyAISettings, GymnasiumSettings),
     implied=lambda given: "file" if "path" in given else "minirepo",
 )
 TEACHERS = Door(

@@ -1,0 +1,102 @@
+"""Tasks of a text world: task i of a split is a pure function of the settings, the split and i."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import overload
+
+from pydantic import Field
+
+from turnmix.core.seed import derive_seed
+from turnmix.core.task import Task
+from turnmix.core.trajectory import Action, State
+from turnmix.environments.environment import Split, TaskSettings
+from turnmix.environments.worlds.environment import ARGUMENT, TOOL, WorldEnvironment
+from turnmix.environments.worlds.game import Game
+from turnmix.policies.policy import Episode
+from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
+
+SEEDS = 2**30
+"""Half of the seeds that any library takes: the even ones are for training, the odd ones held out."""
+MakeGame = Callable[[str, int], Game]
+"""A fresh play: of which game, by its name, and its seed."""
+
+
+class WorldSettings(TaskSettings):
+    """The tasks of a text world."""
+
+    train: int = Field(default=4000, ge=1, le=1_000_000)
+    """Number of training tasks."""
+    holdout: int = Field(default=200, ge=1, le=100_000)
+    """Number of holdout tasks, whose seeds no training task has."""
+    seed: int = Field(default=0, ge=0)
+    """Other seeds give other tasks."""
+    max_turns: int = Field(default=64, ge=1)
+    """Turns of one trajectory."""
+
+
+class WorldTasks(Sequence[Task]):
+    """The tasks of one split, made as they are asked for. Of several games each has its turn."""
+
+    def __init__(self, settings: WorldSettings, split: Split, games: Sequence[str]) -> None:
+        self._settings = settings
+        self._split: Split = split
+        self._games = games
+        self._length = settings.train if split == "train" else settings.holdout
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        index %= self._length
+        game = self._games[index % len(self._games)]
+        drawn = derive_seed(self._settings.source, game, self._settings.seed, self._split, index) % SEEDS
+        seed = 2 * drawn + (self._split == "holdout")
+        return Task(
+            id=f"{game}-{self._settings.seed}-{self._split}-{index:05d}",
+            problem_statement=f"{game}, seed {seed}",
+            fields={"game": game, "seed": seed},
+        )
+
+
+class WorldSource:
+    """Games of one library, each task a seed."""
+
+    def __init__(
+        self, settings: WorldSettings, *, games: Sequence[str], make_game: MakeGame, has_planner: bool
+    ) -> None:
+        self._settings = settings
+        self._games = games
+        self._make_game = make_game
+        self._has_planner = has_planner
+        # One thread: libraries are not asked to be safe beside themselves, and Python would run one at a time anyway.
+        self._thread = ThreadPoolExecutor(1, "turnmix-world")
+
+    def tasks(self, split: Split) -> WorldTasks:
+        return WorldTasks(self._settings, split, self._games)
+
+    def environment(self, task: Task) -> WorldEnvironment:
+        return WorldEnvironment(
+            task,
+            self._make_game(task.fields["game"], task.fields["seed"]),
+            max_turns=self._settings.max_turns,
+            thread=self._thread,
+        )
+
+    def expert(self) -> ScriptedPolicy | None:
+        """Does what the world's planner says."""
+        return ScriptedPolicy("planner", _planned) if self._has_planner else None
+
+
+def _planned(episode: Episode, state: State) -> Action:
+    act = episode.privileged_view()
+    return text_action("It cannot be done any more.") if act is None else call_action(TOOL, **{ARGUMENT: act})
