@@ -75,7 +75,7 @@ def test_a_task_is_made_by_its_seed_and_no_holdout_task_is_trained_on():
         for each in (first.tasks("train"), first.tasks("holdout"), other.tasks("train")[:200])
     ]
     assert [len(each) for each in seeds] == [4000, 200, 200]
-    assert not (seeds[0] & seeds[1] or seeds[0] & seeds[2])
+    assert not seeds[0] & (seeds[1] | seeds[2])
 
 
 def test_what_a_level_prints_while_it_is_drawn_stays_out_of_our_output(capsys):

@@ -11,7 +11,7 @@ from typing import Any
 
 ACTIONS = ("turn left", "turn right", "go forward", "pick up", "drop", "toggle")
 """In the order of BabyAI's numbers."""
-_MOST_GOALS = 2000
+_MOST_GOALS = 60
 """That a bot sets itself before it acts: one that sets more goes round in a circle."""
 
 

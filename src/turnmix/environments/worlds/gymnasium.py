@@ -31,7 +31,8 @@ class GymnasiumSettings(WorldSettings):
 
     source: Literal["gymnasium"] = "gymnasium"
     environment: str = Field(min_length=1)
-    """Its name, as gymnasium.make takes it: `FrozenLake-v1`, or `my_package:Mine-v0`, which imports my_package first."""
+    """Its name, as gymnasium.make takes it: `FrozenLake-v1`, or `my_package:Mine-v0`, which imports
+    my_package first."""
     options: Mapping[str, Any] = {}
     """Further arguments of gymnasium.make."""
     system: str = "You act in a world. Each turn, do one thing with act."
