@@ -495,14 +495,17 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             ["tasks.dataset: unknown key of this source; set tasks.source to file, and give tasks.path"],
         ),
         (
-            "method: sft\ntasks: {path: own.jsonl, train: 3}",
+            "method: sft\ntasks: {path: own.jsonl, bugs: [1, 2]}",
             [
-                "tasks.train: unknown key of this source; set tasks.source to minirepo, and leave tasks.path out"
+                "tasks.bugs: unknown key of this source; set tasks.source to minirepo, and leave tasks.path out"
             ],
         ),
         (
             "method: sft\ntasks: {source: fil}",
-            ["tasks.source: 'fil' is not known: use one of minirepo, file, foreign; did you mean 'file'?"],
+            [
+                "tasks.source: 'fil' is not known: use one of minirepo, file, foreign, babyai, gymnasium; did you mean "
+                "'file'?"
+            ],
         ),
         (
             "method: sft\ntasks: own.jsonl",
