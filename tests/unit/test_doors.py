@@ -117,11 +117,12 @@ def test_settings_that_are_made_in_python_make_the_same_recipe(world):
         ("size=3", "size: unknown key; did you mean 'tasks.size'?"),
         (
             "tasks.source=my_world.Words",
-            "tasks.source: 'my_world.Words' is not known: use one of minirepo, file; did",
+            "tasks.source: 'my_world.Words' is not known: use one of minirepo, file, foreign, babyai, gymnasium; did",
         ),
         (
             "tasks.source=worlds",
-            "tasks.source: 'worlds' is not known: use one of minirepo, file, or code of your own",
+            "tasks.source: 'worlds' is not known: use one of minirepo, file, foreign, babyai, gymnasium, "
+            "or code of your own",
         ),
         (
             "sandbox.kind=my_world:Nowhere",

@@ -120,7 +120,7 @@ HARMLESS = frozenset(
         "tasks.dataset.revision",
         "tasks.dataset.without_repositories",
         "tasks.levels",
-        "tasks.system",
+        "tasks.instructions",
         "sandbox.container.image",
         "student.model",
         "student.device",

@@ -35,7 +35,7 @@ class GymnasiumSettings(WorldSettings):
     my_package first."""
     options: Mapping[str, Any] = {}
     """Further arguments of gymnasium.make."""
-    system: str = "You act in a world. Each turn, do one thing with act."
+    instructions: str = "You act in a world. Each turn, do one thing with act."
     """What the agent is told before everything else."""
     describe: str = "observation"
     """How an observation is told: observation, as it stands; ansi, what the environment renders as text, a highlighted
@@ -87,7 +87,7 @@ class GymnasiumSettings(WorldSettings):
             return GymnasiumGame(
                 lambda: library.make(game, **self._arguments()),
                 seed=seed,
-                system=self.system,
+                system=self.instructions,
                 names=self.actions,
                 describe=self._describe,
                 planner=None if self.expert is None else self._planner,
