@@ -34,6 +34,7 @@ def environment(variable, directory):
 CLIENTS_PYTHON = environment("TURNMIX_CLIENTS", ".venv-clients")
 OPENHANDS_PYTHON = environment("TURNMIX_OPENHANDS", ".venv-openhands")
 MADE_BY = "made by: sh scripts/make_clients.sh .venv-clients .venv-openhands"
+EXTERNAL = ("rollouts.scaffold.kind=external", "evaluation.tasks=0")
 HAS_CLIENTS = pytest.mark.skipif(
     not CLIENTS_PYTHON.exists(), reason=f"there is no {CLIENTS_PYTHON}; {MADE_BY}"
 )
@@ -157,7 +158,16 @@ def test_a_scaffold_of_the_page_that_starts_itself_fills_an_iteration_which_is_l
     driver = (page_folder / "drive.py").read_text()
     assert "127.0.0.1:8642" in driver
     (page_folder / "drive.py").write_text(driver.replace("127.0.0.1:8642", f"127.0.0.1:{port}"))
-    words = ("gateway", "minirepo_dagger", *SMALL, "--run", "runs/served", "--port", str(port))
+    words = (
+        "gateway",
+        "minirepo_dagger",
+        *(word for word in SMALL if "evaluation" not in word),
+        *EXTERNAL,
+        "--run",
+        "runs/served",
+        "--port",
+        str(port),
+    )
     with open(page_folder / "gateway.txt", "w+") as said:
         gateway = start_turnmix(*words, cwd=page_folder, stdout=said, stderr=said)
         try:

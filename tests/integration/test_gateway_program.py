@@ -177,6 +177,13 @@ def test_a_terminated_gateway_tells_how_to_go_on_and_its_clients_that_it_ends(fo
     assert "Traceback" not in text
 
 
+def test_a_run_that_train_would_go_on_with_by_its_own_scaffold_is_refused(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(["gateway", "minirepo_dagger", "iterations=2", "--run", "runs/x"]) == 2
+    assert "iterations: 2: train would roll out the further ones" in capsys.readouterr().err
+    assert not (folder / "runs/x").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -106,6 +106,11 @@ def check_is_served(recipe: Recipe) -> None:
             f"evaluation.tasks: {recipe.evaluation.tasks}: TurnMix has no world for these tasks, in which the student "
             "could be evaluated: set it to 0, or name your scaffold in rollouts.scaffold"
         )
+    if recipe.iterations > 1 and recipe.tasks.has_world and recipe.rollouts.scaffold is None:
+        raise UserError(
+            f"iterations: {recipe.iterations}: train would roll out the further ones by TurnMix's own scaffold, not by "
+            "yours: set rollouts.scaffold.kind=external evaluation.tasks=0, or iterations=1"
+        )
     if recipe.rollouts.accidents.are_on:
         raise UserError(
             f"rollouts.accidents.kind: {recipe.rollouts.accidents.kind!r}: no accident happens to a scaffold of your "
