@@ -8,6 +8,7 @@ import pytest
 from stored_trajectories import trajectories
 
 from own_scaffolds import AGENT
+from turnmix.cli import main
 from warm_python import run_turnmix, start_turnmix
 
 RECIPE = """\
@@ -39,7 +40,9 @@ def logs(run):
     return [trajectories(run / name) for name in ("trajectories.jsonl", "evaluations.jsonl")]
 
 
-def test_a_run_killed_amid_a_scaffolds_rollouts_leaves_nothing_running_and_goes_on_to_the_same_end(recipe):
+def test_a_run_killed_amid_a_scaffolds_rollouts_leaves_nothing_running_and_goes_on_to_the_same_end(
+    recipe, capsys
+):
     whole = run_turnmix("train", "outside.yaml", "--run", "whole", cwd=recipe)
     assert whole.returncode == 0, whole.stderr
     expected = logs(recipe / "whole")
@@ -48,6 +51,10 @@ def test_a_run_killed_amid_a_scaffolds_rollouts_leaves_nothing_running_and_goes_
         "teacher",
     }
     assert {turn["actor"] for each in expected[1].values() for turn in each["turns"]} == {"student"}
+
+    assert main(["show", str(recipe / "whole"), "i001-00000"]) == 0
+    shown = "".join(capsys.readouterr().out.split())
+    assert f"Whatitsscaffoldprinted:{recipe}/whole/scaffold-logs/i001-00000.log" in shown
 
     (recipe / "pids").unlink()
     process = start_turnmix("train", "outside.yaml", "--run", "killed", cwd=recipe)

@@ -14,6 +14,7 @@ from rich.text import Text
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import StopReason
+from turnmix.gateway.scaffold_log import FOLDER
 from turnmix.recipe.mistakes import nearest
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked
@@ -164,9 +165,12 @@ def show_trajectory(path: str, trajectory_id: str, *, is_full: bool) -> None:
             hint = f"did you mean {close[0]!r}?" if close else f"`turnmix show {path}` lists some"
             raise UserError(f"no trajectory {trajectory_id!r} in {path}: {hint}")
         (trajectory,) = found.read([trajectory_id])
+        log = run.path / FOLDER / f"{trajectory.id}.log"
     console = make_console()
     for line in transcript(trajectory, width=min(console.width, 100), is_full=is_full):
         console.print(Text(line.text, style=STYLES[line.part]), soft_wrap=True)
+    if log.is_file() and not log.is_symlink():
+        say(console, printable_line(f"What its scaffold printed: {log}"))
 
 
 def _listing(rows: Iterable[Row], *, width: int) -> Table:
