@@ -126,7 +126,7 @@ def test_an_explained_recipe_is_printed_and_nothing_is_run(turnmix_in, tmp_path)
         (("train", "one.yaml", "--dryrun"), "did you mean --dry-run?"),
         (("train", "one.yaml", "--output", "x"), "did you mean --run DIR?"),
         (("--verbose",), "options stand behind a command"),
-        (("evl",), "'evl' is no command: use one of train, evaluate, "),
+        (("evl",), "'evl' is no command: use one of train, gateway, evaluate, "),
         (("run", "one.yaml"), "did you mean `turnmix train`?"),
         (("resume", "runs/x"), "did you mean `turnmix train --resume RUN`?"),
         (("one.yaml",), "did you mean `turnmix train one.yaml`?"),

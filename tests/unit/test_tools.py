@@ -18,7 +18,8 @@ from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.rendering.check import check_tools
 from turnmix.rendering.renderer import Renderer
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
-from turnmix.store.records import EvaluationFigures, TrajectoryRecord
+from turnmix.store.records import EvaluationFigures
+from turnmix.store.trajectory_records import TrajectoryRecord
 from turnmix.viewing.run_warnings import tool_fault_warnings
 
 DICE = '''

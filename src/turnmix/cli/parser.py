@@ -58,7 +58,8 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     gateway = commands.add_parser(
         "gateway",
         help="roll out through scaffolds that start themselves",
-        usage="turnmix gateway RECIPE [key=value ...] [--run DIR] [--host HOST] [--port N]\n"
+        usage="turnmix gateway RECIPE [key=value ...] [--run DIR] [--host HOST]\n"
+        "                       [--port N]\n"
         "       turnmix gateway --run RUN [--host HOST] [--port N]",
         description="Serve student and teacher as one model, by HTTP, to scaffolds of your own, until the next "
         "iteration of a run has its trajectories. The same command goes on with one that was stopped.",
