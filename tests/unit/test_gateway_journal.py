@@ -67,6 +67,34 @@ def test_labels_that_came_are_kept_and_those_in_flight_are_asked_for_again(tmp_p
     assert "label" in trajectory.turns[0].seconds
 
 
+def test_a_request_in_flight_at_two_kills_is_taken_once_the_third_time(tmp_path):
+    async def asked_and_killed(journal):
+        session = open_session(journal=journal, student=never_answers(), actors=student_only)
+        asking = asyncio.create_task(session.answer(request(TASK)))
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        journal.close()
+        await session.close()
+
+    async def scenario():
+        await asked_and_killed(SessionJournal.create(tmp_path / "j", PLAN))
+        await asked_and_killed(SessionJournal.open(tmp_path / "j"))
+        journal = SessionJournal.open(tmp_path / "j")
+        session = open_session(journal=journal, student=says_where("student"), actors=student_only)
+        await session.answer(request(TASK))
+        return await end(session)
+
+    trajectory = run(scenario())
+    assert [turn.action.message.tool_calls[0].name for turn in trajectory.turns] == ["add"]
+
+
+def never_answers():
+    async def sleep(seconds):
+        await asyncio.Event().wait()
+
+    return ScriptedPolicy("student", lambda episode, state: text_action("late"), latency=1, sleep=sleep)
+
+
 def test_sampled_tokens_come_back_with_their_turns_and_in_the_states_behind_them(tmp_path):
     sampled = Action(
         message=text_action("hm").message,

@@ -175,7 +175,10 @@ class _Restoring:
     def go_on(self) -> None:
         """Where the journal ends: requests that were in flight come again, and labels are asked for again."""
         for number, line in self._running.items():
-            self._turns.note_failure(self._turns.by_number[number], line)
+            turn = self._turns.by_number[number]
+            self._turns.note_failure(turn, line)
+            # Noted, for it may be asked for again, and this process be killed too.
+            self._record.failed(turn)
         for turn in self._lacking_label:
             if turn.line is not None:
                 turn.line.recorder.ask_label_again(turn.index, turn.state)
