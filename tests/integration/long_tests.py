@@ -1,4 +1,4 @@
-"""Tests that take minutes run where they are asked for, as .ci/run does."""
+"""Tests that take minutes run where they are asked for, as .ci/run does; the longest of each kind where all are."""
 
 import os
 
@@ -6,4 +6,7 @@ import pytest
 
 takes_minutes = pytest.mark.skipif(
     not os.environ.get("TURNMIX_LONG_TESTS"), reason="takes minutes: set TURNMIX_LONG_TESTS=1"
+)
+takes_many_minutes = pytest.mark.skipif(
+    os.environ.get("TURNMIX_LONG_TESTS") != "all", reason="takes many minutes: set TURNMIX_LONG_TESTS=all"
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from container_runtime import DEBIAN, needs_containers
-from long_tests import takes_minutes
+from long_tests import takes_many_minutes, takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 
 from warm_python import run_python
@@ -63,10 +63,11 @@ def printed(name, *options):
             "share_of_ideal_16 over_causal_16 over_per_branch_16 over_masked_row_by_label_16 half_budget_rows_16 "
             "gradient_difference_16",
         ),
-        (
+        pytest.param(
             "paper_size",
             "--trajectories 8 --split 1",
             "rows_ratio peak_mb_growth render_seconds_per_trajectory render_over_tokenizing open_seconds_per_gb",
+            marks=takes_many_minutes,
         ),
         ("rollout_overhead", "--trajectories 20 --whole 4 --turns 2", "share_of_ideal ms_per_turn"),
         pytest.param(
@@ -131,7 +132,7 @@ def test_a_figure_that_is_not_finite_is_a_word_in_the_record(tmp_path, monkeypat
     assert read_record(tmp_path) == [{"step": "exact", "part": "attention", "output": "nan", "rows": 3}]
 
 
-@takes_minutes
+@takes_many_minutes
 def test_the_record_on_a_gpu_takes_its_other_steps(tmp_path):
     found = recorded(tmp_path, "--steps", "machine,speed,tree,ranks,head")
     assert {step for step, _ in found} == {"machine", "speed", "tree", "ranks", "head"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, completion, refusal
-from long_tests import takes_minutes
+from long_tests import takes_many_minutes, takes_minutes
 from scaffold_in_sandbox import needs_sandbox
 
 from strict_environment import strict_environment
@@ -198,7 +198,7 @@ QUICK = ("what passes by itself", "signed calls")
 
 
 @pytest.mark.parametrize(
-    "fault", [pytest.param(each, marks=() if each in QUICK else takes_minutes) for each in PASSING]
+    "fault", [pytest.param(each, marks=() if each in QUICK else takes_many_minutes) for each in PASSING]
 )
 def test_a_run_goes_on_through(tmp_path, fault):
     code, said, requests = train(tmp_path, PASSING[fault])

@@ -15,7 +15,7 @@ import pytest
 from failing_endpoint import FailingEndpoint
 from gateway_clients import DIALECTS, SECONDS, Gone, events, is_failed, post
 from gateway_faults import Faults, FaultyModel, Gateway
-from long_tests import takes_minutes
+from long_tests import takes_many_minutes
 
 from turnmix.store.run_directory import RunDirectory
 
@@ -254,7 +254,7 @@ def test_after_a_thousand_faults_no_turn_is_lost_and_none_is_there_twice(tmp_pat
     )
 
 
-@takes_minutes
+@takes_many_minutes
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TURNMIX_ADVERSITY_SEEDS", "1"))))
 def test_after_thousands_of_faults_and_eight_kills_too(tmp_path, seed):
     check(
