@@ -163,20 +163,20 @@ def test_the_command_line_names_a_world_lists_its_tasks_examines_it_and_shows_it
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("reset", "my_world.py:51 (my_world:Words): KeyError: 'no such word'"),
+        ("reset", "my_world.py:52 (my_world:Words): KeyError: 'no such word'"),
         (
             "observation",
-            "my_world.py:61 (my_world:Words): ValueError: Step.observation: 'done': give a tuple",
+            "my_world.py:62 (my_world:Words): ValueError: Step.observation: 'done': give a tuple",
         ),
-        ("verdict", "my_world.py:68 (my_world:Words): ValueError: Verdict.resolved: 1: give True or False"),
+        ("verdict", "my_world.py:69 (my_world:Words): ValueError: Verdict.resolved: 1: give True or False"),
         ("step", "my_world:Words: step(action) returned None: return a Step"),
-        ("exit", "my_world.py:53 (my_world:Words): SystemExit: out"),
-        ("verify", "my_world.py:66 (my_world:Words): IndexError: list index out of range"),
+        ("exit", "my_world.py:54 (my_world:Words): SystemExit: out"),
+        ("verify", "my_world.py:67 (my_world:Words): IndexError: list index out of range"),
         (
             "nan",
-            "my_world.py:69 (my_world:Words): ValueError: reward: nan in a verdict; give a finite number",
+            "my_world.py:70 (my_world:Words): ValueError: reward: nan in a verdict; give a finite number",
         ),
-        ("text", "my_world.py:69 (my_world:Words): ValueError: reward: '"),
+        ("text", "my_world.py:70 (my_world:Words): ValueError: reward: '"),
     ],
 )
 def test_a_world_that_fails_stops_the_run_with_one_line_of_its_own_and_is_gone_on_with_when_mended(
