@@ -1,4 +1,4 @@
-"""Tests that take minutes run where they are asked for, as .ci/run does; the longest of each kind where all are."""
+"""Tests that take minutes run where they are asked for; the longest of each kind where all are."""
 
 import os
 
