@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from turnmix.core.json_text import MOST_LEVELS_IN_A_RECORD, json_value, nests_over
+from turnmix.core.json_text import MOST_LEVELS_IN_A_RECORD, json_text, json_value, nests_over
 from turnmix.gateway.model_request import RequestError
 from turnmix.rendering.arguments import without_surrogates
 
@@ -61,7 +61,7 @@ def checked(shape: type[AnyShape], body: Mapping[str, Any]) -> AnyShape:
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
     if any(mistake["type"] == "string_unicode" for mistake in mistakes):
-        return checked(shape, json_value(without_surrogates(json.dumps(body, ensure_ascii=False))))
+        return checked(shape, json_value(without_surrogates(json_text(body, ensure_ascii=False))))
     raise _refusal(mistakes[0], body)
 
 
@@ -166,7 +166,7 @@ def shown(value: Any) -> str:
         return "an object"
     if isinstance(value, Sequence):
         return "a list"
-    return json.dumps(value)[:80] if value is None or isinstance(value, bool | int | float) else "this"
+    return json_text(value)[:80] if value is None or isinstance(value, bool | int | float) else "this"
 
 
 def _path(location: Sequence[int | str], body: Any) -> str:
