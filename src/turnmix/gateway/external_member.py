@@ -16,6 +16,7 @@ from turnmix.environments.environment import Environment, HasSandbox
 from turnmix.gateway.bounds import SessionBounds
 from turnmix.gateway.finishing import Finish, read_finish
 from turnmix.gateway.journal import SessionJournal
+from turnmix.gateway.learnable import is_learnable
 from turnmix.gateway.model_request import RequestError
 from turnmix.gateway.run_operation import run_operation
 from turnmix.gateway.scaffold_work import Place
@@ -152,9 +153,10 @@ class ExternalMember:
         assert self._ended is not None
         if self._ended.done():
             raise RequestError("unavailable", "the gateway is ending")
-        if journal is not None and (is_lost or not _is_trainable(trajectory)):
+        is_useless = not is_lost and not is_learnable(trajectory, label=rollouts.parts.label)
+        if journal is not None and (is_lost or is_useless):
             journal.mark_closed()
-        if not (is_lost or _is_trainable(trajectory)):
+        if is_useless:
             self._ended.set_result(None)
             raise RequestError("conflict", NOTHING_TRAINABLE)
         kept = rollouts.kept(trajectory.id)
@@ -222,10 +224,3 @@ def finish_answer(session_id: str, trajectory: Trajectory, *, plans_left: int) -
         "turns": len(trajectory.turns),
         "plans_left": plans_left,
     }
-
-
-def _is_trainable(trajectory: Trajectory) -> bool:
-    return any(
-        turn.label is not None or (turn.actor == "student" and turn.action.token_ids is not None)
-        for turn in trajectory.turns
-    )

@@ -21,6 +21,7 @@ from turnmix.core.trajectory import State, StopReason, Trajectory, Unfinished
 from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Environment, HasSandbox, TaskSource
 from turnmix.gateway.bounds import SessionBounds
+from turnmix.gateway.learnable import is_learnable
 from turnmix.gateway.model_request import ModelRequest
 from turnmix.gateway.report import verdict_of
 from turnmix.gateway.run_operation import run_operation
@@ -250,9 +251,7 @@ class ScaffoldRollout:
         told = f"rollouts.scaffold: trajectory {trajectory.id}: "
         if not trajectory.turns:
             raise UserError(f"{told}{self._why_nothing(watched)}", *self._log.tail())
-        is_asked = isinstance(self._parts.label, bool)
-        is_kept = any(turn.label is not None or turn.action.token_ids for turn in trajectory.turns)
-        if self._parts.collector.is_taught and is_asked and not is_kept:
+        if self._parts.collector.is_taught and not is_learnable(trajectory, label=self._parts.label):
             raise UserError(
                 f"{told}nothing of it can be learned: the student's tokens were not kept, and there is no label: let "
                 "the student act in this process or through vllm, or choose a method with labels"

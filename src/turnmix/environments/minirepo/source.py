@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import ClassVar, Literal, overload
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from turnmix.core.json_text import json_text
 from turnmix.core.task import Task, Workspace
 from turnmix.core.trajectory import Action
+from turnmix.environments.drawn_tasks import DrawnTasks
 from turnmix.environments.environment import Split, TaskParts, TaskSettings
 from turnmix.environments.minirepo.accidents import ACCIDENTS, MinirepoAccident
 from turnmix.environments.minirepo.repository import Case, Repository, make_repository
@@ -65,33 +66,22 @@ class MinirepoSettings(TaskSettings):
         return self
 
 
-class MinirepoTasks(Sequence[Task]):
-    """The tasks of one split, made as they are asked for."""
+class MinirepoTasks(DrawnTasks):
+    """The tasks of one split."""
 
     def __init__(self, settings: MinirepoSettings, split: Split) -> None:
-        self._settings = settings
-        self._split: Split = split
-        self._length = settings.train if split == "train" else settings.holdout
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | list[Task]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(self._length))]
-        if not -self._length <= index < self._length:
-            raise IndexError(index)
-        index %= self._length
-        repository = _repository(self._settings, self._split, index)
-        return Task(
-            id=f"minirepo-{self._settings.seed}-{self._split}-{index:05d}",
-            problem_statement=repository.problem_statement,
-            workspace=Workspace(working_directory=WORKING_DIRECTORY, files=repository.files),
+        super().__init__(
+            settings.train if split == "train" else settings.holdout, partial(_task, settings, split)
         )
+
+
+def _task(settings: MinirepoSettings, split: Split, index: int) -> Task:
+    repository = _repository(settings, split, index)
+    return Task(
+        id=f"minirepo-{settings.seed}-{split}-{index:05d}",
+        problem_statement=repository.problem_statement,
+        workspace=Workspace(working_directory=WORKING_DIRECTORY, files=repository.files),
+    )
 
 
 class MinirepoSource:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import overload
+from functools import partial
 
 from pydantic import Field
 
 from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
+from turnmix.environments.drawn_tasks import DrawnTasks
 from turnmix.environments.environment import Split, TaskSettings
 from turnmix.environments.worlds.environment import ARGUMENT, TOOL, WorldEnvironment
 from turnmix.environments.worlds.game import Game
@@ -36,36 +37,24 @@ class WorldSettings(TaskSettings):
     """Turns of one trajectory."""
 
 
-class WorldTasks(Sequence[Task]):
-    """The tasks of one split, made as they are asked for. Of several games each has its turn."""
+class WorldTasks(DrawnTasks):
+    """The tasks of one split. Of several games each has its turn."""
 
     def __init__(self, settings: WorldSettings, split: Split, games: Sequence[str]) -> None:
-        self._settings = settings
-        self._split: Split = split
-        self._games = games
-        self._length = settings.train if split == "train" else settings.holdout
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | list[Task]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(self._length))]
-        if not -self._length <= index < self._length:
-            raise IndexError(index)
-        index %= self._length
-        game = self._games[index % len(self._games)]
-        drawn = derive_seed(self._settings.source, game, self._settings.seed, self._split, index) % SEEDS
-        seed = 2 * drawn + (self._split == "holdout")
-        return Task(
-            id=f"{game}-{self._settings.seed}-{self._split}-{index:05d}",
-            problem_statement=f"{game}, seed {seed}",
-            fields={"game": game, "seed": seed},
+        super().__init__(
+            settings.train if split == "train" else settings.holdout, partial(_task, settings, split, games)
         )
+
+
+def _task(settings: WorldSettings, split: Split, games: Sequence[str], index: int) -> Task:
+    game = games[index % len(games)]
+    drawn = derive_seed(settings.source, game, settings.seed, split, index) % SEEDS
+    seed = 2 * drawn + (split == "holdout")
+    return Task(
+        id=f"{game}-{settings.seed}-{split}-{index:05d}",
+        problem_statement=f"{game}, seed {seed}",
+        fields={"game": game, "seed": seed},
+    )
 
 
 class WorldSource:
