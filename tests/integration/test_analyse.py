@@ -22,7 +22,7 @@ from turnmix.policies.local.loading import load_student
 from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.running.reporter import QuietReporter
 
-ALL = ("divergence", "accidents", "headroom")
+ALL = ("divergence", "accidents", "headroom", "gates")
 
 
 def analysed(run, **options):
@@ -87,6 +87,10 @@ def test_tables_hold_students_accidents_and_an_expert_that_takes_over(whole):
         ["iteration 1 alone", none, {"count": 0, "of": 6}],
         ["iteration 1, expert does say", of_all, of_all],
     ]
+    # A wrong word is what the student says first; then the expert says the right one.
+    gates = {row[0]: row[1] and row[1]["value"] for row in tables["gates"]["rows"]}
+    assert gates["SFT resolves"] == 0.0
+    assert gates["trajectories that deviate"] == gates["expert resolves after a deviation"] == 1.0
 
 
 def test_an_analysis_that_was_stopped_anywhere_goes_on_to_the_same(whole, tmp_path, monkeypatch):

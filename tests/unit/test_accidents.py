@@ -242,7 +242,9 @@ def test_a_teacher_takes_over_where_its_step_is_of_a_kind_and_labels_the_other_t
     source = CountingSource()
 
     def helped(*kinds, **more):
-        return rolled_out(takes_over=lambda action: source.step_kind(action) in kinds, label=False, **more)
+        return rolled_out(
+            takes_over=lambda action, state, turns: source.step_kind(action) in kinds, label=False, **more
+        )
 
     for each, goal in ((each, source._goals[each.task_id]) for each in helped("finish")):
         # The student adds 1 six times; the teacher finishes once the goal is reached.
@@ -255,7 +257,7 @@ def test_a_teacher_takes_over_where_its_step_is_of_a_kind_and_labels_the_other_t
     assert actors(both)[:2] == ["accident", "teacher"]
     assert both.turns[0].label is not None
     with pytest.raises(UserError, match="no teacher"):
-        rolled_out(takes_over=lambda action: True, label=False, teacher=None)
+        rolled_out(takes_over=lambda action, state, turns: True, label=False, teacher=None)
 
 
 WRONG = {

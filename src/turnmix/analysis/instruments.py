@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from turnmix.analysis.accidents import KINDS, accident_tables
 from turnmix.analysis.divergence import divergence_tables
 from turnmix.analysis.failures.tables import failure_tables
+from turnmix.analysis.gates import gate_tables
 from turnmix.analysis.headroom import headroom_tables
 from turnmix.analysis.scaling import scaling_tables
 from turnmix.analysis.stored import StoredAnalysis
 from turnmix.analysis.table import Table
 from turnmix.analysis.teacher_economy import teacher_tables
 from turnmix.core.errors import UserError
-from turnmix.store.analysis_directory import HEADROOM, OWN, TEACHER
+from turnmix.store.analysis_directory import HEADROOM, OWN, RESAMPLED, RESCUED, TEACHER
 
 TablesOf = Callable[[Sequence[StoredAnalysis]], list[Table]]
 """Analyses in the order in which they are to be shown, each of which knows its run -> tables over all of them."""
@@ -42,6 +43,12 @@ _ALL = (
     Instrument(name="divergence", needs=(OWN, TEACHER), judged=(OWN, TEACHER), tables_of=divergence_tables),
     Instrument(name="accidents", needs=(OWN, *KINDS), tables_of=accident_tables),
     Instrument(name="headroom", needs=(OWN, HEADROOM), tables_of=headroom_tables),
+    Instrument(
+        name="gates",
+        needs=(OWN, TEACHER, RESAMPLED, RESCUED),
+        judged=(OWN, TEACHER),
+        tables_of=gate_tables,
+    ),
     Instrument(name=FAILURES, needs=(OWN,), takes_evaluations=True, tables_of=failure_tables),
     Instrument(name="teacher", needs=(), tables_of=teacher_tables),
     Instrument(name="scaling", needs=(), tables_of=scaling_tables),

@@ -34,7 +34,7 @@ def add_analyse(commands: Any) -> None:
     analyse.add_argument(
         "--instruments",
         metavar="NAMES",
-        help="divergence, accidents, headroom, failures, teacher, scaling (divergence)",
+        help="divergence, accidents, headroom, gates, failures, teacher, scaling (divergence)",
     )
     analyse.add_argument(
         "--headroom",

@@ -18,12 +18,16 @@ CONTEXT = 8192
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKUP_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
 SPLIT = r"\\[ntr\"\\]|[A-Za-z]+|[0-9]|[^A-Za-z0-9\\]+|\\"
+PROSE_SPLIT = r" ?[A-Za-z]+| ?[0-9]|[^A-Za-z0-9 ]+| +"
+"""Of worlds that are told in words: a word and the space before it are one unit."""
 
 
-def make_tokenizer(texts: Iterable[str], phrases: Sequence[str]) -> PreTrainedTokenizerFast:
+def make_tokenizer(
+    texts: Iterable[str], phrases: Sequence[str], *, split: str = SPLIT
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer trained on `texts`, with a Qwen3-style chat template and Hermes tool calls.
 
-    Each of `phrases` is one token.
+    Each of `phrases` is one token; elsewhere none goes beyond what `split` matches.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -31,7 +35,7 @@ def make_tokenizer(texts: Iterable[str], phrases: Sequence[str]) -> PreTrainedTo
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.Split(Regex(split), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

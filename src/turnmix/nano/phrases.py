@@ -27,14 +27,17 @@ CALLS = (
     "' ",
     "c\\\\",
 )
+ROLES = ("assistant\n", "user\n", "system\n")
+TEMPLATE = (
+    "\n\n# Tools\n\nThe functions you may call:\n<tools>\n",
+    "</tools>\n\nWrite each call as JSON with name and arguments between <tool_call> and </tool_call>.",
+)
 STATUS = (
     *(
         f"[Current working directory: /testbed]\n[Command finished with exit code {code}]\n"
         for code in range(3)
     ),
-    "assistant\n",
-    "user\n",
-    "system\n",
+    *ROLES,
     " AssertionError\n",
     "FAIL test_",
     " failed, ",
@@ -47,9 +50,19 @@ STATUS = (
 
 def make_phrases(prompt_texts: Sequence[str], tools: Sequence[ToolSpecification]) -> list[str]:
     """The fixed texts of prompts, of tool specifications as a chat template writes them, of calls and of answers."""
+    return [*_fixed(prompt_texts, tools), *CALLS, *STATUS]
+
+
+def world_phrases(prompt_texts: Sequence[str], tools: Sequence[ToolSpecification]) -> list[str]:
+    """The same of a text world, whose tool takes texts. Of its prompts the system's alone is fixed."""
+    calls = [
+        f'\n{{"name": "{tool.name}", "arguments": {{"{argument}": "'
+        for tool in tools
+        for argument in tool.parameters["properties"]
+    ]
+    return [*_fixed(prompt_texts[:1], tools), *calls, '"}}\n', *ROLES]
+
+
+def _fixed(prompt_texts: Sequence[str], tools: Sequence[ToolSpecification]) -> list[str]:
     specifications = [json_text(tool.to_json(), ensure_ascii=False) + "\n" for tool in tools]
-    template = (
-        "\n\n# Tools\n\nThe functions you may call:\n<tools>\n",
-        "</tools>\n\nWrite each call as JSON with name and arguments between <tool_call> and </tool_call>.",
-    )
-    return [*prompt_texts, *template, *specifications, *CALLS, *STATUS]
+    return [*prompt_texts, *TEMPLATE, *specifications]

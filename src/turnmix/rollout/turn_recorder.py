@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,8 +29,8 @@ from turnmix.rollout.accidents import PendingAccident
 from turnmix.rollout.labels import LabelGate, Labels
 from turnmix.rollout.mixture import Actors
 
-TakesOver = Callable[[Action], bool]
-"""What the teacher would do where the student acts -> whether that is executed instead."""
+TakesOver = Callable[[Action, State, Sequence[Turn]], bool]
+"""What the teacher would do where the student is to act, there, and the turns so far -> is that executed instead?"""
 
 
 class Closable(Protocol):
@@ -213,7 +213,7 @@ class TurnRecorder:
             label = begun.label = begun.label or await self._asked(self._teacher, state)
             if accident is not None:
                 return "accident", accident, label
-            if self._takes_over(label):
+            if self._takes_over(label, state, self._turns):
                 return "teacher", label, label
             return "student", await self._asked(self._student, state), label
         if self._labels is not None and begun.is_label_asked is None:

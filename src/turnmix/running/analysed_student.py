@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from turnmix.analysis.scored import TurnScore
 from turnmix.assembly.student import ActingStudent, acting_student, load_acting_student
@@ -27,6 +27,9 @@ from turnmix.rendering.vocabulary import vocabulary_size
 if TYPE_CHECKING:
     from turnmix.training.tree_scorer import TreeScorer
 
+Sampling = Literal["greedy", "trained", "plain"]
+"""trained: as its recipe samples in rollouts; plain: at temperature 1 from all that it may say, so that its tokens are
+a sample of it."""
 StepKind = Callable[[Action], str | None]
 """What sort of step an action is, as the tasks' world names it."""
 Scores = Iterator[tuple[str, list[TurnScore | None]]]
@@ -48,11 +51,10 @@ class AnalysedStudent:
         if self._recipe.student.server is None:
             self._here()
 
-    def policy(self, *, greedy: bool) -> Policy:
-        """Acting alone, to be closed by the caller. `greedy`: else it samples at temperature 1 from all that it may
-        say, so that its tokens are a sample of it."""
-        settings = self._recipe.student
-        if not greedy:
+    def policy(self, sampling: Sampling) -> Policy:
+        """Acting alone, to be closed by the caller."""
+        settings, greedy = self._recipe.student, sampling == "greedy"
+        if sampling == "plain":
             settings = settings.model_copy(update={"temperature": 1.0, "top_p": 1.0})
         recipe = self._recipe.model_copy(update={"student": settings})
         if settings.server is not None:

@@ -3,6 +3,8 @@
     own          the student alone, greedily, with the teacher's label in every state
     sampled      the student alone, at temperature 1, so that its tokens are a sample of it
     teacher      the teacher alone
+    resampled    the student alone, as it samples in rollouts
+    rescued      the student, greedily, until it does what the teacher would not; the teacher from the next turn on
     breaking, …  the student alone, greedily, after one accident of this kind at a turn drawn for each task
     headroom-…   the student, greedily; where the expert would take a step of these kinds, it does
 
@@ -11,15 +13,16 @@ In: tasks, and a directory. Out: its logs, in which each trajectory lies as it e
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from turnmix.analysis.agreement import agree
 from turnmix.assembly.machine import check_machine
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action
+from turnmix.core.trajectory import Action, State, Turn
 from turnmix.environments.environment import HasStepKinds, TaskSource, accident_of
 from turnmix.gateway.tokens import RoughTokenCounter
 from turnmix.loop.collector_choice import collector_of
@@ -32,10 +35,19 @@ from turnmix.rollout.collector import Collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
 from turnmix.rollout.turn_recorder import TakesOver
-from turnmix.running.analysed_student import AnalysedStudent
+from turnmix.running.analysed_student import AnalysedStudent, Sampling
 from turnmix.running.analysing_teacher import AnalysingTeacher
 from turnmix.running.reporter import Reporter
-from turnmix.store.analysis_directory import HEADROOM, OWN, SAMPLED, TEACHER, AnalysisDirectory
+from turnmix.scaffold.text_calls import tools_in
+from turnmix.store.analysis_directory import (
+    HEADROOM,
+    OWN,
+    RESAMPLED,
+    RESCUED,
+    SAMPLED,
+    TEACHER,
+    AnalysisDirectory,
+)
 from turnmix.store.append_log import TrajectoryLog
 
 _ACCIDENTS_SEED = derive_seed(0, "analysis", "accidents")
@@ -53,7 +65,7 @@ def headroom_name(kinds: Sequence[str]) -> str:
 
 def asks_teacher(name: str) -> bool:
     """Is the teacher asked in every state of this rollout?"""
-    return name in (OWN, TEACHER) or name.startswith(f"{HEADROOM}-")
+    return name in (OWN, TEACHER, RESCUED) or name.startswith(f"{HEADROOM}-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +80,7 @@ class AnalysisRollouts:
 
     def check(self, name: str) -> None:
         """Raises UserError: these tasks have no such rollout."""
-        if name in (OWN, SAMPLED, TEACHER):
+        if name in (OWN, SAMPLED, TEACHER, RESAMPLED, RESCUED):
             return
         if not name.startswith(f"{HEADROOM}-"):
             accident_of(self.source, name, field="instruments: accidents")
@@ -91,7 +103,7 @@ class AnalysisRollouts:
             iteration=iteration,
             seed=derive_seed(self.recipe.seed, "analysis"),
             cohort_size=self.recipe.student.cohort_size,
-            beta=1.0 if name == TEACHER else None if name.startswith(HEADROOM) else 0.0,
+            beta=1.0 if name == TEACHER else None if self._takes_over(name) else 0.0,
             prefix=name,
         )
         log = directory.rollouts(name, plans)
@@ -100,7 +112,7 @@ class AnalysisRollouts:
             for change in directory.changed_versions():
                 self.reporter.say(f"note: {change}: results may differ from an uninterrupted analysis")
             check_machine(self.recipe)
-            acting = _NOBODY if student is None else student.policy(greedy=name != SAMPLED)
+            acting = _NOBODY if student is None else student.policy(_SAMPLING.get(name, "greedy"))
             teacher = self.teacher.policy() if asks_teacher(name) else None
             collect = collector_of(self.recipe, count=RoughTokenCounter, logs=directory.path, is_taught=False)
             return self._collect(name, missing, keep, student=acting, teacher=teacher, collect=collect)
@@ -142,7 +154,7 @@ class AnalysisRollouts:
                 await teacher.close()
 
     def _accidents(self, name: str) -> Accidents | None:
-        if name == SAMPLED or asks_teacher(name):
+        if name in _SAMPLING or asks_teacher(name):
             return None
         return Accidents(
             policy=accident_of(self.source, name, field="instruments: accidents"),
@@ -151,10 +163,23 @@ class AnalysisRollouts:
         )
 
     def _takes_over(self, name: str) -> TakesOver | None:
+        if name == RESCUED:
+            return _has_deviated
         if not name.startswith(f"{HEADROOM}-"):
             return None
         kinds = name.removeprefix(f"{HEADROOM}-").split(",")
-        return lambda label: self.step_kind(label) in kinds
+        return lambda label, state, turns: self.step_kind(label) in kinds
 
 
+def _has_deviated(label: Action, state: State, turns: Sequence[Turn]) -> bool:
+    """Did the student do what the teacher would not, in the last turn or before?"""
+    if not turns or turns[-1].actor == "teacher":
+        return bool(turns)
+    last = turns[-1]
+    tools = state.tools or tools_in(state.messages)
+    return last.label is not None and not agree(last.action, last.label, tools)
+
+
+_SAMPLING: Mapping[str, Sampling] = {SAMPLED: "plain", RESAMPLED: "trained"}
+"""Rollouts in which the student does not act greedily."""
 _NOBODY = ScriptedPolicy.of_actions("nobody", [text_action("")])

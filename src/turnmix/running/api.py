@@ -151,7 +151,7 @@ def analyse(
     In:
         runs: a run, or several.
         checkpoints: `last`, `all`, or iterations; 0: the base student.
-        instruments: of `divergence`, `accidents`, `headroom`, `failures`, `teacher` and `scaling`.
+        instruments: of `divergence`, `accidents`, `headroom`, `gates`, `failures`, `teacher` and `scaling`.
         num_tasks: holdout tasks; left out, those analysed before, or as the recipe evaluates on.
         headroom: for that instrument, sets of kinds of steps that the expert takes over.
         judge: who names failure modes where no rule does: `{"endpoint": URL, "model": NAME}` and further settings of

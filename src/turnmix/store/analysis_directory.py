@@ -9,6 +9,8 @@ analyses/iteration-003/    of the student after iteration 3; 000: before any tra
     teacher-scores.jsonl   the same in the states of the teacher's own trajectories
     sampled.jsonl          the student alone, at temperature 1, where the teacher gives log-probabilities
     sampled-scores.jsonl   how far its tokens there are from the teacher
+    resampled.jsonl        the student alone once more, as it samples in rollouts
+    rescued.jsonl          the student until its first deviation, greedily, and the expert from then on
     breaking.jsonl         the student alone after an accident, of each kind that was asked for
     headroom-edit.jsonl    the student, with the expert for steps of this kind
 analyses/teacher/          the same for what no student has a part in
@@ -37,6 +39,8 @@ OWN = "own"
 SAMPLED = "sampled"
 TEACHER = "teacher"
 """A rollout whose trajectories depend on no student, and where they lie."""
+RESAMPLED = "resampled"
+RESCUED = "rescued"
 HEADROOM = "headroom"
 """How the names of rollouts begin in which the expert takes over."""
 _LOG = re.compile(r"([a-z][a-z0-9_,:-]*?)(-scores)?\.jsonl", re.ASCII)

@@ -44,6 +44,10 @@ class WorldEnvironment:
         """What the planner would do now: to give up, where it finds no way to win. None: it has nothing to say."""
         return self._scene.plan or (self._game.gives_up if self._game.has_planner else None)
 
+    def possible_acts(self) -> tuple[str, ...]:
+        """What can be done now, as far as the game tells, but to give up."""
+        return tuple(act for act in self._scene.acts or self._game.acts if act != self._game.gives_up)
+
     async def reset(self) -> State:
         self._scene = await self._outside(self._game.start)
         prompt = (

@@ -26,6 +26,8 @@ class Scene:
     """It is over because the game allows no more acts."""
     plan: str | None = None
     """What its planner would do now. None: there is no planner, or it finds no way to win from here."""
+    acts: tuple[str, ...] = ()
+    """What can be done now, of a game whose acts are texts and that tells. No agent is shown it."""
 
 
 class Game(Protocol):
