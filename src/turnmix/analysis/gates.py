@@ -62,7 +62,8 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
     again = [trajectory for task, trajectory in resampled.items() if task in failed]
     taken_over = [trajectory for task, trajectory in rescued.items() if task in deviating]
     earlier = {each.iteration: each for each in stored_analyses(analysis.run)}
-    base, half = (earlier.get(each) for each in (0, analysis.iteration / 2))
+    base = earlier.get(0)
+    half = None if analysis.iteration % 2 else earlier.get(analysis.iteration // 2)
     return [
         _share("base student resolves", _resolved(base)),
         _share("expert alone resolves", resolved_share(_ended(analysis.rollouts(TEACHER)))),
