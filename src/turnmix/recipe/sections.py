@@ -17,6 +17,7 @@ from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.environments.worlds.babyai import BabyAISettings
 from turnmix.environments.worlds.gymnasium import GymnasiumSettings
+from turnmix.environments.worlds.textworld import TextWorldSettings
 from turnmix.gateway.scaffold_settings import SCAFFOLDS, ForeignScaffoldSettings
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.methods.filters import FILTERS, find_filter
@@ -150,7 +151,14 @@ def _teacher_kind(given: Mapping[str, Any]) -> str:
 TASKS = Door(
     field="tasks.source",
     base=TaskSettings,
-    kinds=(MinirepoSettings, TaskFileSettings, ForeignTaskSettings, BabyAISettings, GymnasiumSettings),
+    kinds=(
+        MinirepoSettings,
+        TaskFileSettings,
+        ForeignTaskSettings,
+        BabyAISettings,
+        GymnasiumSettings,
+        TextWorldSettings,
+    ),
     implied=lambda given: "file" if "path" in given else "minirepo",
 )
 TEACHERS = Door(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from turnmix.core.errors import InfrastructureError, TurnMixError, first_line
 from turnmix.core.message import Message, ToolSpecification
@@ -29,11 +29,13 @@ Result = TypeVar("Result")
 class WorldEnvironment:
     """One trajectory in a text world. Its expert is shown the planner's act."""
 
-    def __init__(self, task: Task, game: Game, *, max_turns: int, thread: Executor) -> None:
+    def __init__(self, task: Task, game: Game, *, max_turns: int, thread: Executor, makers: Executor) -> None:
+        """`thread`: where games are played; `makers`: where they are made."""
         self._task = task
         self._game = game
         self._max_turns = max_turns
         self._thread = thread
+        self._makers = makers
         self._turns = 0
         self._reward = 0.0
         self._scene = Scene(text="")
@@ -49,6 +51,7 @@ class WorldEnvironment:
         return tuple(act for act in self._scene.acts or self._game.acts if act != self._game.gives_up)
 
     async def reset(self) -> State:
+        await self._outside(self._game.prepare, self._makers)
         self._scene = await self._outside(self._game.start)
         prompt = (
             Message(role="system", content=self._game.system),
@@ -71,7 +74,9 @@ class WorldEnvironment:
 
     async def verify(self, stop_reason: StopReason) -> Verdict:
         is_won = self._game.is_won(self._reward) and not self._has_given_up
-        details: dict[str, Any] = {"states_without_plan": self._unplanned} if self._game.has_planner else {}
+        details = dict(self._scene.details)
+        if self._game.has_planner:
+            details["states_without_plan"] = self._unplanned
         return Verdict(resolved=is_won, reward=self._reward, details=details)
 
     async def close(self) -> None:
@@ -104,10 +109,10 @@ class WorldEnvironment:
         choices = ": " + ", ".join(self._game.acts) if self._game.acts else ", a text"
         return f"Call {TOOL} with {ARGUMENT}{choices}."
 
-    async def _outside(self, call: Callable[[], Result]) -> Result:
+    async def _outside(self, call: Callable[[], Result], where: Executor | None = None) -> Result:
         """What `call` returns, outside of the event loop. Raises InfrastructureError: the library failed."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            return await asyncio.get_running_loop().run_in_executor(where or self._thread, call)
         except TurnMixError:
             raise
         except Exception as failed:

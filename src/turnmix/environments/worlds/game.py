@@ -6,9 +6,10 @@ Nothing here is asynchronous: `WorldEnvironment` asks a game outside of the even
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from turnmix.core.errors import MissingDependencyError
 
@@ -28,6 +29,8 @@ class Scene:
     """What its planner would do now. None: there is no planner, or it finds no way to win from here."""
     acts: tuple[str, ...] = ()
     """What can be done now, of a game whose acts are texts and that tells. No agent is shown it."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """For the verdict, where it is the last."""
 
 
 class Game(Protocol):
@@ -40,6 +43,10 @@ class Game(Protocol):
     has_planner: bool
     gives_up: str | None
     """The act by which an agent ends a game that it cannot win any more, where there is one."""
+
+    def prepare(self) -> None:
+        """Make what takes long, beside other games. Called once, before `start`."""
+        ...
 
     def start(self) -> Scene:
         """The first scene, which says what is to be achieved."""

@@ -63,6 +63,9 @@ class GymnasiumGame:
         self._names = names
         self._environment: Any = None
 
+    def prepare(self) -> None:
+        """It is made in no time."""
+
     def start(self) -> Scene:
         self._environment = self._make_environment()
         self._names = names_of(self._environment.action_space, self._names)

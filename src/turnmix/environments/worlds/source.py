@@ -20,6 +20,8 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
 
 SEEDS = 2**30
 """Half of the seeds that any library takes: the even ones are for training, the odd ones held out."""
+_MOST_MAKERS = 32
+"""Threads, most of which wait: for a processor, or for another that makes the same game."""
 MakeGame = Callable[[str, int], Game]
 """A fresh play: of which game, by its name, and its seed."""
 
@@ -69,6 +71,7 @@ class WorldSource:
         self._has_planner = has_planner
         # One thread: libraries are not asked to be safe beside themselves, and Python would run one at a time anyway.
         self._thread = ThreadPoolExecutor(1, "turnmix-world")
+        self._makers = ThreadPoolExecutor(_MOST_MAKERS, "turnmix-world-maker")
 
     def tasks(self, split: Split) -> WorldTasks:
         return WorldTasks(self._settings, split, self._games)
@@ -79,6 +82,7 @@ class WorldSource:
             self._make_game(task.fields["game"], task.fields["seed"]),
             max_turns=self._settings.max_turns,
             thread=self._thread,
+            makers=self._makers,
         )
 
     def expert(self) -> ScriptedPolicy | None:
