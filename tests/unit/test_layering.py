@@ -23,6 +23,7 @@ ROOMS = [
     "environments.oracle",
     "environments.minirepo",
     "environments.repositories",
+    "environments.harbor",
     "environments.worlds",
     "rollout",
     "policies.local",

@@ -46,13 +46,16 @@ class ScaffoldedEnvironment:
         settings: ScaffoldSettings,
         verifier: Verifier,
         prepare: Prepare = write_workspace,
+        keeps_processes: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`keeps_processes`: what the agent left running is part of the final state, as where it starts a server."""
         self._task = task
         self._sandbox = sandbox
         self._settings = settings
         self._verifier = verifier
         self._prepare = prepare
+        self._keeps_processes = keeps_processes
         self._clock = clock
         self._scaffold = Scaffold(
             settings=settings, sandbox=sandbox, working_directory=workspace_of(task).working_directory
@@ -117,7 +120,8 @@ class ScaffoldedEnvironment:
         if self._is_destroyed:  # there is no final state to judge, and nothing was submitted
             return Verdict(resolved=False, details={"submitted": False})
         self._sandbox.resume_lifetime()
-        await self._scaffold.close()
+        if not self._keeps_processes:
+            await self._scaffold.close()
         return await self._verifier(self._task, self._sandbox, stop_reason)
 
     async def close(self) -> None:

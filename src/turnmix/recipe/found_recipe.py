@@ -67,6 +67,7 @@ POWERFUL: Mapping[str, Power] = {
     "tasks.options": Power(does="are arguments of code of somebody's"),
     "tasks.describe": _IS_CODE,
     "tasks.expert": _IS_CODE,
+    "tasks.variables": Power(does="hands variables of yours to tasks of somebody's, as keys are"),
     "data.messages": Power(does="names files of this machine that are read and learned"),
     "data.tools": _READS,
     "sandbox.kind": Power(
@@ -119,7 +120,9 @@ HARMLESS = frozenset(
         "tasks.dataset.split",
         "tasks.dataset.revision",
         "tasks.dataset.without_repositories",
+        "tasks.holdout_tasks",
         "tasks.levels",
+        "tasks.reward",
         "tasks.instructions",
         "sandbox.container.image",
         "student.model",

@@ -13,6 +13,7 @@ from turnmix.core.settings import NAMES, Settings
 from turnmix.core.trajectory import Unfinished
 from turnmix.environments.environment import TaskSettings
 from turnmix.environments.foreign import ForeignTaskSettings
+from turnmix.environments.harbor.source import HarborSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.environments.worlds.babyai import BabyAISettings
@@ -158,6 +159,7 @@ TASKS = Door(
         BabyAISettings,
         GymnasiumSettings,
         TextWorldSettings,
+        HarborSettings,
     ),
     implied=lambda given: "file" if "path" in given else "minirepo",
 )

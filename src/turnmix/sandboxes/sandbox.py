@@ -150,3 +150,26 @@ class TreeSandbox(Protocol):
             OSError: there is no such directory, or none that can be read.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    """What a container's image says of its containers."""
+
+    working_directory: str
+    user: str
+    """Empty: root."""
+    entrypoint: tuple[str, ...]
+
+
+@runtime_checkable
+class ImageSandbox(Protocol):
+    """What a sandbox that is a container may offer beside."""
+
+    async def have_image(self) -> ImageSettings:
+        """Make or fetch its image, unless it is here. To be called before `start`, which does it too.
+
+        Raises:
+            SandboxError: there is none.
+        """
+        ...

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
@@ -88,13 +89,36 @@ class ContainerSandboxSettings(LimitedSandboxSettings):
 
     def make(self, needs: SandboxNeeds = NO_NEEDS) -> ContainerSandbox:
         _refuse_python(self, needs)
-        image = needs.image or self.container.image
+        image = needs.build or needs.image or self.container.image
         if image is None:
             raise UserError(
                 "sandbox.container.image is not set, and these tasks name no image: set it to one that has "
                 "what they need, such as python3"
             )
-        return ContainerSandbox(image, limits=self.limits, settings=self.container, variables=needs.variables)
+        for name, wanted, allowed in (
+            ("memory_bytes", needs.memory_bytes, self.memory_bytes),
+            ("disk_bytes", needs.disk_bytes, self.disk_bytes),
+            ("container.cpus", needs.cpus, self.container.cpus),
+            ("wall_seconds", needs.seconds, self.wall_seconds),
+        ):
+            if (wanted or 0) > allowed:
+                raise UserError(
+                    f"sandbox.{name} = {allowed}: this task needs more: set sandbox.{name}={wanted:.15g}"
+                )
+        if needs.network == "wanted" and self.container.network == "none":
+            raise UserError(
+                "sandbox.container.network = none: this task is made for containers with a network: name one, such as "
+                "sandbox.container.network=bridge"
+            )
+        given = {"memory_bytes": needs.memory_bytes, "disk_bytes": needs.disk_bytes}
+        return ContainerSandbox(
+            image,
+            limits=replace(self.limits, **{name: value for name, value in given.items() if value}),
+            settings=self.container,
+            cpus=needs.cpus,
+            network="none" if needs.network == "none" else None,
+            variables=needs.variables,
+        )
 
     def check(self) -> Iterable[Finding]:
         engine = engine_for(self.container)
@@ -140,10 +164,10 @@ def _without_containers(given: Any) -> Any:
 
 
 def _refuse_image(settings: SandboxSettings, needs: SandboxNeeds) -> None:
-    if needs.image is not None:
+    if needs.image is not None or needs.build is not None:
+        image = needs.image or "its own image"
         raise UserError(
-            f"sandbox.kind = {settings.kind}: this task needs a container of {needs.image}: set "
-            "sandbox.kind=container"
+            f"sandbox.kind = {settings.kind}: this task needs a container of {image}: set sandbox.kind=container"
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from pydantic import PositiveFloat, PositiveInt
 
@@ -16,11 +17,32 @@ _USUAL = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBuild:
+    """A container's image that is made here, once, of a directory with a Dockerfile."""
+
+    directory: Path
+    seconds: float
+    """That it may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxNeeds:
     """What a task needs of its sandbox."""
 
     image: str | None = None
     """The container's, where the task has its own."""
+    build: ImageBuild | None = None
+    """What makes the container's image, where the task brings it so."""
+    memory_bytes: int | None = None
+    """That the task is made for, of what a sandbox may use; None: all that it may."""
+    disk_bytes: int | None = None
+    """As `memory_bytes`."""
+    cpus: float | None = None
+    """As `memory_bytes`."""
+    seconds: float = 0.0
+    """That a sandbox must be able to live."""
+    network: Literal["none", "wanted"] | None = None
+    """none: the task is to be done without; wanted: it cannot be done without; None: as the recipe says."""
     python: PythonEnvironment | None = None
     """What `python` means inside."""
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -26,11 +26,13 @@ from turnmix.core.errors import MissingDependencyError, SandboxError
 from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_value
 from turnmix.core.terminal import tell
+from turnmix.sandboxes.container.building import build_image, image_name
 from turnmix.sandboxes.container.images import PullProgress, ensure_image, has_image
 from turnmix.sandboxes.container.owner import OWNER_LABEL, is_orphan
 from turnmix.sandboxes.container.pulls import Pulls
 from turnmix.sandboxes.container.settings import ContainerSettings
 from turnmix.sandboxes.container.stream import Stream, open_stream
+from turnmix.sandboxes.settings import ImageBuild
 
 CALLS = 16
 """Calls to the daemon at one moment."""
@@ -88,6 +90,15 @@ class Engine:
         fetch = functools.partial(ensure_image, self.api, image, settings, on_progress=on_progress)
         with self._as_sandbox_errors():
             await self._pulls.pull(image, fetch)
+
+    async def have_built(self, build: ImageBuild) -> str:
+        """The name of the image that `build` makes; it is made unless it is here. Raises SandboxError."""
+        name = await self.call(image_name, build)
+        if not await self.call(has_image, self.api, name):
+            fetch = functools.partial(build_image, self.address, build, name)
+            with self._as_sandbox_errors():
+                await self._pulls.pull(name, fetch)
+        return str(name)
 
     async def stream(self, path: str, body: dict[str, Any] | None = None, *, is_raw: bool = False) -> Stream:
         """A two-way connection to a container or to a process in it."""

@@ -39,7 +39,8 @@ from turnmix.sandboxes.container.shell_text import exports_of, shell_word, text_
 from turnmix.sandboxes.container.terminal import ContainerTerminal, open_container_terminal
 from turnmix.sandboxes.container.watches import watch_disk, watch_terminals
 from turnmix.sandboxes.lifetime import Lifetime
-from turnmix.sandboxes.sandbox import CommandResult, Limits, SandboxLimitExceeded
+from turnmix.sandboxes.sandbox import CommandResult, ImageSettings, Limits, SandboxLimitExceeded
+from turnmix.sandboxes.settings import ImageBuild
 
 FILE_SECONDS = 120.0
 WAKE_SECONDS = 10.0
@@ -52,17 +53,26 @@ class ContainerSandbox:
 
     def __init__(
         self,
-        image: str,
+        image: str | ImageBuild,
         *,
         limits: Limits = CONTAINER_LIMITS,
         settings: ContainerSettings | None = None,
+        cpus: float | None = None,
+        network: str | None = None,
         variables: Mapping[str, str] | None = None,
         on_progress: Callable[[PullProgress], None] | None = None,
     ) -> None:
-        """`variables`: set for every command. `on_progress`: told how far a pull is; else it is printed."""
-        self.image = image
+        """`cpus`, `network`: in place of the settings'. `variables`: set for every command. `on_progress`: told how far
+        a pull is; else it is printed."""
+        self.image = image if isinstance(image, str) else ""
+        """Empty: not made yet."""
         self.limits = limits
         self.settings = settings or ContainerSettings()
+        self._build = None if isinstance(image, str) else image
+        changes = {"cpus": cpus, "network": network}
+        self._own_settings = self.settings.model_copy(
+            update={name: value for name, value in changes.items() if value is not None}
+        )
         self.name = f"turnmix-{secrets.token_hex(8)}"
         self._variables = dict(variables or {})
         self._on_progress = on_progress
@@ -77,9 +87,7 @@ class ContainerSandbox:
 
     async def start(self) -> None:
         """Raises SandboxError; UserError for an image of the settings that there is not."""
-        loop = asyncio.get_running_loop()
-        engine = self._engine = await loop.run_in_executor(_connecting(), engine_for, self.settings)
-        await engine.have_image(self.image, self.settings, on_progress=self._on_progress)
+        engine = await self._have_image()
         self._starting = asyncio.ensure_future(self._launch(engine))
         try:
             await asyncio.shield(self._starting)
@@ -91,6 +99,24 @@ class ContainerSandbox:
         self._watches = [asyncio.ensure_future(watch_disk(engine, self.name, self.limits, self._exceed))]
         if Option.terminals not in engine.options:
             self._watches.append(asyncio.ensure_future(watch_terminals(self._require_line())))
+
+    async def have_image(self) -> ImageSettings:
+        engine = await self._have_image()
+        said = (await engine.call(engine.api.inspect_image, self.image)).get("Config") or {}
+        return ImageSettings(
+            working_directory=said.get("WorkingDir") or "/",
+            user=said.get("User") or "",
+            entrypoint=tuple(said.get("Entrypoint") or ()),
+        )
+
+    async def _have_image(self) -> Engine:
+        loop = asyncio.get_running_loop()
+        engine = self._engine = await loop.run_in_executor(_connecting(), engine_for, self.settings)
+        if self._build is not None:
+            self.image = await engine.have_built(self._build)
+        else:
+            await engine.have_image(self.image, self.settings, on_progress=self._on_progress)
+        return engine
 
     async def run(
         self,
@@ -179,7 +205,7 @@ class ContainerSandbox:
             self.image,
             name=self.name,
             limits=self.limits,
-            settings=self.settings,
+            settings=self._own_settings,
             variables=self._variables,
         )
         path = f"/containers/{self.name}/attach?stream=1&stdin=1&stdout=1&stderr=1"
