@@ -86,8 +86,9 @@ def test_a_section_chosen_by_its_kind_names_the_other_kinds_and_what_they_need(e
         "endpoint (give endpoint and model); local: a teacher in this process (give model);",
         "minirepo: the embedded tasks; file: real repositories, from a task file (give path); foreign: tasks of your "
         "own, which a scaffold of your own works on and judges (give path); babyai: tasks of BabyAI; "
-        "gymnasium: tasks of a Gymnasium environment (give environment); textworld: tasks of TextWorld; or "
-        "package.module:Name.",
+        "gymnasium: tasks of a Gymnasium environment (give environment); textworld: tasks of TextWorld; ",
+        "harbor: tasks in Harbor's format, each in a container of its own (give path)",
+        "; or package.module:Name.",
     ):
         assert told in text
 

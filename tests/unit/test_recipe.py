@@ -503,8 +503,8 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
         (
             "method: sft\ntasks: {source: fil}",
             [
-                "tasks.source: 'fil' is not known: use one of minirepo, file, foreign, babyai, gymnasium, textworld; "
-                "did you mean 'file'?"
+                "tasks.source: 'fil' is not known: use one of minirepo, file, foreign, babyai, gymnasium, textworld, "
+                "harbor; did you mean 'file'?"
             ],
         ),
         (

@@ -33,7 +33,7 @@ MOST_KEPT = 64 << 20
 
 
 class HarborSettings(TaskSettings):
-    """Tasks in Harbor's format: each a directory, its environment a container, its tests its own."""
+    """Tasks in Harbor's format, each in a container of its own."""
 
     needs_sandbox: ClassVar[bool] = True
 
