@@ -201,7 +201,9 @@ def test_what_an_agent_lays_where_tests_and_rewards_belong_decides_nothing(tmp_p
 @needs_containers
 def test_time_is_over_as_the_task_says_and_what_was_done_counts_all_the_same(tmp_path):
     laid(tmp_path, "slow", files={"task.toml": "[agent]\ntimeout_sec = 8\n"})
-    messages, verdict = played(source_of(tmp_path), bash("echo hello > hello.txt; while sleep 1; do echo .; done"))
+    messages, verdict = played(
+        source_of(tmp_path), bash("echo hello > hello.txt; while sleep 1; do echo .; done")
+    )
     assert "The time for this task is over" in messages[-1].content
     assert (verdict.reward, verdict.details["submitted"]) == (1, False)
 
