@@ -115,8 +115,12 @@ class ContainerSandboxSettings(LimitedSandboxSettings):
             image,
             limits=replace(self.limits, **{name: value for name, value in given.items() if value}),
             settings=self.container,
-            cpus=needs.cpus,
-            network="none" if needs.network == "none" else None,
+            inside=self.container.model_copy(
+                update={
+                    "cpus": needs.cpus or self.container.cpus,
+                    "network": "none" if needs.network == "none" else self.container.network,
+                }
+            ),
             variables=needs.variables,
         )
 

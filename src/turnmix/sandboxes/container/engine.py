@@ -220,6 +220,16 @@ def engine_for(settings: ContainerSettings) -> Engine:
     return Engine(settings)
 
 
+async def connected(settings: ContainerSettings) -> Engine:
+    """`engine_for`, in one thread, so that sandboxes that begin together share one connection."""
+    return await asyncio.get_running_loop().run_in_executor(_connecting(), engine_for, settings)
+
+
+@functools.lru_cache
+def _connecting() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "turnmix-container-connect")
+
+
 def _connect(address: str, timeout: float) -> Any:
     try:
         import docker

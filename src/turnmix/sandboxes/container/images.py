@@ -14,6 +14,7 @@ from typing import Any
 from turnmix.core.errors import SandboxError, TurnMixError, UserError
 from turnmix.core.terminal import tell
 from turnmix.sandboxes.container.settings import ContainerSettings
+from turnmix.sandboxes.sandbox import ImageSettings
 
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
@@ -79,6 +80,16 @@ def has_image(api: Any, image: str) -> bool:
     except ImageNotFound:
         return False
     return True
+
+
+def image_settings(api: Any, image: str) -> ImageSettings:
+    """What an image that is here says of its containers."""
+    said = api.inspect_image(image).get("Config") or {}
+    return ImageSettings(
+        working_directory=said.get("WorkingDir") or "/",
+        user=said.get("User") or "",
+        entrypoint=tuple(said.get("Entrypoint") or ()),
+    )
 
 
 def _refusal(image: str, settings: ContainerSettings) -> type[TurnMixError]:

@@ -23,15 +23,14 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 
 from turnmix.core.errors import SandboxError
 from turnmix.sandboxes.container.creation import create_container
 from turnmix.sandboxes.container.ending import explain_end
-from turnmix.sandboxes.container.engine import Engine, Option, engine_for
+from turnmix.sandboxes.container.engine import Engine, Option, connected
 from turnmix.sandboxes.container.files import READ, WRITE, file_error
-from turnmix.sandboxes.container.images import PullProgress
+from turnmix.sandboxes.container.images import PullProgress, image_settings
 from turnmix.sandboxes.container.job import NO_SHELL
 from turnmix.sandboxes.container.line import Line
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
@@ -57,22 +56,18 @@ class ContainerSandbox:
         *,
         limits: Limits = CONTAINER_LIMITS,
         settings: ContainerSettings | None = None,
-        cpus: float | None = None,
-        network: str | None = None,
+        inside: ContainerSettings | None = None,
         variables: Mapping[str, str] | None = None,
         on_progress: Callable[[PullProgress], None] | None = None,
     ) -> None:
-        """`cpus`, `network`: in place of the settings'. `variables`: set for every command. `on_progress`: told how far
+        """`inside`: cpus and network, where they are not the settings'. `variables`: set for every command. `on_progress`: told how far
         a pull is; else it is printed."""
         self.image = image if isinstance(image, str) else ""
         """Empty: not made yet."""
         self.limits = limits
         self.settings = settings or ContainerSettings()
         self._build = None if isinstance(image, str) else image
-        changes = {"cpus": cpus, "network": network}
-        self._own_settings = self.settings.model_copy(
-            update={name: value for name, value in changes.items() if value is not None}
-        )
+        self._inside = inside or self.settings
         self.name = f"turnmix-{secrets.token_hex(8)}"
         self._variables = dict(variables or {})
         self._on_progress = on_progress
@@ -102,16 +97,10 @@ class ContainerSandbox:
 
     async def have_image(self) -> ImageSettings:
         engine = await self._have_image()
-        said = (await engine.call(engine.api.inspect_image, self.image)).get("Config") or {}
-        return ImageSettings(
-            working_directory=said.get("WorkingDir") or "/",
-            user=said.get("User") or "",
-            entrypoint=tuple(said.get("Entrypoint") or ()),
-        )
+        return await engine.call(image_settings, engine.api, self.image)  # type: ignore[no-any-return]
 
     async def _have_image(self) -> Engine:
-        loop = asyncio.get_running_loop()
-        engine = self._engine = await loop.run_in_executor(_connecting(), engine_for, self.settings)
+        engine = self._engine = await connected(self.settings)
         if self._build is not None:
             self.image = await engine.have_built(self._build)
         else:
@@ -205,7 +194,7 @@ class ContainerSandbox:
             self.image,
             name=self.name,
             limits=self.limits,
-            settings=self._own_settings,
+            settings=self._inside,
             variables=self._variables,
         )
         path = f"/containers/{self.name}/attach?stream=1&stdin=1&stdout=1&stderr=1"
@@ -305,12 +294,6 @@ class ContainerSandbox:
     def _require_engine(self) -> Engine:
         assert self._engine is not None
         return self._engine
-
-
-@lru_cache
-def _connecting() -> ThreadPoolExecutor:
-    """One thread, so that sandboxes that begin together share one connection."""
-    return ThreadPoolExecutor(1, "turnmix-container-connect")
 
 
 def _check_path(path: str) -> None:
