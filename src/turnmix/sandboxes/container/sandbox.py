@@ -60,10 +60,9 @@ class ContainerSandbox:
         variables: Mapping[str, str] | None = None,
         on_progress: Callable[[PullProgress], None] | None = None,
     ) -> None:
-        """`inside`: cpus and network, where they are not the settings'. `variables`: set for every command. `on_progress`: told how far
-        a pull is; else it is printed."""
-        self.image = image if isinstance(image, str) else ""
-        """Empty: not made yet."""
+        """`inside`: cpus and network, where they are not those of `settings`. `variables`: set for every command.
+        `on_progress`: told how far a pull is; else it is printed."""
+        self.image = image if isinstance(image, str) else "an image not made yet"
         self.limits = limits
         self.settings = settings or ContainerSettings()
         self._build = None if isinstance(image, str) else image
