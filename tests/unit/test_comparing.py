@@ -15,9 +15,10 @@ RECOVERED = {"sft": (False, False, False, None), "dagger": (True, False, True, F
 
 def begun(folder, data=COMPARISON, *, without=()):
     sweep = sweep_directory(folder, data)
-    for (arm, seed), nll in NLL.items():
+    for arm, seed in ((arm, seed) for arm in data["arms"] for seed in data["seeds"]):
         if (arm, seed) in without:
             continue
+        nll = NLL.get((arm, seed), 0.5)
         overrides = [*data["overrides"], *data["arms"][arm], f"seed={seed}"]
         run = evaluated_run(sweep / f"{arm}-seed-{seed}", overrides, resolved=())
         analysed(
@@ -25,7 +26,7 @@ def begun(folder, data=COMPARISON, *, without=()):
             nll=[nll - 0.1, nll, nll, nll + 0.1] if arm == "sft" else [nll + 0.1, nll, nll - 0.1, nll],
             greedy=[True, True, True, arm == "dagger"],
             resolved=[True, True, arm == "dagger", False],
-            recovered=RECOVERED[arm],
+            recovered=RECOVERED.get(arm, RECOVERED["sft"]),
         )
     return sweep
 
@@ -75,6 +76,25 @@ def test_the_decision_is_what_the_rules_numbers_say(tmp_path):
         ("50.0 %", True),
     ]
     assert decision.holds is False
+
+
+def test_a_condition_may_be_against_another_arm_whose_runs_are_waited_for_too(tmp_path):
+    data = copy.deepcopy(COMPARISON)
+    data["arms"]["oec"] = ["method=oec"]
+    data["decision"]["criteria"] = [
+        {"outcome": "resolved", "direction": "higher"},
+        {"outcome": "resolved", "against": "oec", "direction": "lower"},
+        {"outcome": "resolved", "against": "oec", "p_value_at_most": 0.05},
+    ]
+    without = [("oec", 0)]
+    waiting = turnmix.compare(begun(tmp_path / "waiting", data, without=without)).decision
+    assert waiting.line == "Not decided: 1 run of sft and dagger and oec is missing."
+    checks = turnmix.compare(begun(tmp_path / "sweep", data)).decision.checks
+    assert [(each.condition, each.holds) for each in checks] == [
+        ("resolved: higher for dagger than for sft", True),
+        ("resolved: lower for dagger than for oec", False),
+        ("resolved: p at most .050 against oec", False),
+    ]
 
 
 def test_nothing_is_decided_while_a_run_of_the_two_arms_is_missing(tmp_path):

@@ -64,6 +64,14 @@ def test_each_arm_is_run_once_with_each_seed_the_arms_of_a_seed_after_each_other
             {"decision__criteria": [{"outcome": "resolved_after_harmless", "direction": "lower"}]},
             "'resolved_after_harmless' is not measured",
         ),
+        (
+            {"decision__criteria": [{"outcome": "resolved", "direction": "lower", "against": "dagger"}]},
+            "criteria.0.against: 'dagger' against itself: name another arm",
+        ),
+        (
+            {"decision__criteria": [{"outcome": "resolved", "direction": "lower", "against": "opd"}]},
+            "criteria.0.against: 'opd' is no arm: use one of sft, dagger",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_field_the_value_and_the_fix(tmp_path, values, told):

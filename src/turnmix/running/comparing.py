@@ -64,7 +64,7 @@ def compare_sweep(path: Path) -> Compared:
             parts = _parts_of(path / run_name(arm, seed), comparison)
             if parts is None:
                 missing.append(run_name(arm, seed))
-                is_decisive = comparison.decision is not None and arm in comparison.decision.between
+                is_decisive = comparison.decision is not None and arm in comparison.decision.arms
                 num_missing_in_decision += is_decisive
                 continue
             for outcome, part in parts.items():

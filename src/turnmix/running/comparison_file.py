@@ -61,6 +61,8 @@ class Criterion(Settings):
 
     outcome: str
     """Of which outcome."""
+    against: str | None = None
+    """The arm that takes the first arm's place in this condition; left out, the first arm."""
     direction: Literal["lower", "higher"] | None = None
     """The second arm's value is lower, or higher, than the first's."""
     in_seeds: int | None = Field(default=None, ge=1)
@@ -95,6 +97,12 @@ class DecisionSettings(Settings):
     """The same as numbers, which are checked: the rule holds if all of them do."""
     expected: str = ""
     """What was expected, in words, before it was run."""
+
+    @property
+    def arms(self) -> list[str]:
+        """All that it looks at."""
+        others = [each.against for each in self.criteria if each.against is not None]
+        return [*dict.fromkeys((*self.between, *others))]
 
 
 class ComparisonSettings(Settings):
@@ -194,6 +202,9 @@ class ComparisonSettings(Settings):
                 raise ValueError(
                     f"{where}.in_seeds: {criterion.in_seeds}: there are {len(self.seeds)} seeds: ask for fewer"
                 )
+            self._check_arm(criterion.against, f"{where}.against")
+            if criterion.against == decision.between[1]:
+                raise ValueError(f"{where}.against: {criterion.against!r} against itself: name another arm")
             for name in criterion.values:
                 self._check_arm(name, f"{where}.values")
 

@@ -1,6 +1,6 @@
-"""A comparison's decision by its own rule. In: what two arms scored. Out: each criterion with what was found.
+"""A comparison's decision by its own rule. In: what arms scored. Out: each criterion with what was found.
 
-Nothing is decided while runs of the two arms are missing: a rule that is looked at on the way is another rule.
+Nothing is decided while runs of its arms are missing: a rule that is looked at on the way is another rule.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Decision:
     rule: str
     expected: str
     num_missing: int
-    """Runs of the two arms that are not complete."""
+    """Runs of its arms that are not complete."""
+    arms: Sequence[str]
     checks: Sequence[Checked]
     """None while runs are missing."""
 
@@ -53,7 +54,7 @@ class Decision:
         if self.num_missing:
             runs = "1 run" if self.num_missing == 1 else f"{self.num_missing} runs"
             are = "is" if self.num_missing == 1 else "are"
-            return f"Not decided: {runs} of {' and '.join(self.between)} {are} missing."
+            return f"Not decided: {runs} of {' and '.join(self.arms)} {are} missing."
         said = {True: "The rule holds.", False: "The rule does not hold.", None: "Not decided."}
         return said[self.holds]
 
@@ -93,7 +94,10 @@ def decided(
         check
         for criterion in settings.criteria
         for check in _checks(
-            criterion, settings.between, outcomes[criterion.outcome], measured[criterion.outcome]
+            criterion,
+            (criterion.against or settings.between[0], settings.between[1]),
+            outcomes[criterion.outcome],
+            measured[criterion.outcome],
         )
     ]
     return Decision(
@@ -101,6 +105,7 @@ def decided(
         rule=" ".join(settings.rule.split()),
         expected=" ".join(settings.expected.split()),
         num_missing=num_missing,
+        arms=settings.arms,
         checks=[] if num_missing else checks,
     )
 
@@ -119,7 +124,7 @@ def _checks(
         yield _direction(criterion, between, values, title)
     if criterion.p_value_at_most is not None:
         yield Checked(
-            condition=f"{title}: p at most {p_text(criterion.p_value_at_most)}",
+            condition=f"{title}: p at most {p_text(criterion.p_value_at_most)} against {first}",
             found="–" if found is None else f"p {p_text(found.p_value)}",
             holds=None if found is None else found.p_value <= criterion.p_value_at_most,
         )

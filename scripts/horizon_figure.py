@@ -1,0 +1,135 @@
+"""Resolved tasks and own-state divergence against the horizon: how far students fall behind as tasks grow longer.
+
+    python scripts/horizon_figure.py runs/horizon --output runs/horizon/plots
+
+In: a directory of runs that were trained by one method on tasks of one length each, and analysed by `turnmix analyse`.
+Out: horizon.svg and horizon.png. The horizon T is the mean number of the expert's own turns; a point is a mean over
+seeds with Student's t interval, of which one seed has none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnmix.analysis.accidents import resolved_share
+from turnmix.analysis.agreement import judged
+from turnmix.analysis.divergence import divergence_of
+from turnmix.analysis.judged_turns import label_nll
+from turnmix.analysis.scaling import arm_name, over_seeds
+from turnmix.analysis.stored import StoredAnalysis, stored_analyses
+from turnmix.analysis.table import Estimate
+from turnmix.core.terminal import tell
+from turnmix.store.analysis_directory import OWN, TEACHER
+from turnmix.viewing.page.plot import MARKERS, SERIES, Plot, add_legend, drawing, write_plot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One method on tasks of one length."""
+
+    method: str
+    horizon: float
+    seeds: int
+    resolved: Estimate
+    label_nll: Estimate
+
+
+def points(runs: Iterable[Path]) -> list[Point]:
+    """By method, in the order of their horizons. A run is called METHOD-LENGTH-seed-N. Raises UserError."""
+    arms: dict[str, list[StoredAnalysis]] = {}
+    for run in sorted(runs):
+        if analyses := stored_analyses(run):
+            arms.setdefault(arm_name([run.name, run.name]), []).append(analyses[-1])
+    found = [_point(arm.partition("-")[0], analyses) for arm, analyses in arms.items()]
+    return sorted(found, key=lambda point: (point.method, point.horizon))
+
+
+def _point(method: str, analyses: Sequence[StoredAnalysis]) -> Point:
+    turns, shares, nlls = [], [], []
+    for analysis in analyses:
+        turns += [len(each.turns) for each in analysis.rollouts(TEACHER) if judged(each)]
+        share = resolved_share([each for each in analysis.rollouts(OWN) if judged(each)]).value
+        nll = label_nll(divergence_of(analysis).own, lambda turn: True)
+        if share is None or nll is None:
+            raise SystemExit(f"{analysis.path}: nothing was measured: analyse it again")
+        shares.append(share)
+        nlls.append(nll.value)
+    resolved, divergence = over_seeds(shares), over_seeds(nlls)
+    assert resolved is not None
+    assert divergence is not None
+    return Point(
+        method=method,
+        horizon=statistics.fmean(turns),
+        seeds=len(analyses),
+        resolved=resolved,
+        label_nll=divergence,
+    )
+
+
+def figure_of(found: Sequence[Point]) -> Plot:
+    """Both outcomes below each other."""
+    with drawing(height=4.6, rows=2) as (figure, (upper, lower)):
+        for axes, name, scale in ((upper, "resolved", 100.0), (lower, "label_nll", 1.0)):
+            for place, method in enumerate(dict.fromkeys(point.method for point in found)):
+                _draw(axes, [each for each in found if each.method == method], name, scale, place)
+        upper.set_ylabel("resolved, %")
+        upper.set_ylim(-3, 103)
+        lower.set_ylabel("label NLL on own states")
+        lower.set_ylim(bottom=0)
+        lower.set_xlabel("horizon: mean turns of the expert")
+        add_legend(figure, upper)
+    return Plot(
+        name="horizon",
+        title="Resolved and own-state divergence against the horizon",
+        caption=f"Bars: 95 %, Student's t over {max(point.seeds for point in found)} seeds.",
+        figure=figure,
+    )
+
+
+def _draw(axes: Any, drawn: Sequence[Point], name: str, scale: float, place: int) -> None:
+    estimates: list[Estimate] = [getattr(point, name) for point in drawn]
+    values = [scale * each.value for each in estimates]
+    arms = [list(_arms(estimates, scale, end)) for end in ("low", "high")]
+    axes.errorbar(
+        [point.horizon for point in drawn],
+        values,
+        yerr=arms,
+        color=SERIES[place % len(SERIES)],
+        marker=MARKERS[place % len(MARKERS)],
+        label=drawn[0].method,
+    )
+
+
+def _arms(estimates: Sequence[Estimate], scale: float, end: str) -> Iterator[float]:
+    for each in estimates:
+        at = getattr(each, end)
+        yield 0.0 if at is None else scale * abs(each.value - at)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, help="a directory of runs, such as a sweep's")
+    parser.add_argument("--output", type=Path, help="a directory (RUNS/plots)")
+    arguments = parser.parse_args()
+    found = points(path for path in arguments.runs.iterdir() if path.is_dir())
+    if not found:
+        raise SystemExit(f"{arguments.runs}: no run in it was analysed: turnmix analyse RUN")
+    for point in found:
+        tell(
+            f"{point.method}, T = {point.horizon:.1f}: resolved {100 * point.resolved.value:.0f} %, "
+            f"label NLL {point.label_nll.value:.3f}, seeds {point.seeds}"
+        )
+    output = arguments.output or arguments.runs / "plots"
+    output.mkdir(parents=True, exist_ok=True)
+    write_plot(figure_of(found), output)
+
+
+if __name__ == "__main__":
+    main()
