@@ -17,7 +17,7 @@ ACTS = {"turn left", "turn right", "go forward", "pick up", "drop", "toggle"}
 
 
 def walks(path, recipe="babyai"):
-    collect_walks(load_recipe(recipe), path, num_walks=8, turns=12, seed=1)
+    collect_walks(load_recipe(recipe, ["method=dagger"]), path, num_walks=8, turns=12, seed=1)
     return read_experience(path)
 
 
