@@ -61,6 +61,8 @@ class TextWorldSettings(WorldSettings):
     """Ingredients have to be fried, roasted or grilled."""
     cut: bool = False
     """Ingredients have to be chopped, sliced or diced, with a knife."""
+    drop: bool = False
+    """No more can be carried than there are ingredients, and with one to be cut the knife."""
     quest_length: int = Field(default=4, ge=1, le=20)
     """Number of commands that the shortest way to the treasure takes."""
     mode: Literal["easy", "medium", "hard"] = "easy"
@@ -100,7 +102,12 @@ class TextWorldSettings(WorldSettings):
 
     def _game(self, name: str, seed: int) -> TextWorldGame:
         order = {"game": self.game, "seed": seed, **self._order()}
-        return TextWorldGame(partial(made_game, order), system=_SYSTEMS[self.game])
+        return TextWorldGame(
+            partial(made_game, order),
+            system=_SYSTEMS[self.game],
+            is_cooking=self.game == "cooking",
+            are_hands_limited=self.drop,
+        )
 
     def _order(self) -> dict[str, Any]:
         names = _COOKING if self.game == "cooking" else _TREASURE
@@ -119,5 +126,5 @@ class TextWorldSettings(WorldSettings):
         return "-".join([self.game, *parts])
 
 
-_COOKING = ("ingredients", "take", "open", "cook", "cut")
+_COOKING = ("ingredients", "take", "open", "cook", "cut", "drop")
 _TREASURE = ("quest_length", "mode")

@@ -1,4 +1,4 @@
-"""One play of a TextWorld game: its interpreter answers commands, its own planner says what to do next.
+"""One play of a TextWorld game: its interpreter answers commands, its planner says what to do next.
 
 What an agent writes reaches the interpreter only where it is a command of the game itself: others would end it, start
 it anew, write files, or switch off what the planner follows the game by.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.environments.worlds.game import Scene
+from turnmix.environments.worlds.textworld_cook import Cook
 
 GIVES_UP = "give up"
 MOST_CHARACTERS = 150
@@ -25,7 +26,6 @@ _STATUS = re.compile(r"\n?>?[ ]{20,}-= [^\n]* =-\s*-?\d+/\d+\s*$")
 _AT_THE_END = re.compile(r"\s*Would you like to RESTART, RESTORE .*$", re.DOTALL)
 _READ = "Directions:"
 """Stands in the cookbook only."""
-_READS = "examine cookbook"
 
 
 class TextWorldGame:
@@ -35,10 +35,19 @@ class TextWorldGame:
     has_planner = True
     gives_up: str | None = GIVES_UP
 
-    def __init__(self, make: Callable[[], Path], *, system: str) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Path],
+        *,
+        system: str,
+        is_cooking: bool = False,
+        are_hands_limited: bool = False,
+    ) -> None:
         """`make`: makes the game, unless it was made before, and returns the path of its story."""
         self.system = system
         self._make = make
+        self._is_cooking = is_cooking
+        self._are_hands_limited = are_hands_limited
         self._story: Path | None = None
         self._environment: Any = None
         self._verbs: tuple[str, ...] = ()
@@ -53,7 +62,8 @@ class TextWorldGame:
         import textworld
 
         wanted = textworld.EnvInfos(
-            policy_commands=True, admissible_commands=True, objective=True, verbs=True, max_score=True
+            policy_commands=not self._are_hands_limited,
+            **dict.fromkeys(("admissible_commands", "objective", "verbs", "max_score"), True),
         )
         self._environment = textworld.start(str(self._story), wanted)
         self._environment.seed(1)  # left to itself, the interpreter takes one from the clock
@@ -113,10 +123,14 @@ class TextWorldGame:
         )
 
     def _planned(self, state: Any) -> str | None:
-        """The next command of the game's planner. It knows a recipe, which others have to read first."""
-        if state.policy_commands and not self._has_read and _READS in state.admissible_commands:
-            return _READS
-        return str(state.policy_commands[0]) if state.policy_commands else None
+        """What the game's planner says, once the recipe was read; that knows it without."""
+        policy = state.policy_commands
+        if not self._is_cooking or not (policy or self._are_hands_limited):
+            return str(policy[0]) if policy else None
+        cook = Cook(state["game"], state["_facts"])
+        if not self._has_read and (reading := cook.reads()):
+            return reading
+        return cook.cooks() if self._are_hands_limited else str(policy[0])
 
 
 def _told(text: str) -> str:

@@ -55,8 +55,8 @@ def _make(order: Mapping[str, Any], attempt: int) -> None:
 def _cooking(order: Mapping[str, Any], options: Any) -> Any:
     from textworld.challenges.tw_cooking import cooking
 
-    skills = {name: order[name] for name in ("take", "open", "cook", "cut")}
-    usual = {"drop": False, "recipe_seed": 0, "split": None}
+    skills = {name: order[name] for name in ("take", "open", "cook", "cut", "drop")}
+    usual = {"recipe_seed": 0, "split": None}
     return cooking.make({"recipe": order["ingredients"], "go": order["rooms"], **skills, **usual}, options)
 
 
