@@ -1,19 +1,15 @@
 """BabyAI as text: its bot as the expert, whatever an agent does, the same play at the same seed, and in the loop."""
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 
 import pytest
-from played_worlds import mistaken, played, survives_mutated_actions
-from stored_trajectories import trajectories
+from played_worlds import mistaken, played, survives_mutated_actions, trained_whole_and_in_two
 
-from turnmix.cli import main
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.worlds.babyai import BabyAISettings
-from turnmix.environments.worlds.environment import WorldEnvironment
 from turnmix.policies.scripted import call_action
 
 pytest.importorskip("minigrid", reason="BabyAI needs the extra: pip install 'turnmix[worlds]'")
@@ -97,24 +93,9 @@ def test_a_wrong_level_and_a_missing_package_are_told_in_one_line(monkeypatch):
 
 
 def test_a_run_of_the_recipe_goes_on_after_it_was_broken_off_with_the_same_trajectories(
-    tmp_path, monkeypatch, capsys
+    tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", RECIPE, *SMALL, "--run", "whole"]) == 0
-    intact, left = WorldEnvironment.verify, [2]
-
-    async def breaking(self, stop_reason):
-        left[0] -= 1
-        if left[0] < 0:
-            raise UserError("the machine was turned off")
-        return await intact(self, stop_reason)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(WorldEnvironment, "verify", breaking)
-        assert main(["train", RECIPE, *SMALL, "--run", "broken"]) == 2
-    assert main(["train", "--resume", "broken"]) == 0
-    broken_off, whole = (trajectories(Path(run, "trajectories.jsonl")) for run in ("broken", "whole"))
-    assert broken_off == whole
-    (row,) = json.loads(Path("whole/summary.json").read_text())["iterations"]
+    row = trained_whole_and_in_two(RECIPE, SMALL, monkeypatch)
     assert (row["rollouts"], row["infra_errors"]) == (4, 0)
     assert row["labels"] > 0

@@ -2,19 +2,41 @@
 
 import asyncio
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
-from played_worlds import played, survives_mutated_actions
+from played_worlds import played, survives_mutated_actions, trained_whole_and_in_two
+from pydantic import ValidationError
 
+from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.worlds.textworld import TextWorldSettings
 from turnmix.environments.worlds.textworld_cache import made_game
 from turnmix.policies.scripted import call_action
 
 pytest.importorskip("textworld", reason="TextWorld needs the extra: pip install 'turnmix[worlds]'")
+RECIPE = str(Path(__file__).parents[2] / "recipes" / "textworld.yaml")
+SMALL = [
+    "iterations=1",
+    "tasks.max_turns=3",
+    "tasks.rooms=3",
+    "tasks.quest_length=2",
+    "student.cohort_size=2",
+    "student.max_new_tokens=8",
+    "rollouts.tasks_per_iteration=3",
+    "rollouts.concurrency=2",
+    "evaluation.tasks=1",
+    "evaluation.base=false",
+    "learner.epochs=1",
+]
 COOKING = {"game": "cooking", "rooms": 1, "ingredients": 2, "take": 1, "cook": True, "cut": True}
+FULL_HANDS = {**COOKING, "rooms": 6, "ingredients": 3, "take": 2, "open": True, "drop": True}
 TREASURE = {"game": "treasure", "rooms": 5, "quest_length": 3}
 
 
@@ -22,8 +44,9 @@ TREASURE = {"game": "treasure", "rooms": 5, "quest_length": 3}
 def games(tmp_path_factory):
     """Where the games of these tests are kept."""
     with pytest.MonkeyPatch.context() as changed:
-        changed.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+        folder = tmp_path_factory.mktemp("cache")
+        changed.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 def source(settings, **further):
@@ -40,14 +63,39 @@ def said(messages):
     return [message.tool_calls[0].arguments["action"] for message in messages if message.tool_calls]
 
 
-def test_the_expert_reads_the_recipe_and_cooks_the_meal():
+def test_the_expert_reads_the_recipe_and_cooks_the_meal(capfd):
     worlds = source(COOKING)
-    for messages, reason, verdict in played(worlds, worlds.tasks("train")[:2]):
-        assert "examine cookbook" in said(messages)
-        assert said(messages)[-2:] == ["prepare meal", "eat meal"]
-        assert (reason, verdict.resolved, verdict.reward) == (StopReason.finished, True, pytest.approx(1))
-        assert verdict.details["score"] == verdict.details["max_score"] > 1
-        assert (verdict.details["lost"], verdict.details["states_without_plan"]) == (False, 0)
+    ((messages, reason, verdict),) = played(worlds, worlds.tasks("train")[:1])
+    assert "examine cookbook" in said(messages)
+    assert said(messages)[-2:] == ["prepare meal", "eat meal"]
+    assert (reason, verdict.resolved, verdict.reward) == (StopReason.finished, True, pytest.approx(1))
+    assert verdict.details["score"] == verdict.details["max_score"] > 1
+    assert (verdict.details["lost"], verdict.details["states_without_plan"]) == (False, 0)
+    assert capfd.readouterr().out == ""
+
+
+def test_the_expert_cooks_with_hands_that_hold_little_whatever_was_done_before():
+    drawn = random.Random(0)
+
+    def mistaken(action, state):
+        commands = [
+            "go north",
+            "go east",
+            "go south",
+            "go west",
+            "drop knife",
+            "close fridge",
+            "drop red onion",
+        ]
+        return call_action("act", action=drawn.choice(commands)) if drawn.random() < 0.4 else action
+
+    worlds = source(FULL_HANDS, max_turns=100)
+    tasks = worlds.tasks("train")[:1]
+    for chooses in (None, mistaken, mistaken, mistaken):
+        ((messages, _, verdict),) = played(worlds, tasks, chooses)
+        assert verdict.resolved
+        assert said(messages).index("examine cookbook") < said(messages).index("prepare meal")
+        assert verdict.details["states_without_plan"] == 0
 
 
 def test_the_expert_takes_the_treasure_by_the_shortest_way_and_finds_the_way_back():
@@ -101,7 +149,7 @@ def test_whatever_an_agent_does_is_answered(settings):
     class Few:
         def __init__(self, worlds):
             self.environment = worlds.environment
-            self._tasks = worlds.tasks("train")[:2]
+            self._tasks = worlds.tasks("train")[:1]
 
         def tasks(self, split):
             return list(self._tasks) * 1000
@@ -134,16 +182,149 @@ def test_a_game_is_made_once_and_again_where_it_was_damaged():
     assert logic.read_bytes() == whole
 
 
+ASKING = (
+    "import sys, json; from turnmix.environments.worlds.textworld_cache import made_game; "
+    "print(made_game(json.loads(sys.argv[1])).stat().st_mtime_ns)"
+)
+
+
+def asks(order):
+    return subprocess.Popen([sys.executable, "-c", ASKING, json.dumps(order)], stdout=subprocess.PIPE)
+
+
+def makers(folder):
+    """Processes that work there."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            found += (
+                [entry.name] if entry.name.isdigit() and str(folder) in os.readlink(entry / "cwd") else []
+            )
+        except OSError:
+            continue
+    return found
+
+
+def until(happens, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not happens() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return happens()
+
+
 def test_two_processes_that_want_one_game_make_it_once():
-    code = (
-        "import sys, json; from turnmix.environments.worlds.textworld_cache import made_game; "
-        "print(made_game(json.loads(sys.argv[1])).stat().st_mtime_ns)"
-    )
-    asking = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, json.dumps({**ORDER, "seed": 6})], stdout=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
+    asking = [asks({**ORDER, "seed": 6}) for _ in range(2)]
     first, second = (each.communicate()[0] for each in asking)
     assert first == second != b""
+
+
+def test_who_is_killed_while_a_game_is_made_leaves_no_process_and_no_half_of_a_game(games):
+    order = {**ORDER, "seed": 7}
+    asking = asks(order)
+    assert until(lambda: makers(games))
+    asking.send_signal(signal.SIGKILL)
+    asking.communicate()
+    assert until(lambda: not makers(games))
+    assert made_game(order).stat().st_size > 100_000
+
+
+def test_a_game_is_made_beside_what_else_the_loop_does_and_once_for_all_who_wait():
+    async def started():
+        worlds, ticks = source(TREASURE), []
+        task = worlds.tasks("holdout")[0]
+
+        async def tick():
+            while True:
+                ticks.append(time.monotonic())
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.create_task(tick())
+        plays = [worlds.environment(task) for _ in range(3)]
+        begun = time.monotonic()
+        first, *others = await asyncio.gather(*(play.reset() for play in plays))
+        seconds = time.monotonic() - begun
+        ticking.cancel()
+        for play in plays:
+            await play.close()
+        assert others == [first, first]
+        return seconds, len([at for at in ticks if at - begun < seconds])
+
+    seconds, ticks = asyncio.run(started())
+    assert ticks > 10 * min(seconds, 1)
+
+
+def make_writable(folder):
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+
+
+def link(folder):
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(folder.parent.parent)
+
+
+def give_away(folder):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    folder.mkdir(parents=True)
+    os.chown(folder, 12345, 12345)
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        (make_writable, "can be written by others: chmod go-w it"),
+        (link, "it is a link"),
+        (give_away, "is somebody else's"),
+    ],
+)
+def test_games_that_others_could_have_written_are_not_opened(planted, told, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    planted(tmp_path / "turnmix" / "textworld")
+    for asked in (TextWorldSettings(**TREASURE).check, lambda: made_game(ORDER)):
+        with pytest.raises(UserError) as refused:
+            asked()
+        assert told in str(refused.value)
+        assert str(refused.value).startswith("tasks.source: 'textworld': its games would be kept in ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"game": "treasure", "quest_length": 7},
+            "tasks.quest_length = 7: too long for 6 rooms: give 1 to 6, or more",
+        ),
+        (
+            {"game": "treasure", "ingredients": 2},
+            "tasks.ingredients = 2: a game of treasure has none: leave it out",
+        ),
+        ({"game": "cooking", "mode": "hard"}, "tasks.mode = hard: a game of cooking has none: leave it out"),
+        ({"game": "cooking", "rooms": 7}, "tasks.rooms = 7: give 1, 6, 9 or 12 for tasks.game=cooking"),
+        (
+            {"game": "cooking", "take": 2},
+            "tasks.take = 2: more than tasks.ingredients, which is 1: give 0 to 1",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(settings, told):
+    with pytest.raises(ValidationError) as refused:
+        TextWorldSettings(**settings)
+    assert told in str(refused.value)
+
+
+def test_a_missing_package_is_told_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "textworld", None)
+    with pytest.raises(
+        MissingDependencyError, match=r"the package textworld .*pip install 'turnmix\[worlds\]'"
+    ):
+        source(TREASURE)
+
+
+def test_a_run_of_the_recipe_goes_on_after_it_was_broken_off_with_the_same_trajectories(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    row = trained_whole_and_in_two(RECIPE, SMALL, monkeypatch)
+    assert (row["rollouts"], row["infra_errors"]) == (3, 0)
+    assert row["labels"] > 0
