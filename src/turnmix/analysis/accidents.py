@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from turnmix.analysis.agreement import judged
+from turnmix.analysis.ended_rollouts import EndedRollout, ended_rollouts, resolved_share
 from turnmix.analysis.stored import StoredAnalysis, checkpoint_titles
 from turnmix.analysis.table import Cell, Column, Share, Table
-from turnmix.core.trajectory import Trajectory
 from turnmix.store.analysis_directory import OWN
 
 KINDS = ("harmless", "breaking")
@@ -21,12 +20,11 @@ def accident_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
     """None where no accident happened."""
     rows: list[tuple[Cell, ...]] = []
     for analysis, title in zip(analyses, checkpoint_titles(analyses), strict=True):
-        rolled_out = {kind: analysis.rollouts(kind) for kind in KINDS}
-        if not any(rolled_out.values()):
+        if not set(KINDS) & {*analysis.rollout_names}:
             continue
         rows += [
-            _row(f"{title}, {name}", trajectories)
-            for name, trajectories in {"none": analysis.rollouts(OWN), **rolled_out}.items()
+            _row(f"{title}, {name}", ended_rollouts(analysis, rollout))
+            for name, rollout in {"none": OWN, **dict(zip(KINDS, KINDS))}.items()
         ]
     if not rows:
         return []
@@ -49,24 +47,11 @@ def accident_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
     return [table]
 
 
-def has_accident(trajectory: Trajectory) -> bool:
-    """Did one happen in it?"""
-    return any(turn.actor == "accident" for turn in trajectory.turns)
-
-
-def _row(name: str, trajectories: Sequence[Trajectory]) -> tuple[Cell, ...]:
-    ended = [each for each in trajectories if judged(each)]
-    befallen = [each for each in ended if has_accident(each)]
+def _row(name: str, ended: Sequence[EndedRollout]) -> tuple[Cell, ...]:
+    befallen = [each for each in ended if each.has_accident]
     return (
         name,
         resolved_share(ended),
         Share(count=len(befallen), of=len(ended)) if befallen else None,
         resolved_share(befallen) if befallen else None,
-    )
-
-
-def resolved_share(trajectories: Sequence[Trajectory]) -> Share:
-    """Of those that the agent ended."""
-    return Share(
-        count=sum(bool(each.verdict and each.verdict.resolved) for each in trajectories), of=len(trajectories)
     )

@@ -13,12 +13,16 @@ Estimate(value=0.5, low=0.5, high=0.5)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnmix.analysis.table import Estimate
 
 NUM_DRAWS = 2000
+MOST_KEPT = 500
+"""Trajectories whose draws are kept for the next figure."""
 LEAST = 2
 """Trajectories of which there is an interval."""
 
@@ -34,8 +38,17 @@ def ratio_estimate(
     value = float(above.sum() / below.sum())
     if len(below) < LEAST:
         return Estimate(value=value, low=None, high=None)
-    counts = np.random.default_rng(seed).multinomial(
-        len(below), np.full(len(below), 1 / len(below)), size=NUM_DRAWS
-    )
+    draw = _drawn_once if len(below) <= MOST_KEPT else _drawn
+    counts = draw(len(below), seed)
     low, high = np.percentile((counts @ above) / (counts @ below), [2.5, 97.5])
     return Estimate(value=value, low=float(low), high=float(high))
+
+
+def _drawn(number: int, seed: int) -> NDArray[np.float64]:
+    """How often each of `number` is in each draw."""
+    shares = np.full(number, 1 / number)
+    return np.random.default_rng(seed).multinomial(number, shares, size=NUM_DRAWS).astype(np.float64)
+
+
+_drawn_once = lru_cache(maxsize=16)(_drawn)
+"""Many figures of a table are of equally many trajectories, and drawing takes longer than all else."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -22,6 +22,7 @@ from turnmix.analysis.judged_turns import (
     num_states,
     reverse_kl,
 )
+from turnmix.analysis.remembered import remembered
 from turnmix.analysis.stored import StoredAnalysis, checkpoint_titles
 from turnmix.analysis.table import Cell, Column, Share, Table
 from turnmix.core.trajectory import StopReason
@@ -52,9 +53,14 @@ class Divergence:
 
 def divergence_of(analysis: StoredAnalysis, *, title: str = "") -> Divergence:
     """Raises UserError: something stored is damaged."""
+    return replace(_divergence_of(analysis), title=title)
+
+
+@remembered
+def _divergence_of(analysis: StoredAnalysis) -> Divergence:
     own = analysis.scored(OWN)
     return Divergence(
-        title=title,
+        title="",
         own=judged_trajectories(own),
         teacher=judged_trajectories(analysis.scored(TEACHER), by_greedy=True),
         sampled=judged_trajectories(analysis.scored(SAMPLED)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from turnmix.analysis.accidents import resolved_share
 from turnmix.analysis.agreement import judged
 from turnmix.analysis.divergence import divergence_of
 from turnmix.analysis.judged_turns import agreement, num_states
@@ -47,7 +46,7 @@ class Gate:
 def gate_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
     """One for each run, of its latest checkpoint that was analysed for it. Raises UserError: something is damaged."""
     latest = {each.run: each for each in sorted(analyses, key=lambda each: each.iteration)}
-    found = [each for each in latest.values() if each.rollouts(RESCUED)]
+    found = [each for each in latest.values() if RESCUED in each.rollout_names]
     return [
         _table(gates_of(each), title) for each, title in zip(found, checkpoint_titles(found), strict=True)
     ]
@@ -66,7 +65,7 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
     half = None if analysis.iteration % 2 else earlier.get(analysis.iteration // 2)
     return [
         _share("base student resolves", _resolved(base)),
-        _share("expert alone resolves", resolved_share(_ended(analysis.rollouts(TEACHER)))),
+        _share("expert alone resolves", _resolved_share(_ended(analysis.rollouts(TEACHER)))),
         Gate(
             name="agreement on the teacher's states",
             asked="≥ 90 %",
@@ -77,7 +76,7 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
         ),
         _share(
             "SFT resolves",
-            resolved_share(list(own.values())),
+            _resolved_share(list(own.values())),
             "30 to 80 %",
             lambda share: 0.3 <= share <= 0.8,
         ),
@@ -110,7 +109,7 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
         ),
         _share(
             "expert resolves after a deviation",
-            resolved_share(taken_over),
+            _resolved_share(taken_over),
             "≥ 95 %",
             lambda share: share >= 0.95,
         ),
@@ -208,8 +207,12 @@ def _ended(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
 
 
 def _resolved(analysis: StoredAnalysis | None) -> Share:
-    return resolved_share(_ended(() if analysis is None else analysis.rollouts(OWN)))
+    return _resolved_share(_ended(() if analysis is None else analysis.rollouts(OWN)))
 
 
 def _is_resolved(trajectory: Trajectory) -> bool:
     return bool(trajectory.verdict and trajectory.verdict.resolved)
+
+
+def _resolved_share(trajectories: Sequence[Trajectory]) -> Share:
+    return Share(count=sum(map(_is_resolved, trajectories)), of=len(trajectories))

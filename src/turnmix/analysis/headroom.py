@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from turnmix.analysis.accidents import resolved_share
-from turnmix.analysis.agreement import judged
+from turnmix.analysis.ended_rollouts import EndedRollout, ended_rollouts, resolved_share
 from turnmix.analysis.stored import StoredAnalysis, checkpoint_titles
 from turnmix.analysis.table import Cell, Column, Share, Table
-from turnmix.core.trajectory import Trajectory
 from turnmix.store.analysis_directory import HEADROOM, OWN
 
 
@@ -22,10 +20,10 @@ def headroom_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
         names = [name for name in analysis.rollout_names if name.startswith(f"{HEADROOM}-")]
         if not names:
             continue
-        rows.append(_row(f"{title} alone", analysis.rollouts(OWN)))
+        rows.append(_row(f"{title} alone", ended_rollouts(analysis, OWN)))
         for name in names:
             kinds = name.removeprefix(f"{HEADROOM}-").replace(",", ", ")
-            rows.append(_row(f"{title}, expert does {kinds}", analysis.rollouts(name)))
+            rows.append(_row(f"{title}, expert does {kinds}", ended_rollouts(analysis, name)))
     if not rows:
         return []
     table = Table(
@@ -46,11 +44,9 @@ def headroom_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
     return [table]
 
 
-def _row(name: str, trajectories: Sequence[Trajectory]) -> tuple[Cell, ...]:
-    ended = [each for each in trajectories if judged(each)]
-    turns = [turn for each in ended for turn in each.turns]
+def _row(name: str, ended: Sequence[EndedRollout]) -> tuple[Cell, ...]:
     return (
         name,
         resolved_share(ended),
-        Share(count=sum(turn.actor == "teacher" for turn in turns), of=len(turns)),
+        Share(count=sum(each.num_teacher_turns for each in ended), of=sum(each.num_turns for each in ended)),
     )

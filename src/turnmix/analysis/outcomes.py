@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from turnmix.analysis.accidents import has_accident
 from turnmix.analysis.agreement import judged
+from turnmix.analysis.ended_rollouts import has_accident
 from turnmix.analysis.judged_turns import JudgedTrajectory, JudgedTurn, judged_trajectories
+from turnmix.analysis.remembered import remembered
 from turnmix.analysis.scored import ScoredTrajectory
 from turnmix.analysis.statistics.measured import Measured
 from turnmix.analysis.stored import StoredAnalysis
@@ -125,13 +126,14 @@ OUTCOMES: Mapping[str, Outcome] = {
 
 def by_task(names: Sequence[str], analysis: StoredAnalysis) -> dict[str, ByTask]:
     """What each task comes to in a stored analysis, on each of these outcomes; nothing where a rollout is not there."""
-    found: dict[str, ByTask] = {}
-    for rollout in dict.fromkeys(OUTCOMES[name].rollout for name in names):
-        scored = analysis.scored(rollout)
-        found |= {
-            name: sums_of(OUTCOMES[name], scored) for name in names if OUTCOMES[name].rollout == rollout
-        }
-    return found
+    return {name: dict(_parts_of(analysis, OUTCOMES[name].rollout)[name]) for name in names}
+
+
+@remembered
+def _parts_of(analysis: StoredAnalysis, rollout: str) -> dict[str, ByTask]:
+    """On all outcomes that are of this rollout."""
+    scored = analysis.scored(rollout)
+    return {name: sums_of(each, scored) for name, each in OUTCOMES.items() if each.rollout == rollout}
 
 
 def resolved_by_task(trajectories: Iterable[Trajectory]) -> ByTask:

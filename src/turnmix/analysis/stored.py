@@ -7,17 +7,21 @@ loaded, and nothing that a recipe names is imported.
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnmix.analysis.remembered import Stamp, files_in, remembered, stamp_of
 from turnmix.analysis.scored import ScoredTrajectory, TurnScore
 from turnmix.analysis.table import Table
+from turnmix.core.bounded_file import MEBIBYTE
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import Trajectory
 from turnmix.store.analysis_directory import (
+    FAILURE_RECORDS,
     OF_ANALYSIS,
     TEACHER,
     analysed_iterations,
@@ -32,6 +36,11 @@ from turnmix.store.append_log import FIX, AppendLog, TrajectoryLog
 from turnmix.store.place import ANALYSIS
 from turnmix.store.record_files import read_analysis
 from turnmix.store.records import checked
+from turnmix.store.run_directory import EVALUATIONS
+
+MOST_HELD_BYTES = 32 * MEBIBYTE
+"""Of stored lines whose trajectories are held for who asks next: those of about two analyses."""
+_held_trajectories: OrderedDict[tuple[Path, Stamp], list[Trajectory]] = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +60,19 @@ class StoredAnalysis:
     @property
     def rollout_names(self) -> list[str]:
         """Those of which there is any trajectory: `own`, `teacher`, `breaking`, `harmless`, `headroom-KINDS`."""
-        return [name for name in _names(self) if _held(self._log_path(name))]
+        return [name for name in _names(self) if _num_held(self, name)]
 
     def is_whole(self, name: str) -> bool:
         """Is there a trajectory of each task?"""
-        return len(_held(self._log_path(name))) >= self.num_tasks
+        return _num_held(self, name) >= self.num_tasks
 
     def rollouts(self, name: str) -> list[Trajectory]:
         """The trajectories of a rollout, in the order of their tasks, failures of the infrastructure among them; none
         where there is no such rollout. Raises UserError: one is damaged."""
-        path = self._log_path(name)
+        path = self.log_path(name)
         if not os.path.lexists(path):
             return []
-        log = TrajectoryLog(path, is_writable=False)
-        return list(log.read(in_order(log.ids)))
+        return list(_trajectories_in(path))
 
     def scored(self, name: str) -> list[ScoredTrajectory]:
         """The same with what was said of each turn. Raises UserError: a record is damaged."""
@@ -81,7 +89,13 @@ class StoredAnalysis:
 
         return tables_of([self], instruments)
 
-    def _log_path(self, name: str) -> Path:
+    def files(self) -> list[Path]:
+        """All that an answer about this analysis may depend on."""
+        folders = (self.path, self.path / FAILURE_RECORDS, teacher_path(self.run))
+        return [*files_in(*folders), self.run / EVALUATIONS]
+
+    def log_path(self, name: str) -> Path:
+        """Where the trajectories of a rollout lie, or would."""
         return rollouts_path(teacher_path(self.run) if name == TEACHER else self.path, name)
 
 
@@ -111,8 +125,25 @@ def _names(analysis: StoredAnalysis) -> Iterator[str]:
         yield TEACHER
 
 
-def _held(path: Path) -> Sequence[str]:
-    return AppendLog(path, is_writable=False).ids if os.path.lexists(path) else ()
+@remembered
+def _num_held(analysis: StoredAnalysis, name: str) -> int:
+    path = analysis.log_path(name)
+    return len(AppendLog(path, is_writable=False)) if os.path.lexists(path) else 0
+
+
+def _trajectories_in(path: Path) -> list[Trajectory]:
+    """In the order of their tasks. Those last asked for are held, and not read again."""
+    key = (path, stamp_of([path]))
+    if key not in _held_trajectories:
+        log = TrajectoryLog(path, is_writable=False)
+        _held_trajectories[key] = list(log.read(in_order(log.ids)))
+    _held_trajectories.move_to_end(key)
+    held = 0
+    for each in reversed([*_held_trajectories]):
+        held += sum(size for _, _, size, _ in each[1])
+        if held > MOST_HELD_BYTES and each != key:
+            del _held_trajectories[each]
+    return _held_trajectories[key]
 
 
 def checkpoint_titles(analyses: Sequence[StoredAnalysis]) -> list[str]:

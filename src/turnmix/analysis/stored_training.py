@@ -13,8 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from turnmix.analysis.accidents import resolved_share
-from turnmix.analysis.agreement import judged
+from turnmix.analysis.ended_rollouts import ended_rollouts, resolved_share
 from turnmix.analysis.stored import stored_analyses
 from turnmix.analysis.table import Share
 from turnmix.core.bounded_file import read_bounded
@@ -99,7 +98,7 @@ def stored_training(path: Path) -> StoredTraining:
 def _resolved_when_analysed(path: Path) -> dict[int, Share]:
     """By the student alone, in whole analyses."""
     return {
-        each.iteration: resolved_share([one for one in each.rollouts(OWN) if judged(one)])
+        each.iteration: resolved_share(ended_rollouts(each, OWN))
         for each in stored_analyses(path)
         if each.is_whole(OWN)
     }

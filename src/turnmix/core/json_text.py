@@ -94,8 +94,8 @@ def nests_over(levels: int, value: Any) -> bool:
         level = [
             member
             for each in level
-            for member in (each.values() if isinstance(each, dict) else each)
-            if isinstance(member, dict | list)
+            for member in (each if type(each) is list else each.values())
+            if type(member) is dict or type(member) is list
         ]
     return bool(level)
 

@@ -41,6 +41,8 @@ TEACHER = "teacher"
 """A rollout whose trajectories depend on no student, and where they lie."""
 RESAMPLED = "resampled"
 RESCUED = "rescued"
+FAILURE_RECORDS = "failures"
+"""What is kept of failure modes, in the directory of an analysis."""
 HEADROOM = "headroom"
 """How the names of rollouts begin in which the expert takes over."""
 _LOG = re.compile(r"([a-z][a-z0-9_,:-]*?)(-scores)?\.jsonl", re.ASCII)

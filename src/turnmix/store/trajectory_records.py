@@ -74,7 +74,7 @@ class _Turn(Record):
     seconds: dict[str, Figure] = Field(default_factory=dict)
     tool_faults: list[ToolFaultRecord] = Field(default_factory=list)
     opening: _Opening | None = None
-    form: FormRecord = FormRecord()
+    form: FormRecord = Field(default_factory=FormRecord)
     is_rejected: bool = False
     repeats: Count = 0
 

@@ -63,6 +63,12 @@ class ModeFinder:
         self._answers = answers
         self._used: dict[str, Usage] = {}
 
+    def copy(self) -> ModeFinder:
+        """Another one, which has looked up what this one has."""
+        other = ModeFinder(self._judge, self._answers)
+        other._used.update(self._used)
+        return other
+
     @property
     def judge(self) -> Judge | None:
         return self._judge

@@ -25,10 +25,10 @@ from turnmix.core.json_text import json_text, read_json_file
 from turnmix.core.own_file import open_own_directory
 from turnmix.core.printable import printable_line
 from turnmix.environments.solution_outline import SolutionOutline
+from turnmix.store.analysis_directory import FAILURE_RECORDS
 from turnmix.store.append_log import FIX, AppendLog
 from turnmix.store.records import Count, Figure, Record, checked
 
-FOLDER = "failures"
 _OUTLINES, _JUDGE, _ANSWERS = "outlines.jsonl", "judge.json", "answers.jsonl"
 
 
@@ -70,7 +70,7 @@ class FailureRecords:
 
     @property
     def path(self) -> Path:
-        return self.analysis / FOLDER
+        return self.analysis / FAILURE_RECORDS
 
     def outlines(self) -> dict[str, SolutionOutline]:
         """By task. Raises UserError: a record is damaged."""

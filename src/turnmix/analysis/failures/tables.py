@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from turnmix.analysis.failures.cohen_kappa import ENOUGH, Kappa
 from turnmix.analysis.failures.findings import (
@@ -21,6 +22,7 @@ from turnmix.analysis.failures.labelled_set import HandLabelled, labelled_set
 from turnmix.analysis.failures.modes import JUDGED, FailureMode
 from turnmix.analysis.failures.records import FailureRecords
 from turnmix.analysis.failures.rules import mode_by_rule
+from turnmix.analysis.remembered import remembered
 from turnmix.analysis.stored import StoredAnalysis, checkpoint_titles
 from turnmix.analysis.table import Cell, Column, Share, Table
 from turnmix.core.trajectory import Trajectory
@@ -43,14 +45,12 @@ def failure_tables(analyses: Sequence[StoredAnalysis]) -> list[Table]:
     titles, found, finders = [], [], []
     knows_solutions = True
     for analysis, title in zip(analyses, checkpoint_titles(analyses), strict=True):
-        records = FailureRecords(analysis.path)
-        finder = ModeFinder(records.judge(), records.answers())
-        if trajectories := own_trajectories(analysis):
+        seen = seen_failures(analysis)
+        if seen.findings.num_trajectories:
             titles.append(title)
-            outlines = records.outlines()
-            knows_solutions = knows_solutions and bool(outlines)
-            found.append(findings_of(trajectories, outlines, finder))
-            finders.append(finder)
+            knows_solutions = knows_solutions and seen.knows_solutions
+            found.append(seen.findings)
+            finders.append(seen.finder.copy())
     if not found:
         return []
     finder = next((each for each in finders if each.judge is not None), finders[0])
@@ -65,10 +65,32 @@ def failure_modes(analysis: StoredAnalysis) -> dict[str, FailureMode | None]:
     Raises:
         UserError: something stored is damaged.
     """
+    return dict(seen_failures(analysis).modes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFailures:
+    """What is found of one analysis."""
+
+    findings: Findings
+    modes: dict[str, FailureMode | None]
+    finder: ModeFinder
+    knows_solutions: bool
+
+
+@remembered
+def seen_failures(analysis: StoredAnalysis) -> SeenFailures:
+    """Raises UserError: something stored is damaged."""
     records = FailureRecords(analysis.path)
     finder = ModeFinder(records.judge(), records.answers())
-    unresolved = unresolved_of(own_trajectories(analysis), records.outlines())
-    return {each.trajectory.id: finder.find(each).mode for each in unresolved}
+    trajectories, outlines = own_trajectories(analysis), records.outlines()
+    unresolved = unresolved_of(trajectories, outlines)
+    return SeenFailures(
+        findings=findings_of(trajectories, outlines, finder),
+        modes={each.trajectory.id: finder.find(each).mode for each in unresolved},
+        finder=finder,
+        knows_solutions=bool(outlines),
+    )
 
 
 def own_trajectories(analysis: StoredAnalysis) -> list[Trajectory]:

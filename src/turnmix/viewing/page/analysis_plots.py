@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 
 from turnmix.analysis.accidents import KINDS
-from turnmix.analysis.agreement import judged
 from turnmix.analysis.divergence import FIRST_TURNS, Divergence, divergence_of
+from turnmix.analysis.ended_rollouts import ended_rollouts
 from turnmix.analysis.judged_turns import JudgedTurn, label_nll, num_states
 from turnmix.analysis.stored import StoredAnalysis
 from turnmix.analysis.table import Estimate
-from turnmix.core.trajectory import Trajectory
 from turnmix.evaluation.interval import wilson
 from turnmix.store.analysis_directory import OWN
 from turnmix.viewing.page.plot import (
@@ -128,11 +127,11 @@ def _accidents(found: Sequence[tuple[str, StoredAnalysis]]) -> Plot:
         numbers = set()
         for place, (name, analysis) in enumerate(found):
             for at, kind in enumerate(kinds):
-                ended = [each for each in analysis.rollouts(OWN if kind == "none" else kind) if judged(each)]
+                ended = ended_rollouts(analysis, OWN if kind == "none" else kind)
                 if not ended:
                     continue
                 numbers.add(len(ended))
-                resolved = sum(map(_is_resolved, ended))
+                resolved = sum(each.is_resolved for each in ended)
                 low, high = wilson(resolved, len(ended))
                 share = resolved / len(ended)
                 axes.errorbar(
@@ -205,7 +204,3 @@ def _turns(first: int, end: int) -> str:
 
 def _number(estimate: Estimate | None) -> str:
     return DASH if estimate is None else f"{estimate.value:.2f}"
-
-
-def _is_resolved(trajectory: Trajectory) -> bool:
-    return trajectory.verdict is not None and trajectory.verdict.resolved

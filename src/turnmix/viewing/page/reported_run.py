@@ -14,6 +14,8 @@ from typing import Any
 
 from turnmix.analysis.failures.modes import FailureMode
 from turnmix.analysis.failures.tables import failure_modes
+from turnmix.analysis.instruments import look_at
+from turnmix.analysis.outcomes import OUTCOMES, by_task
 from turnmix.analysis.stored import StoredAnalysis, stored_analyses
 from turnmix.core.bounded_file import MEBIBYTE, read_bounded
 from turnmix.core.errors import UserError
@@ -100,6 +102,11 @@ def read_reported_run(path: Path, name: str) -> ReportedRun:
         is_evaluation = (path / EVALUATION).is_file()
         summary = results = subject = None
         analyses = stored_analyses(path)
+        # Now, while its trajectories are at hand: of many runs not all of them are held at once.
+        look_at(analyses)
+        for analysis in analyses:
+            whole = [name for name, each in OUTCOMES.items() if analysis.is_whole(each.rollout)]
+            by_task(whole, analysis)
         state = "being written" if is_locked(path) else "not complete"
         if is_evaluation:
             subject = read_evaluation(path / EVALUATION, fix="evaluate it again, in another directory")
