@@ -11,7 +11,7 @@ from failing_endpoint import FailingEndpoint, completion, refusal
 
 import turnmix
 from turnmix.analysis.failures.findings import ModeFinder, findings_of, kappa_with_judge
-from turnmix.analysis.failures.judge import Judge, modes_for, question_about
+from turnmix.analysis.failures.judge import MOST_FAILED_IN_A_ROW, Judge, modes_for, question_about
 from turnmix.analysis.failures.judge_settings import JudgeSettings
 from turnmix.analysis.failures.labelled_set import labelled_set
 from turnmix.analysis.failures.modes import JUDGED, FailureMode
@@ -198,6 +198,16 @@ def test_a_judge_that_is_down_leaves_trajectories_unjudged_and_is_asked_again(tm
     assert told == [f"judge: {len(LEFT)} of {len(LEFT) + 1} gave no answer: the same command asks again"]
     assert found_in(tmp_path, trajectories)[0].num_not_judged == 0
     assert len(keep(tmp_path, trajectories, as_the_reader)) == len(LEFT)
+
+
+def test_a_judge_that_never_answers_is_not_asked_all_questions_and_what_it_said_before_is_kept(tmp_path):
+    def falls_silent(number, request):
+        return refusal(500, "out of order") if number > 2 else as_the_reader(number, request)
+
+    trajectories = [left_to_a_judge("e000-00000")]
+    requests = keep(tmp_path, trajectories, falls_silent, max_attempts=1, max_concurrency=1)
+    assert len(LEFT) + 1 > len(requests) == 3 + MOST_FAILED_IN_A_ROW
+    assert len(FailureRecords(place(tmp_path)).answers()) == 3
 
 
 def test_a_link_in_the_place_of_what_is_kept_is_neither_written_nor_read(tmp_path):

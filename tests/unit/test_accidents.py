@@ -299,3 +299,27 @@ def test_accidents_are_refused_where_none_can_happen():
         accident_of(CountingSource(), "breakin", field="kind")
     with pytest.raises(UserError, match="these tasks have no such accident"):
         accident_of(object(), "breaking")
+
+
+class _Silent:
+    """An accident that looks, and never says what happens."""
+
+    name = "silent"
+
+    def begin(self, episode):
+        return self
+
+    async def look(self):
+        pass
+
+    async def act(self, state):
+        await asyncio.Event().wait()
+
+    async def close(self):
+        pass
+
+
+def test_an_accident_that_never_answers_is_a_failure_around_the_agent_that_says_so_and_ends():
+    ended = rolled_out(accidents(policy=_Silent(), most_seconds=0.01), number=1, attempts=1)
+    assert [each.stop_reason.value for each in ended] == ["infra_error"]
+    assert "an accident said nothing in 0.01 seconds" in ended[0].error

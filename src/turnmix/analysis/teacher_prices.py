@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -26,7 +26,7 @@ from turnmix.core.own_file import open_own_directory
 from turnmix.core.settings import Settings
 from turnmix.core.usage import Usage
 from turnmix.store.analysis_directory import ANALYSES
-from turnmix.store.records import Figure, Record, checked
+from turnmix.store.records import Record, checked
 
 PRICES = "prices.json"
 _PER = 1_000_000
@@ -43,10 +43,13 @@ class TeacherPrices(Settings):
     """Of the answers."""
 
 
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class _PricesRecord(Record):
-    input: Figure
-    cached: Figure | None = None
-    output: Figure
+    input: _Price
+    cached: _Price | None = None
+    output: _Price
 
 
 def dollars(used: Usage, prices: TeacherPrices) -> float | None:
@@ -76,7 +79,4 @@ def kept_prices(run: Path) -> TeacherPrices | None:
         return None
     fix = "delete it, and say the prices again with --price"
     data: Mapping[str, Any] = checked(read_json_file(path, fix=fix), _PricesRecord, where=str(path), fix=fix)
-    known = {name: data.get(name) for name in TeacherPrices.model_fields}
-    return TeacherPrices.model_validate(
-        {name: None if v is None else max(0.0, v) for name, v in known.items()}
-    )
+    return TeacherPrices.model_validate({name: data.get(name) for name in TeacherPrices.model_fields})

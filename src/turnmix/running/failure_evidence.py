@@ -61,9 +61,17 @@ def keep_failure_evidence(
                 f"judge: {len(missing)} trajectories, those of the labelled set among them, are shown to "
                 f"{judge.model} at {redacted_url(judge.endpoint)}"
             )
-            lost = run_coroutine(
-                ask(missing, judge, keep=lambda asked, answer: writer.keep_answer(asked.id, answer))
-            )
+            with reporter.progress(seconds=lambda stage: None) as progress:
+                progress.begin("judge", analysis.iteration, total=len(missing), done=0)
+                num_answered = 0
+
+                def keep(asked: Question, answer: Judgement) -> None:
+                    nonlocal num_answered
+                    writer.keep_answer(asked.id, answer)
+                    num_answered += 1
+                    progress.advance("judge", analysis.iteration, done=num_answered, note="")
+
+                lost = run_coroutine(ask(missing, judge, keep=keep))
             if lost:
                 reporter.note(f"judge: {lost} of {len(missing)} gave no answer: the same command asks again")
 

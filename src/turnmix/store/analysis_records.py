@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turnmix.store.records import Count, EvaluationRecord, Figure, Record
 
@@ -24,6 +24,13 @@ class _TurnScore(Record):
     is_greedy: bool | None = None
     reverse_kl: Figure | None = None
     reverse_kl_tokens: Count | None = None
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> _TurnScore:
+        for nats, tokens in (("label_nll", "label_tokens"), ("reverse_kl", "reverse_kl_tokens")):
+            if getattr(self, nats) is not None and not getattr(self, tokens):
+                raise ValueError(f"{nats} is {getattr(self, nats):g}, and {tokens} {getattr(self, tokens)}")
+        return self
 
 
 class TurnScoresRecord(Record):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
@@ -110,6 +110,12 @@ class EvaluationFigures(Record):
     infra_errors: Count = 0
     usage: Usages = {}
     tool_faults: list[_CountedToolFault] = []
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> EvaluationFigures:
+        if self.resolved > self.n:
+            raise ValueError(f"resolved is {self.resolved}, of n = {self.n} tasks")
+        return self
 
 
 class ResultsRecord(EvaluationFigures):
@@ -221,4 +227,6 @@ def _first(error: ValidationError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "nested without end"
     fault = error.errors(include_url=False, include_input=False)[0]
-    return printable_line(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
+    where = ".".join(map(str, fault["loc"]))
+    told = fault["msg"].removeprefix("Value error, ")
+    return printable_line(f"{where}: {told}" if where else told)

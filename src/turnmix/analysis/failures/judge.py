@@ -29,6 +29,8 @@ from turnmix.policies.endpoint.wire import read_answer
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 _LONGEST_ANSWER = 20_000
+MOST_FAILED_IN_A_ROW = 8
+"""Questions without an answer, each after all its retries, after which the judge is taken to be gone."""
 
 
 class JudgeError(InfrastructureError):
@@ -133,7 +135,8 @@ async def ask(
     keep: Callable[[Question, Judgement], None],
     sleep: Sleep = asyncio.sleep,
 ) -> int:
-    """Ask each, as many at a time as the settings say, and keep what is answered; how many were not.
+    """Ask each, as many at a time as the settings say, and keep what is answered; how many were not. A judge that fails
+    time after time is not asked the rest: each would wait out all its retries.
 
     Raises:
         UserError: the endpoint refuses the settings.
@@ -148,12 +151,21 @@ async def ask(
         sleep=sleep,
     )
 
+    num_failed_in_a_row = 0
+    asked_at_once = asyncio.Semaphore(settings.max_concurrency)
+
     async def one(asked: Question) -> int:
+        nonlocal num_failed_in_a_row
         counters = EndpointCounters()
-        try:
-            action = await asker.ask(lambda: _body(asked, settings), counters=counters)
-        except JudgeError:
-            return 1
+        async with asked_at_once:
+            if num_failed_in_a_row >= MOST_FAILED_IN_A_ROW:
+                return 1
+            try:
+                action = await asker.ask(lambda: _body(asked, settings), counters=counters)
+            except JudgeError:
+                num_failed_in_a_row += 1
+                return 1
+        num_failed_in_a_row = 0
         text = None if action is None else action.message.content[:_LONGEST_ANSWER]
         keep(asked, Judgement(text=text, usage=counters.usage))
         return 0
