@@ -94,7 +94,7 @@ def nests_over(levels: int, value: Any) -> bool:
         level = [
             member
             for each in level
-            for member in (each if type(each) is list else each.values())
+            for member in (each if isinstance(each, list) else each.values())
             if type(member) is dict or type(member) is list
         ]
     return bool(level)
