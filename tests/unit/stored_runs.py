@@ -93,6 +93,14 @@ def analysed(run, *, nll, greedy, resolved, recovered):
                 log.append_record({"id": each, "turns": [score]})
 
 
+def analysed_run(path, resolved=(True, True, False, False)):
+    """A complete run without evaluations, and the analysis of its last checkpoint."""
+    run = evaluated_run(path, ["method=sft", "evaluation.tasks=0"], resolved=())
+    number = len(resolved)
+    analysed(run, nll=[0.5] * number, greedy=[True] * number, resolved=resolved, recovered=[True] * number)
+    return run
+
+
 def sweep_directory(path, data):
     """A sweep that is begun, and none of its runs."""
     given = comparison_of(data)

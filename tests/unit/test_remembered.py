@@ -2,20 +2,13 @@
 
 import shutil
 
-from stored_runs import analysed, evaluated_run
+from stored_runs import analysed_run
 
 from turnmix.analysis.ended_rollouts import ended_rollouts
 from turnmix.analysis.instruments import tables_of
 from turnmix.analysis.stored import stored_analyses
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.viewing.page.reported_run import read_reported_run
-
-
-def analysed_run(path, resolved=(True, True, False, False)):
-    run = evaluated_run(path, ["method=sft", "evaluation.tasks=0"], resolved=())
-    number = len(resolved)
-    analysed(run, nll=[0.5] * number, greedy=[True] * number, resolved=resolved, recovered=[True] * number)
-    return run
 
 
 def test_all_tables_of_an_analysis_read_each_trajectory_once(tmp_path, monkeypatch):

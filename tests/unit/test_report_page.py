@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
+from stored_runs import analysed_run
 
 import turnmix
 from reported_runs import (
@@ -130,6 +131,13 @@ def test_a_row_tells_who_acted_each_turn_and_where_the_teacher_would_have_done_s
     body = opened["trajectories"][place]
     assert ["label" in turn for turn in body["turns"]] == [False, True, False]
     assert opened["texts"][body["turns"][1]["label"]["calls"][0][0]] == "execute_bash"
+
+
+def test_a_run_that_was_only_analysed_is_told_by_its_analysis(tmp_path):
+    run = analysed_run(tmp_path / "run", resolved=(True, True, True, False))
+    text = turnmix.report(run, output=tmp_path / "report.html").read_text()
+    assert "3 of 4 holdout tasks resolved" in text
+    assert "By its analysis: the run itself evaluated nothing." in text
 
 
 def test_stored_analyses_bring_plots_tables_trajectories_and_failure_modes(tmp_path):

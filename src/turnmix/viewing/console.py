@@ -31,6 +31,7 @@ CELL_SECONDS = 0.2
 """Between two changes of what a notebook shows."""
 STAGE_INDENT = 24
 """Where the figures of a stage's line begin."""
+TRAINING_STAGES = ("rollout", "score", "train", "evaluate")
 Seconds = Callable[[str], float | None]
 """A stage's id -> how long it took; None: not known."""
 
@@ -98,6 +99,15 @@ class _Stage:
     every: float
 
 
+def _in_column(stage: str) -> str:
+    """As wide as the other stages of its kind: those of a training run, or an analysis' rollouts and scores.
+
+    >>> _in_column("train"), _in_column("own"), _in_column("teacher scores")
+    ('train    ', 'own           ', 'teacher scores')
+    """
+    return f"{stage:<{9 if stage in TRAINING_STAGES else 14}}"
+
+
 class _Lines:
     """Progress as plain lines, each written at once."""
 
@@ -110,7 +120,10 @@ class _Lines:
 
     def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
         begun = _Stage(
-            f"{stage_name(iteration):<13} {stage:<9}", total, told=time.monotonic(), every=PLAIN_LINE_SECONDS
+            f"{stage_name(iteration):<13} {_in_column(stage)}",
+            total,
+            told=time.monotonic(),
+            every=PLAIN_LINE_SECONDS,
         )
         if stage == "train":
             begun.told, begun.every = -math.inf, PLAIN_STEP_SECONDS
@@ -122,7 +135,7 @@ class _Lines:
         begun = self._stages[stage_id(stage, iteration)]
         if time.monotonic() - begun.told >= begun.every:
             begun.told = time.monotonic()
-            self._tell(begun, f"{done}/{begun.total}, {note}")
+            self._tell(begun, f"{done}/{begun.total}{', ' * bool(note)}{note}")
 
     def end(self, stage: str, iteration: int, figures: dict[str, Any]) -> None:
         self._stages.pop(stage_id(stage, iteration), None)
@@ -152,7 +165,7 @@ class _Bars(_Lines):
     def begin(self, stage: str, iteration: int, *, total: int, done: int) -> None:
         name = "base" if iteration == 0 else f"{iteration}"
         self._remove(stage_id("score", iteration) if stage == "train" else stage_id(stage, iteration))
-        task = self._bars.add_task(f"{name} {stage}", total=total, completed=done, note="")
+        task = self._bars.add_task(f"{name:<4} {_in_column(stage)}", total=total, completed=done, note="")
         self._tasks[stage_id(stage, iteration)] = task
 
     def advance(self, stage: str, iteration: int, *, done: int, note: str) -> None:

@@ -64,8 +64,11 @@ def _draw(outcome: ComparedOutcome, values: Any, differences: Any) -> None:
             markersize=3.2,
             color=SERIES[0],
             alpha=0.55,
+            clip_on=False,
         )
-        values.plot([scale * (arm.value or 0.0)], [place], marker="D", markersize=6, color=SERIES[0])
+        values.plot(
+            [scale * (arm.value or 0.0)], [place], marker="D", markersize=6, color=SERIES[0], clip_on=False
+        )
     values.set_yticks(range(len(arms)), [short_name(arm.arm) for arm in arms])
     values.set_ylim(len(arms) - 0.5, -0.5)
     values.set_xlim((-2, 100) if is_share else (0, None))

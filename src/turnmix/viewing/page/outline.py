@@ -35,7 +35,7 @@ STRANGERS = "not made here: figures and texts are as its maker left them"
 def headline(runs: Sequence[ReportedRun]) -> str:
     """One row a run: resolved before, resolved after, and the difference."""
     if len(runs) > MOST_HEADLINES:
-        has_any = any(figures["n"] for run in runs for _, figures in run.evaluated())
+        has_any = any(map(_resolved_alone, runs))
         return analysis_table(_headline_table(runs)) if has_any else ""
     told = "".join(map(_headline, runs))
     if len(runs) == 2 and (between := difference(*runs)) is not None:
@@ -64,7 +64,7 @@ def _headline(run: ReportedRun) -> str:
 def _headline_table(runs: Sequence[ReportedRun]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
-        evaluated = [figures for _, figures in run.evaluated() if figures["n"]]
+        evaluated = _resolved_alone(run)
         shares = [Share(count=each["resolved"], of=each["n"]) for each in evaluated]
         found = gain(run)
         rows.append(
@@ -89,12 +89,13 @@ def _headline_table(runs: Sequence[ReportedRun]) -> Table:
 
 
 def _verdict(run: ReportedRun) -> str:
-    evaluated = [(iteration, figures) for iteration, figures in run.evaluated() if figures["n"]]
+    evaluated = _resolved_alone(run)
     if run.results is not None and run.results["n"]:
-        evaluated = [(-1, run.results)]
+        evaluated = [run.results]
     if not evaluated:
-        return element("p", escaped(f"No evaluation yet: {run.state}."), class_="verdict")
-    first, (_, last) = evaluated[0][1], evaluated[-1]
+        told = "It was not evaluated." if run.state == "complete" else f"No evaluation yet: {run.state}."
+        return element("p", escaped(told), class_="verdict")
+    first, last = evaluated[0], evaluated[-1]
     figure = element("span", f"{_per_cent(last)}&#8201;%", class_="after")
     if len(evaluated) > 1:
         before = element("span", f"{_per_cent(first)}&#8201;%", class_="before")
@@ -108,8 +109,16 @@ def _verdict(run: ReportedRun) -> str:
     )
 
 
+def _resolved_alone(run: ReportedRun) -> list[Mapping[str, Any]]:
+    """By the run's own evaluations, or else by its analyses; in the order of iterations."""
+    evaluated = [figures for _, figures in run.evaluated() if figures["n"]]
+    return evaluated or [figures for _, figures in run.analysed()]
+
+
 def _gain_text(run: ReportedRun) -> str:
     found = gain(run)
+    if found is None and run.analysed() and not any(figures["n"] for _, figures in run.evaluated()):
+        return "By its analysis: the run itself evaluated nothing."
     if found is None:
         return "There is no evaluation of the base student to compare with."
     if found.low is not None and found.low > 0:

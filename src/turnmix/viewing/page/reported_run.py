@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from turnmix.analysis.ended_rollouts import ended_rollouts, resolved_share
 from turnmix.analysis.failures.modes import FailureMode
 from turnmix.analysis.failures.tables import failure_modes
 from turnmix.analysis.instruments import look_at
@@ -83,6 +84,14 @@ class ReportedRun:
         found = [] if base is None else [(0, base)]
         rows = self.summary["iterations"]
         return found + [(row["iteration"], row["eval"]) for row in rows if row["eval"] is not None]
+
+    def analysed(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """What the student alone resolves by its whole analyses, as `evaluated` tells it."""
+        return [
+            (each.iteration, {"resolved": share.count, "n": share.of})
+            for each in self.analyses
+            if each.is_whole(OWN) and (share := resolved_share(ended_rollouts(each, OWN))).of
+        ]
 
     def setting(self, name: str) -> Any:
         """What the recipe says under a dotted name; None: it says nothing, or is damaged."""
