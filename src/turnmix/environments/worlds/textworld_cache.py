@@ -13,12 +13,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import stat
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -26,22 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.core.atomic_file import force_to_disk
-from turnmix.core.child_environment import child_environment
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.json_text import json_text
+from turnmix.environments.worlds.textworld_makers import make_game
 from turnmix.environments.worlds.textworld_making import LOGIC, STORY
 
 _MADE_AS = 1
 """To be raised where the same order leads to another game."""
 DIGEST = "digest"
 _PARTIAL = "partial-"
-_MOST_SECONDS = 300.0
 _FORGOTTEN_SECONDS = 3600.0
-_MAKER = (
-    "import sys; sys.path[:] = sys.argv.pop(1).splitlines(); "
-    "from turnmix.environments.worlds.textworld_making import main; main()"
-)
-_processors = threading.Semaphore(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 
 
 def games_folder() -> Path:
@@ -85,8 +75,7 @@ def made_game(order: Mapping[str, Any]) -> Path:
             if not _is_whole(place):
                 _sweep(place.parent)
                 shutil.rmtree(place, ignore_errors=True)
-                with _processors:
-                    _make(order, place)
+                _make(order, place)
     return place / STORY
 
 
@@ -95,7 +84,7 @@ def _make(order: Mapping[str, Any], place: Path) -> None:
     try:
         work = partial / "work"
         work.mkdir()
-        _run_maker(order, work)
+        make_game(order, work)
         kept = partial / "kept"
         kept.mkdir(mode=0o700)
         for name in (STORY, LOGIC):
@@ -109,38 +98,6 @@ def _make(order: Mapping[str, Any], place: Path) -> None:
         raise InfrastructureError(f"a game could not be kept in {place.parent}: {error.strerror}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _run_maker(order: Mapping[str, Any], work: Path) -> None:
-    """Raises InfrastructureError: there is no such game, or it took too long."""
-    paths = "\n".join(os.path.abspath(path) for path in sys.path)
-    complaints = work / "complaints"
-    with open(complaints, "wb") as told:
-        maker = subprocess.Popen(
-            [sys.executable, "-c", _MAKER, paths, json_text(dict(order))],
-            cwd=work,
-            # The compiler writes into its user's home; in what order a set is gone through is part of a game.
-            env={**child_environment(), "HOME": str(work), "TMPDIR": str(work), "PYTHONHASHSEED": "0"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=told,
-            start_new_session=True,
-        )
-    try:
-        status = maker.wait(_MOST_SECONDS)
-    except subprocess.TimeoutExpired:
-        status = None
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(maker.pid, signal.SIGKILL)
-        with maker:
-            """Its end of the pipe is closed, and it is waited for."""
-    if status != 0:
-        lines = complaints.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = (
-            f"it took more than {_MOST_SECONDS:.0f} s" if status is None else (lines or [str(status)])[-1]
-        )
-        raise InfrastructureError(f"TextWorld made no game of {dict(order)}: {reason}")
 
 
 def _check_own(path: Path) -> None:

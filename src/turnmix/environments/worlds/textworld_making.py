@@ -1,42 +1,64 @@
-"""Makes one TextWorld game, in a process of its own: what TextWorld and its compiler leave behind ends with it.
+"""Makes TextWorld's games, in a process of its own: its compiler writes into the home of whoever runs it.
 
-In: an order as JSON (`game`, `seed`, and the settings of its kind); a standard input that stays open as long as the
-game is wanted. Out: `game.z8` and `game.json` in the working directory; else the status is not 0, and the last line on
-standard error says why.
+In: lines on standard input, each an order as JSON (`order`: `game`, `seed`, and the settings of its kind; `work`: an
+empty directory). Out: `game.z8` and `game.json` there, and a line on standard output: a JSON text that says why there
+is none, or is empty. The process ends, with its compiler, when standard input does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import random
 import signal
-import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from turnmix.core.json_text import json_value
+from turnmix.core.json_text import json_text, json_value
 
 STORY, LOGIC = "game.z8", "game.json"
 ATTEMPTS = 20
 """Not every seed has a game of every kind: one that has none is drawn again, always in the same way."""
+IDLE_SECONDS = 60.0
 _PARTS = ("map", "objects", "quest", "grammar")
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    order = json_value(sys.argv[1])
-    failures = []
+    orders: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=_listen, args=[orders], daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    with contextlib.suppress(queue.Empty):
+        while True:
+            asked = json_value(orders.get(timeout=IDLE_SECONDS))
+            print(json_text(_made(asked["order"], asked["work"])), file=answers, flush=True)
+
+
+def _listen(orders: queue.Queue[bytes]) -> None:
+    """Ends this process and its compiler when whoever asked is gone, however it went."""
+    with open(0, "rb", closefd=False) as asked:
+        for line in asked:
+            orders.put(line)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _made(order: Mapping[str, Any], work: str) -> str:
+    """What went wrong; nothing where the game is there."""
+    os.environ["HOME"] = tempfile.tempdir = work
+    os.chdir(work)
+    failure = ""
     for attempt in range(ATTEMPTS):
         try:
             _make(order, attempt)
+            failure = ""
+            break
         except Exception as failed:  # an assertion, a ValueError of a random generator, a compiler's error
-            failures.append(f"{type(failed).__name__}: {failed}".strip())
-            continue
-        return
-    print(failures[-1], file=sys.stderr)
-    sys.exit(1)
+            failure = f"{type(failed).__name__}: {failed}".splitlines()[0]
+    os.chdir("/")
+    return failure
 
 
 def _make(order: Mapping[str, Any], attempt: int) -> None:
@@ -74,11 +96,3 @@ def _treasure(order: Mapping[str, Any], options: Any) -> Any:
     if len(shortest) != order["quest_length"]:
         raise ValueError(f"a quest of length {len(shortest)}, not {order['quest_length']}")
     return game
-
-
-def _end_with_parent() -> None:
-    """Ends this process and its compiler when whoever asked for the game is gone, however it went."""
-    with contextlib.suppress(OSError):
-        while os.read(0, 1):
-            pass
-    os.killpg(0, signal.SIGKILL)
