@@ -190,6 +190,20 @@ def test_where_lines_are_plain_the_loss_is_told_from_the_first_optimiser_step_on
     ]
 
 
+def test_stages_of_an_analysis_stand_in_one_column(monkeypatch):
+    monkeypatch.setattr("turnmix.viewing.console.PLAIN_LINE_SECONDS", 0.0)
+    console = Console(file=io.StringIO(), width=80)
+    with make_progress(console, seconds=lambda stage: None) as progress:
+        for stage, note in (("own", "5 resolved"), ("teacher scores", ""), ("judge", "")):
+            progress.begin(stage, 3, total=200, done=0)
+            progress.advance(stage, 3, done=7, note=note)
+    assert console.file.getvalue().splitlines() == [
+        "iteration 3   own            7/200, 5 resolved",
+        "iteration 3   teacher scores 7/200",
+        "iteration 3   judge          7/200",
+    ]
+
+
 def test_lines_of_stages_beside_each_other_each_name_their_own(monkeypatch):
     monkeypatch.setattr("turnmix.viewing.console.PLAIN_LINE_SECONDS", 0.0)
     monkeypatch.setattr("turnmix.viewing.console.PLAIN_STEP_SECONDS", 0.0)
