@@ -158,6 +158,10 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.cli.make_tasks import make_tasks
 
         make_tasks(options)
+    elif options.command == "tasks export":
+        from turnmix.cli.export_tasks import export_tasks
+
+        export_tasks(options)
     elif options.command == "tasks prepare":
         from turnmix.cli.prepare_tasks import prepare_tasks
 

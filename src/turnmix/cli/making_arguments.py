@@ -1,4 +1,4 @@
-"""The arguments of `turnmix tasks make`."""
+"""The arguments of `turnmix tasks make` and of `turnmix tasks export`."""
 
 from __future__ import annotations
 
@@ -32,3 +32,28 @@ def add_making_arguments(parser: argparse.ArgumentParser) -> None:
         "--issues-endpoint", metavar="URL", help="who writes the issues; a template if left out"
     )
     parser.add_argument("--issues-model", metavar="NAME", help="the model's name at that endpoint")
+
+
+def add_task_export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="where the directories are written")
+    parser.add_argument(
+        "--split", choices=("train", "holdout"), default="train", help="which tasks of the recipe (train)"
+    )
+    parser.add_argument("--limit", type=int, default=100, metavar="N", help="tasks at most (100)")
+    parser.add_argument(
+        "--image",
+        default="python:3.12-slim",
+        metavar="NAME",
+        help="of which theirs are made (python:3.12-slim)",
+    )
+    parser.add_argument(
+        "--run",
+        action="append",
+        dest="command_lines",
+        metavar="COMMAND",
+        help="run in their images, as 'pip install pytest'; may be given several times",
+    )
+    parser.add_argument("--network", action="store_true", help="let the agent have a network")

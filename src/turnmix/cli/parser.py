@@ -10,7 +10,7 @@ import turnmix
 from turnmix.cli.analyse_arguments import add_analyse
 from turnmix.cli.comparing_arguments import add_comparing
 from turnmix.cli.export_arguments import add_export
-from turnmix.cli.making_arguments import add_making_arguments
+from turnmix.cli.making_arguments import add_making_arguments, add_task_export_arguments
 from turnmix.cli.report_arguments import add_report
 from turnmix.core.terminal import tell
 
@@ -133,7 +133,8 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         usage="turnmix tasks RECIPE [ID] [key=value ...] [--limit N]\n"
         "       turnmix tasks make --from-repository PATH --output FILE\n"
         "       turnmix tasks make --from-revisions PATH OLD NEW --output FILE\n"
-        "       turnmix tasks prepare RECIPE [key=value ...] [--pull]",
+        "       turnmix tasks prepare RECIPE [key=value ...] [--pull]\n"
+        "       turnmix tasks export RECIPE --output DIR [key=value ...]",
         description="List the tasks of a recipe, or print one with what its agent is told.",
     )
     tasks.add_argument("words", nargs="+", metavar="RECIPE | ID | key=value", help="a recipe, a task's id")
@@ -159,6 +160,16 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         "words", nargs="*", default=[], metavar="RECIPE | key=value", help="a recipe and changes to it"
     )
     prepare.add_argument("--pull", action="store_true", help="fetch all images now")
+    export_tasks = commands.add_parser(
+        "tasks export",
+        help="write tasks as Harbor task directories",
+        usage="turnmix tasks export RECIPE --output DIR [key=value ...]\n"
+        "                            [--split SPLIT] [--limit N] [--image NAME]\n"
+        "                            [--run COMMAND] [--network]",
+        description="Write tasks of minirepo, or of your own code, as directories that Harbor's own runner takes.",
+        epilog="example: turnmix tasks export minirepo_sft --output harbor_tasks --limit 10",
+    )
+    add_task_export_arguments(export_tasks)
 
     grade = commands.add_parser(
         "grade",
@@ -216,7 +227,7 @@ def parsed(given: list[str]) -> argparse.Namespace:
         given = [*given[1:], "--help"]
     if not given:
         given = ["--help"]
-    if given[:2] in (["tasks", "make"], ["tasks", "prepare"]):
+    if given[:2] in (["tasks", "make"], ["tasks", "prepare"], ["tasks", "export"]):
         given[:2] = [" ".join(given[:2])]
     if given[0] not in commands and not given[0].startswith("-"):
         from turnmix.cli.command_mistakes import command_mistake, named_choices

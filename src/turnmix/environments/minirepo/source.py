@@ -93,7 +93,7 @@ class MinirepoSource:
         self._settings = settings
         self._make_sandbox = make_sandbox
         self._scaffold = scaffold
-        self._verifier = MinirepoVerifier(make_sandbox, self._cases)
+        self._verifier = MinirepoVerifier(make_sandbox, self.cases)
 
     def tasks(self, split: Split) -> MinirepoTasks:
         return MinirepoTasks(self._settings, split)
@@ -127,7 +127,8 @@ class MinirepoSource:
         solution = self.solution(task)
         return SolutionOutline(paths=frozenset({*solution.files, *solution.removed}))
 
-    def _cases(self, task: Task) -> tuple[Case, ...]:
+    def cases(self, task: Task) -> tuple[Case, ...]:
+        """For the verifier alone."""
         return self._repository(task).cases
 
     def _repository(self, task: Task) -> Repository:

@@ -169,6 +169,11 @@ class TaskFileSource:
         """Everything about a task, for the grader and tools alone."""
         return self._rows[task.id]
 
+    def archive(self, task: Task) -> bytes:
+        """The tree of a task, as a tar archive; empty where its image holds it. For the grader and tools alone."""
+        row = self._rows[task.id]
+        return self._content(row) if row.archive else b""
+
     def expert(self) -> OraclePolicy:
         """Knows every task's solution."""
         return OraclePolicy(self.solution)

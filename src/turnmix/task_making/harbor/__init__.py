@@ -1,0 +1,1 @@
+"""Tasks of TurnMix, written out as Harbor task directories."""
