@@ -36,7 +36,12 @@ def commands_of(page):
     return [line.strip() for line in lines]
 
 
-LIBRARIES = {"babyai": "minigrid", "gymnasium": "gymnasium", "textworld": "textworld"}
+LIBRARIES = {
+    "babyai": "minigrid",
+    "gymnasium": "gymnasium",
+    "textworld": "textworld",
+    "openenv": "websockets",
+}
 """What recipes need that are named so."""
 TAKES_LONG = bool(os.environ.get("TURNMIX_LONG_TESTS"))
 """Then the pages' trainings are run too; else the README's alone, and of the others the recipes are read."""

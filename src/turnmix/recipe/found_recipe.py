@@ -64,6 +64,7 @@ POWERFUL: Mapping[str, Power] = {
         does="names code of somebody's, which is run with your rights",
         is_harmless=lambda value: ":" not in value,
     ),
+    "tasks.url": Power(does="is an address that is asked for worlds, and told what models do"),
     "tasks.options": Power(does="are arguments of code of somebody's"),
     "tasks.describe": _IS_CODE,
     "tasks.expert": _IS_CODE,

@@ -18,6 +18,7 @@ from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
 from turnmix.environments.worlds.babyai import BabyAISettings
 from turnmix.environments.worlds.gymnasium import GymnasiumSettings
+from turnmix.environments.worlds.openenv import OpenEnvSettings
 from turnmix.environments.worlds.textworld import TextWorldSettings
 from turnmix.gateway.scaffold_settings import SCAFFOLDS, ForeignScaffoldSettings
 from turnmix.gateway.settings import GatewaySettings
@@ -160,6 +161,7 @@ TASKS = Door(
         GymnasiumSettings,
         TextWorldSettings,
         HarborSettings,
+        OpenEnvSettings,
     ),
     implied=lambda given: "file" if "path" in given else "minirepo",
 )

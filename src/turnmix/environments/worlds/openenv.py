@@ -1,0 +1,124 @@
+"""OpenEnv servers (PyPI openenv-core, or any that speaks as they do): a server at an address makes the worlds.
+
+In: an address. Out: a task source; an episode's seed is its task. Each episode is one session of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from turnmix.core.doors import may_import
+from turnmix.core.finding import Finding
+from turnmix.core.plugins import is_plugin_name, load_plugin, telling_faults
+from turnmix.core.task import Task
+from turnmix.core.trajectory import Action, State
+from turnmix.environments.environment import Split, TaskParts
+from turnmix.environments.worlds.openenv_environment import OpenEnvEnvironment, Plan
+from turnmix.environments.worlds.openenv_session import OpenEnvSession, action_schema, websockets_client
+from turnmix.environments.worlds.source import WorldSettings, WorldTasks
+from turnmix.policies.policy import Episode
+from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
+
+GAME = "openenv"
+
+
+class OpenEnvSettings(WorldSettings):
+    """Tasks of an OpenEnv server."""
+
+    source: Literal["openenv"] = "openenv"
+    url: str = Field(pattern=r"^(https?|wss?)://[^\s/]+(/\S*)?$")
+    """Where the server listens: http://127.0.0.1:8000."""
+    options: Mapping[str, Any] = {}
+    """Further arguments of its reset, beside the task's seed."""
+    instructions: str = "You act in a world. Each turn, do one thing with a tool."
+    """What the agent is told before everything else."""
+    expert: str | None = None
+    """Who knows the way, package.module:Name: called with the first observation, as JSON, it returns a function that is
+    asked once in each state: given the last observation, it returns the name of a tool (act, where the server has no
+    MCP tools) and its arguments, or None where nothing helps."""
+    resolved_above: float = 0.0
+    """A task is resolved where the rewards of its steps add up to more than this."""
+    answer_seconds: float = Field(default=60.0, gt=0)
+    """A server that takes longer for one answer has failed."""
+
+    @field_validator("expert")
+    @classmethod
+    def _is_there(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is None:
+            return None
+        if not is_plugin_name(name):
+            raise ValueError("name code of your own as package.module:Name")
+        if may_import(name, info):
+            load_plugin(name, field=f"tasks.{info.field_name}")
+        return name
+
+    def check(self) -> list[Finding]:
+        """Raises UserError: a package is missing."""
+        websockets_client()
+        return []
+
+    def make(self, parts: TaskParts) -> OpenEnvSource:
+        self.check()
+        return OpenEnvSource(self, most_characters=parts.scaffold.max_observation_characters)
+
+    def plan(self, first: Mapping[str, Any]) -> Plan:
+        """The user's expert, from the first observation."""
+        name = str(self.expert)
+        with telling_faults(name):
+            asked = load_plugin(name, field="tasks.expert")(first)
+
+        def plan(observation: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+            with telling_faults(name):
+                answer = asked(observation)
+                if answer is None:
+                    return None
+                tool, arguments = answer
+                return str(tool), dict(arguments)
+
+        return plan
+
+
+class OpenEnvSource:
+    """Episodes of one server, each task a seed."""
+
+    def __init__(self, settings: OpenEnvSettings, *, most_characters: int) -> None:
+        self._settings = settings
+        self._most_characters = most_characters
+        self._schema: Mapping[str, Any] | None = None
+
+    def tasks(self, split: Split) -> WorldTasks:
+        return WorldTasks(self._settings, split, [GAME])
+
+    def environment(self, task: Task) -> OpenEnvEnvironment:
+        settings = self._settings
+        return OpenEnvEnvironment(
+            OpenEnvSession(settings.url, seconds=settings.answer_seconds),
+            schema=self._action_schema,
+            reset_options={**settings.options, "seed": task.fields["seed"]},
+            system=settings.instructions,
+            max_turns=settings.max_turns,
+            most_characters=self._most_characters,
+            resolved_above=settings.resolved_above,
+            make_plan=None if settings.expert is None else settings.plan,
+        )
+
+    def expert(self) -> ScriptedPolicy | None:
+        """Does what the user's own says."""
+        return None if self._settings.expert is None else ScriptedPolicy("planner", _planned)
+
+    async def _action_schema(self) -> Mapping[str, Any]:
+        if self._schema is None:
+            self._schema = await action_schema(self._settings.url, seconds=self._settings.answer_seconds)
+        return self._schema
+
+
+def _planned(episode: Episode, state: State) -> Action:
+    planned = episode.privileged_view()
+    return (
+        text_action("It cannot be done any more.")
+        if planned is None
+        else call_action(planned[0], **planned[1])
+    )
