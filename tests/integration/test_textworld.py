@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from long_tests import takes_many_minutes
 from played_worlds import played, survives_mutated_actions, trained_whole_and_in_two
 from pydantic import ValidationError
 
@@ -104,6 +105,25 @@ def test_the_expert_takes_the_treasure_by_the_shortest_way_and_finds_the_way_bac
     assert [len(said(messages)) for messages, _, _ in played(worlds, tasks)] == [3, 3]
     lost_its_way = acting("go north", "go west", "examine me", "go south")
     assert all(verdict.resolved for _, _, verdict in played(worlds, tasks, lost_its_way))
+
+
+@takes_many_minutes
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"game": "treasure", "rooms": 6, "quest_length": 4},
+        {"game": "treasure", "rooms": 10, "quest_length": 6, "mode": "medium"},
+        {"game": "treasure", "rooms": 12, "quest_length": 10, "mode": "hard"},
+        {"game": "cooking", "rooms": 1, "open": True, "cook": True},
+        {"game": "cooking", "rooms": 6, "ingredients": 2, "open": True, "cook": True, "cut": True},
+        FULL_HANDS,
+        {**FULL_HANDS, "rooms": 12, "ingredients": 4, "take": 3, "drop": False},
+    ],
+)
+def test_the_expert_resolves_games_of_every_kind(settings):
+    worlds = source(settings, max_turns=120)
+    plays = played(worlds, worlds.tasks("train")[:40])
+    assert sum(verdict.resolved for _, _, verdict in plays) == 40
 
 
 def test_an_ingredient_that_is_burnt_loses_the_game_and_keeps_the_share_of_its_score():
@@ -300,6 +320,10 @@ def test_games_that_others_could_have_written_are_not_opened(planted, told, tmp_
             "tasks.ingredients = 2: a game of treasure has none: leave it out",
         ),
         ({"game": "cooking", "mode": "hard"}, "tasks.mode = hard: a game of cooking has none: leave it out"),
+        (
+            {"game": "treasure", "rooms": 1, "quest_length": 1},
+            "tasks.rooms = 1: a treasure hunt needs 2 to 20",
+        ),
         ({"game": "cooking", "rooms": 7}, "tasks.rooms = 7: give 1, 6, 9 or 12 for tasks.game=cooking"),
         (
             {"game": "cooking", "take": 2},

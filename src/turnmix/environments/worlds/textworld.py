@@ -63,7 +63,7 @@ class TextWorldSettings(WorldSettings):
     """Ingredients have to be chopped, sliced or diced, with a knife."""
     drop: bool = False
     """No more can be carried than there are ingredients, and with one to be cut the knife."""
-    quest_length: int = Field(default=4, ge=1, le=20)
+    quest_length: int = Field(default=4, ge=1, le=12)
     """Number of commands that the shortest way to the treasure takes."""
     mode: Literal["easy", "medium", "hard"] = "easy"
     """Of a treasure hunt. easy: empty rooms without doors; medium: with doors and containers, which may be closed;
@@ -78,6 +78,8 @@ class TextWorldSettings(WorldSettings):
                 raise ValueError(f"tasks.{name} = {value}: a game of {self.game} has none: leave it out")
         if self.game == "cooking" and self.rooms not in _COOKING_ROOMS:
             raise ValueError(f"tasks.rooms = {self.rooms}: give 1, 6, 9 or 12 for tasks.game=cooking")
+        if self.game == "treasure" and self.rooms < 2:
+            raise ValueError(f"tasks.rooms = {self.rooms}: a treasure hunt needs 2 to 20")
         if self.take is not None and self.take > self.ingredients:
             raise ValueError(
                 f"tasks.take = {self.take}: more than tasks.ingredients, which is {self.ingredients}: give 0 to "
