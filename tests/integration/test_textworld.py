@@ -177,6 +177,20 @@ def test_whatever_an_agent_does_is_answered(settings):
     asyncio.run(survives_mutated_actions(Few(source(settings, max_turns=50)), number=500))
 
 
+def test_games_that_were_played_hold_no_files_and_no_copy_of_the_interpreter():
+    worlds = source(TREASURE)
+
+    def held():
+        copies = [line for line in Path("/proc/self/maps").read_text().splitlines() if "frotz" in line]
+        return len(os.listdir("/proc/self/fd")), len(copies)
+
+    played(worlds, worlds.tasks("train")[:1])
+    before = held()
+    for _ in range(20):
+        played(worlds, worlds.tasks("train")[:1])
+    assert held() == before
+
+
 def test_a_task_is_made_by_its_seed_and_no_holdout_task_is_trained_on():
     first, second, other = (source(TREASURE, seed=seed) for seed in (0, 0, 1))
     assert list(first.tasks("train")[:3]) == list(second.tasks("train")[:3])
