@@ -57,6 +57,7 @@ def harbor_rewards(tasks, folder):
         "job_name": "job",
         "n_concurrent_trials": 2,
         "quiet": True,
+        "timeout_multiplier": 20,  # a busy machine takes long to ask podman-compose anything
         "environment": {"type": "podman"},
         "agents": [{"name": "oracle"}, {"name": "nop"}],
         "datasets": [{"path": str(tasks)}],

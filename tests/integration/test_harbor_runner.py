@@ -6,6 +6,7 @@ import pytest
 from container_runtime import DEBIAN, needs_containers
 from harbor_runner import harbor_rewards, instructions, needs_harbor
 from harbor_tasks import EXPECTED, NOTHING, bash, played, source_of, three_tasks
+from long_tests import takes_minutes
 
 from turnmix.cli import main
 from turnmix.environments.repositories.archive.files import pack_tree, store_archive
@@ -135,14 +136,27 @@ def test_harbors_own_library_takes_what_was_written_out_and_what_the_tests_make(
     assert [each.rstrip() for each in told] == [each.rstrip() for each in here]
 
 
-@needs_harbor
-def test_harbors_own_runner_comes_to_the_same_rewards(tmp_path, exported):
-    three_tasks(tmp_path / "tasks")
-    for directory in exported.iterdir():
-        subprocess.run(["cp", "-r", directory, tmp_path / "tasks"], check=True)
+def both_reward(tasks, folder, exported, chosen):
+    three_tasks(folder / "made")
+    tasks.mkdir()
+    for name in chosen:
+        above = folder / "made" if (folder / "made" / name).exists() else exported
+        subprocess.run(["cp", "-r", above / name, tasks], check=True)
     resolved = {
         (name, agent): {"reward": float(agent == "oracle")}
         for name in [*TASKS, REPOSITORY]
         for agent in ("oracle", "nop")
     }
-    assert harbor_rewards(tmp_path / "tasks", tmp_path / "harbor") == {**EXPECTED, **resolved}
+    expected = {trial: rewards for trial, rewards in {**EXPECTED, **resolved}.items() if trial[0] in chosen}
+    assert harbor_rewards(tasks, folder / "harbor") == expected
+
+
+@needs_harbor
+def test_harbors_own_runner_comes_to_the_same_rewards(tmp_path, exported):
+    both_reward(tmp_path / "tasks", tmp_path, exported, ["sorting", TASKS[0]])
+
+
+@needs_harbor
+@takes_minutes
+def test_harbors_own_runner_comes_to_the_same_rewards_on_all(tmp_path, exported):
+    both_reward(tmp_path / "tasks", tmp_path, exported, ["greeting", "serving", TASKS[1], REPOSITORY])
