@@ -504,7 +504,7 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             "method: sft\ntasks: {source: fil}",
             [
                 "tasks.source: 'fil' is not known: use one of minirepo, file, foreign, babyai, gymnasium, textworld, "
-                "harbor, openenv; did you mean 'file'?"
+                "harbor, openenv, verifiers; did you mean 'file'?"
             ],
         ),
         (

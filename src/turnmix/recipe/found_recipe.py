@@ -57,7 +57,9 @@ _READS = Power(does="names a file of this machine")
 POWERFUL: Mapping[str, Power] = {
     "trackers": Power(does="sends figures elsewhere, with your keys"),
     "method": _IS_CODE,
-    "tasks.source": _IS_CODE,
+    "tasks.source": Power(
+        does=_IS_CODE.does, is_harmless=lambda value: value != "verifiers" and not plugin_names(value)
+    ),
     "tasks.path": Power(does="names a file of this machine that is read, or written by `tasks prepare`"),
     "tasks.dataset.rows": _READS,
     "tasks.environment": Power(
@@ -65,6 +67,7 @@ POWERFUL: Mapping[str, Power] = {
         is_harmless=lambda value: ":" not in value,
     ),
     "tasks.url": Power(does="is an address that is asked for worlds, and told what models do"),
+    "tasks.arguments": Power(does="are arguments of code of somebody's"),
     "tasks.options": Power(does="are arguments of code of somebody's"),
     "tasks.describe": _IS_CODE,
     "tasks.expert": _IS_CODE,

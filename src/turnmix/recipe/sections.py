@@ -16,6 +16,7 @@ from turnmix.environments.foreign import ForeignTaskSettings
 from turnmix.environments.harbor.source import HarborSettings
 from turnmix.environments.minirepo.source import MinirepoSettings
 from turnmix.environments.repositories.source import TaskFileSettings
+from turnmix.environments.verifiers.source import VerifiersSettings
 from turnmix.environments.worlds.babyai import BabyAISettings
 from turnmix.environments.worlds.gymnasium import GymnasiumSettings
 from turnmix.environments.worlds.openenv import OpenEnvSettings
@@ -162,6 +163,7 @@ TASKS = Door(
         TextWorldSettings,
         HarborSettings,
         OpenEnvSettings,
+        VerifiersSettings,
     ),
     implied=lambda given: "file" if "path" in given else "minirepo",
 )

@@ -1,0 +1,1 @@
+"""Tasksets of Prime Intellect's library verifiers as task sources."""
