@@ -77,4 +77,4 @@ def test_a_reward_that_cannot_be_given_is_an_error_and_never_0(plays):
 
 @needs_verifiers
 def test_whatever_an_agent_does_is_answered(plays):
-    assert plays["mutated"] >= 1
+    assert plays["mutated"] == [-50 / 4] * len(plays["mutated"]) != []

@@ -37,10 +37,6 @@ class Number(vf.Task[NumbersData, vf.State, NumbersTaskConfig]):
     async def gave_up(self, trace: vf.Trace) -> bool:
         return any("give up" in str(message.content) for message in trace.assistant_messages)
 
-    @classmethod
-    def toolsets(cls, config):
-        return [Hints(vf.ToolsetConfig())]
-
 
 class NumbersConfig(vf.TasksetConfig):
     number: int = 6
@@ -54,6 +50,10 @@ class Numbers(vf.Taskset[Number, NumbersConfig]):
                 prompt=f"Task {index}: which number is wanted?", system_prompt="Find it.", wanted=12
             )
             yield Number(data, self.config.task)
+
+    @classmethod
+    def toolsets(cls, config):
+        return [Hints(vf.ToolsetConfig())]
 
 
 if __name__ == "__main__":

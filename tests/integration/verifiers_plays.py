@@ -19,6 +19,7 @@ from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import call_action, text_action
 
 NAME = "turnmix_test_taskset"
+TURNS = 50
 SCRIPTS = [
     [call_action("hints_compare", number=5), call_action("hints_compare", number="x"), text_action("12")],
     [call_action("nothing"), text_action("I give up")],
@@ -61,35 +62,34 @@ async def play(worlds, script):
         await world.close()
 
 
-async def mutated(worlds, number):
-    """Turns that no tool wants, mostly; how many rollouts were scored."""
-    drawn, scored = random.Random(0), 0
-    while number > 0:
-        world = worlds.environment(worlds.tasks("train")[0])
-        await world.reset()
-        stop = None
-        while stop is None:
-            calls = []
-            for index in range(drawn.choice([1, 1, 2])):
-                value = drawn.choice(STRANGE)
-                arguments = drawn.choice([{"number": value}, {"x": value}, {}, value])
-                name = drawn.choice(["hints_compare", "hints_compare", "", "\udfff"])
-                calls.append(ToolCall(id=f"call_{index}", name=name, arguments=arguments))
-            step = await world.step(
-                Action(
-                    message=Message(
-                        role="assistant", content=drawn.choice(["", "\ud800"]), tool_calls=tuple(calls)
-                    )
-                )
-            )
-            "".join(each.content for each in step.observation).encode()
-            stop, number = step.stop_reason, number - 1
-            if number <= 0:
-                stop = stop or StopReason.max_tokens
-        await world.verify(stop)
-        await world.close()
-        scored += 1
-    return scored
+async def mutated(worlds, seed):
+    """A rollout of turns that no tool wants, mostly; its last observations."""
+    drawn, stop = random.Random(seed), None
+    world = worlds.environment(worlds.tasks("train")[0])
+    await world.reset()
+    while stop is None:
+        calls = []
+        for index in range(drawn.choice([1, 1, 2])):
+            value = drawn.choice(STRANGE)
+            arguments = drawn.choice([{"number": value}, {"x": value}, {}, value])
+            name = drawn.choice(["hints_compare", "hints_compare", "", "\udfff"])
+            calls.append(ToolCall(id=f"call_{index}", name=name, arguments=arguments))
+        content = drawn.choice(["", "\ud800"])
+        step = await world.step(
+            Action(message=Message(role="assistant", content=content, tool_calls=tuple(calls)))
+        )
+        "".join(each.content for each in step.observation).encode()
+        assert [each.tool_call_id for each in step.observation] == [call.id for call in calls]
+        stop = step.stop_reason
+    verdict = await world.verify(stop)
+    await world.close()
+    return verdict.reward
+
+
+async def mutations(worlds):
+    """Twenty at once are a thousand turns, where tests may take long."""
+    number = 20 if os.environ.get("TURNMIX_LONG_TESTS") else 2
+    return await asyncio.gather(*(mutated(worlds, seed) for seed in range(number)))
 
 
 async def by_itself(scripts):
@@ -148,6 +148,7 @@ async def by_itself(scripts):
 async def main():
     sys.modules["verifiers_plays"] = sys.modules["__main__"]
     worlds = source()
+    # Its last parts start programs of verifiers', one a rollout.
     return {
         "tasks": [[task.id for task in worlds.tasks(split)] for split in ("train", "holdout")],
         "ours": [await play(worlds, script) for script in SCRIPTS],
@@ -155,7 +156,7 @@ async def main():
         "stopped": await play(worlds, SCRIPTS[0][:1]),
         "expert": await play(source(expert="verifiers_plays:finder"), []),
         "broken": await play(source(arguments={"task": {"breaks": True}}), [text_action("12")]),
-        "mutated": await mutated(source(max_turns=1000), 1000),
+        "mutated": await mutations(source(max_turns=TURNS)),
         "theirs": await by_itself(SCRIPTS),
     }
 
