@@ -1,6 +1,7 @@
 """Harbor task directories made for tests, as Harbor's own docs describe them, and what plays them."""
 
 import asyncio
+import subprocess
 import textwrap
 
 from container_runtime import DEBIAN, settings
@@ -12,6 +13,8 @@ from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
+SERVED = "localhost/turnmix-test-served:1"
+"""A name of its own for an image: Harbor removes the images of a task that it has played."""
 TOML = """\
 schema_version = "1.1"
 [task]
@@ -36,7 +39,7 @@ set -u
 exec sort $ORDER /data/numbers.txt -o sorted.txt
 """
 SERVING = f"""\
-docker_image = "{DEBIAN}"
+docker_image = "{SERVED}"
 workdir = "/srv"
 cpus = 1
 memory_mb = 1024
@@ -68,6 +71,7 @@ def laid(folder, name, *, toml="", files=None, **replaced):
 def three_tasks(folder):
     """One with a text as reward, one with several numbers and a part of the reward for nothing, one of an image that is
     there, whose agent must leave a server running."""
+    subprocess.run(["podman", "tag", DEBIAN, SERVED], check=True)
     laid(folder, "greeting")
     laid(
         folder,
