@@ -90,7 +90,7 @@ def test_tables_hold_students_accidents_and_an_expert_that_takes_over(whole):
     # A wrong word is what the student says first; then the expert says the right one.
     gates = {row[0]: row[1] and row[1]["value"] for row in tables["gates"]["rows"]}
     assert gates["SFT resolves"] == 0.0
-    assert gates["trajectories that deviate"] == gates["expert resolves after a deviation"] == 1.0
+    assert gates["trajectories that deviate"] == gates["expert resolves after deviation"] == 1.0
 
 
 def test_an_analysis_that_was_stopped_anywhere_goes_on_to_the_same(whole, tmp_path, monkeypatch):

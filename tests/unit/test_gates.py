@@ -61,28 +61,28 @@ def rows(run):
 def test_a_gate_says_what_was_found_of_how_many_what_was_asked_and_whether_it_passes(run):
     found, said = rows(run)
     assert {name: (round(row[1].value, 3), *row[2:]) for name, row in found.items() if row[1]} == {
-        "expert alone resolves": (1.0, "20 tasks", None, None),
-        "agreement on the teacher's states": (0.95, "20 states", "≥ 90 %", "yes"),
-        "SFT resolves": (0.6, "20 tasks", "30 to 80 %", "yes"),
-        "SFT resolves more than at half the budget": (0.1, "20 tasks", "> 0 points", "yes"),
-        "trajectories that deviate": (0.7, "20 trajectories", "≥ 50 %", "yes"),
-        "fails again when resampled": (0.5, "8 tasks", "≤ 60 %", "yes"),
-        "headroom of the expert off the path": (0.35, "20 tasks", "≥ 15 points", "yes"),
-        "expert resolves after a deviation": (0.929, "14 tasks", "≥ 95 %", "no"),
+        "expert alone resolves": (1.0, 20, None, None),
+        "agreement, the teacher's states": (0.95, 20, "≥ 90 %", "yes"),
+        "SFT resolves": (0.6, 20, "30 to 80 %", "yes"),
+        "more than at half the budget": (0.1, 20, "> 0 points", "yes"),
+        "trajectories that deviate": (0.7, 20, "≥ 50 %", "yes"),
+        "fails again when resampled": (0.5, 8, "≤ 60 %", "yes"),
+        "expert's headroom off the path": (0.35, 20, "≥ 15 points", "yes"),
+        "expert resolves after deviation": (0.929, 14, "≥ 95 %", "no"),
     }
     assert all(row[1].low <= row[1].value <= row[1].high for row in found.values() if row[1])
     assert found["base student resolves"][1] is None
-    assert said == "It does not pass 1 of 7 gates: expert resolves after a deviation."
+    assert said == "It does not pass 1 of 7 gates: expert resolves after deviation."
 
 
 def test_what_was_not_measured_is_neither_passed_nor_failed(run):
     rollouts_path(analysis_path(run, 2), "own").unlink()
     found, _ = rows(run)
-    assert found["SFT resolves more than at half the budget"][1:] == (
+    assert found["more than at half the budget"][1:] == (
         None,
-        "0 tasks",
+        0,
         "> 0 points",
-        "not measured",
+        None,
     )
 
 

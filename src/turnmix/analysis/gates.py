@@ -21,8 +21,8 @@ from turnmix.evaluation.interval import wilson
 from turnmix.store.analysis_directory import OWN, RESAMPLED, RESCUED, TEACHER
 
 _NOTES = (
-    "Asked of values, whose 95 % intervals are shown beside; differences are paired by task. Half the budget: the "
-    "checkpoint of half the iterations, where it was analysed.",
+    "Asked of values, whose 95 % intervals are shown beside, of so many states, trajectories or tasks; differences are "
+    "paired by task. Half the budget: the checkpoint of half the iterations, where it was analysed.",
     "Off its path: from the student's first deviation on, the expert takes every step. Resampled: the tasks in which "
     "it fails greedily, once more with the temperature of its rollouts.",
 )
@@ -38,7 +38,6 @@ class Gate:
     """None: what it needs was not measured, or there was nothing to measure it on."""
     of: int
     """States, trajectories or tasks behind it."""
-    unit: str
     passes: bool | None
     """None: nothing is known, or nothing is asked."""
 
@@ -67,11 +66,10 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
         _share("base student resolves", _resolved(base)),
         _share("expert alone resolves", _resolved_share(_ended(analysis.rollouts(TEACHER)))),
         Gate(
-            name="agreement on the teacher's states",
+            name="agreement, the teacher's states",
             asked="≥ 90 %",
             found=(agreed := agreement(divergence.teacher, lambda turn: True)),
             of=num_states(divergence.teacher, lambda turn: True),
-            unit="states",
             passes=None if agreed is None else agreed.value >= 0.9,
         ),
         _share(
@@ -81,7 +79,7 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
             lambda share: 0.3 <= share <= 0.8,
         ),
         _difference(
-            "SFT resolves more than at half the budget",
+            "more than at half the budget",
             own.values(),
             () if half is None else half.rollouts(OWN),
             "> 0 points",
@@ -92,7 +90,6 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
             Share(count=len(deviating), of=len(divergence.own)),
             "≥ 50 %",
             lambda share: share >= 0.5,
-            unit="trajectories",
         ),
         _share(
             "fails again when resampled",
@@ -101,14 +98,14 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
             lambda share: share <= 0.6,
         ),
         _difference(
-            "headroom of the expert off the path",
+            "expert's headroom off the path",
             rescued.values(),
             own.values(),
             "≥ 15 points",
             lambda points: points >= 0.15,
         ),
         _share(
-            "expert resolves after a deviation",
+            "expert resolves after deviation",
             _resolved_share(taken_over),
             "≥ 95 %",
             lambda share: share >= 0.95,
@@ -117,7 +114,7 @@ def gates_of(analysis: StoredAnalysis) -> list[Gate]:
 
 
 def _table(gates: Sequence[Gate], title: str) -> Table:
-    words = {True: "yes", False: "no", None: ""}
+    words = {True: "yes", False: "no", None: None}
     asked = [each for each in gates if each.asked]
     failed = [each.name for each in asked if each.passes is False]
     missing = [each.name for each in asked if each.passes is None]
@@ -140,9 +137,9 @@ def _table(gates: Sequence[Gate], title: str) -> Table:
             (
                 each.name,
                 each.found,
-                f"{each.of} {each.unit}",
+                each.of,
                 each.asked or None,
-                (words[each.passes] or "not measured") if each.asked else None,
+                words[each.passes] if each.asked else None,
             )
             for each in gates
         ),
@@ -155,8 +152,6 @@ def _share(
     share: Share,
     asked: str = "",
     passes: Callable[[float], bool] | None = None,
-    *,
-    unit: str = "tasks",
 ) -> Gate:
     low, high = wilson(share.count, share.of)
     value = share.value
@@ -165,7 +160,6 @@ def _share(
         asked=asked,
         found=None if value is None else Estimate(value=value, low=low, high=high),
         of=share.of,
-        unit=unit,
         passes=None if value is None or passes is None else passes(value),
     )
 
@@ -181,14 +175,13 @@ def _difference(
     of_a, of_b = resolved_by_task(a), resolved_by_task(b)
     num_tasks = len(_counted(of_a) & _counted(of_b))
     if not num_tasks:
-        return Gate(name=name, asked=asked, found=None, of=0, unit="tasks", passes=None)
+        return Gate(name=name, asked=asked, found=None, of=0, passes=None)
     found = compare(measured("a", "share", {0: of_a}), measured("b", "share", {0: of_b}))
     return Gate(
         name=name,
         asked=asked,
         found=Estimate(value=found.difference, low=found.low, high=found.high),
         of=num_tasks,
-        unit="tasks",
         passes=passes(found.difference),
     )
 
