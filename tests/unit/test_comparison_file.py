@@ -2,6 +2,7 @@
 
 import copy
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +15,8 @@ from turnmix.running.sweep_arms import planned_runs
 from turnmix.running.sweep_grid import given_comparison
 from turnmix.running.sweep_record import commit_of, record_of
 from turnmix.store.sweep_directory import SweepDirectory, read_sweep
+
+COMPARISONS = Path(__file__).parents[2] / "comparisons"
 
 
 def changed(**values):
@@ -214,3 +217,11 @@ def test_the_commit_is_told_of_a_file_that_is_committed_as_it_is(tmp_path):
     git("commit", "-qm", "fixed")
     assert commit_of(file, file.read_bytes())["id"] == git("rev-parse", "HEAD").decode().strip()
     assert commit_of(file, file.read_bytes() + b"# changed") is None
+
+
+@pytest.mark.parametrize("file", sorted(COMPARISONS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_each_comparison_that_comes_with_turnmix_says_sound_recipes(file):
+    comparison = read_comparison(file).comparison
+    for overrides in comparison.arms.values():
+        recipe = load_recipe(comparison.recipe, [*comparison.overrides, *overrides])
+        assert recipe.rollouts.tasks_per_iteration * recipe.iterations <= recipe.tasks.train

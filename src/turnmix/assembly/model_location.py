@@ -7,12 +7,16 @@ import os
 from pathlib import Path
 
 from turnmix.core.errors import UserError
-from turnmix.nano import CHECKPOINT, TEACHER
+from turnmix.nano import BABYAI, CHECKPOINT, TEACHER
 from turnmix.store.deleted_checkpoint import check_is_not_deleted
 from turnmix.store.place import RECIPE
 from turnmix.store.run_directory import RunDirectory
 
-EMBEDDED = {"nano-student": (CHECKPOINT, "make student"), "nano-teacher": (TEACHER, "make teacher")}
+EMBEDDED = {
+    "nano-student": (CHECKPOINT, "make student"),
+    "nano-teacher": (TEACHER, "make teacher"),
+    "babyai-student": (BABYAI, "make babyai-student"),
+}
 
 
 def model_location(name: str, *, field: str) -> str:

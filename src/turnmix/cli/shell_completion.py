@@ -20,7 +20,7 @@ from turnmix.core.printable import printable_line
 
 LARGEST_LOG_BYTES = 20_000_000
 """Of a run whose trajectories are offered: nobody waits for a shell."""
-_MODELS = ["nano-student", "nano-teacher"]
+_MODELS = ["nano-student", "nano-teacher", "babyai-student"]
 
 
 def offer_completions(

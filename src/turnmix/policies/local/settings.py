@@ -13,7 +13,7 @@ class LocalSettings(Settings):
     """A model in this process, and how it samples."""
 
     model: str
-    """`nano-student`, `nano-teacher`, a path, a run directory, or a hub id."""
+    """`nano-student`, `nano-teacher`, `babyai-student`, a path, a run directory, or a hub id."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """The weights' type where the model acts: in a server, in `turnmix evaluate`, as a teacher. What learns
     in this process acts with the float32 weights that it learns."""

@@ -12,8 +12,8 @@ class StudentSettings(LocalSettings):
     """The model that learns, and how it samples."""
 
     model: str = "nano-student"
-    """`nano-student`, `nano-teacher`, a path, a run directory, or a hub id: any causal language model with full
-    attention in transformers."""
+    """`nano-student`, `nano-teacher`, `babyai-student`, a path, a run directory, or a hub id: any causal language model
+    with full attention in transformers."""
     cohort_size: int = Field(default=32, ge=1)
     """Trajectories that generate together. Part of the recipe: it decides batches and so roundings."""
     server: ServerSettings | None = None
