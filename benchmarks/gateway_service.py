@@ -104,7 +104,7 @@ class Service:
 
         async def finish(told):
             trajectory = await opened.session.end(StopReason.finished, verdict, label_seconds=600)
-            self._run.trajectories.append(trajectory)
+            await asyncio.to_thread(self._run.trajectories.append, trajectory)
             await self.book.end(plan.trajectory_id)
             return {"turns": len(trajectory.turns), "error": trajectory.error}
 

@@ -1,6 +1,7 @@
 """A history survives each dialect: as a vendor's client sends it, and as it sends an answer back."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.gateway.dialects import DIALECTS
+from turnmix.gateway.dialects.known import Known
 from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
 from vendor_bodies import sent
 
@@ -137,9 +139,50 @@ def test_whatever_a_message_a_tool_or_a_choice_is_it_is_read_or_refused(path, me
         assert not isinstance(found, RequestError) or found.parameter
 
 
-def _read_or_refused(path, body):
+@pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=60, deadline=None)
+@given(
+    request=requests,
+    cuts=st.lists(st.integers(1, 8), min_size=1, max_size=5),
+    odd=st.none() | half_known,
+    value=st.sampled_from([1, 1.0, True, "1"]),
+)
+def test_what_was_read_of_the_requests_before_makes_no_difference(path, request, cuts, odd, value):
+    where = "input" if path == "/responses" else "messages"
+    body = sent(request, path)
+    known = Known()
+    called = Message(
+        role="assistant", content="", tool_calls=(ToolCall(id="call_0", name="f", arguments={"a": value}),)
+    )
+    other = sent(replace(request, messages=(called, *request.messages)), path)[where]
+    for number, cut in enumerate(cuts):
+        said = (body[where] if number % 2 else other)[:cut]
+        asked = {**body, where: [*said, *([] if odd is None else [odd])]}
+        alone, beside = _read_or_refused(path, asked), _read_or_refused(path, asked, known)
+        assert repr(alone) == repr(beside)
+
+
+def test_an_argument_that_became_another_value_is_read_again():
+    known = Known()
+    first, second = (
+        [
+            _said("Begin."),
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "call_0", "name": "f", "input": {"a": value}}],
+            },
+            _said("Go on."),
+        ]
+        for value in (1, True)
+    )
+    for messages, value in ((first, 1), ([*second, _said("Further.")], True)):
+        found = _read_or_refused("/messages", {"model": "s", "max_tokens": 9, "messages": messages}, known)
+        assert found.messages[1].tool_calls[0].arguments["a"] is value
+
+
+def _read_or_refused(path, body, known=None):
     try:
-        return DIALECTS[path].read(body)[0]
+        return DIALECTS[path].read(body, known)[0]
     except RequestError as error:
         return error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -31,15 +31,10 @@ class Usage:
         return self._with(other, operator.sub)
 
     def _with(self, other: Usage, combine: Callable[[int, int], int]) -> Usage:
-        return Usage(
-            **{
-                each.name: combine(getattr(self, each.name), getattr(other, each.name))
-                for each in fields(self)
-            }
-        )
+        return Usage(**{name: combine(getattr(self, name), getattr(other, name)) for name in Usage.__slots__})
 
     def to_json(self) -> dict[str, int]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in Usage.__slots__}
 
 
 def total_usage(usages: Iterable[Mapping[str, Usage]]) -> dict[str, dict[str, int]]:

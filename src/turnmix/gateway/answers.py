@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 
+from turnmix.core.in_thread import in_thread_if
 from turnmix.core.trajectory import Action, State
 from turnmix.gateway.ids import CallIds
 from turnmix.gateway.line import GivenAnswer, SessionTurn
 from turnmix.gateway.model_request import Finish, ModelAnswer, ModelRequest, RequestError
 from turnmix.gateway.session_parts import SessionParts
 from turnmix.policies.unfinished_answer import is_unfinished
+from turnmix.rendering.work import is_long_work
 
 
 class Answers:
@@ -34,8 +35,8 @@ class Answers:
         if action.token_ids is not None and action.prompt_tokens is not None:
             prompt_tokens, completion_tokens = action.prompt_tokens, len(action.token_ids)
         else:
-            prompt_tokens, completion_tokens = await asyncio.to_thread(
-                lambda: (count.prompt(state), count.answer(action))
+            prompt_tokens, completion_tokens = await in_thread_if(
+                is_long_work(state), lambda: (count.prompt(state), count.answer(action))
             )
         finish: Finish = "tool_calls" if action.message.tool_calls else "stop"
         return GivenAnswer(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from turnmix.core.errors import InfrastructureError
+from turnmix.gateway.dialects.known import Known
 from turnmix.gateway.journal import SessionJournal
 from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
 
@@ -62,6 +63,8 @@ class HeldSession:
     """It is closed with the session."""
     figures: Figures | None = None
     """What whoever looks at it is told, such as its turns so far."""
+    known: dict[str, Known[Any]] = field(default_factory=dict)
+    """What was read of its last request, by the path of a dialect."""
     asked_at: float = field(default_factory=time.monotonic)
     """When a request last came, or was answered."""
     answering: set[asyncio.Task[ModelAnswer]] = field(default_factory=set)

@@ -8,6 +8,7 @@ from turnmix.core.errors import MissingDependencyError
 def check_gateway_installed() -> None:
     """Raises MissingDependencyError: the optional part is not installed."""
     try:
+        import httptools  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
 

@@ -108,7 +108,7 @@ class SessionTurn:
     actor: Actor | None = None
     """Who acts, once it is drawn."""
     task: asyncio.Task[None] | None = None
-    """That takes it; None: it failed, and is taken where the request comes again."""
+    """That takes it; None: it is answered, or failed and is taken where the request comes again."""
     is_begun: bool = False
     """Is it answered, or about to be?"""
     repeats: int = 0

@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from turnmix.core.bounded_file import MEBIBYTE
 from turnmix.core.errors import InfrastructureError
 from turnmix.gateway.dialects.dialect import Dialect
+from turnmix.gateway.dialects.known import Known
 from turnmix.gateway.held_session import HeldSession, over
 from turnmix.gateway.json_response import JsonResponse
 from turnmix.gateway.model_request import ModelAnswer, RequestError
@@ -49,8 +50,12 @@ class Responder:
         settings = self._book.settings
         if not held.is_open:
             raise over()
+        known = held.known.setdefault(dialect.path, Known())
         body, (asked, is_streamed) = await read_object(
-            request, most=settings.max_request_bytes, held=self.read_bytes, made=dialect.read
+            request,
+            most=settings.max_request_bytes,
+            held=self.read_bytes,
+            made=lambda body: dialect.read(body, known),
         )
         if self.is_closing:
             raise _ending()

@@ -69,6 +69,7 @@ class GatewayServer:
                 access_log=False,
                 lifespan="off",
                 ws="none",
+                http="httptools",
                 proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from turnmix.core.answer_form import AnswerForm
+from turnmix.core.json_text import json_bytes
 from turnmix.core.message import Message, ToolSpecification
+from turnmix.core.recent_cache import RecentCache
 from turnmix.gateway.bounds import SessionBounds
 from turnmix.gateway.graph import Graph, Node
 from turnmix.gateway.ids import CallIds
@@ -17,6 +19,9 @@ from turnmix.gateway.line import GivenAnswer, Line, SessionTurn
 from turnmix.gateway.lines import Lines
 from turnmix.gateway.model_request import ModelRequest, RequestError
 from turnmix.gateway.normal_form import tools_digest, wishes_digest
+
+_MOST_KEPT = 1 << 20
+"""Bytes of tools whose digests are kept: a session offers few different ones."""
 
 
 class SessionTurns:
@@ -32,6 +37,8 @@ class SessionTurns:
         self._by_request: dict[tuple[Node[SessionTurn], bytes, bytes], SessionTurn] = {}
         self._by_answer: dict[str, SessionTurn] = {}
         self._tools: dict[bytes, tuple[ToolSpecification, ...]] = {}
+        self._digests = RecentCache[bytes, bytes](most=_MOST_KEPT)
+        """Of tools, by their JSON."""
 
     @property
     def answered(self) -> list[SessionTurn]:
@@ -52,7 +59,7 @@ class SessionTurns:
         form: AnswerForm,
     ) -> SessionTurn:
         """The turn of a request whose history is that of `node`."""
-        offered = tools_digest(tools)
+        offered = self._digest(tools)
         turn = self._by_request.get((node, offered, wishes))
         if turn is None:
             turn = self._by_request[node, offered, wishes] = SessionTurn(
@@ -66,6 +73,15 @@ class SessionTurns:
             )
             self.by_number.append(turn)
         return turn
+
+    def _digest(self, tools: tuple[ToolSpecification, ...]) -> bytes:
+        """Of the tools on offer, which are the same in most requests."""
+        written = json_bytes([tool.to_json() for tool in tools])
+        found = self._digests.get(written)
+        if found is None:
+            found = tools_digest(tools)
+            self._digests.put(written, found, size=len(written))
+        return found
 
     def forget(self, turn: SessionTurn) -> None:
         """It could not be noted, and was not begun."""
@@ -87,6 +103,7 @@ class SessionTurns:
     def note_answer(self, turn: SessionTurn, line: Line, answer: GivenAnswer) -> None:
         """`turn` was taken in `line`, and answered."""
         turn.answer, turn.line, turn.index = answer, line, len(line.taken)
+        turn.task = None  # whoever waits holds it; with it goes all that its coroutine held
         line.taken.append(turn)
         self._by_answer[answer.id] = turn
         turn.answered = self.graph.answered(turn.node, answer.action.message, answer.sent, turn)

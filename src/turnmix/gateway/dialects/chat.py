@@ -25,10 +25,10 @@ from turnmix.gateway.dialects.chat_request import (
     ToolMessage,
 )
 from turnmix.gateway.dialects.history import History, SentCall
+from turnmix.gateway.dialects.known import Known, checked_behind
 from turnmix.gateway.dialects.openai_errors import error_object, error_reply
 from turnmix.gateway.dialects.parameters import stop_texts
 from turnmix.gateway.dialects.server_sent import COMMENT, event, pieces, token_pieces
-from turnmix.gateway.dialects.shape import checked
 from turnmix.gateway.dialects.tools import INPUT, Choice, arguments_text, input_text, offered
 from turnmix.gateway.model_request import AnswerToken, ModelAnswer, ModelRequest, RequestError
 
@@ -38,10 +38,12 @@ class ChatCompletions:
 
     path = "/chat/completions"
 
-    def read(self, body: Mapping[str, Any]) -> tuple[ModelRequest, bool]:
+    def read(self, body: Mapping[str, Any], known: Known[History] | None = None) -> tuple[ModelRequest, bool]:
         PARAMETERS.refuse(body)
-        asked = checked(ChatBody, body)
-        history = History()
+        known = Known() if known is None else known
+        number, before = known.shared(body.get("messages"))
+        asked = checked_behind(ChatBody, body, "messages", number)
+        history = History(before)
         for message in asked.messages:
             if isinstance(message, AssistantMessage):
                 history.answer(message.content or message.refusal or "", _sent_calls(message))
@@ -51,6 +53,7 @@ class ChatCompletions:
                 history.result("", message.content)
             else:
                 history.say("user" if message.role == "user" else "system", message.content)
+        known.keep(body["messages"], history)
         given = [
             tool.function if isinstance(tool, FunctionTool) else tool.custom for tool in asked.tools or ()
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from turnmix.gateway.dialects.known import Known
 from turnmix.gateway.model_request import Fault, ModelAnswer, ModelRequest, RequestError
 
 STATUSES: Mapping[Fault, int] = {
@@ -29,8 +30,8 @@ class Dialect(Protocol):
     path: str
     """Below the base URL."""
 
-    def read(self, body: Mapping[str, Any]) -> tuple[ModelRequest, bool]:
-        """The request in a body, and whether its answer is to be streamed.
+    def read(self, body: Mapping[str, Any], known: Known[Any] | None = None) -> tuple[ModelRequest, bool]:
+        """The request in a body, and whether its answer is to be streamed. `known`: of the requests before it.
 
         Raises:
             RequestError: something in it is wrong, or asks for what the gateway does not do.

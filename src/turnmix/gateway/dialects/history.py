@@ -25,9 +25,10 @@ class SentCall(NamedTuple):
 class History:
     """Messages, one after the other."""
 
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self._texts: set[str] = set()
+    def __init__(self, before: History | None = None) -> None:
+        """It goes on from what was said `before`."""
+        self.messages: list[Message] = [] if before is None else [*before.messages]
+        self._texts: set[str] = set() if before is None else {*before._texts}
         """Ids of calls that are kept as text."""
 
     def say(self, role: Role, text: str) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from turnmix.core.answer_form import AnswerForm
 from turnmix.core.json_text import json_text
+from turnmix.core.message import Message
 from turnmix.gateway.dialects.dialect import STATUSES, error_headers
 from turnmix.gateway.dialects.history import History, SentCall
+from turnmix.gateway.dialects.known import Known, checked_behind
 from turnmix.gateway.dialects.messages_request import (
     PARAMETERS,
     AssistantMessage,
@@ -21,7 +23,6 @@ from turnmix.gateway.dialects.messages_request import (
 )
 from turnmix.gateway.dialects.parameters import stop_texts
 from turnmix.gateway.dialects.server_sent import event, pieces
-from turnmix.gateway.dialects.shape import checked
 from turnmix.gateway.dialects.tools import Choice, Function, offered
 from turnmix.gateway.model_request import Fault, Finish, ModelAnswer, ModelRequest, RequestError
 
@@ -41,12 +42,12 @@ class Messages:
 
     path = "/messages"
 
-    def read(self, body: Mapping[str, Any]) -> tuple[ModelRequest, bool]:
+    def read(self, body: Mapping[str, Any], known: Known[History] | None = None) -> tuple[ModelRequest, bool]:
         PARAMETERS.refuse(body)
-        asked = checked(MessagesBody, body)
-        history = History()
-        if asked.system:
-            history.say("system", asked.system)
+        known = Known() if known is None else known
+        number, before = known.shared(body.get("messages"))
+        asked = checked_behind(MessagesBody, body, "messages", number)
+        history = History(before)
         for message in asked.messages:
             if isinstance(message, AssistantMessage):
                 _add_answer(history, message)
@@ -55,9 +56,11 @@ class Messages:
             else:
                 _add_results_and_texts(history, message)
         if isinstance(asked.messages[-1], AssistantMessage):
-            where = f"messages[{len(asked.messages) - 1}].role"
+            where = f"messages[{len(body['messages']) - 1}].role"
             fix = "the gateway does not go on with an answer that was begun: end with a user message"
             raise RequestError("invalid_request", f"{where}: 'assistant': {fix}", parameter=where)
+        known.keep(body["messages"], history)
+        system = [Message(role="system", content=asked.system)] if asked.system else []
         functions = [
             Function(name=tool.name, description=tool.description, parameters=tool.input_schema)
             for tool in asked.tools or ()
@@ -66,7 +69,7 @@ class Messages:
         is_alone = asked.tool_choice is not None and asked.tool_choice.disable_parallel_tool_use
         request = ModelRequest(
             model=asked.model,
-            messages=tuple(history.messages),
+            messages=(*system, *history.messages),
             tools=tools,
             form=AnswerForm(
                 tool_choice=tool_choice,

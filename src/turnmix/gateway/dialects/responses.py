@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from turnmix.core.answer_form import AnswerForm
+from turnmix.core.message import Message
+from turnmix.gateway.dialects.known import Known, checked_behind
 from turnmix.gateway.dialects.openai_errors import error_object, error_reply
-from turnmix.gateway.dialects.responses_history import read_items
+from turnmix.gateway.dialects.responses_history import ReadItems, read_items
 from turnmix.gateway.dialects.responses_output import response_body, response_events
 from turnmix.gateway.dialects.responses_request import (
     LOGPROBS,
@@ -17,7 +19,6 @@ from turnmix.gateway.dialects.responses_request import (
     SchemaFormat,
 )
 from turnmix.gateway.dialects.server_sent import COMMENT, event
-from turnmix.gateway.dialects.shape import checked
 from turnmix.gateway.dialects.tools import Choice, offered
 from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
 
@@ -29,15 +30,23 @@ class Responses:
 
     path = "/responses"
 
-    def read(self, body: Mapping[str, Any]) -> tuple[ModelRequest, bool]:
+    def read(
+        self, body: Mapping[str, Any], known: Known[ReadItems] | None = None
+    ) -> tuple[ModelRequest, bool]:
         PARAMETERS.refuse(body)
-        asked = checked(ResponsesBody, body)
+        known = Known() if known is None else known
+        number, before = known.shared(body.get("input"))
+        asked = checked_behind(ResponsesBody, body, "input", number)
         if not asked.input and asked.previous_response_id is None:
             raise RequestError("invalid_request", "input: missing: give a text or items", parameter="input")
+        items = read_items(asked.input, before)
+        if isinstance(body.get("input"), list):
+            known.keep(body["input"], items)
+        system = [Message(role="system", content=asked.instructions)] if asked.instructions else []
         tools, tool_choice = offered(asked.tools or (), _choice(asked))
         request = ModelRequest(
             model=asked.model,
-            messages=tuple(read_items(asked.input, instructions=asked.instructions)),
+            messages=(*system, *items.history.messages),
             tools=tools,
             form=AnswerForm(
                 tool_choice=tool_choice,

@@ -7,7 +7,8 @@ if it is one of the gateway's, also where results stand between them; else to th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from turnmix.core.message import Message
 from turnmix.gateway.dialects.history import History, SentCall
@@ -32,15 +33,22 @@ def item_id(kind: str, answer: str, number: int) -> str:
     return f"{kind}_{answer}_{number}"
 
 
-def read_items(items: Sequence[Item], *, instructions: str | None) -> list[Message]:
-    """The messages that the items say."""
-    history = History()
-    if instructions:
-        history.say("system", instructions)
-    places: dict[str, int] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadItems:
+    """What items come to."""
+
+    history: History
+    places: Mapping[str, int]
     """Of answers of the gateway's, by id."""
-    last: str | None = None
+    last: str | None
     """The answer that the newest assistant message belongs to."""
+
+
+def read_items(items: Sequence[Item], before: ReadItems | None) -> ReadItems:
+    """The messages that the items say, behind those `before`."""
+    history = History(None if before is None else before.history)
+    places = {} if before is None else {**before.places}
+    last = None if before is None else before.last
     for item in items:
         if isinstance(item, OutputItem):
             history.result(item.call_id, item.output)
@@ -62,7 +70,7 @@ def read_items(items: Sequence[Item], *, instructions: str | None) -> list[Messa
             last = answer
             if answer is not None:
                 places[answer] = len(history.messages) - 1
-    return history.messages
+    return ReadItems(history=history, places=places, last=last)
 
 
 def _is_assistant(messages: Sequence[Message]) -> bool:

@@ -17,7 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from turnmix.core.file_descriptors import shortage
-from turnmix.core.json_text import json_text
+from turnmix.core.json_text import json_bytes
 from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
 from turnmix.policies.endpoint.connections import Connections
 from turnmix.policies.endpoint.retry import Fault
@@ -96,7 +96,7 @@ class EndpointClient:
         """One request and its whole response, within `timeout` seconds."""
         content = None
         if body is not None:
-            content = json_text(body, ensure_ascii=False).encode("utf-8", "replace")
+            content = json_bytes(body)
         if (url := self._urls.get(path)) is None:
             url = self._urls[path] = self._base.copy_with(path=self._base.path.rstrip("/") + path)
         if self._guard is not None and (refusal := self._guard()) is not None:

@@ -28,6 +28,7 @@ from turnmix.policies.endpoint.wire_answer import (
 from turnmix.rendering.arguments import UnreadableJsonError, read_whole_json, require_usable
 from turnmix.rendering.thinking import without_thinking
 
+_CHAT = WireAnswer[WireChoice]
 _LEVELS = 700
 """Of nesting in an answer: a call that nests too deeply for a student is still kept as text."""
 CONTEXT_EXCEEDED = "the conversation no longer fits the model's context window"
@@ -92,19 +93,24 @@ def read_json(text: str | bytes) -> Any:
     Raises:
         ValueError: not such JSON.
     """
+    value = json_value(text, levels=_LEVELS)
     try:
-        strict = json.dumps(json_value(text, levels=_LEVELS), ensure_ascii=False, allow_nan=False)
-        return json_value(strict.encode("utf-8", "replace"), levels=_LEVELS)
+        strict = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        try:
+            strict.encode()
+        except UnicodeEncodeError:
+            return json_value(strict.encode("utf-8", "replace"), levels=_LEVELS)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return value
 
 
 def read_body(body: bytes) -> Any:
     """As `read_json`, but a number that is not finite becomes null: some servers write log 0 as -Infinity."""
     try:
+        return read_json(body)
+    except ValueError:
         return read_json(json_text(json_value(body, levels=_LEVELS), ensure_ascii=False))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def listed_context(body: bytes, model: str) -> int | None:
@@ -143,7 +149,7 @@ def read_answer(body: bytes) -> Action:
     Raises:
         MalformedAnswer: as `read_first_choice`, or the answer is empty for a reason that no model has.
     """
-    choice, usage = read_first_choice(WireAnswer[WireChoice], body)
+    choice, usage = read_first_choice(_CHAT, body)
     message, parse_error = _read_choice(choice)
     return Action(
         message=message,

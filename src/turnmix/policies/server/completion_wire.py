@@ -30,13 +30,16 @@ class WireTextChoice(WireEnd):
     logprobs: WireLogprobs | None = None
 
 
+_COMPLETION = WireAnswer[WireTextChoice]
+
+
 def read_completion(body: bytes, *, with_tokens: bool) -> Completion:
     """The one completion in the body of an answer.
 
     Raises:
         MalformedAnswer: it holds none, or (`with_tokens`) its token ids or log-probabilities are missing.
     """
-    choice, usage = read_first_choice(WireAnswer[WireTextChoice], body)
+    choice, usage = read_first_choice(_COMPLETION, body)
     token_ids = logprobs = None
     if with_tokens:
         token_ids, logprobs = _tokens(choice)

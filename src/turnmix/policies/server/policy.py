@@ -6,7 +6,6 @@ them. A conversation that fills the context is data; a server that cannot be ask
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from turnmix.core.errors import InfrastructureError
+from turnmix.core.in_thread import in_thread_if
 from turnmix.core.trajectory import Action, State
 from turnmix.core.usage import Usage
 from turnmix.policies.endpoint.asking import EndpointAsker
@@ -26,6 +26,7 @@ from turnmix.policies.server.engine import Completion, Engine, ServerSampling
 from turnmix.policies.unfinished_answer import cut_off, no_room
 from turnmix.rendering.renderer import Renderer
 from turnmix.rendering.stop_texts import before_stop, stopped_answer
+from turnmix.rendering.work import MOST_TOKENS, is_long_work
 
 if TYPE_CHECKING:
     from turnmix.policies.endpoint.client import Guard
@@ -101,14 +102,15 @@ class ServerPolicy:
 
     async def act(self, state: State, seed: int, counters: EndpointCounters | None = None) -> Action:
         """The action in `state`; `seed` is of this turn alone. What it cost is counted in `counters` too."""
-        request = await asyncio.to_thread(self._request, state)
+        request = await in_thread_if(is_long_work(state), lambda: self._request(state))
         if request.limit <= 0:
             return self._full(request)
         sampling = replace(self._sampling, stop_texts=state.form.stop)
         completion = await self._asker.ask(lambda: self._body(request, seed, sampling), counters=counters)
         if completion is None:
             return self._full(request)
-        return await asyncio.to_thread(self._action, request, completion, state)
+        is_long = (completion.completion_tokens or len(completion.text)) > MOST_TOKENS
+        return await in_thread_if(is_long, lambda: self._action(request, completion, state))
 
     def _request(self, state: State) -> Request:
         prompt_ids = self._renderer.prompt_ids(state)
