@@ -8,7 +8,6 @@ its states labelled by the teacher). Trajectories are written to a run in the di
 """
 
 import asyncio
-import gc
 import itertools
 import random
 import sys
@@ -118,8 +117,6 @@ async def serve(model, tokenizer, directory):
     service = Service(model, renderer, run)
     gateway = Gateway(service.book, opener=service.open)
     async with GatewayServer(gateway) as server:
-        gc.collect()
-        gc.freeze()
         print(server.url.rpartition(":")[2], flush=True)
         await service.book.failed()
 

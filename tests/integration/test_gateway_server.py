@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import json
 import logging
@@ -478,6 +479,18 @@ def test_a_thousand_sessions_are_answered_at_once():
             assert [each.session.num_turns for each in opened] == [1] * 1000
 
     run(scenario())
+
+
+def test_while_it_listens_garbage_is_collected_seldom_and_then_as_before():
+    before = gc.get_threshold(), gc.get_freeze_count()
+
+    async def serve():
+        async with GatewayServer(Gateway(SessionBook())):
+            assert gc.get_threshold()[2] > before[0][2]
+            assert gc.get_freeze_count() > 1000
+
+    asyncio.run(serve())
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
 def test_a_port_that_is_taken_and_a_host_that_is_not_here_are_told_in_a_line():

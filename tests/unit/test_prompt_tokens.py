@@ -1,7 +1,6 @@
 """The tokens of a prompt do not depend on the prompt that came before it, whatever its turns hold."""
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -35,9 +34,9 @@ SAMPLED = [
 
 
 def as_if_first(renderer, state):
-    """The tokens of a thread that has seen no other prompt."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(renderer.prompt_ids, state).result()
+    """The tokens of a conversation that nobody has seen: what is kept is kept for the same messages, not for equal
+    ones."""
+    return renderer.prompt_ids(replace(state, messages=tuple(map(replace, state.messages))))
 
 
 def grown_states(renderer, tokenizer, draw, *, turns):
@@ -69,6 +68,16 @@ def test_prompts_of_a_growing_conversation_are_those_of_each_state_alone(name, k
         for place in draw.sample(range(len(states)), len(states)):
             asked = draw.choice([renderer.prompt_ids, renderer.prompt_array])
             assert list(asked(states[place])) == expected[place]
+
+
+def test_conversations_that_take_turns_are_kept_apart():
+    tokenizer = make_tokenizer()
+    renderer = Renderer(tokenizer)
+    draw = random.Random(2)
+    several = [grown_states(renderer, tokenizer, draw, turns=5) for _ in range(4)]
+    for states in zip(*several, strict=True):
+        for state in states:
+            assert renderer.prompt_ids(state) == as_if_first(renderer, state)
 
 
 def test_a_turn_with_the_same_text_and_other_tokens_is_another_turn():

@@ -5,6 +5,10 @@
 ...     cache.put(word, len(word), size=len(word))
 >>> cache.get("one"), cache.get("two")
 (3, None)
+>>> cache.put("one", 4, size=1000)  # it has grown
+>>> cache.get("three")
+>>> cache.get("one")
+4
 """
 
 from __future__ import annotations
@@ -37,8 +41,7 @@ class RecentCache(Generic[Key, Value]):
 
     def put(self, key: Key, value: Value, *, size: int) -> None:
         """`size`: in whatever `most` counts."""
-        if key not in self._young:
-            self._size += size
+        self._size += size - (self._young[key][1] if key in self._young else 0)
         self._young[key] = (value, size)
         if 2 * self._size > self._most:
             self._old, self._young, self._size = self._young, {}, 0

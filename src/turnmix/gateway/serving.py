@@ -16,6 +16,7 @@ from types import TracebackType
 import uvicorn
 
 from turnmix.core.errors import UserError
+from turnmix.gateway.garbage import seldom_collected
 from turnmix.gateway.server import Gateway
 
 ADMIN_KEY = "TURNMIX_GATEWAY_KEY"
@@ -44,6 +45,7 @@ class GatewayServer:
         self._unix_socket = unix_socket
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._collecting = contextlib.AsyncExitStack()
         self.url = ""
 
     async def __aenter__(self) -> GatewayServer:
@@ -77,9 +79,11 @@ class GatewayServer:
                 timeout_graceful_shutdown=CLOSING_SECONDS,
             )
         )
+        await self._collecting.enter_async_context(seldom_collected())
         self._serving = asyncio.create_task(self._server.serve(sockets))
         while not self._server.started:
             if self._serving.done():
+                await self._collecting.aclose()
                 self._serving.result()
                 raise UserError(f"the gateway cannot listen on {self._host}, port {self._port}")
             await asyncio.sleep(0.005)
@@ -101,6 +105,7 @@ class GatewayServer:
             if not self._serving.done():
                 self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
+            await self._collecting.aclose()
             if self._unix_socket is not None:
                 with contextlib.suppress(OSError):
                     self._unix_socket.unlink()

@@ -7,7 +7,6 @@ a turn bears on nothing behind it where the tokenizer cuts there; where anything
 from __future__ import annotations
 
 import operator
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnmix.core.message import Message
+from turnmix.core.recent_cache import RecentCache
 from turnmix.core.trajectory import State
 from turnmix.rendering.control_text import RenderedText
 from turnmix.rendering.history import place_turns
@@ -23,6 +23,8 @@ from turnmix.rendering.segments import SegmentTokenizer
 
 Tokens = tuple[int, ...]
 Array = NDArray[np.int32]
+_MOST_TOKENS = 1 << 22
+"""Of the conversations that go on: 16 or 32 MiB."""
 Held = TypeVar("Held", list[int], Array)
 
 
@@ -58,7 +60,8 @@ class PromptTokens:
         self._end = end
         self._spoken = spoken
         self._decode = decode
-        self._latest = threading.local()
+        self._histories = RecentCache[int, _History](most=_MOST_TOKENS)
+        """By the first turn of their conversation."""
 
     def ids(self, state: State, prompt: RenderedText) -> list[int]:
         """The tokens of `state`, whose prompt is `prompt`."""
@@ -95,7 +98,10 @@ class PromptTokens:
         ids += self._segments.ids(prompt.part(position, cut))
         num_tokens = len(shared) + len(ids)
         joined = join(shared, ids + self._segments.ids(prompt.part(cut)))
-        self._latest.history = self._kept(prompt, cut, turns, history, joined, num_tokens)
+        if turns:
+            kept = self._kept(prompt, cut, turns, history, joined, num_tokens)
+            if kept is not None:
+                self._histories.put(id(turns[0]), kept, size=len(joined))
         return joined
 
     def places(self, state: State, text: str) -> list[int | None]:
@@ -112,8 +118,9 @@ class PromptTokens:
         return [None if place is None else start + place for place in places]
 
     def _shared_history(self, turns: Sequence[Message], prompt: RenderedText) -> _History | None:
-        """The latest prompt's history, if this prompt begins with it and its turns stand here where they stood."""
-        history: _History | None = getattr(self._latest, "history", None)
+        """That of the conversation's latest prompt, if this prompt begins with it and its turns stand here where they
+        stood."""
+        history = self._histories.get(id(turns[0])) if turns else None
         if history is None or not prompt.text.startswith(history.text):
             return None
         size, cut = len(history.turns), len(history.text)
