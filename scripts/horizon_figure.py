@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from turnmix.analysis.accidents import resolved_share
-from turnmix.analysis.agreement import judged
 from turnmix.analysis.divergence import divergence_of
+from turnmix.analysis.ended_rollouts import ended_rollouts, resolved_share
 from turnmix.analysis.judged_turns import label_nll
 from turnmix.analysis.scaling import arm_name, over_seeds
 from turnmix.analysis.stored import StoredAnalysis, stored_analyses
@@ -52,8 +51,8 @@ def points(runs: Iterable[Path]) -> list[Point]:
 def _point(method: str, analyses: Sequence[StoredAnalysis]) -> Point:
     turns, shares, nlls = [], [], []
     for analysis in analyses:
-        turns += [len(each.turns) for each in analysis.rollouts(TEACHER) if judged(each)]
-        share = resolved_share([each for each in analysis.rollouts(OWN) if judged(each)]).value
+        turns += [each.num_turns for each in ended_rollouts(analysis, TEACHER)]
+        share = resolved_share(ended_rollouts(analysis, OWN)).value
         nll = label_nll(divergence_of(analysis).own, lambda turn: True)
         if share is None or nll is None:
             raise SystemExit(f"{analysis.path}: nothing was measured: analyse it again")

@@ -55,7 +55,7 @@ def harbor_rewards(tasks, folder):
     job = {
         "jobs_dir": str(folder),
         "job_name": "job",
-        "n_concurrent_trials": 2,
+        "n_concurrent_trials": 1,
         "quiet": True,
         "timeout_multiplier": 20,  # a busy machine takes long to ask podman-compose anything
         "environment": {"type": "podman"},

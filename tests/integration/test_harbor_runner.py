@@ -152,11 +152,7 @@ def both_reward(tasks, folder, exported, chosen):
 
 
 @needs_harbor
-def test_harbors_own_runner_comes_to_the_same_rewards(tmp_path, exported):
-    both_reward(tmp_path / "tasks", tmp_path, exported, ["sorting", TASKS[0]])
-
-
-@needs_harbor
-@takes_minutes
-def test_harbors_own_runner_comes_to_the_same_rewards_on_all(tmp_path, exported):
-    both_reward(tmp_path / "tasks", tmp_path, exported, ["greeting", "serving", TASKS[1], REPOSITORY])
+@takes_minutes  # and removes images while others make theirs
+@pytest.mark.parametrize("chosen", [["sorting", TASKS[0]], ["greeting", "serving", TASKS[1], REPOSITORY]])
+def test_harbors_own_runner_comes_to_the_same_rewards(tmp_path, exported, chosen):
+    both_reward(tmp_path / "tasks", tmp_path, exported, chosen)

@@ -173,7 +173,7 @@ def publishable(value: Any, name: str = "") -> Any:
 
 
 def _is_publishable(name: str) -> bool:
-    return name == "sandbox.kind" or POWERFUL.get(name, _IS_CODE) is _IS_CODE
+    return name in ("sandbox.kind", "tasks.source") or POWERFUL.get(name, _IS_CODE) is _IS_CODE
 
 
 def unsaid(

@@ -34,7 +34,8 @@ def main() -> None:
     with contextlib.suppress(queue.Empty):
         while True:
             asked = json_value(orders.get(timeout=IDLE_SECONDS))
-            print(json_text(_made(asked["order"], asked["work"])), file=answers, flush=True)
+            answers.write(json_text(_made(asked["order"], asked["work"])) + "\n")
+            answers.flush()
 
 
 def _listen(orders: queue.Queue[bytes]) -> None:

@@ -5,13 +5,13 @@ In: what it is made of. Out: files that Harbor's own runner takes. Where one lie
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnmix.core.errors import UserError
+from turnmix.core.json_text import json_text
 from turnmix.environments.workspace_files import GIT_REPOSITORY
 
 GIT = (
@@ -89,7 +89,7 @@ class HarborDirectory:
         lines = [
             'schema_version = "1.1"',
             "[task]",
-            f"name = {json.dumps(f'turnmix/{self.name}')}",
+            f"name = {json_text(f'turnmix/{self.name}')}",
             "[verifier]",
             f"timeout_sec = {self.test_seconds + SLACK_SECONDS:.1f}",
             "[agent]",
@@ -104,7 +104,7 @@ class HarborDirectory:
             f"FROM {settings.image}",
             GIT,
             *(f"RUN {command}" for command in settings.commands),
-            *(f"ENV {name}={json.dumps(value)}" for name, value in self.variables.items()),
+            *(f"ENV {name}={json_text(value)}" for name, value in self.variables.items()),
             f"WORKDIR {self.working_directory}",
             *self.lay,
             "RUN " + GIT_REPOSITORY.replace("\\\n", ""),
