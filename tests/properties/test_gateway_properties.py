@@ -161,7 +161,7 @@ def without_seconds_and_repeats(trajectory):
     return replace(trajectory, turns=turns)
 
 
-@settings(max_examples=6000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @example(seed=13323, num_steps=5, where=0.25, is_asked_again=False)  # two requests in flight in one state
 @example(seed=2797, num_steps=6, where=0.3125, is_asked_again=False)  # one of which has the state's label
 @given(st.integers(0, 2**32), st.integers(1, 15), st.floats(0, 1), st.booleans())
