@@ -86,10 +86,11 @@ def test_a_turn_with_the_same_text_and_other_tokens_is_another_turn():
     beginning, told = conversation().messages, Message(role="user", content="Go on.")
     acted = Message(role="assistant", content=SAID, token_ids=spelled(tokenizer, SAID))
     plain = replace(acted, token_ids=None)
-    for known, turn in ((acted, plain), (plain, acted)):
-        renderer.prompt_ids(State(messages=(*beginning, known, told), tools=TOOLS))
-        state = State(messages=(*beginning, turn, told, plain, told), tools=TOOLS)
-        assert renderer.prompt_ids(state) == as_if_first(renderer, state)
+    for before in ((), (replace(plain), told)):  # what is kept is looked for by the first turn
+        for known, turn in ((acted, plain), (plain, acted)):
+            renderer.prompt_ids(State(messages=(*beginning, *before, known, told), tools=TOOLS))
+            state = State(messages=(*beginning, *before, turn, told, plain, told), tools=TOOLS)
+            assert renderer.prompt_ids(state) == as_if_first(renderer, state)
 
 
 def test_a_turn_that_is_quoted_later_is_found_where_it_is_found_in_the_state_alone():

@@ -255,6 +255,20 @@ def may_import(name: object, info: ValidationInfo) -> bool:
     return allowed is None or not is_plugin_name(name) or name in allowed
 
 
+def own_code(name: str, info: ValidationInfo, *, section: str) -> str:
+    """The value of a setting that names code of the user's, imported where that may be done. `section`: the recipe's.
+
+    Raises:
+        ValueError: it is no such name.
+        UserError: it cannot be imported.
+    """
+    if not is_plugin_name(name):
+        raise ValueError("name code of your own as package.module:Name")
+    if may_import(name, info):
+        load_plugin(name, field=f"{section}.{info.field_name}")
+    return name
+
+
 def is_read(settings: Settings, info: ValidationInfo) -> bool:
     """Were all plugins that these settings name imported, so that they can be asked?"""
     return all(may_import(name, info) for name in plugin_names(settings))

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from turnmix.core.doors import may_import
+from turnmix.core.doors import own_code
 from turnmix.core.errors import UserError, first_line
 from turnmix.core.finding import Finding
-from turnmix.core.plugins import is_plugin_name, load_plugin, telling_faults
+from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.settings import NAMES
 from turnmix.environments.environment import TaskParts
 from turnmix.environments.worlds.game import world_library
@@ -56,11 +56,7 @@ class GymnasiumSettings(WorldSettings):
     def _is_there(cls, name: str | None, info: ValidationInfo) -> str | None:
         if name is None or (info.field_name == "describe" and name in ("observation", "ansi")):
             return name
-        if not is_plugin_name(name):
-            raise ValueError("name code of your own as package.module:Name")
-        if may_import(name, info):
-            load_plugin(name, field=f"tasks.{info.field_name}")
-        return name
+        return own_code(name, info, section="tasks")
 
     def check(self) -> list[Finding]:
         """Raises UserError: there is no such environment, or none that can be told and acted in by text."""

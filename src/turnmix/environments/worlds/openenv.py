@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from turnmix.core.doors import may_import
+from turnmix.core.doors import own_code
 from turnmix.core.finding import Finding
-from turnmix.core.plugins import is_plugin_name, load_plugin, telling_faults
+from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
 from turnmix.environments.environment import Split, TaskParts
@@ -47,13 +47,7 @@ class OpenEnvSettings(WorldSettings):
     @field_validator("expert")
     @classmethod
     def _is_there(cls, name: str | None, info: ValidationInfo) -> str | None:
-        if name is None:
-            return None
-        if not is_plugin_name(name):
-            raise ValueError("name code of your own as package.module:Name")
-        if may_import(name, info):
-            load_plugin(name, field=f"tasks.{info.field_name}")
-        return name
+        return None if name is None else own_code(name, info, section="tasks")
 
     def check(self) -> list[Finding]:
         """Raises UserError: a package is missing."""
