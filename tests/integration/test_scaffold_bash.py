@@ -1,5 +1,7 @@
 """`execute_bash` in a real sandbox, with a real shell on a real terminal."""
 
+import asyncio
+import gc
 import shlex
 
 import pytest
@@ -408,3 +410,20 @@ def test_a_fork_bomb_leaves_an_agent_that_is_told_so():
             assert await world.bash("echo hi", timeout=2)
 
     in_world(test, limits=Limits(processes=20))
+
+
+def test_a_sandbox_that_is_stopped_under_its_shell_leaves_nothing_for_the_event_loop_to_complain_of():
+    complaints = []
+
+    async def test(world):
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        opened = await shell.open_shell(world.sandbox, working_directory="/testbed", output_limit=1000)
+        assert opened is not None
+        await world.sandbox.stop()
+        del opened
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+            gc.collect()
+
+    in_world(test)
+    assert complaints == []

@@ -1,14 +1,15 @@
 """A coroutine is run from anywhere: also where an event loop runs already, as in a notebook."""
 
-import _thread
 import asyncio
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from turnmix.core.event_loop import run_coroutine
+from turnmix.core.event_loop import _Beside, run_coroutine
 
 
 async def answer(number):
@@ -40,19 +41,43 @@ def test_a_coroutine_gives_its_result_and_its_error_wherever_it_is_run():
             run(fail())
 
 
-def test_ctrl_c_in_a_notebook_ends_the_coroutine_before_it_is_told():
-    ended = []
+@pytest.mark.parametrize("moment", ["before it waits", "as it waits"])
+def test_ctrl_c_in_a_notebook_ends_the_coroutine_before_it_is_told(moment):
+    waits, ended = threading.main_thread().ident, []
+
+    class Caller(threading.Event):
+        """What a thread that starts another waits on: it can be interrupted here already."""
+
+        def wait(self, timeout=None):
+            super().wait(timeout)
+            begun.wait(10)
+            raise KeyboardInterrupt
+
+    begun = threading.Event()
 
     async def endless():
-        _thread.interrupt_main()
+        begun.set()
+        if moment == "as it waits":
+            signal.pthread_kill(waits, signal.SIGINT)
         try:
             await asyncio.sleep(60)
         finally:
             ended.append("in order")
 
-    with pytest.raises(KeyboardInterrupt):
-        in_a_loop(lambda: run_coroutine(endless()))
+    def call():
+        beside = _Beside(endless())
+        if moment == "before it waits":
+            beside._thread._started = Caller()
+        return beside.result()
+
+    before, began = signal.signal(signal.SIGINT, signal.default_int_handler), time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_a_loop(call)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended == ["in order"]
+    assert time.monotonic() - began < 30
 
 
 CLEANING_UP = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 from collections.abc import Coroutine
@@ -59,18 +60,19 @@ class _Beside:
         self._coroutine = coroutine
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_begun = threading.Event()
+        self._is_stopped = False
         self._result: Any = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="turnmix-loop")
 
     def result(self) -> Any:
-        self._thread.start()
         try:
+            self._thread.start()
             self._thread.join()
-        except BaseException:  # Ctrl-C reaches the thread that waits
+        except BaseException:  # Ctrl-C reaches the thread that waits, also for the other to start
             self._stop()
-            self._thread.join()
+            if self._thread.is_alive():
+                self._thread.join()
             raise
         if self._error is not None:
             raise self._error
@@ -81,16 +83,16 @@ class _Beside:
             self._result = asyncio.run(self._begin())
         except BaseException as error:  # it is raised where it was waited for
             self._error = error
-        finally:
-            self._has_begun.set()
 
     async def _begin(self) -> Any:
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._coroutine)
-        self._has_begun.set()
+        if self._is_stopped:  # before there was a task to cancel
+            self._task.cancel()
         return await self._task
 
     def _stop(self) -> None:
-        self._has_begun.wait()
-        if self._loop is not None and self._task is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._is_stopped = True
+        if self._loop is not None and self._task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._task.cancel)

@@ -113,7 +113,7 @@ class Shell:
         self._terminal = terminal
         self._output = BoundedOutput(output_limit)
         self._unread = b""
-        self._reading: asyncio.Task[bytes] | None = None
+        self._reading: asyncio.Future[bytes] | None = None
         self._number = 0
         self._was_typed_to = self._follows_keys = False
         self._last_code = 0
@@ -158,7 +158,7 @@ class Shell:
         if self._ending is not Outcome.ended:
             self._ending = None
         if outcome is Outcome.finished and self._reading is None:  # so that its end is noticed meanwhile
-            self._reading = asyncio.ensure_future(self._terminal.read())
+            self._reading = self._begin_to_read()
         self._last_code = self._exit_code or 0
         self._exit_code = self._prompt_due = None
         self._was_begun = self._is_usable = True
@@ -246,12 +246,18 @@ class Shell:
         """New output; b"" when the shell has ended; None at the time-out. A read outlives its time-out, so
         that nothing is lost, and there is never more than one, so that a flood waits in the kernel."""
         if self._reading is None:
-            self._reading = asyncio.ensure_future(self._terminal.read())
+            self._reading = self._begin_to_read()
         await asyncio.wait({self._reading}, timeout=timeout)
         if not self._reading.done():
             return None
         reading, self._reading = self._reading, None
         return reading.result()
+
+    def _begin_to_read(self) -> asyncio.Future[bytes]:
+        """Its failure may come when nobody asks for output any more, as where the sandbox is stopped meanwhile."""
+        reading = asyncio.ensure_future(self._terminal.read())
+        reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
+        return reading
 
 
 async def open_shell(
