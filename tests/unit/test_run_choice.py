@@ -96,6 +96,16 @@ def test_a_recipe_that_is_older_than_a_setting_is_the_same_recipe():
         resumed_recipe(Path("old"), None, ["checkpoints.keep=2"])
 
 
+def test_a_run_goes_on_with_its_recipe_on_other_machines():
+    begun("mine", "cluster.rollout_workers=4")
+    assert choice(run="mine")[1]
+    assert choice("cluster.rollout_workers=8", run="mine")[1]
+    assert resumed_recipe(Path("mine"), None, []).cluster.rollout_workers == 4
+    assert resumed_recipe(Path("mine"), None, ["cluster=null"]) == recipe()
+    with pytest.raises(UserError, match=r"seed: 0 there, 3 here"):
+        choice("seed=3", "cluster.rollout_workers=8", run="mine")
+
+
 def test_a_trained_run_without_checkpoints_is_never_evaluated_as_its_base_model():
     begun("a run")
     assert located("a run").model is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from turnmix.assembly.descriptor_need import check_descriptors
 from turnmix.assembly.model_location import model_location
+from turnmix.cluster.settings import check_ray_installed
 from turnmix.core.doors import check_settings
 from turnmix.gateway.installed import check_gateway_installed
 from turnmix.loop.trackers import check_trackers
@@ -34,6 +35,8 @@ def check_machine(recipe: Recipe) -> None:
             check_gateway_installed()
             check_settings(recipe.rollouts.scaffold)
         check_descriptors(recipe)
+    if recipe.cluster is not None:
+        check_ray_installed()
     check_settings(recipe.mixture)
     check_settings(recipe.objective)
     check_trackers(recipe.trackers)

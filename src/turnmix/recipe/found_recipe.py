@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnmix.cluster.settings import AUTO, LOCAL
 from turnmix.core.credentials import masked
 from turnmix.core.doors import DoorSettings, plugin_names
 from turnmix.core.json_text import json_text
@@ -114,6 +115,10 @@ POWERFUL: Mapping[str, Power] = {
     "objective.kind": _IS_CODE,
     "teacher.endpoint": _SENDS,
     "teacher.api_key_environment": _NAMES_USUAL_KEY,
+    "cluster.address": Power(
+        does="names machines that do the work, and are sent what it takes",
+        is_harmless=lambda value: value in (AUTO, LOCAL),
+    ),
     "teacher.extra_body": Power(does="is sent to the teacher in each request, with a key"),
 }
 """Dotted name -> what it can do. A setting that is a text, a path or a mapping is here or in `HARMLESS`."""
@@ -135,6 +140,7 @@ HARMLESS = frozenset(
         "teacher.model",
         "teacher.device",
         "learner.lora.target_modules",
+        "cluster.resources_per_worker",
     }
 )
 """Those that name a thing only: a model (weights and a template, never code), a device, an image, a row."""

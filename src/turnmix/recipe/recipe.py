@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationInfo, model_validator
 
+from turnmix.cluster.settings import ClusterSettings
 from turnmix.core.doors import is_read, plugin_names
 from turnmix.core.errors import RecipeError
 from turnmix.core.message import ToolSpecification
@@ -92,14 +93,15 @@ class Recipe(Settings):
     """What is kept on the disk."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How progress is measured."""
+    cluster: ClusterSettings | None = None
+    """On which machines; left out, on this one alone, in one process."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any, info: ValidationInfo) -> Any:
         """Lay the method's choices under what is given."""
-        return (
-            given if not isinstance(given, dict) else with_defaults(given, known=cls.model_fields, info=info)
-        )
+        is_mapping = isinstance(given, dict)
+        return with_defaults(given, known=cls.model_fields, info=info) if is_mapping else given
 
     @property
     def asks_teacher(self) -> bool:

@@ -77,6 +77,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "num_samples",
     ),
     "rollouts.concurrency": ("workers", "num_workers", "parallel", "parallelism", "jobs", "max_workers"),
+    "cluster.address": ("ray_address", "ray", "head"),
+    "cluster.rollout_workers": ("num_rollout_workers", "num_rollout_actors", "actors", "nodes", "num_nodes"),
     "rollouts.attempts": ("retries", "max_retries"),
     "data.filter": ("keep", "rejection_sampling", "only_resolved", "filtering"),
     "data.dataset": ("aggregate", "aggregation", "replay", "replay_buffer"),

@@ -83,7 +83,7 @@ def _given(path: Path) -> _Given:
     return _Given(
         run=run,
         seed=recipe.seed,
-        recipe=recipe_yaml(recipe.model_copy(update={"seed": 0})),
+        recipe=recipe_yaml(recipe.model_copy(update={"seed": 0, "cluster": None})),
         iterations=recipe.iterations,
     )
 

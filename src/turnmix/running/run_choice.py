@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from turnmix.cluster.settings import without_cluster
 from turnmix.core.doors import plugin_names
 from turnmix.core.errors import RecipeError, UserError
 from turnmix.recipe.recipe import Recipe, recipe_yaml, stored_recipe
@@ -116,4 +117,5 @@ def _difference(path: Path, recipe: Recipe) -> str | None:
 def _differences(path: Path, recipe: Recipe) -> list[tuple[str, Any, Any]]:
     # Both with every default: a setting that is newer than the run is no difference.
     stored = stored_recipe(path / RECIPE, imported=plugin_names(recipe))
-    return list(differences(*(yaml.safe_load(recipe_yaml(each)) for each in (stored, recipe))))
+    begun, given = (without_cluster(yaml.safe_load(recipe_yaml(each))) for each in (stored, recipe))
+    return list(differences(begun, given))

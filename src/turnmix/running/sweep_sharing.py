@@ -32,7 +32,7 @@ from turnmix.store.append_log import TrajectoryLog
 from turnmix.store.place import RECIPE, holds_run
 from turnmix.store.run_directory import RunDirectory
 
-_OF_LEARNING = ("iterations", "trackers", "checkpoints", "data.filter", "data.dataset", *(
+_OF_LEARNING = ("iterations", "trackers", "checkpoints", "cluster", "data.filter", "data.dataset", *(
     f"learner.{name}"
     for name in ("learning_rate", "schedule", "min_learning_rate", "warmup_ratio", "weight_decay", "betas",
                  "gradient_clip", "tree", "batch_size", "epochs")

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import Self
 
+from turnmix.cluster.settings import without_cluster
 from turnmix.core.atomic_file import write_atomically
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
@@ -73,11 +74,11 @@ class Evaluated:
         elif self.weights != begun_with:
             was = "what lay there" if stored["student"] == self.student else stored["student"]
             yield f"student: {self.student}, but {there} is of {was}, whose files are others"
-        recipes = [_stored_recipe(path / RECIPE, kind), yaml_value(self.recipe_yaml)]
-        for recipe in recipes:
+        begun, given = _stored_recipe(path / RECIPE, kind), yaml_value(self.recipe_yaml)
+        for recipe in (begun, given):
             if isinstance(student := recipe.get("student"), dict):
                 student.pop("model", None)
-        for field, was, now in differences(*recipes):
+        for field, was, now in differences(without_cluster(begun), without_cluster(given)):
             yield f"{field}: {now!r}, but {there} was begun with {was!r}"
 
 

@@ -1,0 +1,1 @@
+"""A recipe's work on many machines, by Ray."""
