@@ -62,6 +62,35 @@ post(os.environ["OPENAI_BASE_URL"] + "/chat/completions", {"model": "m", "messag
 """
 """Asks once; with an argument, wrongly."""
 
+PROBE = """
+import json, os, socket, urllib.error, urllib.request
+said = {"variables": sorted(os.environ), "uid": os.getuid()}
+def status(path, body=None, key=os.environ["OPENAI_API_KEY"]):
+    top = os.environ["ANTHROPIC_BASE_URL"].split("/sessions/")[0]
+    request = urllib.request.Request(top + path, body and json.dumps(body).encode(), {"Authorization": "Bearer " + key})
+    try:
+        return urllib.request.urlopen(request).status
+    except urllib.error.HTTPError as error:
+        return error.code
+own = os.environ["ANTHROPIC_BASE_URL"].split("/sessions/")[1]
+mine = own.split("/")[0]
+other = mine[:-1] + ("1" if mine.endswith("0") else "0")
+said["own"] = status("/sessions/" + own)
+said["other"] = status("/sessions/" + other)
+said["open"] = status("/sessions", {})
+said["finish"] = status("/sessions/" + own + "/finish", {"verdict": {"resolved": True}})
+try:
+    socket.create_connection(("192.0.2.1", 80), timeout=2)
+    said["network"] = True
+except OSError:
+    said["network"] = False
+said["interfaces"] = sorted(name for _, name in socket.if_nameindex())
+print(json.dumps(said))
+import sys; sys.path.insert(0, os.environ["TURNMIX_FILES"])
+import agent; agent.main()
+"""
+"""Says what it finds and what it can reach, then is AGENT."""
+
 
 def look(episode, state):
     """A student that only looks around."""

@@ -474,3 +474,53 @@ def test_a_recipe_selects_containers_with_limits_of_their_own():
         ContainerSandboxSettings().make()
     with pytest.raises(UserError, match="kind=container"):
         BubblewrapSettings().make(SandboxNeeds(image="other:1"))
+
+
+@IMAGES
+def test_a_command_without_a_time_out_runs_beside_others_and_ends_with_what_it_started(image):
+    async def scenario(sandbox):
+        long = asyncio.ensure_future(
+            sandbox.run(
+                "echo $$ $mine >/tmp/begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; "
+                "printf 'out\\n'; printf err >&2; exit 7",
+                working_directory="/tmp",
+                environment={"mine": "a 'b'\n"},
+                timeout=float("inf"),
+            )
+        )
+        while not await _has(sandbox, "/tmp/begun"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        assert b"a 'b'" in await sandbox.read_file("/tmp/begun")
+        await sandbox.write_file("/tmp/go", b"")
+        result = await long
+        assert (result.exit_code, result.output) == (7, b"out\nerr")
+        endless = asyncio.ensure_future(sandbox.run("sleep 4321 & sleep 1234", timeout=float("inf")))
+        while b"sleep 4321" not in await processes(sandbox):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        endless.cancel()
+        await asyncio.gather(endless, return_exceptions=True)
+        left = await processes(sandbox)
+        assert b"sleep 4321" not in left
+        assert b"sleep 1234" not in left
+        flood = await sandbox.run(
+            "head -c 300000 /dev/zero | tr '\\0' x", timeout=float("inf"), output_limit=1 << 17
+        )
+        assert (flood.exit_code, flood.output) == (0, b"x" * (1 << 17))
+        dies = await sandbox.run("echo last; kill -9 $PPID; sleep 5", timeout=float("inf"))
+        assert dies.exit_code == 137
+        assert dies.output.startswith(b"last")
+        with_limits = asyncio.ensure_future(sandbox.run("sleep 999", timeout=float("inf")))
+        await asyncio.sleep(1)
+        kill(sandbox.name)
+        with pytest.raises(SandboxError):
+            await with_limits
+
+    inside(scenario, image=image)
+
+
+async def _has(sandbox, path):
+    try:
+        await sandbox.read_file(path)
+    except FileNotFoundError:
+        return False
+    return True

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from own_scaffolds import AGENT, ASK, collected, command
+from own_scaffolds import AGENT, ASK, PROBE, collected, command
 from turnmix.core.errors import PluginError, UserError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
@@ -56,34 +56,6 @@ def test_a_plain_script_solves_tasks_with_a_shell_while_student_and_teacher_take
         first = next(turn for turn in trajectory.turns if turn.actor == "student")
         assert "run_tests.py" in first.observation[0].content
         assert "$ ls\n" in (tmp_path / FOLDER / f"{trajectory.id}.log").read_text()
-
-
-PROBE = """
-import json, os, socket, urllib.error, urllib.request
-said = {"variables": sorted(os.environ), "uid": os.getuid()}
-def status(path, body=None, key=os.environ["OPENAI_API_KEY"]):
-    top = os.environ["ANTHROPIC_BASE_URL"].split("/sessions/")[0]
-    request = urllib.request.Request(top + path, body and json.dumps(body).encode(), {"Authorization": "Bearer " + key})
-    try:
-        return urllib.request.urlopen(request).status
-    except urllib.error.HTTPError as error:
-        return error.code
-own = os.environ["ANTHROPIC_BASE_URL"].split("/sessions/")[1]
-mine = own.split("/")[0]
-other = mine[:-1] + ("1" if mine.endswith("0") else "0")
-said["own"] = status("/sessions/" + own)
-said["other"] = status("/sessions/" + other)
-said["open"] = status("/sessions", {})
-said["finish"] = status("/sessions/" + own + "/finish", {"verdict": {"resolved": True}})
-try:
-    socket.create_connection(("192.0.2.1", 80), timeout=2)
-    said["network"] = True
-except OSError:
-    said["network"] = False
-print(json.dumps(said))
-import sys; sys.path.insert(0, os.environ["TURNMIX_FILES"])
-import agent; agent.main()
-"""
 
 
 def test_inside_a_sandbox_a_scaffold_reaches_its_own_session_and_nothing_else(agent, tmp_path, monkeypatch):

@@ -68,8 +68,8 @@ def test_a_function_of_the_users_own_is_a_kind_with_the_settings_of_all_kinds(tm
         ),
         (["rollouts.scaffold.where=outside"], "rollouts.scaffold.command: not given"),
         (
-            [COMMAND, "sandbox.kind=container"],
-            "of the kind container a scaffold cannot reach the model",
+            [COMMAND, "sandbox.kind=none"],
+            "of the kind none a scaffold cannot reach the model",
         ),
         ([COMMAND, "rollouts.accidents.kind=breaking"], "no accident happens to a scaffold of your own"),
         ([COMMAND, "rollouts.scaffold.environment.API_KEY=sk-0a1b2c3d4e5f6071"], "inherited_environment"),

@@ -12,8 +12,8 @@ from turnmix.scaffold.scaffold import ScaffoldSettings
 
 _BOUNDS_OF_ALL = ("max_turns", "max_tokens")
 """What of the section `scaffold` holds for a scaffold of the user's own too."""
-_WITHOUT_A_WAY = ("container", "none")
-"""Kinds of sandboxes in which nothing can listen for the gateway."""
+_WITHOUT_ISOLATION = "none"
+"""The kind of sandbox that is none: inside it is on this machine."""
 
 
 def check_foreign_scaffold(
@@ -46,7 +46,7 @@ def check_foreign_scaffold(
         )
     if tasks.needs_sandbox:
         may_be_inside = isinstance(chosen, CommandSettings) and chosen.where != "outside"
-        if may_be_inside and sandbox.kind in _WITHOUT_A_WAY:
+        if may_be_inside and sandbox.kind == _WITHOUT_ISOLATION:
             raise ValueError(
                 f"{FIELD}.where: inside a sandbox of the kind {sandbox.kind} a scaffold cannot reach the model: set it "
                 "to outside"

@@ -89,7 +89,8 @@ class Sandbox(Protocol):
         timeout: float = 60.0,
         output_limit: int = 16 << 20,
     ) -> CommandResult:
-        """Run `command` by /bin/sh in a fresh process; killed with its children at the time-out (seconds)."""
+        """Run `command` by /bin/sh in a fresh process; killed with its children at the time-out (seconds), or when
+        this is cancelled. With a time-out of `math.inf` others run meanwhile."""
         ...
 
     async def open_terminal(

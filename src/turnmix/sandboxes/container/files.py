@@ -65,6 +65,12 @@ _OTHER_WORDS = {
 }
 
 
+def check_path(path: str) -> None:
+    """Raises OSError: it is none inside a container."""
+    if not path.startswith("/") or "\0" in path:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+
+
 def file_error(result: CommandResult, path: str) -> OSError:
     """The error that a script above ended with.
 

@@ -17,24 +17,27 @@ a machine left behind when it went down.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
+import math
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.container.beside import run_beside, wake_all
 from turnmix.sandboxes.container.creation import create_container
 from turnmix.sandboxes.container.ending import explain_end
 from turnmix.sandboxes.container.engine import Engine, Option, connected
-from turnmix.sandboxes.container.files import READ, WRITE, file_error
+from turnmix.sandboxes.container.files import READ, WRITE, check_path, file_error
 from turnmix.sandboxes.container.images import PullProgress, image_settings
-from turnmix.sandboxes.container.job import NO_SHELL
+from turnmix.sandboxes.container.job import NO_SHELL, job_request
 from turnmix.sandboxes.container.line import Line
+from turnmix.sandboxes.container.listening import listen_in_container
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
-from turnmix.sandboxes.container.shell_text import exports_of, shell_word, text_bytes
+from turnmix.sandboxes.container.shell_text import exports_of, text_bytes
 from turnmix.sandboxes.container.terminal import ContainerTerminal, open_container_terminal
 from turnmix.sandboxes.container.watches import watch_disk, watch_terminals
 from turnmix.sandboxes.lifetime import Lifetime
@@ -42,7 +45,6 @@ from turnmix.sandboxes.sandbox import CommandResult, ImageSettings, Limits, Sand
 from turnmix.sandboxes.settings import ImageBuild
 
 FILE_SECONDS = 120.0
-WAKE_SECONDS = 10.0
 COMPLAINT_BYTES = 1 << 13
 """Of what is said about a file that cannot be read."""
 
@@ -116,12 +118,24 @@ class ContainerSandbox:
         timeout: float = 60.0,
         output_limit: int = 16 << 20,
     ) -> CommandResult:
-        """As the protocol says. Commands of one sandbox run one after the other. A process that clears its
-        environment and hides its origin outlives the time-out, until `stop`."""
+        """As the protocol says. Commands with a time-out run one after the other; one without runs beside them, and
+        gets no `stdin`. A process that clears its environment and hides its origin outlives the time-out, until
+        `stop`."""
         line = self._require_line()
         if "\0" in command or "\0" in working_directory:
             return CommandResult(exit_code=NO_SHELL, output=b"cannot start a shell: a zero byte\n")
         exports = exports_of(environment or {})
+        if math.isinf(timeout) and not stdin:
+            return await run_beside(
+                self._require_engine(),
+                self.name,
+                line,
+                command,
+                working_directory=working_directory,
+                environment=environment or {},
+                file_bytes=self.limits.file_bytes,
+                output_limit=output_limit,
+            )
         try:
             source = await self._lay(stdin) if stdin else "/dev/null"
         except OSError as error:
@@ -129,11 +143,7 @@ class ContainerSandbox:
             if await engine.call(engine.written_bytes, self.name) + len(stdin) > self.limits.disk_bytes:
                 raise SandboxLimitExceeded("disk_bytes") from error
             raise SandboxError(f"the container took no input: {error}") from error
-
-        def request(number: int) -> bytes:
-            words = (text_bytes(working_directory), text_bytes(command), source.encode(), exports)
-            return b"job %d %s\n" % (number, b" ".join(map(shell_word, words)))
-
+        request = job_request(text_bytes(working_directory), text_bytes(command), source.encode(), exports)
         return await line.run(request, timeout=timeout, limit=output_limit)
 
     async def open_terminal(
@@ -162,7 +172,7 @@ class ContainerSandbox:
         return result.output
 
     async def write_file(self, path: str, content: bytes) -> None:
-        _check_path(path)
+        check_path(path)
         if len(content) > self.limits.file_bytes:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         try:
@@ -172,6 +182,11 @@ class ContainerSandbox:
         result = await self._access(WRITE, path, source=source)
         if result.exit_code != 0:
             raise file_error(result, path)
+
+    async def listen(self) -> socket.socket:
+        """As the protocol says. Raises UserError: not from this process."""
+        self._require_line()
+        return await listen_in_container(self._require_engine(), self.name, self.read_file)
 
     def pause_lifetime(self) -> None:
         if self._lifetime is not None:
@@ -198,7 +213,9 @@ class ContainerSandbox:
         )
         path = f"/containers/{self.name}/attach?stream=1&stdin=1&stdout=1&stderr=1"
         stream = await engine.stream(path)
-        line = self._line = Line(stream, secrets.token_hex(12), wake=self._wake, explain=self._explain)
+        line = self._line = Line(
+            stream, secrets.token_hex(12), wake=partial(wake_all, engine, self.name), explain=self._explain
+        )
         await engine.call_to_start(engine.api.start, self.name)
         try:
             await asyncio.wait_for(line.ready(), self.settings.start_timeout)
@@ -211,18 +228,6 @@ class ContainerSandbox:
                 f"a container of {self.image} ended at its start: is /bin/sh in it?"
             ) from error
 
-    async def _wake(self) -> None:
-        """An agent can stop every process inside, not one that comes from outside."""
-        with contextlib.suppress(SandboxError, asyncio.TimeoutError):
-            script = ["kill -CONT -1; exit 0"]
-            stream = await self._require_engine().exec_stream(
-                self.name, script, environment={}, has_terminal=False
-            )
-            try:
-                await asyncio.wait_for(stream.to_the_end(), WAKE_SECONDS)
-            finally:
-                stream.close()
-
     async def _explain(self, told: str) -> SandboxError:
         engine, age = self._require_engine(), time.monotonic() - self._began
         explained = await engine.call(explain_end, engine, self.name, told, age=age)
@@ -232,18 +237,10 @@ class ContainerSandbox:
     async def _access(
         self, script: str, path: str, *, source: str = "", limit: int = 1 << 16, stops_at_limit: bool = False
     ) -> CommandResult:
-        _check_path(path)
+        check_path(path)
         line = self._require_line()
-        words = (
-            b"/",
-            script.encode(),
-            b"/dev/null",
-            exports_of({"turnmix_path": path, "turnmix_source": source}),
-        )
-
-        def request(number: int) -> bytes:
-            return b"job %d %s\n" % (number, b" ".join(map(shell_word, words)))
-
+        exports = exports_of({"turnmix_path": path, "turnmix_source": source})
+        request = job_request(b"/", script.encode(), b"/dev/null", exports)
         return await line.run(request, timeout=FILE_SECONDS, limit=limit, stops_at_limit=stops_at_limit)
 
     async def _lay(self, content: bytes) -> str:
@@ -293,8 +290,3 @@ class ContainerSandbox:
     def _require_engine(self) -> Engine:
         assert self._engine is not None
         return self._engine
-
-
-def _check_path(path: str) -> None:
-    if not path.startswith("/") or "\0" in path:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
