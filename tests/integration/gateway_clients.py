@@ -9,8 +9,8 @@ import json
 from urllib.parse import urlsplit
 
 SCHEMA = {"type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]}
-SECONDS = 120
-"""In which everything is answered."""
+SECONDS = 600
+"""In which everything is answered, also where this machine has much else to do."""
 
 
 class Gone(Exception):

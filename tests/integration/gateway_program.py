@@ -3,8 +3,8 @@
     python gateway_program.py MODEL_URL DIRECTORY [PORT]
 
 Student and teacher are one endpoint's models of these names, and act by turns; each of the student's states is
-labelled. What a session comes to is written to a run in the directory. Started again there, it goes on with all of its
-sessions.
+labelled, after as many attempts as a busy machine may need. What a session comes to is written to a run in the
+directory. Started again there, it goes on with all of its sessions.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Service:
 
         self._parts = SessionParts(
             student=policy("student", 2),
-            teacher=policy("teacher", 6),
+            teacher=policy("teacher", 30),
             actors=lambda turn, state: "teacher" if turn % 3 == 1 else "student",
             label=True,
             count=LetterCounter(),

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from pydantic import SecretStr
 
 from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.policies.endpoint.congestion import CongestionWindow
 from turnmix.policies.endpoint.counters import EndpointCounters, count
 from turnmix.policies.endpoint.dialect import Dialect
 from turnmix.policies.endpoint.retry import (
+    TIMEOUT,
     Fault,
     backoff_seconds,
     describe_mistake,
@@ -108,7 +110,7 @@ class EndpointAsker(Generic[Answer]):
         self._throttle = Throttle(settings, generator=generator, clock=clock, sleep=sleep)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: EndpointClient | None = None
-        self._slots = asyncio.Semaphore(settings.max_concurrency)
+        self._window = CongestionWindow(settings.max_concurrency, clock=clock)
 
     @property
     def counters(self) -> EndpointCounters:
@@ -130,7 +132,7 @@ class EndpointAsker(Generic[Answer]):
             self._client = EndpointClient(
                 settings.endpoint, self._key, max_idle=settings.max_concurrency, guard=self._guard
             )
-            self._slots = asyncio.Semaphore(settings.max_concurrency)
+            self._window = CongestionWindow(settings.max_concurrency, clock=self._clock)
             self._loop = loop
         return self._client
 
@@ -203,21 +205,24 @@ class EndpointAsker(Generic[Answer]):
     async def _attempt(
         self, body: Mapping[str, Any], *, counting: Sequence[EndpointCounters]
     ) -> Answer | Fault:
-        """The slot is given back before any backoff: one conversation that fails must not keep the others from
-        asking. A rate limit speaks to all of them, and is waited for inside the slot."""
+        """The place is given back before any backoff: one conversation that fails must not keep the others from
+        asking. A rate limit speaks to all of them, and is waited for in its place."""
         client = self.client()
-        async with self._slots:
+        async with self._window:
             sent_at = await self._throttle.turn()
             count(counting, requests=1)
             reply = await client.send("POST", self._path, body, timeout=self.settings.timeout_seconds)
         outcome = reply if isinstance(reply, Fault) else self._sorted(reply)
         if isinstance(outcome, Fault):
+            if outcome.cause == TIMEOUT:
+                self._window.timed_out(sent_at=sent_at)
             if outcome.remedy == "wait":
                 self._throttle.refused(sent_at=sent_at, asked=outcome.retry_after)
             elif outcome.retry_after is not None:
                 self._throttle.hold(outcome.retry_after)
             return outcome
         self._throttle.answered()
+        self._window.answered()
         self._dialect.has_answered = True
         count(
             counting,

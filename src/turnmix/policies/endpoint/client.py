@@ -20,7 +20,7 @@ from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_bytes
 from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
 from turnmix.policies.endpoint.connections import Connections
-from turnmix.policies.endpoint.retry import Fault
+from turnmix.policies.endpoint.retry import TIMEOUT, Fault
 from turnmix.policies.endpoint.route import certificates, proxy_for
 from turnmix.policies.endpoint.settings import redacted_url, secrets_of
 
@@ -107,7 +107,7 @@ class EndpointClient:
             )
             response = await asyncio.wait_for(self._connections.exchange(request), timeout)
         except asyncio.TimeoutError:
-            return Fault(remedy="retry", cause="timeout", detail=f"no whole answer within {timeout:g} s")
+            return Fault(remedy="retry", cause=TIMEOUT, detail=f"no whole answer within {timeout:g} s")
         except _Refused as error:
             return Fault(remedy="retry", cause="connect", detail=str(error))
         except httpx.ConnectError as error:

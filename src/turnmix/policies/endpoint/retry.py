@@ -15,6 +15,8 @@ from email.utils import parsedate_to_datetime
 from turnmix.policies.endpoint.settings import EndpointSettings, redacted_url
 from turnmix.policies.endpoint.sorting import Remedy, is_about_key
 
+TIMEOUT = "timeout"
+"""The cause where no whole answer came in time."""
 _SAID_WAIT = re.compile(
     r"(?:retry.?delay\W+|try again in |retry (?:after|in) )(?:(\d+)h)?(?:(\d+)m(?!s))?"
     r"(?:(\d+(?:\.\d+)?) ?(ms|s\b|sec))?",
