@@ -17,7 +17,7 @@ from turnmix.core.answer_form import AnswerForm
 from turnmix.core.errors import TeacherError, UserError
 from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.task import Task
-from turnmix.core.trajectory import State
+from turnmix.core.trajectory import Action, State
 from turnmix.policies.endpoint.check import check_endpoint
 from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.policies.endpoint.wire import request_seed
@@ -113,9 +113,28 @@ def test_an_answer_ends_before_a_stop_text_also_where_the_endpoint_does_not_heed
     action, _, server = ask([refused, said], state=replace(STATE, form=form))
     assert ["stop" in request.body for request in server.requests] == [True, False]
     assert action.message == Message(role="assistant", content="look\n")
-    assert action.parse_error is None
+    assert (action.parse_error, action.stop_text) == (None, "Observation:")
     heeded, _, _ = ask([GOOD], state=replace(STATE, form=form))
     assert heeded.message.tool_calls
+
+
+@pytest.mark.parametrize(
+    ("told", "stop_text"),
+    [
+        ({"stop_reason": "b"}, "b"),
+        ({"matched_stop": "b"}, "b"),
+        ({"stop_reason": 7, "matched_stop": None}, None),
+        ({"stop_reason": "of nobody's"}, None),
+        ({}, None),
+    ],
+)
+def test_an_answer_knows_which_stop_text_ended_it_where_the_server_says_it(told, stop_text):
+    body = json.loads(completion("look").body)
+    body["choices"][0].update(told)
+    said = Reply(body=json.dumps(body).encode())
+    action, _, _ = ask([said], state=replace(STATE, form=AnswerForm(stop=("a", "b"))))
+    assert (action.message.content, action.stop_text) == ("look", stop_text)
+    assert Action.from_json(action.to_json()) == action
 
 
 TRANSIENT = {
@@ -580,6 +599,27 @@ def test_no_more_requests_are_under_way_than_allowed():
     server = asyncio.run(run())
     assert len(server.requests) == 20
     assert server.most_active == 3
+
+
+def test_an_endpoint_too_slow_for_all_at_once_is_asked_by_fewer_until_all_are_answered():
+    """Its answers take the longer the more it works on, those that nobody waits for any more among them."""
+    servers = []
+
+    def slow(*_):
+        return Reply(body=GOOD.body, delay=0.04 * servers[0].num_active)
+
+    async def run():
+        async with FailingEndpoint(slow) as server:
+            servers.append(server)
+            policy = policy_for(server.url, max_concurrency=100, timeout_seconds=1, max_attempts=12)
+            actions = await asyncio.gather(*(policy.begin(episode()).act(STATE) for _ in range(100)))
+            await policy.close()
+            return actions, policy.counters
+
+    actions, counters = asyncio.run(run())
+    assert [action.message.content for action in actions] == ["Done."] * 100
+    assert counters.retries["timeout"] > 0
+    assert counters.requests < 600
 
 
 def test_a_conversation_that_backs_off_gives_its_slot_to_others():

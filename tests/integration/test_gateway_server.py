@@ -529,7 +529,44 @@ def test_models_are_listed_for_clients_of_both_kinds():
             opened = book.hold(Thinker(), id="one")
             listed = (await client.get(f"{opened.base_url}/models")).json()
             assert (listed["object"], listed["has_more"]) == ("list", False)
+            assert (await client.get(f"{opened.base_url}/models/")).json() == listed
+            assert (await client.get("/v1/models/")).status_code == 401
             named = (await client.get(f"{opened.base_url}/models/openai/gpt-5")).json()
             assert (named["id"], named["object"], named["type"]) == ("openai/gpt-5", "model", "model")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "content-length: {length}\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: {length}",
+        "transfer-encoding: chunked, identity\r\ncontent-length: {length}",
+        "transfer-encoding: xchunked\r\ncontent-length: {length}",
+        "content-length: {length}\r\ncontent-length: 3",
+        "content-length: +{length}",
+    ],
+)
+def test_a_request_whose_end_can_be_read_in_two_ways_is_refused_and_what_follows_it_is_none(headers):
+    """A proxy in front may read the other way: then what follows would be somebody else's request."""
+
+    async def scenario():
+        async with gateway() as (server, book, _):
+            thinker = Thinker()
+            opened = book.hold(thinker, id="one")
+            content = json.dumps(asked("hidden")).encode()
+            path = httpx.URL(f"{opened.base_url}/chat/completions").raw_path.decode()
+            head = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+            hidden = f"{head}content-length: {len(content)}\r\n\r\n".encode() + content
+            body = b"0\r\n\r\n" + hidden
+            url = httpx.URL(server.url)
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            writer.write(f"{head}{headers.format(length=len(body))}\r\n\r\n".encode() + body)
+            told = await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+            assert told.startswith(b"HTTP/1.1 400 ")
+            assert told.count(b"HTTP/1.1 ") == 1
+            assert thinker.num_asked == 0
 
     run(scenario())

@@ -1,6 +1,7 @@
 """What each dialect reads, how it refuses what it does not do, and what it writes, held against the vendors' models."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -630,6 +631,7 @@ def test_an_answer_has_the_vendor_s_shape(name):
     assert response.instructions == "Mend."
     assert response.usage.input_tokens_details.cached_tokens == 8
     message = asserted(AnthropicMessage, DIALECTS[MESSAGES].write(given, body(MESSAGES)))
+    assert message.stop_sequence is None
     assert (
         message.stop_reason == {"stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens"}[finish]
     )
@@ -651,6 +653,20 @@ def test_each_event_of_a_stream_has_the_vendor_s_shape(name):
         asserted(ResponseStreamEvent, data)
     for data in events(MESSAGES, given, body(MESSAGES)):
         asserted(RawMessageStreamEvent, data)
+
+
+def test_an_anthropic_answer_that_ended_at_a_stop_sequence_tells_which_whole_and_streamed():
+    ended = replace(answer("look "), stop_text="Observation:")
+    whole = asserted(AnthropicMessage, DIALECTS[MESSAGES].write(ended, body(MESSAGES)))
+    assert (whole.stop_reason, whole.stop_sequence) == ("stop_sequence", "Observation:")
+    told = list(events(MESSAGES, ended, body(MESSAGES)))
+    for data in told:
+        asserted(RawMessageStreamEvent, data)
+    assert told[0]["message"]["stop_sequence"] is None
+    (delta,) = [data["delta"] for data in told if data["type"] == "message_delta"]
+    assert delta == {"stop_reason": "stop_sequence", "stop_sequence": "Observation:"}
+    calls = DIALECTS[MESSAGES].write(replace(answer("", LOOK), stop_text="Observation:"), body(MESSAGES))
+    assert (calls["stop_reason"], calls["stop_sequence"]) == ("tool_use", None)
 
 
 def test_a_long_answer_comes_in_several_pieces_and_not_in_thousands():

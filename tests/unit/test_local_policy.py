@@ -347,6 +347,7 @@ def test_an_answer_ends_before_a_stop_text_and_its_tokens_at_the_one_that_comple
             assert action.logprobs == pytest.approx(free[number].logprobs[:size], abs=1e-4)
             assert stop in renderer.spelled(kept[:size])
             assert stop not in renderer.spelled(kept[: size - 1])
+            assert action.stop_text == stop
             assert action.message.content == texts[number][: texts[number].index(stop)]
             assert (action.parse_error, action.completion_tokens) == (None, size)
         tokens, _ = generate_alone(

@@ -71,6 +71,8 @@ class Action:
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     """Of `prompt_tokens`: those that the policy's server had read before; None: it does not tell."""
+    stop_text: str | None = None
+    """That of its state's form before which it ended; None: none, or the policy does not tell."""
 
     def __post_init__(self) -> None:
         require(Message, self.message, field="Action.message")
@@ -80,7 +82,7 @@ class Action:
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"message": self.message.to_json()}
-        for name in ("parse_error", "prompt_tokens", "completion_tokens", "cached_tokens"):
+        for name in ("parse_error", "prompt_tokens", "completion_tokens", "cached_tokens", "stop_text"):
             if (value := getattr(self, name)) is not None:
                 data[name] = value
         if self.token_ids is not None:
@@ -104,6 +106,7 @@ class Action:
             prompt_tokens=data.get("prompt_tokens"),
             completion_tokens=data.get("completion_tokens"),
             cached_tokens=data.get("cached_tokens"),
+            stop_text=data.get("stop_text"),
         )
 
 

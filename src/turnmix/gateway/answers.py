@@ -59,5 +59,6 @@ class Answers:
             finish=given.finish,
             prompt_tokens=given.prompt_tokens,
             completion_tokens=given.completion_tokens,
+            stop_text=given.action.stop_text,
             tokens=self._parts.count.tokens(given.action) if request.wants_logprobs else None,
         )

@@ -81,5 +81,7 @@ class ModelAnswer:
     """In the student's tokens, whoever acted; so is the next."""
     completion_tokens: int
     cached_tokens: int = 0
+    stop_text: str | None = None
+    """The stop text before which it ended; None: none, or whoever acted does not tell."""
     tokens: tuple[AnswerToken, ...] | None = None
     """Where they were wanted."""

@@ -179,8 +179,10 @@ class Gateway:
         return JsonResponse(models_body([MODEL], created=self._began))
 
     async def _model(self, request: Request) -> Response:
+        if not (model := request.path_params["model"]):
+            return await self._models(request)
         self._session(request)
-        return JsonResponse(model_body(request.path_params["model"], created=self._began))
+        return JsonResponse(model_body(model, created=self._began))
 
     async def _object(self, request: Request) -> dict[str, Any]:
         body, _ = await read_object(

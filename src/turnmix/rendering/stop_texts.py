@@ -20,18 +20,22 @@ class StoppedAnswer:
 
     text: str
     """Less the stop text."""
+    stop_text: str
     token_ids: tuple[int, ...]
     """The last one completes the stop text."""
 
 
-def before_stop(text: str, stop: Sequence[str]) -> str | None:
-    """The text before the stop text that is complete first; None: it holds none.
+def before_stop(text: str, stop: Sequence[str]) -> tuple[str, str] | None:
+    """The text before the stop text that is complete first, and that one; None: it holds none.
 
     >>> before_stop("look Observation: 1", ("Observation:", "bs")), before_stop("look", ("Observation:",))
-    ('look O', None)
+    (('look O', 'bs'), None)
     """
-    found = [(start + len(each), start) for each in stop if (start := text.find(each)) >= 0]
-    return text[: min(found)[1]] if found else None
+    found = [(start + len(each), start, each) for each in stop if (start := text.find(each)) >= 0]
+    if not found:
+        return None
+    _, start, first = min(found)
+    return text[:start], first
 
 
 def completes_stop(token_ids: Sequence[int], stop: Sequence[str], spell: Spell) -> bool:
@@ -54,5 +58,5 @@ def stopped_answer(token_ids: Sequence[int], stop: Sequence[str], spell: Spell) 
         else:
             high = middle
     kept = tuple(token_ids[:low])
-    text = before_stop(spell(kept), stop)
-    return None if text is None else StoppedAnswer(text=text, token_ids=kept)
+    before = before_stop(spell(kept), stop)
+    return None if before is None else StoppedAnswer(text=before[0], token_ids=kept, stop_text=before[1])

@@ -42,6 +42,7 @@ class ActionRecord(Record):
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     cached_tokens: Count | None = None
+    stop_text: str | None = None
     provider_fields: _ProviderFields | None = None
 
 

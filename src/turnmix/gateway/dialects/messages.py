@@ -91,21 +91,22 @@ class Messages:
             content.append(
                 {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)}
             )
+        stop_text = answer.stop_text if answer.finish == "stop" else None
         return {
             "id": f"msg_{answer.id}",
             "type": "message",
             "role": "assistant",
             "model": answer.model,
             "content": content,
-            "stop_reason": _STOP_REASONS[answer.finish],
-            "stop_sequence": None,
+            "stop_reason": _STOP_REASONS[answer.finish] if stop_text is None else "stop_sequence",
+            "stop_sequence": stop_text,
             "usage": _usage(answer),
         }
 
     def events(self, answer: ModelAnswer, body: Mapping[str, Any]) -> Iterator[bytes]:
         written = self.write(answer, body)
         begun = {**written["usage"], "output_tokens": 0}
-        opened = {**written, "content": [], "stop_reason": None, "usage": begun}
+        opened = {**written, "content": [], "stop_reason": None, "stop_sequence": None, "usage": begun}
         yield _event("message_start", message=opened)
         for index, block in enumerate(written["content"]):
             is_text = block["type"] == "text"
@@ -115,7 +116,7 @@ class Messages:
             for piece in pieces(block["text"] if is_text else json_text(block["input"], ensure_ascii=False)):
                 yield _event("content_block_delta", index=index, delta={"type": kind, field: piece})
             yield _event("content_block_stop", index=index)
-        delta = {"stop_reason": written["stop_reason"], "stop_sequence": None}
+        delta = {name: written[name] for name in ("stop_reason", "stop_sequence")}
         yield _event("message_delta", delta=delta, usage=written["usage"])
         yield _event("message_stop")
 

@@ -32,8 +32,10 @@ def form_fields(form: AnswerForm, *, has_tools: bool) -> dict[str, Any]:
 
 
 def ended(action: Action, form: AnswerForm) -> Action:
-    """The action before its stop text. Calls stand behind the text: then there are none."""
-    text = before_stop(action.message.content, form.stop)
-    if text is None:
-        return action
-    return replace(action, message=replace(action.message, content=text, tool_calls=()), parse_error=None)
+    """The action before its stop text. Calls stand behind the text: then there are none. A stop text that the endpoint
+    names is one of the form's own, or none."""
+    before = before_stop(action.message.content, form.stop)
+    if before is not None:
+        message = replace(action.message, content=before[0], tool_calls=())
+        return replace(action, message=message, parse_error=None, stop_text=before[1])
+    return action if action.stop_text in (None, *form.stop) else replace(action, stop_text=None)

@@ -144,7 +144,7 @@ def read_first_choice(shape: type[WireAnswer[AnyChoice]], body: bytes) -> tuple[
 
 
 def read_answer(body: bytes) -> Action:
-    """The action in the body of a chat completion.
+    """The action in the body of a chat completion. Its `stop_text` is what the server says.
 
     Raises:
         MalformedAnswer: as `read_first_choice`, or the answer is empty for a reason that no model has.
@@ -157,6 +157,7 @@ def read_answer(body: bytes) -> Action:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached,
+        stop_text=choice.stop_text,
     )
 
 

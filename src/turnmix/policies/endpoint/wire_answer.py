@@ -40,6 +40,15 @@ class WireChoice(WireEnd):
     """One completion of an answer."""
 
     message: WireMessage
+    stop_reason: Any = None
+    """In vLLM the stop text that ended it, or a token's id."""
+    matched_stop: Any = None
+    """In SGLang the same."""
+
+    @property
+    def stop_text(self) -> str | None:
+        """The stop text that ended it, where the server says which."""
+        return next((told for told in (self.stop_reason, self.matched_stop) if isinstance(told, str)), None)
 
 
 _MOST_COUNTED = 1e15

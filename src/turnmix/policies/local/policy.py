@@ -115,7 +115,11 @@ class LocalPolicy:
             action = no_room(self._context)
         elif stopped is not None:
             token_ids = stopped.token_ids
-            action = replace(self._renderer.parse_text(stopped.text, state.tools), token_ids=token_ids)
+            action = replace(
+                self._renderer.parse_text(stopped.text, state.tools),
+                token_ids=token_ids,
+                stop_text=stopped.stop_text,
+            )
         else:
             action = self._renderer.parse(token_ids, state.tools)
             if token_ids[-1] not in self._renderer.stop_ids:

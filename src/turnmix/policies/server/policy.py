@@ -152,13 +152,15 @@ class ServerPolicy:
         """What the student said, and whether its limit of tokens cut it off."""
         token_ids, stop, was_cut = completion.token_ids, state.form.stop, completion.was_cut
         if token_ids is None:
-            text = before_stop(completion.text, stop)
-            action = self._renderer.parse_text(completion.text if text is None else text, state.tools)
-            return action, was_cut and text is None
+            before = before_stop(completion.text, stop)
+            if before is None:
+                return self._renderer.parse_text(completion.text, state.tools), was_cut
+            action = self._renderer.parse_text(before[0], state.tools)
+            return replace(action, stop_text=before[1]), False
         stopped = stopped_answer(token_ids, stop, self._renderer.spelled)
         if stopped is not None:
             action = self._renderer.parse_text(stopped.text, state.tools)
-            return replace(action, token_ids=stopped.token_ids), False
+            return replace(action, token_ids=stopped.token_ids, stop_text=stopped.stop_text), False
         # A server that was given no stop texts ends an answer at a token, or cuts it off.
         is_open = not token_ids or token_ids[-1] not in self._sampling.stop_ids
         return self._renderer.parse(token_ids, state.tools), is_open and (was_cut or not stop)
