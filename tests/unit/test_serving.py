@@ -161,7 +161,9 @@ def test_the_base_does_not_act_beside_learning_on_a_card_also_where_the_acting_c
 ):
     """Of several ranks whose student a server acts for, the copy lies on the CPU; the base would go to the card."""
     learner = SimpleNamespace(
-        device=torch.device(computes_on), acting_model=SimpleNamespace(device=torch.device(copy_on))
+        device=torch.device(computes_on),
+        acting_model=SimpleNamespace(device=torch.device(copy_on)),
+        max_context=8192,
     )
     nothing = dict.fromkeys(("renderer", "tokenizer", "checkpoint", "server"))
     student = LearningStudent(learner=learner, recipe=recipe(), **nothing)

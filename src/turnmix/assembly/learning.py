@@ -1,18 +1,21 @@
 """The student of a training run, with what its learner compares it with.
 
-In: a recipe, its teacher, the checkpoint to begin from. Out: a `LearningStudent`, and what scores its tokens.
+In: a recipe, its teacher, the checkpoint to begin from. Out: a `LearningStudent`, or its learner alone, and what scores
+its tokens.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnmix.assembly.machine import is_follower, prepare_tensor_code
-from turnmix.assembly.server import make_student_server
+from turnmix.assembly.server import MakeServing, make_student_server
 from turnmix.assembly.student import LearningStudent, frozen_base, student_location
+from turnmix.assembly.student_text import StudentText
 from turnmix.assembly.teacher import student_tokens
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
@@ -24,14 +27,31 @@ from turnmix.rendering.vocabulary import vocabulary_size
 from turnmix.teachers.local import shared_vocabulary
 
 if TYPE_CHECKING:
+    from turnmix.rendering.renderer import Renderer
+    from turnmix.training.learner import Learner
     from turnmix.training.objective import Objective
 
 
-def load_learning_student(
-    recipe: Recipe, *, teacher: Teacher, checkpoint: Path | None, moment: datetime | None = None
-) -> LearningStudent:
-    """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet. `moment`: what
-    templates show as now. The teacher is loaded too.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedLearner:
+    """A learner, and what turns text into its student's tokens."""
+
+    learner: Learner
+    renderer: Renderer
+    tokenizer: Any
+
+
+def load_learner(
+    recipe: Recipe,
+    *,
+    teacher: Teacher,
+    checkpoint: Path | None,
+    moment: datetime | None = None,
+    acts_elsewhere: bool | None = None,
+) -> LoadedLearner:
+    """The learner at `checkpoint`, with its optimiser; None: the base model, nothing learned yet. Every rank calls
+    this. `moment`: what templates show as now; rank 0's holds. `acts_elsewhere`: see `Learner`; None: where a server
+    acts. The teacher is loaded too.
 
     Raises:
         UserError: it cannot be a student, or not that of the recipe's teacher.
@@ -40,16 +60,13 @@ def load_learning_student(
 
     from turnmix.policies.local.device import check_device
     from turnmix.policies.local.loading import load_student
-    from turnmix.policies.local.token_logprobs import token_logprobs
     from turnmix.training.checkpoint import restore_learner
     from turnmix.training.learner import Learner
     from turnmix.training.ranks import Ranks
-    from turnmix.training.trial_weights import trial_weights
 
     prepare_tensor_code(recipe)
     check_device(recipe.student.device, field="student.device")
     ranks = Ranks.join(recipe.student.device)
-    moment = ranks.agreed(moment)
     base = student_location(recipe.student)
     # With LoRA a checkpoint holds merged weights; its adapter belongs on the base model.
     source = base if checkpoint is None or recipe.learner.lora else checkpoint
@@ -59,7 +76,7 @@ def load_learning_student(
         dtype=torch.float32,
         device=ranks.device,
         tool_calls=recipe.scaffold.tool_calls,
-        moment=moment,
+        moment=ranks.agreed(moment),
         takes_tokens=recipe.student.takes_tokens,
     )
     if recipe.acts:
@@ -73,18 +90,42 @@ def load_learning_student(
         objective=make_objective(recipe, frozen, tokenizer=tokenizer, device=ranks.device),
         ranks=ranks,
         seed=derive_seed(recipe.seed, "adapter"),
-        acts_elsewhere=recipe.student.server is not None,
+        acts_elsewhere=recipe.student.server is not None if acts_elsewhere is None else acts_elsewhere,
     )
     _check_context(frozen, learner.max_context)
     if checkpoint is not None:
         restore_learner(checkpoint, learner)
+    return LoadedLearner(learner=learner, renderer=renderer, tokenizer=tokenizer)
+
+
+def load_learning_student(
+    recipe: Recipe,
+    *,
+    teacher: Teacher,
+    checkpoint: Path | None,
+    moment: datetime | None = None,
+    make_server: MakeServing = make_student_server,
+) -> LearningStudent:
+    """The student of `checkpoint`, with its optimiser; None: the base model, nothing learned yet. `moment`: what
+    templates show as now. `make_server`: what makes the server that it acts through, if any. The teacher is loaded too.
+
+    Raises:
+        UserError: it cannot be a student, or not that of the recipe's teacher.
+    """
+    import torch
+
+    from turnmix.policies.local.token_logprobs import token_logprobs
+    from turnmix.training.trial_weights import trial_weights
+
+    loaded = load_learner(recipe, teacher=teacher, checkpoint=checkpoint, moment=moment)
+    learner, renderer, tokenizer = loaded.learner, loaded.renderer, loaded.tokenizer
     server = None
     if not is_follower():
-        server = make_student_server(
+        server = make_server(
             recipe,
             renderer=renderer,
             tokenizer=tokenizer,
-            model_configuration=model.config,
+            model_configuration=learner.model.config,
             own_logprobs=partial(token_logprobs, learner.acting_model),
             trial=partial(
                 trial_weights,
@@ -128,11 +169,11 @@ def make_objective(recipe: Recipe, frozen: FrozenModel | None, *, tokenizer: Any
     )
 
 
-def make_scorer(recipe: Recipe, teacher: Teacher, student: LearningStudent) -> Scorer | None:
+def make_scorer(recipe: Recipe, teacher: Teacher, student: StudentText) -> Scorer | None:
     """What scores the student's tokens; None: nothing is to be scored. Raises UserError: the teacher cannot."""
     if not recipe.objective.needs_scores:
         return None
-    return teacher.scorer(student_tokens(recipe, student.tokenizer, max_context=student.learner.max_context))
+    return teacher.scorer(student_tokens(recipe, student.tokenizer, max_context=student.max_context))
 
 
 def _compares_models(recipe: Recipe) -> bool:

@@ -11,15 +11,16 @@ import os
 import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from turnmix.assembly.model_location import model_location
 from turnmix.assembly.token_counter import StudentTokenCounter
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
-from turnmix.policies.policy import Episode, PolicySession
+from turnmix.policies.policy import Episode, Policy, PolicySession
 from turnmix.policies.server.card import shared_cards, told_share
 from turnmix.policies.server.settings import ServerSettings
 from turnmix.recipe.recipe import Recipe
@@ -36,6 +37,46 @@ SERVER_LOG = "student-server.log"
 """In a run's directory: what a started server printed."""
 LEAST_CONTEXT = 2048
 """Tokens that a started server reads in any case: the prompt on which its weights are compared has some hundred."""
+
+
+class Serving(Protocol):
+    """What a student that acts through servers needs of them."""
+
+    def open(self, weights: Weights, *, log: Path, say: Callable[[str], None]) -> None:
+        """Start them with those weights."""
+        ...
+
+    def renew(self, weights: Weights) -> None:
+        """Have them act with those from now on."""
+        ...
+
+    @property
+    def takes_many_requests(self) -> bool:
+        """May two policies ask them at one time?"""
+        ...
+
+    def policy(self, *, greedy: bool) -> Policy:
+        """The student as their weights now are, acting."""
+        ...
+
+    def close(self) -> None:
+        """End those that were started. Safe to call twice."""
+        ...
+
+
+class MakeServing(Protocol):
+    """Makes what a student acts through, as `make_student_server` does."""
+
+    def __call__(
+        self,
+        recipe: Recipe,
+        *,
+        renderer: Any,
+        tokenizer: Any,
+        model_configuration: Any,
+        own_logprobs: OwnLogprobs | None = None,
+        trial: Trial | None = None,
+    ) -> Serving | None: ...
 
 
 def make_student_server(

@@ -6,7 +6,7 @@ In: a recipe, and the checkpoint at which it stands. Out: what the loop asks of 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,21 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from turnmix.assembly.machine import prepare_tensor_code
 from turnmix.assembly.model_location import model_location
-from turnmix.assembly.server import served_alone, weights_of
+from turnmix.assembly.server import Serving, served_alone, weights_of
+from turnmix.assembly.student_text import StudentText
 from turnmix.assembly.token_counter import StudentTokenCounter
-from turnmix.core.trajectory import Action, Trajectory
 from turnmix.core.transition import Transition
-from turnmix.core.untaught import Objection
 from turnmix.policies.policy import Policy
-from turnmix.policies.scoring import TokenPath
 from turnmix.recipe.recipe import Recipe
 from turnmix.rendering.check import check_tools
-from turnmix.rendering.control_text import ControlTextCount, count_control_texts
-from turnmix.rendering.drift import Drift, count_drift
-from turnmix.rendering.readback import written_target
 
 if TYPE_CHECKING:
-    from turnmix.policies.server.student_server import StudentServer
     from turnmix.policies.server.student_settings import StudentSettings
     from turnmix.rendering.renderer import Renderer
     from turnmix.training.fit_report import FitReport, StepReport
@@ -52,7 +46,7 @@ def frozen_base(recipe: Recipe, *, device: Any) -> Any:
     return model.to(device).requires_grad_(False)
 
 
-class LearningStudent:
+class LearningStudent(StudentText):
     """One model in this process that acts and learns."""
 
     def __init__(
@@ -63,14 +57,12 @@ class LearningStudent:
         tokenizer: Any,
         recipe: Recipe,
         checkpoint: Path | None,
-        server: StudentServer | None,
+        server: Serving | None,
     ) -> None:
         """`checkpoint`: where it stands. `server`: what it acts through; None: it acts in this process."""
+        super().__init__(renderer=renderer, tokenizer=tokenizer, max_context=learner.max_context)
         self.learner = learner
-        self.renderer = renderer
-        self.tokenizer = tokenizer
         self.server = server
-        self.token_counter = StudentTokenCounter(renderer, tokenizer)
         self._recipe = recipe
         self._checkpoint = checkpoint
 
@@ -127,27 +119,6 @@ class LearningStudent:
         transitions.reverse()
         one_by_one = (transitions.pop() for _ in range(len(transitions)))
         return self.learner.fit(one_by_one, generator=generator, on_step=on_step)
-
-    def token_path(self, transition: Transition) -> TokenPath | None:
-        """A transition as its tokens; None: it is too long to learn from, or the student cannot say its target."""
-        target = written_target(self.renderer, transition.state, transition.target)
-        if isinstance(target, Objection):
-            return None
-        prompt = tuple(self.renderer.prompt_ids(transition.state))
-        is_too_long = len(prompt) + len(target) > self.learner.max_context
-        return None if is_too_long else TokenPath(prompt_ids=prompt, target_ids=tuple(target))
-
-    def count_tokens(self, action: Action) -> int:
-        """Tokens of an action as the student writes it, whoever acted; of its bare text where it cannot."""
-        return self.token_counter.answer(action)
-
-    def drift(self, trajectories: Sequence[Trajectory]) -> Drift:
-        """How many of its turns later prompts show otherwise than it sampled them."""
-        return count_drift(trajectories, self.renderer)
-
-    def control_texts(self, trajectories: Sequence[Trajectory]) -> ControlTextCount:
-        """How many texts that its agents read spell a control token."""
-        return count_control_texts(trajectories, self.renderer)
 
     def save(self, checkpoint: Path) -> None:
         """Weights, tokenizer and optimiser: whole or not at all. Its server acts with them from now on."""

@@ -19,10 +19,12 @@ from typing import Any
 
 from turnmix.assembly.learning import load_learning_student, make_scorer
 from turnmix.assembly.machine import check_machine, check_models, is_follower
-from turnmix.assembly.server import SERVER_LOG
+from turnmix.assembly.server import SERVER_LOG, MakeServing, make_student_server
 from turnmix.assembly.source import check_accidents, check_split, make_source
 from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import make_teacher
+from turnmix.cluster.learning import PlacedStudent, place_student
+from turnmix.cluster.servers import PlacedServers
 from turnmix.core.errors import UserError
 from turnmix.environments.environment import TaskSource, expert_of
 from turnmix.loop.plans import is_rolled_out_elsewhere, num_missing
@@ -139,7 +141,7 @@ def _begin(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -
     imported = imported_by(recipe, is_stored=False)
     teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=begun)
     _check(recipe, path, teacher, reporter, num_written=0, is_rolled_out=False)
-    student = load_learning_student(recipe, teacher=teacher, checkpoint=None, moment=begun)
+    student = _student(recipe, path, teacher=teacher, checkpoint=None, moment=begun)
     scorer = make_scorer(recipe, teacher, student)
     with closing(RunDirectory.create(path, recipe_yaml=recipe_yaml(recipe), begun=begun)) as directory:
         try:
@@ -166,9 +168,22 @@ def _go_on(recipe: Recipe, path: Path, source: TaskSource, reporter: Reporter) -
         moment = directory.begun()
         teacher = make_teacher(recipe, expert=partial(expert_of, source), moment=moment)
         _check(recipe, path, teacher, reporter, num_written=iteration, is_rolled_out=is_rolled_out)
-        student = load_learning_student(recipe, teacher=teacher, checkpoint=checkpoint, moment=moment)
+        student = _student(recipe, path, teacher=teacher, checkpoint=checkpoint, moment=moment)
         scorer = make_scorer(recipe, teacher, student)
         return _loop(recipe, directory, student, teacher, scorer, source, imported, reporter)
+
+
+def _student(
+    recipe: Recipe, run: Path, *, teacher: Teacher, checkpoint: Path | None, moment: datetime | None
+) -> LearningStudent | PlacedStudent:
+    """One that learns in this process, or where Ray places it; it acts through what the recipe says."""
+    cluster = recipe.cluster
+    make_server: MakeServing = make_student_server
+    if cluster is not None and cluster.servers:
+        make_server = partial(PlacedServers, run=run, moment=moment)
+    is_placed = cluster is not None and cluster.learners > 0
+    load = partial(place_student, run=run) if is_placed else load_learning_student
+    return load(recipe, teacher=teacher, checkpoint=checkpoint, moment=moment, make_server=make_server)
 
 
 def _check_is_rolled_out(recipe: Recipe, directory: RunDirectory, source: TaskSource, iteration: int) -> None:
@@ -212,7 +227,7 @@ def _follow(recipe: Recipe, choice: RunChoice) -> None:
 def _loop(
     recipe: Recipe,
     run: RunDirectory,
-    student: LearningStudent,
+    student: LearningStudent | PlacedStudent,
     teacher: Teacher,
     scorer: Scorer | None,
     source: TaskSource,

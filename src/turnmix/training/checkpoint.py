@@ -39,12 +39,10 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
         CheckpointError: it cannot be written. Nothing of it is left.
     """
     partial = directory.parent / f".{directory.name}.partial"
-    replaced = directory.parent / f".{directory.name}.replaced"
     state = None if learner is None else learner.state_dict()
     with told_if_unwritten(f"the checkpoint {directory}", directory.parent):
         try:
-            for leftover in (partial, replaced):
-                shutil.rmtree(leftover, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             if is_adapted(model):
                 model.save_pretrained(partial, state_dict=merged_weights(model))
@@ -59,14 +57,21 @@ def save_checkpoint(directory: Path, *, model: Any, tokenizer: Any, learner: Lea
             give_modes(partial)
             for path in [*partial.rglob("*"), partial]:
                 force_to_disk(path)
-            if directory.exists():
-                directory.rename(replaced)
-            partial.rename(directory)
-            force_to_disk(directory.parent)
-            shutil.rmtree(replaced, ignore_errors=True)
+            put_in_place(partial, directory)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def put_in_place(written: Path, directory: Path) -> None:
+    """Rename `written`, which is on the disk, to `directory`. One that is there already is replaced."""
+    replaced = directory.parent / f".{directory.name}.replaced"
+    shutil.rmtree(replaced, ignore_errors=True)
+    if directory.exists():
+        directory.rename(replaced)
+    written.rename(directory)
+    force_to_disk(directory.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def restore_learner(directory: Path, learner: Learner) -> None:

@@ -149,6 +149,11 @@ class StudentServer:
     def takes_many_requests(self) -> bool:
         return self._engine.most_requests is None
 
+    @property
+    def is_spent(self) -> bool:
+        """Did a started one die more often than it is started again?"""
+        return self._is_down and self.num_restarts >= MOST_RESTARTS
+
     def policy(self, *, greedy: bool) -> ServerPolicy:
         """The student as its weights now are, acting."""
         reviving = asyncio.Lock()
@@ -249,7 +254,7 @@ class StudentServer:
             self._revive_if_down()
 
     def _revive_if_down(self) -> None:
-        if not self._is_down or self.num_restarts >= MOST_RESTARTS:
+        if not self._is_down or self.is_spent:
             return
         self.num_restarts += 1
         end = "; " + "\n".join(self._started.end) if self._started and self._started.end else ""

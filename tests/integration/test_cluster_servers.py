@@ -1,0 +1,129 @@
+"""Servers of the student that Ray places act as its checkpoint, after each renewal, and where one of them is killed."""
+
+import os
+import pickle
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from served_students import BASE, has_sandbox, own_actions, perturbed, rolled_out, visited
+
+from ray_machines import machines
+from turnmix.cluster.servers import PlacedServers
+from turnmix.core.errors import UserError
+from turnmix.core.trajectory import StopReason
+from turnmix.nano import CHECKPOINT
+from turnmix.policies.local.loading import load_renderer
+from turnmix.recipe.recipe import recipe_of
+
+ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'turnmix[ray]'")
+for package in ("fastapi", "uvicorn", "openai"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install 'turnmix[serve]'")
+pytestmark = pytest.mark.skipif(not has_sandbox(), reason="bwrap is not installed: apt install bubblewrap")
+
+SERVER = {
+    "engine": "transformers",
+    "backoff_seconds": 0.2,
+    "max_backoff_seconds": 1.0,
+    "start_timeout_seconds": 300.0,
+}
+
+
+def recipe(number, **server):
+    return recipe_of(
+        {
+            "method": "dagger",
+            "student": {"model": str(CHECKPOINT), "max_new_tokens": 48, "server": {**SERVER, **server}},
+            "scaffold": {"max_tokens": 4096},
+            "cluster": {"servers": number, "heartbeat_seconds": 5},
+        }
+    )
+
+
+def placed(number, run, **server):
+    _, renderer = load_renderer(CHECKPOINT)
+    return PlacedServers(recipe(number, **server), run=run, moment=None, renderer=renderer)
+
+
+def messages(actions):
+    return [(action.message, action.parse_error) for action in actions]
+
+
+def acts_as(location, trajectories):
+    seen = visited(trajectories)
+    own = own_actions(location, [state for state, _ in seen])
+    return messages(action for _, action in seen) == messages(own)
+
+
+class KillingBefore:
+    """A policy in whose third action the first server's actor is killed."""
+
+    name = "student"
+
+    def __init__(self, policy, victim):
+        self._policy = policy
+        self._victim = victim
+        self.left = 3
+
+    def begin(self, episode):
+        session = self._policy.begin(episode)
+        act = session.act
+
+        async def killing(state):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(self._victim, signal.SIGKILL)
+            return await act(state)
+
+        session.act = killing
+        return session
+
+    async def close(self):
+        await self._policy.close()
+
+
+def actors():
+    """The processes of the servers' actors."""
+    lines = {name: Path(f"/proc/{name}/cmdline") for name in os.listdir("/proc") if name.isdigit()}
+    return [
+        int(name) for name, line in lines.items() if line.is_file() and b"ServerActor" in line.read_bytes()
+    ]
+
+
+def ended(processes):
+    """Whether there are none any more, a moment after they were killed."""
+    deadline = time.monotonic() + 30
+    while processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return processes() == []
+
+
+def test_two_placed_servers_act_as_each_checkpoint_and_one_that_is_killed_is_replaced(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    other = perturbed(run / "checkpoints" / "iteration-001")
+    told = []
+    with machines(2, namespace="test-servers"):
+        servers = placed(2, run)
+        try:
+            servers.open(BASE, log=run / "server.log", say=told.append)
+            assert acts_as(BASE.location, rolled_out(pickle.loads(pickle.dumps(servers.policy(greedy=True)))))
+            servers.renew(other)
+            killing = KillingBefore(servers.policy(greedy=True), max(actors()))
+            found = rolled_out(killing)
+            assert killing.left < 0
+            assert [each.error for each in found if each.stop_reason is StopReason.infra_error] == []
+            assert acts_as(other.location, found)
+            assert not acts_as(BASE.location, found)
+        finally:
+            servers.close()
+        assert ended(actors)
+    assert any("another one takes its place" in line for line in told), told
+    assert "Uvicorn running" in (run / "server-0.log").read_text()
+    assert "Uvicorn running" in (run / "server-1.log").read_text()
+
+
+def test_servers_that_are_given_are_not_placed(tmp_path):
+    with pytest.raises(UserError, match=r"cluster\.servers: 2: .* without endpoint"):
+        placed(2, tmp_path, endpoint="http://localhost:8000/v1")
