@@ -1,17 +1,10 @@
 """Plays in text worlds without a model, for tests."""
 
 import asyncio
-import json
 import random
-from pathlib import Path
 
-from stored_trajectories import trajectories
-
-from turnmix.cli import main
-from turnmix.core.errors import UserError
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action
-from turnmix.environments.worlds.environment import WorldEnvironment
 from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import call_action
 
@@ -102,25 +95,3 @@ async def survives_mutated_actions(source, number=1000):
             world = None
     if world is not None:
         await world.close()
-
-
-def trained_whole_and_in_two(recipe, words, monkeypatch):
-    """Trains twice, in the working directory, once broken off after two trajectories: they are the same. The only
-    iteration's row."""
-    assert main(["train", recipe, *words, "--run", "whole"]) == 0
-    intact, left = WorldEnvironment.verify, [2]
-
-    async def breaking(self, stop_reason):
-        left[0] -= 1
-        if left[0] < 0:
-            raise UserError("the machine was turned off")
-        return await intact(self, stop_reason)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(WorldEnvironment, "verify", breaking)
-        assert main(["train", recipe, *words, "--run", "broken"]) == 2
-    assert main(["train", "--resume", "broken"]) == 0
-    broken_off, whole = (trajectories(Path(run, "trajectories.jsonl")) for run in ("broken", "whole"))
-    assert broken_off == whole
-    (row,) = json.loads(Path("whole/summary.json").read_text())["iterations"]
-    return row

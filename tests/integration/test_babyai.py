@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from played_worlds import mistaken, played, survives_mutated_actions, trained_whole_and_in_two
+from killed_training import SMALL, trained_whole_and_killed
+from played_worlds import mistaken, played, survives_mutated_actions
 
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.trajectory import StopReason
@@ -15,17 +16,6 @@ from turnmix.policies.scripted import call_action
 pytest.importorskip("minigrid", reason="BabyAI needs the extra: pip install 'turnmix[worlds]'")
 LEVELS = ("BabyAI-GoToLocal-v0", "BabyAI-PutNextLocal-v0", "BabyAI-UnlockPickup-v0")
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "babyai.yaml")
-SMALL = [
-    "iterations=1",
-    "tasks.max_turns=3",
-    "student.cohort_size=2",
-    "student.max_new_tokens=8",
-    "rollouts.tasks_per_iteration=4",
-    "rollouts.concurrency=2",
-    "evaluation.tasks=2",
-    "evaluation.base=false",
-    "learner.epochs=1",
-]
 
 
 def source(**settings):
@@ -92,10 +82,5 @@ def test_a_wrong_level_and_a_missing_package_are_told_in_one_line(monkeypatch):
         source()
 
 
-def test_a_run_of_the_recipe_goes_on_after_it_was_broken_off_with_the_same_trajectories(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    row = trained_whole_and_in_two(RECIPE, SMALL, monkeypatch)
-    assert (row["rollouts"], row["infra_errors"]) == (4, 0)
-    assert row["labels"] > 0
+def test_a_run_of_the_recipe_that_was_killed_goes_on_to_the_same_trajectories(tmp_path):
+    trained_whole_and_killed(RECIPE, SMALL, tmp_path)

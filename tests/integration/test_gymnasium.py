@@ -1,17 +1,27 @@
 """Gymnasium environments as text: told as they stand, as they render, or by a function; discrete or text actions."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from killed_training import DAGGER, SMALL, trained_whole_and_killed
 from played_worlds import played, survives_mutated_actions
 
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.worlds.gymnasium import GymnasiumSettings
 from turnmix.policies.scripted import call_action
+from turnmix.recipe.recipe import load_recipe
 
 gymnasium = pytest.importorskip("gymnasium", reason="it needs the extra: pip install 'turnmix[worlds]'")
 LAKE = {"environment": "FrozenLake-v1", "options": {"is_slippery": False}, "max_turns": 12}
+RECIPE = str(Path(__file__).parents[2] / "recipes" / "gymnasium.yaml")
+NOT_SLIPPERY = "tasks.options.is_slippery=false"
+EXPERT = """
+def walked_along(environment):
+    ways = iter(["down", "down", "right", "right", "down", "right"])
+    return lambda last: next(ways, None)
+"""
 NAMED = ("left", "down", "right", "up")
 
 
@@ -120,3 +130,15 @@ def test_what_cannot_be_played_is_told_before_anything_long(settings, said):
         source(**settings)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_the_recipe_with_an_expert_of_the_users_resolves_its_tasks():
+    worlds = load_recipe(RECIPE, [NOT_SLIPPERY, f"tasks.expert={__name__}:walked_along"]).tasks.make(None)
+    plays = played(worlds, worlds.tasks("holdout")[:50])
+    assert sum(verdict.resolved for _, _, verdict in plays) == 50
+
+
+def test_a_run_of_the_recipe_that_was_killed_goes_on_to_the_same_trajectories(tmp_path):
+    (tmp_path / "my_lake.py").write_text(EXPERT)
+    words = [*SMALL, *DAGGER, NOT_SLIPPERY, "tasks.expert=my_lake:walked_along"]
+    trained_whole_and_killed(RECIPE, words, tmp_path)

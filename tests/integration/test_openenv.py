@@ -2,6 +2,7 @@
 servers that are none."""
 
 import asyncio
+import inspect
 import json
 import os
 import random
@@ -10,14 +11,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from killed_training import DAGGER, SMALL, trained_whole_and_killed
 from played_worlds import STRANGE, play, played
 
+from turnmix.cli import main
 from turnmix.core.errors import InfrastructureError
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, StopReason
 from turnmix.environments.environment import TaskParts
 from turnmix.environments.worlds.openenv import OpenEnvSettings
 from turnmix.policies.scripted import call_action
+from turnmix.recipe.recipe import load_recipe
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
 websockets_server = pytest.importorskip(
@@ -28,6 +32,7 @@ needs_openenv = pytest.mark.skipif(
     not PYTHON, reason="TURNMIX_OPENENV_PYTHON names no Python with openenv-core: see scripts/make_openenv.sh"
 )
 HERE = Path(__file__).parent
+RECIPE = str(HERE.parents[1] / "recipes" / "openenv.yaml")
 OWN_CLIENT = """
 import asyncio, json, sys
 from openenv.core.generic_client import GenericEnvClient
@@ -191,6 +196,46 @@ def test_a_server_that_fails_or_is_slow_is_no_verdict(server, note, said):
     worlds = source(f"{server}/guess", answer_seconds=1.5)
     with pytest.raises(InfrastructureError, match=said):
         played(worlds, worlds.tasks("train")[:1], lambda *_: call_action("act", number=20, note=note))
+
+
+@needs_openenv
+def test_the_recipe_with_an_expert_of_the_users_resolves_its_tasks(server):
+    words = [f"tasks.url={server}/guess", f"tasks.expert={__name__}:halving"]
+    parts = TaskParts(make_sandbox=None, scaffold=ScaffoldSettings(), seed=0)
+    worlds = load_recipe(RECIPE, words).tasks.make(parts)
+    plays = played(worlds, worlds.tasks("holdout")[:50])
+    assert sum(verdict.resolved for _, _, verdict in plays) == 50
+
+
+@needs_openenv
+def test_a_run_of_the_recipe_that_was_killed_goes_on_to_the_same_trajectories(server, tmp_path):
+    (tmp_path / "my_guess.py").write_text(inspect.getsource(halving))
+    words = [*SMALL, *DAGGER, f"tasks.url={server}/guess", "tasks.expert=my_guess:halving"]
+    trained_whole_and_killed(RECIPE, words, tmp_path)
+
+
+@needs_openenv
+def test_doctor_asks_the_server_and_says_that_it_is_there(server, capsys):
+    main(["doctor", RECIPE, f"tasks.url={server}/guess"])
+    assert f"ok   tasks: an OpenEnv server answers at {server}/guess" in capsys.readouterr().out
+
+
+def test_no_server_is_told_before_any_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words, nobody = (
+        [RECIPE, "tasks.url=http://127.0.0.1:9"],
+        "tasks.url: http://127.0.0.1:9/schema: no OpenEnv server",
+    )
+    assert main(["doctor", *words]) == 1
+    assert f"FAIL tasks: {nobody} answers there" in capsys.readouterr().out
+    assert main(["train", *words]) == 2
+    assert f"turnmix: {nobody} answers there" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main(["train", *words, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("method: grpo")
+    assert said.err.startswith(f"note: as things are, nothing would begin: {nobody} answers there")
+    assert len(said.err.splitlines()) == 1
 
 
 def test_no_server_is_an_error_that_says_so():

@@ -11,31 +11,21 @@ import time
 from pathlib import Path
 
 import pytest
+from killed_training import SMALL, trained_whole_and_killed
 from long_tests import takes_many_minutes
-from played_worlds import played, survives_mutated_actions, trained_whole_and_in_two
+from played_worlds import played, survives_mutated_actions
 from pydantic import ValidationError
 
+from strict_environment import strict_environment
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.worlds.textworld import TextWorldSettings
 from turnmix.environments.worlds.textworld_cache import made_game
 from turnmix.policies.scripted import call_action
+from warm_python import keep_warm
 
 pytest.importorskip("textworld", reason="TextWorld needs the extra: pip install 'turnmix[worlds]'")
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "textworld.yaml")
-SMALL = [
-    "iterations=1",
-    "tasks.max_turns=3",
-    "tasks.rooms=3",
-    "tasks.quest_length=2",
-    "student.cohort_size=2",
-    "student.max_new_tokens=8",
-    "rollouts.tasks_per_iteration=3",
-    "rollouts.concurrency=2",
-    "evaluation.tasks=1",
-    "evaluation.base=false",
-    "learner.epochs=1",
-]
 COOKING = {"game": "cooking", "rooms": 1, "ingredients": 2, "take": 1, "cook": True, "cut": True}
 FULL_HANDS = {**COOKING, "rooms": 6, "ingredients": 3, "take": 2, "open": True, "drop": True}
 TREASURE = {"game": "treasure", "rooms": 5, "quest_length": 3}
@@ -359,10 +349,6 @@ def test_a_missing_package_is_told_in_one_line(monkeypatch):
         source(TREASURE)
 
 
-def test_a_run_of_the_recipe_goes_on_after_it_was_broken_off_with_the_same_trajectories(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    row = trained_whole_and_in_two(RECIPE, SMALL, monkeypatch)
-    assert (row["rollouts"], row["infra_errors"]) == (3, 0)
-    assert row["labels"] > 0
+def test_a_run_of_the_recipe_that_was_killed_goes_on_to_the_same_trajectories(tmp_path):
+    keep_warm(strict_environment())
+    trained_whole_and_killed(RECIPE, [*SMALL, "tasks.rooms=3", "tasks.quest_length=2"], tmp_path)

@@ -420,6 +420,18 @@ def test_recipes_that_extend_each_other_wrongly_are_refused_by_name(write):
             "method: grpo\nobjective: {kind: cross_entropy}",
             ["objective.kind: 'cross_entropy': grpo is taught with clipped_ratio; leave it out"],
         ),
+        ("method: gkd\nlambda: 0.5", ["lambda: unknown key; did you mean 'mixture.student_share'?"]),
+        (
+            "method: dagger\nbeta_schedule: exp",
+            ["beta_schedule: unknown key; did you mean 'mixture.schedule' or 'mixture.decay'?"],
+        ),
+        (
+            "method: dagger\nmixture: {schedule: exp}",
+            [
+                "mixture.schedule: 'exp': must be 'linear', 'exponential', 'step' or 'constant'; did you mean "
+                "'exponential'?"
+            ],
+        ),
         ("method: sft\nlr: 0.1", ["lr: unknown key; did you mean 'learner.learning_rate'?"]),
         ("method: sft\nlearner: {lr: 0.1}", ["learner.lr: unknown key; did you mean 'learning_rate'?"]),
         (

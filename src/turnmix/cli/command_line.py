@@ -93,7 +93,13 @@ def _run(options: argparse.Namespace) -> int:
         from turnmix.recipe.recipe import recipe_yaml
 
         printed = explained_yaml if options.explain else recipe_yaml if options.dry_run else None
-        train(words=options.words, run=options.run, resume=options.resume, printed=printed)
+        train(
+            words=options.words,
+            run=options.run,
+            resume=options.resume,
+            printed=printed,
+            says_what_is_missing=options.dry_run,
+        )
     elif options.command == "gateway":
         from turnmix.cli.gateway import gateway
 

@@ -47,7 +47,9 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     train.add_argument("--run", metavar="DIR", help="where the run goes; runs/RECIPE if left out")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this directory")
     train.add_argument(
-        "--dry-run", action="store_true", help="print the recipe with every default, and do nothing"
+        "--dry-run",
+        action="store_true",
+        help="print the recipe with every default, say what is missing here, do nothing",
     )
     train.add_argument(
         "--explain",

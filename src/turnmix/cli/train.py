@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
+from turnmix.assembly.machine import check_machine
 from turnmix.cli.arguments import names_and_overrides
-from turnmix.core.errors import UserError
+from turnmix.core.errors import TurnMixError, UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.terminal import write_output
 from turnmix.recipe.recipe import Recipe, load_recipe
@@ -31,9 +32,15 @@ from turnmix.viewing.run_warnings import run_warnings
 
 
 def train(
-    *, words: Sequence[str], run: str | None, resume: str | None, printed: Callable[[Recipe], str] | None
+    *,
+    words: Sequence[str],
+    run: str | None,
+    resume: str | None,
+    printed: Callable[[Recipe], str] | None,
+    says_what_is_missing: bool = False,
 ) -> None:
-    """Print the recipe as `printed` writes it, begin a run, or go on with one.
+    """Print the recipe as `printed` writes it, begin a run, or go on with one. `says_what_is_missing`: also for what
+    the printed recipe would be refused here.
 
     Raises:
         UserError: the words make no run.
@@ -50,6 +57,8 @@ def train(
         raise UserError("name a recipe, such as recipes/minirepo_dagger.yaml, or a run with --resume")
     if printed is not None:
         write_output(printed(recipe))
+        if says_what_is_missing:
+            _say_what_is_missing(recipe)
         return
     reporter = ConsoleReporter()
     if resume is not None:
@@ -60,6 +69,14 @@ def train(
         _tell(make_console(), done.summary, done.path)
     if done.was_complete and resume is None:
         say_note(f"{done.path} holds this recipe's run, complete: to run it again, name another with --run")
+
+
+def _say_what_is_missing(recipe: Recipe) -> None:
+    try:
+        check_machine(recipe)
+    except TurnMixError as error:
+        for line in str(error).splitlines():
+            say_note(f"as things are, nothing would begin: {line}")
 
 
 def _tell(console: Console, summary: dict[str, Any], run: Path) -> None:

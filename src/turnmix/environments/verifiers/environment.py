@@ -82,7 +82,9 @@ class VerifiersEnvironment:
             raise self._failed("its taskset gives no reward: it cannot be trained on or evaluated")
         rewards = {name: None if each is None else each.value for name, each in trace.rewards.items()}
         if missing := [name for name, value in rewards.items() if value is None]:
-            raise self._failed(f"its reward {missing[0]} was not given")
+            is_late = trace.stop_condition == "scoring_timeout"
+            late = " within tasks.scoring_seconds" if is_late else ""
+            raise self._failed(f"its reward {missing[0]} was not given{late}")
         reward = float(trace.reward)
         details = {"rewards": rewards, "metrics": dict(trace.metrics), "stop": trace.stop_condition}
         return Verdict(resolved=reward > self._resolved_above, reward=reward, details=details)

@@ -11,6 +11,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
+from types import ModuleType
 from typing import Any, TypeVar
 
 from turnmix.core.errors import MissingDependencyError, UserError
@@ -22,28 +23,40 @@ _HARNESS = "turnmix_verifiers_harness"
 """The name by which verifiers imports ours."""
 
 
+def verifiers_loaders() -> ModuleType:
+    """What finds tasksets by their names. Raises MissingDependencyError."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            import verifiers.v1  # noqa: F401
+
+            return importlib.import_module("verifiers.v1.utils.loaders")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"tasks.source: 'verifiers': it needs the package verifiers >= 0.4 ({error}): "
+            "pip install 'turnmix[verifiers]'"
+        ) from error
+
+
 class Library:
     """One environment of verifiers."""
 
     def __init__(
-        self, environment: str, arguments: Mapping[str, Any], *, max_turns: int, most_tasks: int
+        self,
+        environment: str,
+        arguments: Mapping[str, Any],
+        *,
+        max_turns: int,
+        most_tasks: int,
+        scoring_seconds: float,
     ) -> None:
         """Raises UserError: there is none of this name and arguments, or none that TurnMix can play."""
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="turnmix-verifiers", daemon=True).start()
         self._context: Any = None
         self._opening: asyncio.Task[None] | None = None
+        loaders = verifiers_loaders()
         # What libraries print while they load is kept off standard output, which is TurnMix's.
         with contextlib.redirect_stdout(sys.stderr):
-            try:
-                import verifiers.v1  # noqa: F401
-
-                loaders = importlib.import_module("verifiers.v1.utils.loaders")
-            except ImportError as error:
-                raise MissingDependencyError(
-                    f"tasks.source: 'verifiers': it needs the package verifiers >= 0.4 ({error}): "
-                    "pip install 'turnmix[verifiers]'"
-                ) from error
             sys.modules[_HARNESS] = importlib.import_module("turnmix.environments.verifiers.harness")
             try:
                 config = loaders.resolve_env_config(
@@ -53,6 +66,7 @@ class Library:
                             "harness": {"id": _HARNESS},
                             "runtime": {"type": "subprocess"},
                             "max_turns": max_turns,
+                            "timeout": {"scoring": scoring_seconds},
                         },
                     }
                 )

@@ -13,12 +13,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from turnmix.core.doors import own_code
 from turnmix.core.errors import UserError
+from turnmix.core.finding import Finding
 from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State
 from turnmix.environments.environment import Split, TaskParts, TaskSettings
 from turnmix.environments.verifiers.environment import Plan, VerifiersEnvironment
-from turnmix.environments.verifiers.library import Library
+from turnmix.environments.verifiers.library import Library, verifiers_loaders
 from turnmix.policies.policy import Episode
 from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
 
@@ -39,6 +40,8 @@ class VerifiersSettings(TaskSettings):
     """Of a taskset that has no end, so many are taken."""
     max_turns: int = Field(default=24, ge=1)
     """Turns of one trajectory."""
+    scoring_seconds: float = Field(default=600.0, gt=0)
+    """Rewards and judges that take longer have failed."""
     resolved_above: float = 0.5
     """A task is resolved where its weighted rewards add up to more than this; their sum is the reward of GRPO."""
     expert: str | None = None
@@ -50,6 +53,11 @@ class VerifiersSettings(TaskSettings):
     @classmethod
     def _is_there(cls, name: str | None, info: ValidationInfo) -> str | None:
         return None if name is None else own_code(name, info, section="tasks")
+
+    def check(self) -> list[Finding]:
+        """Raises UserError: the package is missing."""
+        verifiers_loaders()
+        return []
 
     def make(self, parts: TaskParts) -> VerifiersSource:
         return VerifiersSource(self)
@@ -81,6 +89,7 @@ class VerifiersSource:
             settings.arguments,
             max_turns=settings.max_turns,
             most_tasks=settings.most_tasks,
+            scoring_seconds=settings.scoring_seconds,
         )
         number = len(self._library.tasks)
         if settings.holdout >= number:

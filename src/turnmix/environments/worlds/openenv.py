@@ -11,6 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from turnmix.core.doors import own_code
+from turnmix.core.errors import InfrastructureError, UserError
+from turnmix.core.event_loop import run_coroutine
 from turnmix.core.finding import Finding
 from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.task import Task
@@ -50,12 +52,16 @@ class OpenEnvSettings(WorldSettings):
         return None if name is None else own_code(name, info, section="tasks")
 
     def check(self) -> list[Finding]:
-        """Raises UserError: a package is missing."""
+        """Raises UserError: a package is missing, or no such server answers."""
         websockets_client()
-        return []
+        try:
+            run_coroutine(action_schema(self.url, seconds=self.answer_seconds))
+        except InfrastructureError as error:
+            raise UserError(f"tasks.url: {error}") from error
+        return [Finding(subject="tasks", passed=True, detail=f"an OpenEnv server answers at {self.url}")]
 
     def make(self, parts: TaskParts) -> OpenEnvSource:
-        self.check()
+        websockets_client()
         return OpenEnvSource(self, most_characters=parts.scaffold.max_observation_characters)
 
     def plan(self, first: Mapping[str, Any]) -> Plan:
