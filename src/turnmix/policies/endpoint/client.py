@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_bytes
 from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
-from turnmix.policies.endpoint.connections import Connections
+from turnmix.policies.endpoint.connections import Connections, LostConnectionError, NotConnectedError
 from turnmix.policies.endpoint.retry import TIMEOUT, Fault
 from turnmix.policies.endpoint.route import certificates, proxy_for
 from turnmix.policies.endpoint.settings import redacted_url, secrets_of
@@ -55,7 +55,6 @@ class EndpointClient:
         """`url`: the base URL. Credentials in it go into a header and out of the URL. `guard` is
         asked before each request, and once more on each new connection, before the first byte."""
         self._guard = guard
-        self._extensions: dict[str, Any] = {} if guard is None else {"trace": self._traced}
         parsed = httpx.URL(url)
         self._base = parsed.copy_with(username=None, password=None)
         self._urls: dict[str, httpx.URL] = {}
@@ -88,6 +87,7 @@ class EndpointClient:
             verify=certificates() if is_secured else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             proxy=proxy,
             max_idle=max_idle,
+            check=self._check,
         )
 
     async def send(
@@ -102,19 +102,18 @@ class EndpointClient:
         if self._guard is not None and (refusal := self._guard()) is not None:
             return Fault(remedy="retry", cause="connect", detail=refusal)
         try:
-            request = httpx.Request(
-                method, url, headers=self._headers, content=content, extensions=self._extensions
+            response = await asyncio.wait_for(
+                self._connections.exchange(method, url, self._headers, content), timeout
             )
-            response = await asyncio.wait_for(self._connections.exchange(request), timeout)
         except asyncio.TimeoutError:
             return Fault(remedy="retry", cause=TIMEOUT, detail=f"no whole answer within {timeout:g} s")
         except _Refused as error:
             return Fault(remedy="retry", cause="connect", detail=str(error))
-        except httpx.ConnectError as error:
+        except NotConnectedError as error:
             detail = self._redact(f"cannot connect{self._through}: {shortage(error) or error}")
             return Fault(remedy="retry", cause="connect", detail=detail)
-        except httpx.RequestError as error:
-            detail = self._redact(f"connection lost: {shortage(error) or error or type(error).__name__}")
+        except LostConnectionError as error:
+            detail = self._redact(f"connection lost: {shortage(error) or error}")
             return Fault(remedy="retry", cause="connection_lost", detail=detail)
         said = redacted_bytes(response.content)
         text = said[:65536].decode("utf-8", "replace")
@@ -126,11 +125,9 @@ class EndpointClient:
             location=self._location(url, response),
         )
 
-    async def _traced(self, event: str, information: Mapping[str, Any]) -> None:
-        if event != "connection.connect_tcp.complete" or self._guard is None:
-            return
-        if (refusal := self._guard()) is not None:
-            await information["return_value"].aclose()
+    def _check(self) -> None:
+        """Raises _Refused."""
+        if self._guard is not None and (refusal := self._guard()) is not None:
             raise _Refused(refusal)
 
     def _location(self, url: httpx.URL, response: httpx.Response) -> str | None:
