@@ -9,6 +9,7 @@ own reader takes nesting so deep that whoever walks over the value fails.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -31,9 +32,15 @@ MOST_BYTES = 16 * MEBIBYTE
 def json_text(value: Any, **options: Any) -> str:
     """`value` as JSON; `options` are those of `json.dumps`. A number that is not finite becomes null."""
     try:
-        return json.dumps(value, allow_nan=False, **options)
+        return _encoder(**options).encode(value)
     except ValueError:
         return json.dumps(_without_non_finite(value), allow_nan=False, **options)
+
+
+@functools.lru_cache(maxsize=64)
+def _encoder(**options: Any) -> json.JSONEncoder:
+    """Made once for each way of writing, which takes as long as writing a short value."""
+    return json.JSONEncoder(allow_nan=False, **options)
 
 
 def json_bytes(value: Any) -> bytes:

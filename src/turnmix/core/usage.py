@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +24,16 @@ class Usage:
     """Of the input: those that the server had read before."""
 
     def __add__(self, other: Usage) -> Usage:
-        return self._with(other, operator.add)
+        return Usage(
+            requests=self.requests + other.requests,
+            retries=self.retries + other.retries,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
 
     def __sub__(self, other: Usage) -> Usage:
-        return self._with(other, operator.sub)
-
-    def _with(self, other: Usage, combine: Callable[[int, int], int]) -> Usage:
-        return Usage(**{name: combine(getattr(self, name), getattr(other, name)) for name in Usage.__slots__})
+        return self + Usage(**{name: -number for name, number in other.to_json().items()})
 
     def to_json(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in Usage.__slots__}

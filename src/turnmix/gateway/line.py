@@ -16,7 +16,7 @@ from turnmix.core.trajectory import Action, Actor, State
 from turnmix.core.usage import Usage
 from turnmix.gateway.graph import Node
 from turnmix.gateway.model_request import Finish
-from turnmix.policies.policy import Episode, Metered, Policy, PolicySession
+from turnmix.policies.policy import Episode, Policy, PolicySession, counted_usage
 from turnmix.rollout.turn_recorder import TurnRecorder, close_quietly
 
 
@@ -44,7 +44,8 @@ class ResumableStudent:
     @property
     def usage(self) -> Usage:
         """As the sessions counted it; else by the tokens of their actions."""
-        return self._past + (self._session.usage if isinstance(self._session, Metered) else Usage())
+        usage = counted_usage(self._session)
+        return self._past if usage is None else self._past + usage
 
     async def look(self) -> None:
         await self._opened().look()
@@ -53,7 +54,7 @@ class ResumableStudent:
         session = self._opened()
         action = await session.act(state)
         self._num_acted += 1
-        if not isinstance(session, Metered):
+        if counted_usage(session) is None:
             self._past += Usage(
                 input_tokens=action.prompt_tokens or 0, output_tokens=action.completion_tokens or 0
             )
@@ -63,8 +64,7 @@ class ResumableStudent:
         """It begins anew where it is asked again."""
         session, self._session = self._session, None
         if session is not None:
-            if isinstance(session, Metered):
-                self._past += session.usage
+            self._past += counted_usage(session) or Usage()
             await close_quietly(session)
 
     def _opened(self) -> PolicySession:

@@ -62,7 +62,13 @@ class Gateway:
         )
 
     def _routes(self) -> list[Route]:
+        # What is asked most stands first: each route before it is compared with every request.
         routes = [
+            Route(f"{prefix}{path}", self._told(self._asked(dialect), dialect), methods=["POST"])
+            for prefix in (f"{_OWN_PATH}/v1", "/v1", _OWN_PATH)
+            for path, dialect in DIALECTS.items()
+        ]
+        routes += [
             Route("/health", self._told(self._health), methods=["GET"]),
             Route("/ready", self._told(self._ready), methods=["GET"]),
             Route("/sessions", self._told(self._open), methods=["POST"]),
@@ -74,10 +80,6 @@ class Gateway:
             Route(f"{_OWN_PATH}/run", self._told(self._run), methods=["POST"]),
         ]
         for prefix in ("/v1", f"{_OWN_PATH}/v1", _OWN_PATH):
-            for path, dialect in DIALECTS.items():
-                routes.append(
-                    Route(f"{prefix}{path}", self._told(self._asked(dialect), dialect), methods=["POST"])
-                )
             count = self._told(self._count, DIALECTS[MESSAGES])
             routes.append(Route(f"{prefix}{MESSAGES}/count_tokens", count, methods=["POST"]))
             routes.append(Route(f"{prefix}/models", self._told(self._models), methods=["GET"]))

@@ -24,7 +24,7 @@ from turnmix.core.message import Message
 from turnmix.core.tool_fault import ToolFault
 from turnmix.core.trajectory import Action, Actor, State, Turn
 from turnmix.core.usage import Usage
-from turnmix.policies.policy import Metered, PolicySession
+from turnmix.policies.policy import PolicySession, counted_usage
 from turnmix.rollout.accidents import PendingAccident
 from turnmix.rollout.labels import LabelGate, Labels
 from turnmix.rollout.mixture import Actors
@@ -238,8 +238,8 @@ class TurnRecorder:
 
     def _used(self, session: PolicySession, who: str) -> Usage:
         """As the session counted it; else by the tokens of its actions and labels."""
-        if isinstance(session, Metered):
-            return session.usage
+        if (usage := counted_usage(session)) is not None:
+            return usage
         actions = [turn.action for turn in self._turns if turn.actor == who]
         if who == "teacher":
             actions += [
