@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from contextlib import contextmanager
 
 PATIENCE = {
@@ -16,6 +17,12 @@ PATIENCE = {
 _SMALL = {"object_store_memory": 80 << 20}
 
 
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 @contextmanager
 def machines(number, *, namespace, **resources):
     """A cluster of so many nodes, joined by this process; each with these resources."""
@@ -28,7 +35,8 @@ def machines(number, *, namespace, **resources):
     try:
         for index in range(number):
             # Ray Train asks the first one's dashboard which of its actors are there, and waits where there is none.
-            cluster.add_node(**{"num_cpus": 2, "include_dashboard": index == 0, **_SMALL, **resources})
+            given = {"num_cpus": 2, "include_dashboard": index == 0, "dashboard_port": _free_port()}
+            cluster.add_node(**{**given, **_SMALL, **resources})
         ray.init(
             address=cluster.address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR
         )

@@ -19,6 +19,7 @@ from turnmix.assembly.learning import load_learning_student
 from turnmix.assembly.teacher import make_teacher
 from turnmix.cluster.learning import LEARNED, place_student
 from turnmix.core.errors import TrainingError
+from turnmix.doctor.cluster import check_cluster
 from turnmix.methods.registry import teach
 from turnmix.recipe.recipe import recipe_of
 from turnmix.store.run_directory import RunDirectory
@@ -192,3 +193,27 @@ def test_a_loss_that_is_not_finite_is_told_once_as_in_one_process(taught, cluste
     ):
         student.learn(taught(), generator=random.Random(1), on_step=lambda report: None)
     assert told == []
+
+
+def test_doctor_asks_every_machine(cluster, tmp_path):
+    recipe = recipe_of({**RECIPE, "cluster": {"rollout_workers": 2, "learners": 2}})
+    found = list(check_cluster(recipe, runs=tmp_path / "runs"))
+    assert [each for each in found if each.passed is not True] == []
+    told = {each.subject: each.detail for each in found}
+    assert told["size"].startswith("2 machines with 4 CPU cores, 0 GPUs")
+    assert told["rollout_workers"] == "2, each with 1 CPU"
+    assert "2 of 2" in told["versions"]
+    assert "2 of 2" in told["sandboxes"]
+    assert told["path"] == "every machine sees the directory of the runs"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_says_what_a_cluster_has_no_room_for(cluster, tmp_path):
+    recipe = recipe_of({**RECIPE, "cluster": {"rollout_workers": 5, "learners": 2, "gpus_per_learner": 1}})
+    failed = [each.detail for each in check_cluster(recipe, runs=tmp_path) if each.passed is False]
+    assert failed == [
+        "cluster.rollout_workers: 5 with 1 CPU each, but there is room for 4: set it to 4, or add machines",
+        "cluster.learners: 2 with 1 GPU each, but there is room for 0: set it to 0, or add machines",
+        "workers, learners and servers together ask for 2 GPUs, of which there are 0: lower cluster.learners, "
+        "cluster.servers or cluster.rollout_workers",
+    ]

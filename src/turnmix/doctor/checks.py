@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from turnmix.core.errors import TurnMixError
 from turnmix.core.finding import Finding
+from turnmix.doctor.cluster import check_cluster
 from turnmix.doctor.cohort import check_cohort
 from turnmix.doctor.containers import check_containers
 from turnmix.doctor.data import check_data
@@ -41,6 +42,7 @@ CHECKS: dict[str, Check] = {
     "model": check_models,
     "student": check_student_serving,
     "teacher": check_teacher,
+    "cluster": check_cluster,
 }
 
 
