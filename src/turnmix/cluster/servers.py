@@ -46,8 +46,6 @@ def servers_of(recipe: Recipe, *, run: str, namespace: str) -> Servers:
 class PlacedServers:
     """Made before the run, opened, closed at its end. It speaks for all servers as `StudentServer` does for one."""
 
-    takes_many_requests = True
-
     def __init__(
         self,
         recipe: Recipe,
@@ -74,6 +72,7 @@ class PlacedServers:
         self._recipe = recipe
         self._cluster = recipe.cluster
         self._gpus = gpus_of_server(recipe)
+        self.takes_many_requests = settings.engine != "transformers"
         self._run = run
         self._moment = moment
         self._own_logprobs = own_logprobs
