@@ -40,6 +40,7 @@ class Number(vf.Task[NumbersData, vf.State, NumbersTaskConfig]):
 
 class NumbersConfig(vf.TasksetConfig):
     number: int = 6
+    has_tools: bool = True
     task: NumbersTaskConfig = NumbersTaskConfig()
 
 
@@ -53,7 +54,7 @@ class Numbers(vf.Taskset[Number, NumbersConfig]):
 
     @classmethod
     def toolsets(cls, config):
-        return [Hints(vf.ToolsetConfig())]
+        return [Hints(vf.ToolsetConfig())] if config.has_tools else []
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from turnmix.policies.scripted import call_action, text_action
 
 NAME = "turnmix_test_taskset"
 TURNS = 50
+KEY, KEY_VARIABLE = "open sesame", "TURNMIX_TEST_JUDGE_KEY"
 SCRIPTS = [
     [call_action("hints_compare", number=5), call_action("hints_compare", number="x"), text_action("12")],
     [call_action("nothing"), text_action("I give up")],
@@ -34,12 +35,22 @@ def finder(data):
     )
 
 
+def knower(data):
+    """Says the answer at once."""
+    return lambda messages: str(data["wanted"])
+
+
 def source(**settings):
     return VerifiersSettings(environment=NAME, **{"holdout": 2, "max_turns": 3, **settings}).make(None)
 
 
-async def play(worlds, script):
-    task = worlds.tasks("train")[0]
+def without_tools(*, task=None, **settings):
+    """Starts no program of its own for each rollout."""
+    return source(arguments={"number": 12, "has_tools": False, "task": task or {}}, **settings)
+
+
+async def play(worlds, script, *, place=0):
+    task = worlds.tasks("train")[place]
     world, turns = worlds.environment(task), iter(script)
     expert = worlds.expert()
     session = expert and expert.begin(Episode(trajectory_id="t", task=task, seed=0, inspectable=world))
@@ -90,6 +101,58 @@ async def mutations(worlds):
     """Twenty at once are a thousand turns, where tests may take long."""
     number = 20 if os.environ.get("TURNMIX_LONG_TESTS") else 2
     return await asyncio.gather(*(mutated(worlds, seed) for seed in range(number)))
+
+
+async def resolved(worlds):
+    """Which of its tasks the expert resolves, all at once."""
+    places = range(len(worlds.tasks("train")))
+    plays = await asyncio.gather(*(play(worlds, [], place=place) for place in places))
+    return [verdict["resolved"] for _, _, verdict in plays]
+
+
+async def judged():
+    """What verifiers' own judge makes of the right answer, by how its endpoint is."""
+    from aiohttp import web
+
+    async def answer(request):
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return web.json_response({"error": {"message": "wrong key"}}, status=401)
+        said = request.match_info["said"]
+        if said == "nothing":
+            await asyncio.sleep(60)
+        message = {"role": "assistant", "content": said}
+        return web.json_response(
+            {
+                **{"id": "judge", "object": "chat.completion", "created": 0, "model": "judge"},
+                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            }
+        )
+
+    application = web.Application()
+    application.router.add_post("/{said}/v1/chat/completions", answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    here = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    os.environ[KEY_VARIABLE] = KEY
+    asked = {
+        "yes": (f"{here}/yes/v1", KEY_VARIABLE),
+        "no": (f"{here}/no/v1", KEY_VARIABLE),
+        "without a verdict": (f"{here}/perhaps/v1", KEY_VARIABLE),
+        "silent": (f"{here}/nothing/v1", KEY_VARIABLE),
+        "without a key": (f"{here}/yes/v1", "TURNMIX_TEST_NO_KEY"),
+        "gone": ("http://127.0.0.1:9/v1", KEY_VARIABLE),
+    }
+
+    def asking(said, url, key):
+        judge = {"id": "reference", "answer_field": "wanted", "base_url": url, "api_key_var": key}
+        return without_tools(task={"judges": [judge]}, scoring_seconds=1 if said == "silent" else 300)
+
+    plays = await asyncio.gather(
+        *(play(asking(said, *each), [text_action("12")]) for said, each in asked.items())
+    )
+    await runner.cleanup()
+    return dict(zip(asked, plays))
 
 
 async def by_itself(scripts):
@@ -148,13 +211,15 @@ async def by_itself(scripts):
 async def main():
     sys.modules["verifiers_plays"] = sys.modules["__main__"]
     worlds = source()
-    # Its last parts start programs of verifiers', one a rollout.
+    # A rollout with tools starts a program of verifiers'.
     return {
         "tasks": [[task.id for task in worlds.tasks(split)] for split in ("train", "holdout")],
         "ours": [await play(worlds, script) for script in SCRIPTS],
         "again": [await play(source(), SCRIPTS[0])],
         "stopped": await play(worlds, SCRIPTS[0][:1]),
         "expert": await play(source(expert="verifiers_plays:finder"), []),
+        "resolved": await resolved(without_tools(expert="verifiers_plays:knower")),
+        "judged": await judged(),
         "broken": await play(source(arguments={"task": {"breaks": True}}), [text_action("12")]),
         "mutated": await mutations(source(max_turns=TURNS)),
         "theirs": await by_itself(SCRIPTS),
