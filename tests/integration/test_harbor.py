@@ -1,17 +1,23 @@
 """Harbor task directories as tasks: what they ask for is done, or refused by name; their own tests give the reward."""
 
 import asyncio
+import random
 import re
 from pathlib import Path
 
 import pytest
 from container_runtime import DEBIAN, needs_containers, settings
 from harbor_tasks import EXPECTED, NOTHING, REWARDED, bash, laid, played, source_of, three_tasks
+from killed_training import DAGGER, SMALL, trained_whole_and_killed
+from played_worlds import STRANGE
 
 from turnmix.cli import main
 from turnmix.core.errors import InfrastructureError, SandboxError, UserError
-from turnmix.core.trajectory import StopReason
+from turnmix.core.message import Message, ToolCall
+from turnmix.core.trajectory import Action, StopReason
 from turnmix.sandboxes.container.settings import ContainerSettings
+
+RECIPE = str(Path(__file__).parents[2] / "recipes" / "harbor.yaml")
 
 
 def read(folder, **said):
@@ -256,11 +262,64 @@ def test_several_rewards_without_the_usual_name_need_the_one_that_counts(tmp_pat
 def test_a_recipe_evaluates_the_teacher_on_harbor_tasks(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     laid(tmp_path / "harbor_tasks", "greeting")
-    recipe = str(Path(__file__).parents[2] / "recipes" / "harbor.yaml")
     said = [
         f"sandbox.container.socket={settings().socket}",
         "tasks.without_network=true",
         "tasks.holdout=all",
     ]
-    assert main(["evaluate", "teacher", recipe, *said, "--output", "out"]) == 0
+    assert main(["evaluate", "teacher", RECIPE, *said, "--output", "out"]) == 0
     assert "resolved: 1/1" in capsys.readouterr().out
+
+
+@needs_containers
+def test_whatever_an_agent_does_is_answered(tmp_path):
+    laid(tmp_path, "greeting", toml='network_mode = "no-network"')
+    drawn = random.Random(0)
+
+    def mutated():
+        calls = []
+        for number in range(drawn.choice([0, 1, 1, 2])):
+            value = drawn.choice([*STRANGE, "cd /nowhere", "cat /logs /tests; echo hello > hello.txt"])
+            arguments = drawn.choice(
+                [{"command": value}, {"command": "view", "path": value}, {"x": value}, {}, value]
+            )
+            name = drawn.choice(["execute_bash", "str_replace_editor", "Finish", "", "\udfff"])
+            calls.append(ToolCall(id=f"call_{number}", name=name, arguments=arguments))
+        return Action(message=Message(role="assistant", content="\ud800", tool_calls=tuple(calls)))
+
+    async def survives():
+        source, world = source_of(tmp_path), None
+        (task,) = source.tasks("holdout")
+        for _ in range(1000):
+            if world is None:
+                world = source.environment(task)
+                await world.reset()
+            action = mutated()
+            step = await world.step(action)
+            calls = [call.id for call in action.message.tool_calls]
+            assert [message.tool_call_id for message in step.observation] == (calls or [None])
+            "".join(message.content for message in step.observation).encode()
+            if step.stop_reason is not None:
+                assert (await world.verify(step.stop_reason)).reward in (0, 1)
+                await world.close()
+                world = None
+        if world is not None:
+            await world.close()
+
+    asyncio.run(survives())
+
+
+@needs_containers
+def test_a_run_of_the_recipe_that_was_killed_goes_on_to_the_same_trajectories(tmp_path):
+    for number in range(5):
+        laid(tmp_path / "harbor_tasks", f"task-{number}")
+    words = [word for word in SMALL if not word.startswith("tasks.")]
+    tasks = [
+        *("tasks.path=harbor_tasks", "tasks.holdout_tasks=task-4", "tasks.without_network=true"),
+        *(
+            f"sandbox.container.socket={settings().socket}",
+            "scaffold.max_turns=3",
+            "student.model=nano-student",
+        ),
+    ]
+    trained_whole_and_killed(RECIPE, [*words, *DAGGER, *tasks], tmp_path)
