@@ -24,28 +24,37 @@ def _free_port():
 
 
 @contextmanager
-def machines(number, *, namespace, **resources):
-    """A cluster of so many nodes, joined by this process; each with these resources."""
-    import ray
-    from ray.cluster_utils import Cluster
-
+def patient():
+    """Inside, Ray waits for what begins slowly."""
     before = {name: os.environ.get(name) for name in PATIENCE}
     os.environ.update(PATIENCE)
-    cluster = Cluster()
     try:
-        for index in range(number):
-            # Ray Train asks the first one's dashboard which of its actors are there, and waits where there is none.
-            given = {"num_cpus": 2, "include_dashboard": index == 0, "dashboard_port": _free_port()}
-            cluster.add_node(**{**given, **_SMALL, **resources})
-        ray.init(
-            address=cluster.address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR
-        )
-        yield cluster
+        yield
     finally:
-        ray.shutdown()
-        cluster.shutdown()
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def machines(number, *, namespace, **resources):
+    """A cluster of so many nodes, joined by this process; each with these resources."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    with patient():
+        cluster = Cluster()
+        try:
+            for index in range(number):
+                # Ray Train asks the first one's dashboard which of its actors are there, and waits where there is none.
+                given = {"num_cpus": 2, "include_dashboard": index == 0, "dashboard_port": _free_port()}
+                cluster.add_node(**{**given, **_SMALL, **resources})
+            ray.init(
+                address=cluster.address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR
+            )
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()

@@ -178,6 +178,39 @@ def load_acting_student(recipe: Recipe, *, location: str, moment: datetime | Non
     return ActingStudent(recipe, model, tokenizer, renderer)
 
 
+def load_student_of_run(
+    recipe: Recipe, *, base: Path | None, checkpoint: Path | None, moment: datetime | None = None
+) -> ActingStudent:
+    """The student of a run with the numbers with which it acts beside its learner: in float32, with its adapter apart.
+    `base`: where the base model lies, None: where the recipe says; `checkpoint`: None: it stands at the base model.
+
+    Raises:
+        UserError: it cannot be loaded, or not be used as a student.
+    """
+    import torch
+
+    from turnmix.policies.local.loading import load_student
+    from turnmix.training.adapter import ADAPTER, add_adapter, read_adapter
+    from turnmix.training.sharding import set_trained_weights
+
+    prepare_tensor_code(recipe)
+    lora = recipe.learner.lora
+    found = base or student_location(recipe.student) if checkpoint is None or lora is not None else checkpoint
+    model, tokenizer, renderer = load_student(
+        recipe.student,
+        source=found,
+        dtype=torch.float32,
+        tool_calls=recipe.scaffold.tool_calls,
+        moment=moment,
+        takes_tokens=recipe.student.takes_tokens,
+    )
+    check_tools(renderer, recipe.offered_tools)
+    if lora is not None and checkpoint is not None:
+        add_adapter(model, lora, seed=0)
+        set_trained_weights(model, dict(read_adapter(checkpoint / ADAPTER)))
+    return ActingStudent(recipe, model.requires_grad_(False), tokenizer, renderer)
+
+
 def sampling_student(
     recipe: Recipe, *, location: str, moment: datetime | None = None
 ) -> tuple[Policy, StudentTokenCounter]:

@@ -33,6 +33,7 @@ from turnmix.viewing.report import (
 from turnmix.viewing.run_warnings import run_warnings, tool_fault_warnings
 from turnmix.viewing.trajectory_choice import Choice, Row, fair_sample, shortened
 from turnmix.viewing.transcript import Part, transcript
+from turnmix.viewing.workers_table import workers_table
 
 SHOWN = 8
 """Trajectories listed of each kind."""
@@ -82,7 +83,7 @@ def show_run(path: str, choice: Choice = EVERYTHING, *, limit: int | None = None
             state = "complete" if summary["is_complete"] else state
             took = duration_text(summary["wall_seconds"])
             heading = f"{path}: {summary['method']}, seed {summary['seed']}, {state}, {took}"
-            tables = [summary_table(summary), usage_table(summary)]
+            tables = [summary_table(summary), usage_table(summary), workers_table(summary)]
             warnings, untaught = run_warnings(summary), untaught_text(summary)
             say(console, f"{printable_line(heading)}\n")
             for table in filter(None, tables):

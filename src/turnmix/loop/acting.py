@@ -16,7 +16,7 @@ from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
 from turnmix.loop.branch import Branch
 from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import roll_out_missing
-from turnmix.loop.parts import Progress, Student
+from turnmix.loop.parts import Progress, Student, Workers
 from turnmix.loop.plans import is_rolled_out_elsewhere, num_missing, rollout_plans
 from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
@@ -45,8 +45,11 @@ class ActingStages:
         progress: Progress,
         tick: Callable[[], None],
         branch: Branch,
+        workers: Workers | None = None,
     ) -> None:
-        """`tick` is called after each trajectory of a rollout. `branch`: what evaluations run in."""
+        """`tick` is called after each trajectory of a rollout. `branch`: what evaluations run in. `workers`: who rolls
+        out and evaluates; None: this process."""
+        self._workers = workers
         self._recipe = recipe
         self._run = run
         self._source = source
@@ -118,6 +121,7 @@ class ActingStages:
             "infra_errors": figures.infra_errors,
             "usage": figures.usage,
             **({"tool_faults": list(figures.tool_faults)} if figures.tool_faults else {}),
+            **({"workers": self._workers.counts()} if self._workers is not None else {}),
         }
 
     def waits(self, iteration: int) -> bool:
@@ -127,6 +131,8 @@ class ActingStages:
         return num_missing(self._recipe, self._source, iteration, run=self._run) > 0
 
     def _collector(self, *, is_taught: bool) -> Collect:
+        if self._workers is not None:
+            return self._workers.collector(is_taught=is_taught)
         return collector_of(
             self._recipe, count=lambda: self._student.token_counter, logs=self._run.path, is_taught=is_taught
         )

@@ -24,7 +24,7 @@ from turnmix.environments.environment import TaskSource
 from turnmix.loop.acting import ActingStages
 from turnmix.loop.branch import Branch
 from turnmix.loop.importing import ImportingStage
-from turnmix.loop.parts import Metrics, Progress, Student
+from turnmix.loop.parts import Metrics, Progress, Student, Workers
 from turnmix.loop.shared_progress import SharedMetrics, SharedProgress
 from turnmix.loop.summary import summary_of
 from turnmix.loop.training import TrainingStage
@@ -49,10 +49,12 @@ class Loop:
         student: Student,
         progress: Progress,
         metrics: Metrics,
+        workers: Workers | None = None,
     ) -> None:
         """`student` stands at the run's last checkpoint, or at the base model. `teacher` opens one,
         where it acts or labels. `scorer` gives its log-probabilities, where the objective needs them.
-        `imported` reads the trajectories that the recipe learns instead of rollouts, if it does."""
+        `imported` reads the trajectories that the recipe learns instead of rollouts, if it does. `workers` roll out and
+        evaluate in its place."""
         self._recipe = recipe
         self._run = run
         self._student = student
@@ -69,6 +71,7 @@ class Loop:
             progress=self._progress,
             tick=self._tick,
             branch=self._branch,
+            workers=workers,
         )
         self._roll_out = self._acting.roll_out
         if imported is not None:

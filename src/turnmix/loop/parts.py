@@ -14,6 +14,7 @@ from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
 from turnmix.rendering.control_text import ControlTextCount
 from turnmix.rendering.drift import Drift
+from turnmix.rollout.collector import Collect
 
 if TYPE_CHECKING:
     from turnmix.training.fit_report import FitReport, StepReport
@@ -37,6 +38,18 @@ class Metrics(Protocol):
 
     def log(self, figures: Mapping[str, Any], *, step: int) -> None:
         """Figures as they were after so many optimiser steps since the base student."""
+
+
+class Workers(Protocol):
+    """Processes elsewhere, which roll out and evaluate."""
+
+    def collector(self, *, is_taught: bool) -> Collect:
+        """What has them collect. `is_taught`: it is learned from what comes out."""
+        ...
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """What each machine did since this was last asked."""
+        ...
 
 
 class Student(Protocol):

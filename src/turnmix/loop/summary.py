@@ -63,7 +63,7 @@ def _iteration(run: RunDirectory, iteration: int) -> dict[str, Any]:
     return {
         "iteration": iteration,
         **{name: rollout.get(name) for name in from_rollout},
-        **({"accidents": rollout["accidents"]} if "accidents" in rollout else {}),
+        **{name: rollout[name] for name in ("accidents", "workers") if name in rollout},
         **{name: train.get(name) for name in from_train},
         "eval": _evaluation(run, iteration),
         "seconds": {stage: run.clock.stage_seconds(stage_id(stage, iteration)) for stage in STAGES},

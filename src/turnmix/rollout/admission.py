@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason, Trajectory
 from turnmix.core.usage import Usage
-from turnmix.rollout.plan import RolloutPlan
+from turnmix.rollout.plan import RolloutPlan, cohorts_of
 from turnmix.rollout.slots import StageSlots
 from turnmix.rollout.turn_recorder import close_quietly
 
@@ -68,7 +68,7 @@ async def collect_members(
     running = _Running(slots)
     try:
         with slots.admitting(running.notifier()):
-            for cohort in _cohorts(plans):
+            for cohort in cohorts_of(plans):
                 await running.wait_for_slots(len(cohort))
                 for plan, member in [(plan, members.begin(plan, plan.cohort)) for plan in cohort]:
                     running.start(members.run(plan, member))
@@ -77,15 +77,6 @@ async def collect_members(
         await running.cancel()
         await members.close()
     return [finished[plan.trajectory_id] for plan in plans]
-
-
-def _cohorts(plans: Sequence[RolloutPlan]) -> list[list[RolloutPlan]]:
-    cohorts: dict[str, list[RolloutPlan]] = {}
-    for plan in plans:
-        cohorts.setdefault(plan.cohort, []).append(plan)
-    if len({plan.trajectory_id for plan in plans}) < len(plans):
-        raise ValueError("two plans share a trajectory id")
-    return list(cohorts.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

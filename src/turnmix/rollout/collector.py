@@ -25,7 +25,7 @@ from turnmix.rollout.turn_recorder import Closable, TakesOver, close_quietly
 
 
 class Collect(Protocol):
-    """Rolls out plans, as `collect` does."""
+    """Rolls out plans, as `collect` does. What `on_trajectory` was given need not be returned too."""
 
     async def __call__(
         self,

@@ -61,6 +61,16 @@ def make_plans(
     ]
 
 
+def cohorts_of(plans: Sequence[RolloutPlan]) -> list[list[RolloutPlan]]:
+    """The plans by cohort, in order. Raises ValueError: two are of one trajectory."""
+    cohorts: dict[str, list[RolloutPlan]] = {}
+    for plan in plans:
+        cohorts.setdefault(plan.cohort, []).append(plan)
+    if len({plan.trajectory_id for plan in plans}) < len(plans):
+        raise ValueError("two plans share a trajectory id")
+    return list(cohorts.values())
+
+
 def unfinished_cohorts(plans: Sequence[RolloutPlan], finished_ids: Collection[str]) -> list[RolloutPlan]:
     """The plans of every cohort that lacks a member: what a resumed run still has to roll out.
 

@@ -77,6 +77,11 @@ class StageSlots:
         self._slots = slots
         self._is_first = is_first
 
+    @property
+    def is_first(self) -> bool:
+        """Does it take slots before those that run beside it?"""
+        return self._is_first
+
     def take(self, number: int) -> bool:
         """As `Slots.take`."""
         return self._slots.take(number, is_first=self._is_first)

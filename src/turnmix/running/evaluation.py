@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.assembly.source import check_split, make_source
+from turnmix.cluster.connection import connected
+from turnmix.cluster.rollouts import cluster_rollouts
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Actor, Trajectory
@@ -86,6 +88,7 @@ def _evaluate(subject: Subject, reporter: Reporter) -> Evaluation:
                 recipe=recipe,
                 source=source,
                 acting=lambda: subject.policy(moment) if opened is None else opened,
+                moment=moment,
                 actor=subject.actor,
                 directory=directory,
                 reporter=reporter,
@@ -116,6 +119,7 @@ def _complete(
     recipe: Recipe,
     source: TaskSource,
     acting: Callable[[], Policy],
+    moment: datetime,
     actor: Actor,
     directory: EvaluationDirectory,
     reporter: Reporter,
@@ -138,12 +142,20 @@ def _complete(
                 attempts=recipe.rollouts.attempts,
                 on_trajectory=keep,
                 unfinished=recipe.evaluation.unfinished,
-                collect=collector_of(recipe, count=RoughTokenCounter, logs=directory.path, is_taught=False),
+                collect=(
+                    collector_of(recipe, count=RoughTokenCounter, logs=directory.path, is_taught=False)
+                    if workers is None
+                    else workers.collector(is_taught=False)
+                ),
             )
         finally:
             await opened.close()
 
-    with reporter.progress(seconds=lambda stage: None) as progress:
+    with (
+        connected(recipe.cluster, run=directory.path.name),
+        cluster_rollouts(recipe, directory=directory.path, moment=moment, say=reporter.say) as workers,
+        reporter.progress(seconds=lambda stage: None) as progress,
+    ):
         roll_out_missing(
             "evaluate",
             plans,

@@ -17,6 +17,7 @@ from turnmix.assembly.machine import check_machine, prepare_tensor_code
 from turnmix.assembly.source import make_source
 from turnmix.assembly.student import acting_student, student_location
 from turnmix.assembly.teacher import make_teacher
+from turnmix.cluster.acting import WorkersPolicy, acts_on_workers
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Actor
 from turnmix.environments.environment import expert_of
@@ -97,6 +98,8 @@ def _student_subject(
 
     def policy(moment: datetime) -> Policy:
         check_machine(recipe)
+        if acts_on_workers(recipe):
+            return WorkersPolicy.of_model(location)
         return acting_student(recipe, location=location, moment=moment)
 
     return Subject(

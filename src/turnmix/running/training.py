@@ -23,7 +23,9 @@ from turnmix.assembly.server import SERVER_LOG, MakeServing, make_student_server
 from turnmix.assembly.source import check_accidents, check_split, make_source
 from turnmix.assembly.student import LearningStudent
 from turnmix.assembly.teacher import make_teacher
+from turnmix.cluster.connection import connected
 from turnmix.cluster.learning import PlacedStudent, place_student
+from turnmix.cluster.rollouts import cluster_rollouts
 from turnmix.cluster.servers import PlacedServers
 from turnmix.core.errors import UserError
 from turnmix.environments.environment import TaskSource, expert_of
@@ -241,7 +243,9 @@ def _loop(
     with (
         told_how_to_go_on(f"go on with: {resume_command(run.path)}"),
         closing(Trackers(recipe.trackers, run=run.path)) as trackers,
+        connected(recipe.cluster, run=run.path.name),
         student.serving(log=run.path / SERVER_LOG, say=reporter.say),
+        cluster_rollouts(recipe, directory=run.path, moment=run.begun(), say=reporter.say) as workers,
         reporter.progress(seconds=run.clock.stage_seconds) as progress,
     ):
         loop = Loop(
@@ -251,9 +255,12 @@ def _loop(
             teacher=teacher.policy,
             scorer=scorer,
             imported=imported,
-            student=student,
+            student=student
+            if workers is None
+            else workers.acting(student, checkpoint=run.resumed_checkpoint()),
             progress=progress,
             metrics=trackers,
+            workers=workers,
         )
         summary = loop.run()
         student.close()

@@ -138,6 +138,7 @@ class _RolloutFigures(Record):
     usage: Usages | None = None
     tool_faults: list[_CountedToolFault] | None = None
     accidents: Count | None = None
+    workers: dict[str, Counts] | None = None
 
 
 class _TrainFigures(Record):

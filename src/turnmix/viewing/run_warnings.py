@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from turnmix.core.printable import printable_line
+
 LOUD_SHARE = 0.05
 """Of an iteration's targets: more than this left out is said."""
 LOUD_TIME_SHARE = 0.05
@@ -93,6 +95,14 @@ def _of_rollout(figures: Mapping[str, Any]) -> Iterator[str]:
             "which data.filter may then drop; where they act in a sandbox, set scaffold.wall_seconds (and "
             "sandbox.wall_seconds) higher"
         )
+    lost = {
+        machine: counts["lost"]
+        for machine, counts in (figures.get("workers") or {}).items()
+        if "lost" in counts
+    }
+    if lost:
+        named = ", ".join(f"{printable_line(machine)} {number}" for machine, number in lost.items())
+        yield f"{sum(lost.values())} workers were lost ({named}); what they had under way was rolled out again"
     teacher = figures.get("teacher")
     if teacher is None:
         return

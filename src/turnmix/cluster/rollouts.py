@@ -1,0 +1,146 @@
+"""Collections on the workers of a cluster, in place of those in this process: plans go in, trajectories come out.
+
+In: a recipe with a section `cluster`, and a directory. Out: what the loop and evaluations take for a collector, and a
+student whose policies act on workers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from turnmix.assembly.student import LearningStudent
+from turnmix.cluster.acting import StudentOnWorkers, WeightStore, WorkersPolicy
+from turnmix.cluster.counts import NodeCounts
+from turnmix.cluster.learning import PlacedStudent
+from turnmix.cluster.order import Order, WorkerParts
+from turnmix.cluster.workers import Workers
+from turnmix.core.trajectory import Trajectory, Unfinished
+from turnmix.environments.environment import TaskSource
+from turnmix.loop.parts import Student
+from turnmix.policies.policy import Policy
+from turnmix.recipe.recipe import Recipe, recipe_yaml
+from turnmix.rollout.accidents import Accidents
+from turnmix.rollout.collector import Collect
+from turnmix.rollout.labels import LabelGate
+from turnmix.rollout.mixture import Mixture, TeacherMixture
+from turnmix.rollout.plan import RolloutPlan, cohorts_of
+from turnmix.rollout.slots import StageSlots
+from turnmix.rollout.turn_recorder import TakesOver
+
+
+class ClusterRollouts:
+    """The workers of one run or evaluation, as its stages see them."""
+
+    def __init__(self, recipe: Recipe, workers: Workers, counts: NodeCounts) -> None:
+        self._workers = workers
+        self._counts = counts
+        self._weights = WeightStore(recipe)
+
+    def collector(self, *, is_taught: bool) -> Collect:
+        """What collects on workers. `is_taught`: it is learned from what comes out."""
+        return partial(self._collect, is_taught=is_taught)
+
+    def acting(self, student: LearningStudent | PlacedStudent, *, checkpoint: Path | None) -> Student:
+        """The same student, which stands at `checkpoint`, acting on workers; through its server, if it has one."""
+        return (
+            student
+            if student.server is not None
+            else cast(Student, StudentOnWorkers(student, checkpoint=checkpoint))
+        )
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What each machine did since this was last asked."""
+        return self._counts.taken()
+
+    async def _collect(
+        self,
+        plans: Sequence[RolloutPlan],
+        *,
+        source: TaskSource,
+        student: Policy,
+        teacher: Policy | None,
+        mixture: Mixture,
+        label: bool | LabelGate,
+        concurrency: int,
+        on_trajectory: Callable[[Trajectory], None] | None = None,
+        attempts: int = 3,
+        unfinished: Unfinished = "unresolved",
+        slots: StageSlots | None = None,
+        accidents: Accidents | None = None,
+        takes_over: TakesOver | None = None,
+        is_taught: bool,
+    ) -> list[Trajectory]:
+        """As `rollout.collector.collect`. Source and teacher are each worker's own, of the same recipe. What
+        `on_trajectory` is given is held no longer."""
+        found: dict[str, Trajectory | None] = {}
+
+        async def keep(trajectory: Trajectory) -> None:
+            if trajectory.id in found:
+                return
+            found[trajectory.id] = trajectory if on_trajectory is None else None
+            if on_trajectory is not None:
+                on_trajectory(trajectory)
+
+        is_nobody = isinstance(mixture, TeacherMixture) and not isinstance(student, WorkersPolicy)
+        sent = self._weights.sent(student) if isinstance(student, WorkersPolicy) else student
+        order = Order(
+            plans=(),
+            student=None if is_nobody else sent,
+            asks_teacher=teacher is not None,
+            mixture=mixture,
+            label=label,
+            attempts=attempts,
+            unfinished=unfinished,
+            accidents=None if accidents is None else _without_policy(accidents),
+            takes_over=takes_over,
+            is_taught=is_taught,
+        )
+        orders = (replace(order, plans=cohort) for cohort in cohorts_of(plans))
+        await self._workers.roll_out(orders, keep=keep, is_first=slots is None or slots.is_first)
+        returned = (found[plan.trajectory_id] for plan in plans)
+        return [trajectory for trajectory in returned if trajectory is not None]
+
+
+def _without_policy(accidents: Accidents) -> Callable[..., Accidents]:
+    said = {each.name: getattr(accidents, each.name) for each in fields(accidents) if each.name != "policy"}
+    return partial(Accidents, **said)
+
+
+@contextmanager
+def cluster_rollouts(
+    recipe: Recipe, *, directory: Path, moment: datetime | None, say: Callable[[str], None]
+) -> Iterator[ClusterRollouts | None]:
+    """Inside, the workers of a recipe; None: it names no cluster. `directory`: of the run or the evaluation. `say` is
+    told of what is lost.
+
+    Raises:
+        UserError: there is no such cluster.
+    """
+    if recipe.cluster is None:
+        yield None
+        return
+    parts = WorkerParts(
+        recipe_yaml=recipe_yaml(recipe),
+        moment=moment,
+        directory=os.getcwd(),
+        import_path=[os.path.abspath(each) for each in sys.path],
+        logs=directory.absolute(),
+    )
+    counts = NodeCounts(directory)
+    with Workers(
+        parts,
+        recipe.cluster,
+        run=directory.name,
+        concurrency=recipe.rollouts.concurrency,
+        counts=counts,
+        say=say,
+    ) as workers:
+        yield ClusterRollouts(recipe, workers, counts)

@@ -1,0 +1,164 @@
+"""A rollout worker: the process on one of the cluster's machines that rolls out and evaluates whole cohorts.
+
+In: orders. Out: their trajectories, each as it ends. It holds nothing that the driver does not have, or could not ask
+another one for: one that is lost costs the time of what it had under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnmix.assembly.machine import check_machine
+from turnmix.assembly.source import make_source
+from turnmix.assembly.teacher import make_teacher
+from turnmix.cluster.acting import SentStudent, WorkerStudents
+from turnmix.cluster.order import Order, Whereabouts, WorkerParts
+from turnmix.core.trajectory import Trajectory
+from turnmix.environments.environment import TaskSource, accident_of, expert_of
+from turnmix.gateway.tokens import RoughTokenCounter, TokenCounter
+from turnmix.loop.collector_choice import collector_of
+from turnmix.policies.policy import Policy
+from turnmix.policies.scripted import ScriptedPolicy, text_action
+from turnmix.recipe.recipe import Recipe, recipe_of
+
+LOG_PIECE = 1 << 16
+"""Bytes of its log that a sign of life takes along."""
+_SET_PARENT_DEATH_SIGNAL = 1
+_NOBODY = ScriptedPolicy.of_actions("nobody", [text_action("")])
+
+
+class RolloutWorker:
+    """An actor."""
+
+    def __init__(self, parts: WorkerParts) -> None:
+        self._parts = parts
+        self._source: TaskSource | None = None
+        self._teacher: Policy | None = None
+
+    async def whereabouts(self) -> Whereabouts:
+        """Where Ray has begun it."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        return Whereabouts(node=node, name=f"{socket.gethostname()}-{node[:8]}")
+
+    async def prepare(self) -> None:
+        """Make ready for orders.
+
+        Raises:
+            TurnMixError: this machine lacks something that the recipe needs.
+        """
+        await asyncio.to_thread(self._prepare)
+
+    async def alive(self, position: int) -> bytes:
+        """A sign of life: what was logged after `position`."""
+        return await asyncio.to_thread(_logged, position)
+
+    async def roll_out(self, order: Order) -> AsyncIterator[Trajectory]:
+        """The trajectories of a cohort, as they end.
+
+        Raises:
+            TurnMixError: as a collection in one process does.
+        """
+        assert self._source is not None
+        student, count = await self._student(order.student)
+        accidents = None
+        if order.accidents is not None:
+            accidents = order.accidents(
+                policy=accident_of(self._source, self._recipe.rollouts.accidents.kind)
+            )
+        logs = self._parts.logs if self._parts.logs.is_dir() else Path(tempfile.gettempdir())
+        collect = collector_of(self._recipe, count=lambda: count, logs=logs, is_taught=order.is_taught)
+        ended: asyncio.Queue[Trajectory] = asyncio.Queue()
+        collecting = asyncio.create_task(
+            collect(
+                order.plans,
+                source=self._source,
+                student=student,
+                teacher=await self._opened_teacher() if order.asks_teacher else None,
+                mixture=order.mixture,
+                label=order.label,
+                concurrency=len(order.plans),
+                on_trajectory=ended.put_nowait,
+                attempts=order.attempts,
+                unfinished=order.unfinished,
+                accidents=accidents,
+                takes_over=order.takes_over,
+            )
+        )
+        try:
+            async for trajectory in _until_done(ended, collecting):
+                yield trajectory
+        finally:
+            collecting.cancel()
+
+    def _prepare(self) -> None:
+        # When its machine's part of Ray is gone nobody else would end this process, nor its sandboxes.
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        if Path(self._parts.directory).is_dir():
+            os.chdir(self._parts.directory)
+        sys.path.extend(each for each in self._parts.import_path if each not in sys.path)
+        self._recipe: Recipe = recipe_of(yaml.safe_load(self._parts.recipe_yaml))
+        check_machine(self._recipe)
+        self._source = make_source(self._recipe)
+        self._students = WorkerStudents(self._recipe, self._parts.moment)
+        self._opening = asyncio.Lock()
+
+    async def _student(self, asked: SentStudent | Policy | None) -> tuple[Policy, TokenCounter]:
+        if isinstance(asked, SentStudent):
+            return await self._students.policy(asked)
+        return _NOBODY if asked is None else asked, RoughTokenCounter()
+
+    async def _opened_teacher(self) -> Policy:
+        """One for all orders."""
+        async with self._opening:
+            if self._teacher is None:
+                self._teacher = await asyncio.to_thread(self._open_teacher)
+        return self._teacher
+
+    def _open_teacher(self) -> Policy:
+        assert self._source is not None
+        teacher = make_teacher(
+            self._recipe, expert=partial(expert_of, self._source), acts=True, moment=self._parts.moment
+        )
+        teacher.load()
+        return teacher.policy()
+
+
+async def _until_done(
+    ended: asyncio.Queue[Trajectory], collecting: asyncio.Task[Any]
+) -> AsyncIterator[Trajectory]:
+    """What is put into the queue until `collecting` ends. Raises what it raises."""
+    while True:
+        getting = asyncio.ensure_future(ended.get())
+        await asyncio.wait({getting, collecting}, return_when=asyncio.FIRST_COMPLETED)
+        if getting.done():
+            yield getting.result()
+            continue
+        getting.cancel()
+        collecting.result()
+        while not ended.empty():
+            yield ended.get_nowait()
+        return
+
+
+def _logged(position: int) -> bytes:
+    """Ray has a worker write both of its streams to files: a piece of the one that errors go to."""
+    try:
+        with Path("/proc/self/fd/2").resolve().open("rb") as file:
+            file.seek(position)
+            return file.read(LOG_PIECE)
+    except OSError:
+        return b""
