@@ -13,6 +13,7 @@ import time
 import pytest
 from long_tests import takes_minutes
 from pretend_cluster import RECIPE_OF_RUNS, Watching, outcome, pretend_cluster, run_of
+from served_students import BASE, student_server
 from stored_trajectories import trajectories
 
 from turnmix.cluster.connection import connected
@@ -20,14 +21,15 @@ from turnmix.cluster.counts import NodeCounts
 from turnmix.cluster.crew import Crew
 from turnmix.cluster.order import Whereabouts, WorkerParts
 from turnmix.cluster.settings import ClusterSettings
-from turnmix.core.errors import InfrastructureError, TurnMixError
+from turnmix.core.errors import InfrastructureError, TurnMixError, UserError
+from turnmix.policies.server.transformers import TransformersEngine
 from turnmix.recipe.recipe import recipe_of, recipe_yaml
 from turnmix.running.evaluation import evaluate_target
 from turnmix.running.given_recipe import GivenRecipe
 
 pytest.importorskip("ray", reason="needs the package ray: pip install 'turnmix[ray]'")
 
-HEARTBEAT = 10.0
+HEARTBEAT = 6.0
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,32 @@ def test_a_model_is_evaluated_on_workers_as_in_one_process(cluster, tmp_path, mo
     assert found[0] == found[1]
     results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("here", "there")]
     assert results[0] == results[1]
+
+
+def test_a_student_behind_a_given_server_is_asked_by_workers_too(cluster, tmp_path, monkeypatch):
+    for package in ("fastapi", "uvicorn", "openai"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'turnmix[serve]'")
+    monkeypatch.chdir(tmp_path)
+    server = student_server(TransformersEngine(device="cpu", dtype="float32"))
+    try:
+        server.open(BASE, log=tmp_path / "server.log")
+        served = {"engine": "transformers", "endpoint": server._control.endpoint}
+        student = {**RECIPE_OF_RUNS["student"], "server": served}
+        scaffold = {**RECIPE_OF_RUNS["scaffold"], "max_tokens": 8192}
+        for name, given in (("here", {}), ("there", {"cluster": section(cluster, rollout_workers=1)})):
+            given = GivenRecipe.of({**RECIPE_OF_RUNS, "student": student, "scaffold": scaffold, **given})
+            evaluate_target("nano-student", given=given, output=name, reporter=Watching())
+    finally:
+        server.close()
+    found = [trajectories(tmp_path / name / "evaluations.jsonl") for name in ("here", "there")]
+    assert len(found[0]) == 4
+    assert found[0] == found[1]
+
+
+def test_a_server_that_workers_cannot_ask_is_refused_before_any_work(cluster, tmp_path):
+    student = {**RECIPE_OF_RUNS["student"], "server": {"engine": "vllm"}}
+    with pytest.raises(UserError, match=r"cluster.servers: 0: .* such as cluster.servers=1"):
+        run_of(tmp_path / "run", cluster=section(cluster), student=student)
 
 
 UNLICENSED = """

@@ -9,6 +9,7 @@ from turnmix.assembly.descriptor_need import check_descriptors
 from turnmix.assembly.model_location import model_location
 from turnmix.cluster.settings import check_ray_installed
 from turnmix.core.doors import check_settings
+from turnmix.core.errors import UserError
 from turnmix.gateway.installed import check_gateway_installed
 from turnmix.loop.trackers import check_trackers
 from turnmix.policies.teacher import ModelHere
@@ -37,6 +38,7 @@ def check_machine(recipe: Recipe) -> None:
         check_descriptors(recipe)
     if recipe.cluster is not None:
         check_ray_installed()
+        _check_reaches_server(recipe)
     check_settings(recipe.mixture)
     check_settings(recipe.objective)
     check_trackers(recipe.trackers)
@@ -44,6 +46,23 @@ def check_machine(recipe: Recipe) -> None:
         from turnmix.training.adapter import check_peft
 
         check_peft()
+
+
+def _check_reaches_server(recipe: Recipe) -> None:
+    """Raises UserError: the student acts through a server that workers cannot ask, or not all at once."""
+    server, cluster = recipe.student.server, recipe.cluster
+    if server is None or cluster is None or cluster.servers:
+        return
+    if server.endpoint is None:
+        raise UserError(
+            "cluster.servers: 0: student.server would be started beside this command, for itself alone: say how many "
+            "servers are placed for the workers, such as cluster.servers=1, or give student.server.endpoint"
+        )
+    if server.engine == "transformers" and cluster.rollout_workers > 1:
+        raise UserError(
+            f"cluster.rollout_workers: {cluster.rollout_workers}: transformers serve takes one request at a time: set "
+            "it to 1, have servers placed (cluster.servers), or serve the student with vllm"
+        )
 
 
 def check_models(recipe: Recipe) -> None:

@@ -248,13 +248,13 @@ class ServedAlone:
         self.token_counter = token_counter
         self._server = server
         self._log = log
-        self._policy = server.policy(greedy=greedy)
+        self.policy = server.policy(greedy=greedy)
 
     def begin(self, episode: Episode) -> PolicySession:
-        return self._policy.begin(episode)
+        return self.policy.begin(episode)
 
     async def close(self) -> None:
-        await self._policy.close()
+        await self.policy.close()
         await asyncio.to_thread(self._server.close)
         shutil.rmtree(self._log.parent, ignore_errors=True)
 

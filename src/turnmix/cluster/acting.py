@@ -34,6 +34,11 @@ def acts_on_workers(recipe: Recipe) -> bool:
     return recipe.cluster is not None and recipe.student.server is None
 
 
+def is_served_here(recipe: Recipe) -> bool:
+    """Does a command that evaluates a student start a server for it, which no worker can ask?"""
+    return recipe.student.server is not None and recipe.student.server.endpoint is None
+
+
 @dataclass(slots=True, kw_only=True)
 class WorkersPolicy:
     """Who acts, said in the driver's process, where it cannot: workers open it."""

@@ -39,7 +39,11 @@ def connected(settings: ClusterSettings | None, *, run: str) -> Iterator[None]:
         try:
             if settings.address == LOCAL:
                 ray.init(
-                    address=LOCAL, num_cpus=_cpus(settings), include_dashboard=False, **_LOCAL_ONLY, **quietly
+                    address=LOCAL,
+                    num_cpus=_cpus(settings),
+                    include_dashboard=settings.learners > 0,  # which Ray Train asks
+                    **_LOCAL_ONLY,
+                    **quietly,
                 )
             else:
                 ray.init(address=settings.address, **quietly)

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from turnmix.cluster.acting import SentStudent
+from turnmix.cluster.served import SentServed
 from turnmix.core.trajectory import Unfinished
 from turnmix.policies.policy import Policy
 from turnmix.rollout.accidents import Accidents
@@ -37,8 +38,8 @@ class Order:
     """One cohort to roll out."""
 
     plans: Sequence[RolloutPlan]
-    student: SentStudent | Policy | None
-    """A policy that acts from anywhere, or one to be opened; None: nobody acts as the student."""
+    student: SentStudent | SentServed | Policy | None
+    """One to be opened, or a policy that acts from anywhere; None: nobody acts as the student."""
     asks_teacher: bool
     mixture: Mixture
     label: bool | LabelGate

@@ -21,6 +21,7 @@ from turnmix.cluster.acting import StudentOnWorkers, WeightStore, WorkersPolicy
 from turnmix.cluster.counts import NodeCounts
 from turnmix.cluster.learning import PlacedStudent
 from turnmix.cluster.order import Order, WorkerParts
+from turnmix.cluster.served import SentServed
 from turnmix.cluster.workers import Workers
 from turnmix.core.trajectory import Trajectory, Unfinished
 from turnmix.environments.environment import TaskSource
@@ -90,10 +91,10 @@ class ClusterRollouts:
                 on_trajectory(trajectory)
 
         is_nobody = isinstance(mixture, TeacherMixture) and not isinstance(student, WorkersPolicy)
-        sent = self._weights.sent(student) if isinstance(student, WorkersPolicy) else student
+        sent = self._weights.sent(student) if isinstance(student, WorkersPolicy) else SentServed.of(student)
         order = Order(
             plans=(),
-            student=None if is_nobody else sent,
+            student=None if is_nobody else sent or student,
             asks_teacher=teacher is not None,
             mixture=mixture,
             label=label,

@@ -36,8 +36,8 @@ class ClusterSettings(Settings):
     gpus_per_learner: float = Field(default=0.0, ge=0)
     """What Ray keeps free for each of them: GPUs."""
     servers: int = Field(default=0, ge=0)
-    """Servers of the student, as student.server describes one, placed and watched on the cluster's machines; 0: one,
-    beside the command."""
+    """Servers of the student, as student.server describes one, placed and watched on the cluster's machines; 0:
+    none, as where student.server.endpoint names one."""
     heartbeat_seconds: float = Field(default=10.0, gt=0)
     """A worker that gives no sign of life for twice as long is ended and replaced."""
     worker_failures: int = Field(default=3, ge=1)

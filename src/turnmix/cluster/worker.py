@@ -25,6 +25,7 @@ from turnmix.assembly.source import make_source
 from turnmix.assembly.teacher import make_teacher
 from turnmix.cluster.acting import SentStudent, WorkerStudents
 from turnmix.cluster.order import Order, Whereabouts, WorkerParts
+from turnmix.cluster.served import SentServed
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource, accident_of, expert_of
 from turnmix.gateway.tokens import RoughTokenCounter, TokenCounter
@@ -46,6 +47,7 @@ class RolloutWorker:
         self._parts = parts
         self._source: TaskSource | None = None
         self._teacher: Policy | None = None
+        self._served: dict[SentServed, tuple[Policy, TokenCounter]] = {}
 
     async def whereabouts(self) -> Whereabouts:
         """Where Ray has begun it."""
@@ -116,9 +118,16 @@ class RolloutWorker:
         self._students = WorkerStudents(self._recipe, self._parts.moment)
         self._opening = asyncio.Lock()
 
-    async def _student(self, asked: SentStudent | Policy | None) -> tuple[Policy, TokenCounter]:
+    async def _student(self, asked: SentStudent | SentServed | Policy | None) -> tuple[Policy, TokenCounter]:
         if isinstance(asked, SentStudent):
             return await self._students.policy(asked)
+        if isinstance(asked, SentServed):
+            async with self._opening:
+                if asked not in self._served:
+                    opened = await asyncio.to_thread(asked.opened, self._recipe, self._parts.moment)
+                    # Of other weights than those of now nothing is asked any more.
+                    self._served = {**dict([*self._served.items()][-1:]), asked: opened}
+                return self._served[asked]
         return _NOBODY if asked is None else asked, RoughTokenCounter()
 
     async def _opened_teacher(self) -> Policy:

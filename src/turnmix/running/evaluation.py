@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from turnmix.assembly.source import check_split, make_source
+from turnmix.cluster.acting import is_served_here
 from turnmix.cluster.connection import connected
 from turnmix.cluster.rollouts import cluster_rollouts
 from turnmix.core.errors import UserError
@@ -151,9 +152,11 @@ def _complete(
         finally:
             await opened.close()
 
+    is_here = actor == "student" and is_served_here(recipe)
+    placed = recipe.model_copy(update={"cluster": None}) if is_here else recipe
     with (
-        connected(recipe.cluster, run=directory.path.name),
-        cluster_rollouts(recipe, directory=directory.path, moment=moment, say=reporter.say) as workers,
+        connected(placed.cluster, run=directory.path.name),
+        cluster_rollouts(placed, directory=directory.path, moment=moment, say=reporter.say) as workers,
         reporter.progress(seconds=lambda stage: None) as progress,
     ):
         roll_out_missing(

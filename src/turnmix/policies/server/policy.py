@@ -73,7 +73,8 @@ class ServerPolicy:
         self._engine = engine
         self._served_model = served_model
         self._renderer = renderer
-        self._context = context
+        self.context = context
+        """Tokens that prompt and answer may have together."""
         self._max_new_tokens = settings.max_new_tokens
         self._sampling = sampling
         self._asker: EndpointAsker[Completion] = EndpointAsker(
@@ -96,6 +97,15 @@ class ServerPolicy:
         await self._asker.close()
 
     @property
+    def served_model(self) -> str:
+        """The student's name at the server now."""
+        return self._served_model()
+
+    @property
+    def greedy(self) -> bool:
+        return self._sampling.greedy
+
+    @property
     def counters(self) -> EndpointCounters:
         """A copy of the counters as they stand."""
         return self._asker.counters
@@ -115,8 +125,8 @@ class ServerPolicy:
     def _request(self, state: State) -> Request:
         prompt_ids = self._renderer.prompt_ids(state)
         limit = self._max_new_tokens
-        if self._context is not None:
-            limit = min(limit, self._context - len(prompt_ids))
+        if self.context is not None:
+            limit = min(limit, self.context - len(prompt_ids))
         return Request(prompt_ids=prompt_ids, prompt_text=self._renderer.prompt_text(state), limit=limit)
 
     def _body(self, request: Request, seed: int, sampling: ServerSampling) -> dict[str, Any]:
@@ -131,7 +141,7 @@ class ServerPolicy:
 
     def _full(self, request: Request) -> Action:
         prompt_tokens = len(request.prompt_ids)
-        return replace(no_room(self._context), logprobs=(), prompt_tokens=prompt_tokens, completion_tokens=0)
+        return replace(no_room(self.context), logprobs=(), prompt_tokens=prompt_tokens, completion_tokens=0)
 
     def _action(self, request: Request, completion: Completion, state: State) -> Action:
         action, was_cut = self._read(completion, state)

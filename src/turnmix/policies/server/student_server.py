@@ -124,6 +124,11 @@ class StudentServer:
             default=None,
         )
 
+    def join(self, *, model: str, context: int | None) -> None:
+        """Act through a given server that another process opened, and renews: `model` is the student's name there,
+        `context` the tokens that it reads."""
+        self._held.model, self._context = model, context
+
     def renew(self, weights: Weights) -> None:
         """Act with `weights` from now on. No request may be under way.
 
