@@ -60,7 +60,9 @@ class _Beside:
         self._coroutine = coroutine
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_stopped = False
+        self._is_running = self._is_stopped = False
+        self._has_ended = threading.Event()
+        """Waited for instead of `Thread.join`, which Python 3.11 believes to be over once it was interrupted."""
         self._result: Any = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="turnmix-loop")
@@ -68,21 +70,24 @@ class _Beside:
     def result(self) -> Any:
         try:
             self._thread.start()
-            self._thread.join()
+            self._has_ended.wait()
         except BaseException:  # Ctrl-C reaches the thread that waits, also for the other to start
             self._stop()
-            if self._thread.is_alive():
-                self._thread.join()
+            if self._is_running:
+                self._has_ended.wait()
             raise
         if self._error is not None:
             raise self._error
         return self._result
 
     def _run(self) -> None:
+        self._is_running = True
         try:
             self._result = asyncio.run(self._begin())
         except BaseException as error:  # it is raised where it was waited for
             self._error = error
+        finally:
+            self._has_ended.set()
 
     async def _begin(self) -> Any:
         self._loop = asyncio.get_running_loop()
