@@ -49,8 +49,9 @@ def instructions(*directories):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0")
 
 
-def harbor_rewards(tasks, folder):
-    """By task and agent (oracle, nop): the rewards that Harbor's own trials come to, or what went wrong."""
+def harbor_rewards(tasks, folder, *, agent):
+    """By task and agent (oracle or nop): the rewards that Harbor's own trials come to, or what went wrong. It removes
+    the images of a task after each trial."""
     folder.mkdir()
     job = {
         "jobs_dir": str(folder),
@@ -59,7 +60,7 @@ def harbor_rewards(tasks, folder):
         "quiet": True,
         "timeout_multiplier": 20,  # a busy machine takes long to ask podman-compose anything
         "environment": {"type": "podman"},
-        "agents": [{"name": "oracle"}, {"name": "nop"}],
+        "agents": [{"name": agent}],
         "datasets": [{"path": str(tasks)}],
     }
     (folder / "job.json").write_text(json.dumps(job))

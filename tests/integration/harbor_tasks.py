@@ -68,10 +68,14 @@ def laid(folder, name, *, toml="", files=None, **replaced):
     return directory
 
 
+def tag_served():
+    subprocess.run(["podman", "tag", DEBIAN, SERVED], check=True)
+
+
 def three_tasks(folder):
     """One with a text as reward, one with several numbers and a part of the reward for nothing, one of an image that is
     there, whose agent must leave a server running."""
-    subprocess.run(["podman", "tag", DEBIAN, SERVED], check=True)
+    tag_served()
     laid(folder, "greeting")
     laid(
         folder,

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from container_runtime import DEBIAN, needs_containers
 from harbor_runner import harbor_rewards, instructions, needs_harbor
-from harbor_tasks import EXPECTED, NOTHING, bash, played, source_of, three_tasks
+from harbor_tasks import EXPECTED, NOTHING, bash, played, source_of, tag_served, three_tasks
 from long_tests import takes_minutes
 
 from turnmix.cli import main
@@ -148,7 +148,11 @@ def both_reward(tasks, folder, exported, chosen):
         for agent in ("oracle", "nop")
     }
     expected = {trial: rewards for trial, rewards in {**EXPECTED, **resolved}.items() if trial[0] in chosen}
-    assert harbor_rewards(tasks, folder / "harbor") == expected
+    found = {}
+    for agent in ("oracle", "nop"):
+        tag_served()
+        found |= harbor_rewards(tasks, folder / agent, agent=agent)
+    assert found == expected
 
 
 @needs_harbor
