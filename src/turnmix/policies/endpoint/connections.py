@@ -116,16 +116,20 @@ class _Direct:
         is_secured = url.scheme == "https"
         if is_secured:
             verify.set_alpn_protocols(["http/1.1"])
+        loop = asyncio.get_running_loop()
+        reader = _Reader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
-            reader, writer = await asyncio.open_connection(
-                url.host,
+            transport, _ = await loop.create_connection(
+                lambda: protocol,
+                url.raw_host.decode("ascii"),
                 url.port or (443 if is_secured else 80),
                 ssl=verify if is_secured else None,
                 happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name that cannot be one is refused as the latter
             raise NotConnectedError(str(error) or type(error).__name__) from error
-        stream = _Stream(reader, writer)
+        stream = _Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
         try:
             check()
         except BaseException:
@@ -144,10 +148,7 @@ class _Direct:
             response = await self._connection.request(
                 method, _core_url(url), headers=headers.raw, content=content
             )
-        except (
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-        ) as error:
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise LostConnectionError(str(error) or type(error).__name__) from error
         return _read(response.status, response.headers, response.content)
 
@@ -195,10 +196,25 @@ class _Proxied:
                 raise
 
 
+class _Reader(asyncio.StreamReader):
+    """Knows how much has come and was not read."""
+
+    num_unread = 0
+
+    def feed_data(self, data: Any) -> None:
+        self.num_unread += len(data)
+        super().feed_data(data)
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await super().read(n)
+        self.num_unread -= len(data)
+        return data
+
+
 class _Stream(httpcore.AsyncNetworkStream):
     """A stream of asyncio's, as httpcore takes it. Whoever asks bounds the time of the whole."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
@@ -220,9 +236,11 @@ class _Stream(httpcore.AsyncNetworkStream):
         await asyncio.sleep(0)  # in which its descriptor is given back
 
     def get_extra_info(self, info: str) -> Any:
-        """`is_readable`, of a connection on which nothing is awaited: has it ended?"""
+        """`is_readable`, of a connection on which nothing is awaited: has it ended, or has anything come that answers
+        no request, as the word of a server that waited too long?"""
         if info == "is_readable":
-            return self._reader.at_eof() or self._reader.exception() is not None or self._writer.is_closing()
+            has_ended = self._reader.at_eof() or self._reader.exception() is not None
+            return has_ended or self._reader.num_unread > 0 or self._writer.is_closing()
         return None
 
 

@@ -1,0 +1,123 @@
+"""Connections to an endpoint, kept between requests, against real servers."""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+
+import httpx
+import pytest
+
+from turnmix.policies.endpoint.connections import Connections, LostConnectionError, NotConnectedError
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate"
+
+
+def asked(behave, *, times=2, certificate=None, verify=None):
+    """The statuses of so many requests, one after the other, and how many connections they took. `behave`: what the
+    server does on a connection a moment after each answer that it gave."""
+
+    async def run():
+        taken = []
+
+        async def serve(reader, writer):
+            taken.append(writer)
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(ANSWER)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                behave(writer)
+
+        async def quietly(reader, writer):
+            try:
+                await serve(reader, writer)
+            except (asyncio.IncompleteReadError, OSError):
+                writer.close()
+
+        server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=certificate)
+        port = server.sockets[0].getsockname()[1]
+        connections = Connections(verify=verify or ssl.create_default_context(), proxy=None, max_idle=4)
+        url = httpx.URL(f"{'http' if certificate is None else 'https'}://localhost:{port}/")
+        try:
+            found = []
+            for _ in range(times):
+                response = await connections.exchange("GET", url, httpx.Headers({"Host": "localhost"}), None)
+                found.append((response.status_code, response.content))
+                await asyncio.sleep(0.1)
+        finally:
+            await connections.close()
+            server.close()
+        return found, len(taken)
+
+    return asyncio.run(run())
+
+
+def nothing(writer):
+    pass
+
+
+def close(writer):
+    writer.close()
+
+
+def close_with_a_word(writer):
+    writer.write(TOO_LATE)
+    writer.close()
+
+
+def speak_unasked(writer):
+    writer.write(TOO_LATE)
+
+
+def test_a_connection_serves_one_request_after_the_other():
+    assert asked(nothing) == ([(200, b"hi")] * 2, 1)
+
+
+@pytest.mark.parametrize("behave", [close, close_with_a_word, speak_unasked])
+def test_a_connection_that_ended_or_spoke_unasked_serves_no_further_request(behave):
+    assert asked(behave) == ([(200, b"hi")] * 2, 2)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_secured_endpoint_is_asked_and_one_of_an_unknown_name_is_not(tmp_path):
+    words = (
+        "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    files = ["-keyout", "key.pem", "-out", "certificate.pem"]
+    subprocess.run(["openssl", *words.split(), *files], cwd=tmp_path, check=True, capture_output=True)
+    certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+    assert asked(nothing, certificate=certificate, verify=trusting) == ([(200, b"hi")] * 2, 1)
+    with pytest.raises(NotConnectedError, match="certificate"):
+        asked(nothing, certificate=certificate)
+
+
+@pytest.mark.parametrize("name", ["a" * 70 + ".example", "nobody.invalid"])
+def test_a_name_that_leads_nowhere_is_no_connection(name):
+    async def ask():
+        connections = Connections(verify=ssl.create_default_context(), proxy=None, max_idle=4)
+        await connections.exchange("GET", httpx.URL(f"http://{name}/"), httpx.Headers(), None)
+
+    with pytest.raises(NotConnectedError):
+        asyncio.run(ask())
+
+
+def test_an_answer_that_is_cut_is_a_lost_connection():
+    async def ask():
+        async def cut(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(ANSWER[:-1])
+            writer.close()
+
+        server = await asyncio.start_server(cut, "127.0.0.1", 0)
+        url = httpx.URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        connections = Connections(verify=ssl.create_default_context(), proxy=None, max_idle=4)
+        try:
+            await connections.exchange("GET", url, httpx.Headers({"Host": "127.0.0.1"}), None)
+        finally:
+            server.close()
+
+    with pytest.raises(LostConnectionError):
+        asyncio.run(ask())
