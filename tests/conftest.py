@@ -12,3 +12,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="turnmix-state-")
 """Which runs were made here is noted apart from the user's own."""
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
+os.environ.update(
+    {
+        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_agent_register_timeout_ms": "300000",
+        "RAY_worker_niceness": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+)
+"""A machine that is busy with other tests starts Ray's nodes slowly. Ray reads this once, when it is first imported."""

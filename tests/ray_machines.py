@@ -4,15 +4,7 @@ import logging
 import os
 import socket
 from contextlib import contextmanager
-
-PATIENCE = {
-    "RAY_raylet_start_wait_time_s": "300",
-    "RAY_agent_register_timeout_ms": "300000",
-    "RAY_worker_niceness": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""A machine that is busy with other tests starts nodes slowly."""
-
+from pathlib import Path
 
 _SMALL = {"object_store_memory": 80 << 20}
 
@@ -23,19 +15,29 @@ def _free_port():
         return listener.getsockname()[1]
 
 
-@contextmanager
-def patient():
-    """Inside, Ray waits for what begins slowly."""
-    before = {name: os.environ.get(name) for name in PATIENCE}
-    os.environ.update(PATIENCE)
+def command(pid):
+    """The command line of a process; "" where there is none."""
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def processes(name):
+    """Those with `name` in their command lines that this process began, or what it began did."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended meanwhile
+            continue
+
+    def is_own(pid):
+        while pid not in (0, os.getpid()):
+            pid = parents.get(pid, 0)
+        return pid != 0
+
+    return sorted(pid for pid in parents if name in command(pid) and is_own(pid))
 
 
 @contextmanager
@@ -44,17 +46,16 @@ def machines(number, *, namespace, **resources):
     import ray
     from ray.cluster_utils import Cluster
 
-    with patient():
-        cluster = Cluster()
-        try:
-            for index in range(number):
-                # Ray Train asks the first one's dashboard which of its actors are there, and waits where there is none.
-                given = {"num_cpus": 2, "include_dashboard": index == 0, "dashboard_port": _free_port()}
-                cluster.add_node(**{**given, **_SMALL, **resources})
-            ray.init(
-                address=cluster.address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR
-            )
-            yield cluster
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
+    cluster = Cluster()
+    try:
+        for index in range(number):
+            # Ray Train asks the first one's dashboard which of its actors are there, and waits where there is none.
+            given = {"num_cpus": 2, "include_dashboard": index == 0, "dashboard_port": _free_port()}
+            cluster.add_node(**{**given, **_SMALL, **resources})
+        ray.init(
+            address=cluster.address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR
+        )
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()

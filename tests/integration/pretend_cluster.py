@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stored_trajectories import trajectories
 
-from ray_machines import patient
+from ray_machines import command
 from turnmix.recipe.recipe import recipe_of
 from turnmix.running.training import begin_run, resume_run
 from turnmix.store.place import RECIPE
@@ -85,12 +85,11 @@ class PretendCluster:
 
 @contextmanager
 def pretend_cluster(**options):
-    with patient():
-        cluster = PretendCluster(**options)
-        try:
-            yield cluster
-        finally:
-            cluster.ray.shutdown()
+    cluster = PretendCluster(**options)
+    try:
+        yield cluster
+    finally:
+        cluster.ray.shutdown()
 
 
 def children(parent):
@@ -100,13 +99,6 @@ def children(parent):
             if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(path.parent.name))
     return found
-
-
-def command(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 class Watching:

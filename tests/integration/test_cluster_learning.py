@@ -14,7 +14,7 @@ from long_tests import takes_minutes
 from safetensors.torch import load_file
 
 import turnmix
-from ray_machines import machines
+from ray_machines import machines, processes
 from turnmix.assembly.learning import load_learning_student
 from turnmix.assembly.teacher import make_teacher
 from turnmix.cluster.learning import LEARNED, place_student
@@ -91,19 +91,6 @@ def difference(found, expected):
     return ((torch.cat([each.flatten() for each in found.values()]) - wanted).norm() / wanted.norm()).item()
 
 
-def learner_pids():
-    """The processes that Ray Train trains in."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/cmdline") as line:
-                if "RayTrainWorker" in line.read():
-                    found.append(int(name))
-        except OSError:
-            continue
-    return found
-
-
 def learned(student, taught, run, *, harm=lambda pid: None):
     """Steps, reports and notes of the student's iterations; `harm` is done to a learner at the first step of the second
     one. Its checkpoints are `checkpoint-1` and `checkpoint-2` in `run`."""
@@ -112,7 +99,7 @@ def learned(student, taught, run, *, harm=lambda pid: None):
     def on_step(report):
         steps.append(report)
         if report.step == 1 and len(steps) > 1 and not harmed:
-            harmed.append(max(learner_pids()))
+            harmed.append(max(processes("RayTrainWorker")))
             harm(harmed[0])
 
     with student.serving(log=run / "unused.log", say=told.append):

@@ -4,12 +4,11 @@ import os
 import pickle
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from served_students import BASE, has_sandbox, own_actions, perturbed, rolled_out, visited
 
-from ray_machines import machines
+from ray_machines import machines, processes
 from turnmix.cluster.servers import PlacedServers
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
@@ -56,14 +55,15 @@ def acts_as(location, trajectories):
     return messages(action for _, action in seen) == messages(own)
 
 
-class KillingBefore:
-    """A policy in whose third action the first server's actor is killed."""
+class Killing:
+    """A policy before whose third action the server that is to be asked for it is killed."""
 
     name = "student"
 
-    def __init__(self, policy, victim):
+    def __init__(self, policy, servers):
         self._policy = policy
-        self._victim = victim
+        self._names = servers._servers
+        self._pids = {each.name: pid_of(each) for each in servers._placed}
         self.left = 3
 
     def begin(self, episode):
@@ -73,7 +73,7 @@ class KillingBefore:
         async def killing(state):
             self.left -= 1
             if self.left == 0:
-                os.kill(self._victim, signal.SIGKILL)
+                os.kill(self._pids[self._names.in_order(episode.trajectory_id)[0]], signal.SIGKILL)
             return await act(state)
 
         session.act = killing
@@ -83,20 +83,16 @@ class KillingBefore:
         await self._policy.close()
 
 
-def actors():
-    """The processes of the servers' actors."""
-    lines = {name: Path(f"/proc/{name}/cmdline") for name in os.listdir("/proc") if name.isdigit()}
-    return [
-        int(name) for name, line in lines.items() if line.is_file() and b"ServerActor" in line.read_bytes()
-    ]
+def pid_of(server):
+    return ray.get(server._actor.__ray_call__.remote(lambda actor: os.getpid()))
 
 
-def ended(processes):
-    """Whether there are none any more, a moment after they were killed."""
-    deadline = time.monotonic() + 30
-    while processes() and time.monotonic() < deadline:
+def comes(condition):
+    """Whether it comes to this within minutes."""
+    deadline = time.monotonic() + 300
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.2)
-    return processes() == []
+    return condition()
 
 
 def test_two_placed_servers_act_as_each_checkpoint_and_one_that_is_killed_is_replaced(tmp_path):
@@ -110,16 +106,16 @@ def test_two_placed_servers_act_as_each_checkpoint_and_one_that_is_killed_is_rep
             servers.open(BASE, log=run / "server.log", say=told.append)
             assert acts_as(BASE.location, rolled_out(pickle.loads(pickle.dumps(servers.policy(greedy=True)))))
             servers.renew(other)
-            killing = KillingBefore(servers.policy(greedy=True), max(actors()))
+            killing = Killing(servers.policy(greedy=True), servers)
             found = rolled_out(killing)
             assert killing.left < 0
+            assert comes(lambda: any("another one takes its place" in line for line in told)), told
             assert [each.error for each in found if each.stop_reason is StopReason.infra_error] == []
             assert acts_as(other.location, found)
             assert not acts_as(BASE.location, found)
         finally:
             servers.close()
-        assert ended(actors)
-    assert any("another one takes its place" in line for line in told), told
+        assert comes(lambda: processes("ServerActor") == [])
     assert "Uvicorn running" in (run / "server-0.log").read_text()
     assert "Uvicorn running" in (run / "server-1.log").read_text()
 
