@@ -11,7 +11,7 @@ import pytest
 import turnmix
 from turnmix.core.bounded_file import read_bounded
 from turnmix.core.errors import UserError
-from turnmix.core.json_text import MOST_BYTES, MOST_LEVELS, json_value, read_json_file
+from turnmix.core.json_text import MOST_BYTES, MOST_LEVELS, json_value, read_json_file, strict_json_value
 
 ROOT = Path(turnmix.__file__).parent
 READS_ITSELF = {
@@ -71,6 +71,90 @@ def test_depth_is_measured_as_it_is():
         with pytest.raises(ValueError, match="levels deep"):
             # Enough brackets that the count alone does not settle it.
             json_value(json.dumps([[], [], [], [], [], [], [], [], [], value]), levels=depth)
+
+
+PARTS = (
+    *("0", "-0", "-0.0", "1.0", "1E5", "0.1", "5e-324", "2.2250738585072011e-308", "1e400", "-1e999"),
+    *(
+        str(sign * (2**power + more))
+        for sign in (1, -1)
+        for power in (53, 62, 63, 64, 200)
+        for more in (-1, 0, 1)
+    ),
+    *("9" * digits for digits in (17, 18, 19, 20, 21)),
+    *(
+        "123456789012345678901234567890.5",
+        "1." + "1" * 400,
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "true",
+        "false",
+        "null",
+    ),
+    *(
+        '""',
+        '"a"',
+        r'"\ud800"',
+        r'"\udc00\ud800"',
+        r'"\ud83d\ude00"',
+        '"\ud800"',
+        '"é 漢 😀 \u2028 \x7f"',
+        r'"\u0000\/\b"',
+    ),
+    *(
+        '"\t"',
+        "'a'",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "[1,]",
+        "[,1]",
+        '{"a":1,"a":2}',
+        '{"":0}',
+        "{1:2}",
+        "{}",
+        "[]",
+        "[[]]",
+        "tru",
+    ),
+)
+
+
+def outcome(read, text):
+    """What is read of a text: alike where types and signs are, too."""
+    try:
+        return repr(read(text))
+    except ValueError as error:
+        return type(error), str(error)
+
+
+def test_what_is_read_is_what_pythons_own_reader_reads():
+    generator = random.Random(0)
+    texts = [*PARTS, *(f"[{part}]" for part in PARTS), "", " ", "\ufeff1", "1 2", "\n[1]\r\n "]
+    for _ in range(2000):
+        members = [generator.choice(PARTS) for _ in range(generator.randrange(1, 5))]
+        named = "{" + ", ".join(f'"{number}": {member}' for number, member in enumerate(members)) + "}"
+        texts += [f"[{', '.join(members)}]", named]
+    for text in texts:
+        assert outcome(json_value, text) == outcome(json.loads, text), text
+        for code in ("utf-8", "utf-8-sig", "utf-16", "utf-32-le"):
+            written = text.encode(code, "surrogatepass")
+            assert outcome(json_value, written) == outcome(json.loads, written), written
+
+
+def test_what_is_read_strictly_can_be_stored_and_sent():
+    for text in PARTS:
+        try:
+            strict = strict_json_value(text)
+        except ValueError:
+            continue
+        assert json.dumps(strict, ensure_ascii=False, allow_nan=False).encode()
+    assert strict_json_value(r'["\ud800", "\ud83d\ude00", 18446744073709551616]') == ["?", "😀", 2**64]
+    for text in ("NaN", "[-Infinity]", "1e400"):
+        with pytest.raises(ValueError):
+            strict_json_value(text)
 
 
 def test_a_number_of_endless_digits_is_refused_in_plain_words():

@@ -8,13 +8,12 @@ completion raises.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from turnmix.core.json_text import json_text, json_value
+from turnmix.core.json_text import json_text, json_value, strict_json_value
 from turnmix.core.message import Message, ToolCall, is_blank
 from turnmix.core.trajectory import Action, State
 from turnmix.policies.endpoint.wire_answer import (
@@ -93,16 +92,7 @@ def read_json(text: str | bytes) -> Any:
     Raises:
         ValueError: not such JSON.
     """
-    value = json_value(text, levels=_LEVELS)
-    try:
-        strict = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        try:
-            strict.encode()
-        except UnicodeEncodeError:
-            return json_value(strict.encode("utf-8", "replace"), levels=_LEVELS)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    return value
+    return strict_json_value(text, levels=_LEVELS)
 
 
 def read_body(body: bytes) -> Any:
