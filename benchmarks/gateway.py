@@ -174,7 +174,7 @@ def doors(arguments):
         )
         pid, url = stack.enter_context(program(sys.executable, *words))
         found = {"direct": (model_pid, PlainDoor(f"{model}/v1"))}
-        found |= {f"gateway, {kind}": (pid, GatewayDoor(url, kind)) for kind in KINDS}
+        found |= {f"gateway, {kind}": (pid, GatewayDoor(url, kind)) for kind in arguments.kinds}
         if arguments.litellm:
             pid, url = stack.enter_context(litellm(arguments.litellm, model, directory))
             found["LiteLLM"] = (pid, PlainDoor(url, KEY))
@@ -239,6 +239,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between two turns")
     parser.add_argument("--seconds", type=float, default=0.05, help="in which the model answers")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS, help="the gateway's cases")
     parser.add_argument("--litellm", help="the environment of LiteLLM's proxy")
     arguments = parser.parse_args()
     scripts = Scripts(arguments.turns)

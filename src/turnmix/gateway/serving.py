@@ -17,6 +17,7 @@ import uvicorn
 
 from turnmix.core.errors import UserError
 from turnmix.gateway.garbage import seldom_collected
+from turnmix.gateway.joined_writes import JoiningProtocol
 from turnmix.gateway.server import Gateway
 
 ADMIN_KEY = "TURNMIX_GATEWAY_KEY"
@@ -71,7 +72,7 @@ class GatewayServer:
                 access_log=False,
                 lifespan="off",
                 ws="none",
-                http="httptools",
+                http=JoiningProtocol,
                 proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,

@@ -8,6 +8,7 @@ httpcore speaks HTTP over a stream of asyncio's own; layers that also serve othe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections import deque
@@ -212,24 +213,34 @@ class _Reader(asyncio.StreamReader):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """A stream of asyncio's, as httpcore takes it. Whoever asks bounds the time of the whole."""
+    """A stream of asyncio's, as httpcore takes it. Whoever asks bounds the time of the whole.
+
+    What is written is sent where an answer to it is read: head and body at once, so that a server is woken once.
+    """
 
     def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._written: list[bytes] = []
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
+            if self._written:
+                await self._send()
             return await self._reader.read(max_bytes)
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            self._writer.write(buffer)
+        self._written.append(buffer)
+
+    async def _send(self) -> None:
+        whole = b"".join(self._written)
+        self._written.clear()
+        # A server that has refused what was being sent may have answered all the same.
+        with contextlib.suppress(OSError):
+            self._writer.write(whole)
             await self._writer.drain()
-        except OSError as error:
-            raise httpcore.WriteError(str(error)) from error
 
     async def aclose(self) -> None:
         self._writer.transport.abort()
