@@ -23,7 +23,7 @@ def post(url, body):
 
 def bash(command):
     if os.environ.get("OUTSIDE"):
-        done = post(os.environ["TURNMIX_RUN_URL"], {"command": command, "timeout": 60})
+        done = post(os.environ["TURNMIX_RUN_URL"], {"command": command, "timeout": 15})
         return done["output"], done["exit_code"]
     done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.stdout.decode(errors="replace"), done.returncode
