@@ -2,7 +2,7 @@
 
 A whole collection looks at every object and stops everything: a tenth of a second where the libraries of a student are
 loaded, and whoever asks then waits for it. What was there before the gateway is left out of it, and it comes once a
-minute, not whenever there is a quarter more.
+minute, not whenever there is a quarter more. Between two of them the youngest objects alone are looked at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ async def seldom_collected() -> AsyncIterator[None]:
     before = gc.get_threshold()
     gc.freeze()
     if before[0]:  # else the process collects nothing by itself
-        gc.set_threshold(_YOUNG, before[1], _NEVER)
+        gc.set_threshold(_YOUNG, _NEVER, _NEVER)
     collecting = asyncio.create_task(_collect_now_and_then())
     try:
         yield
