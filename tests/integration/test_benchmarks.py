@@ -83,6 +83,12 @@ def printed(name, *options):
         ),
         ("student_generation", "--repetitions 1 --trajectories 4", "speedup"),
         pytest.param(
+            "cluster",
+            "--each 2 --concurrency 2 --turns 2 --rounds 1 --memory 20",
+            "share_of_ideal_1 share_of_linear_4 driver_cpu_ms disk_kb rss_growth_mb trajectories_per_second",
+            marks=needs("ray", "ray"),
+        ),
+        pytest.param(
             "against_trl",
             "--turns 3 --repeats 1",
             "speedup over_per_branch over_masked_row_by_label weight_difference",

@@ -41,8 +41,9 @@ LIBRARIES = {
     "gymnasium": "gymnasium",
     "textworld": "textworld",
     "openenv": "websockets",
+    "cluster.address=local": "ray",
 }
-"""What recipes need that are named so."""
+"""What commands need in which this is a word."""
 TAKES_LONG = bool(os.environ.get("TURNMIX_LONG_TESTS"))
 """Then the pages' trainings are run too; else the README's alone, and of the others the recipes are read."""
 RUN_HERE = [page for page in PAGES if page.name not in ("extend.md", "your-scaffold.md")]
@@ -95,7 +96,7 @@ def run_in(folder, words, *, is_warm=True):
 def test_a_documented_command_does_what_it_says(folder, page, command):
     words = shlex.split(command)
     for package in [LIBRARIES[word] for word in words if word in LIBRARIES]:
-        pytest.importorskip(package, reason=f"{package} is of an extra: pip install 'turnmix[worlds]'")
+        pytest.importorskip(package, reason=f"{package} is of an extra of TurnMix")
     if words[1] == "train" and "--dry-run" not in words and "--resume" not in words:
         is_dry = any(word in command for word in ELSEWHERE) or not (page == "README.md" or TAKES_LONG)
         words += ["--dry-run"] if is_dry else [] if "data.messages" in command else SMALL
