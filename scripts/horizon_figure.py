@@ -3,15 +3,15 @@
     python scripts/horizon_figure.py runs/horizon --output runs/horizon/plots
 
 In: a directory of runs that were trained by one method on tasks of one length each, and analysed by `turnmix analyse`.
-Out: horizon.svg and horizon.png. The horizon T is the mean number of the expert's own turns; a point is a mean over
-seeds with Student's t interval, of which one seed has none.
+Out: horizon.svg and horizon.png. The horizon T is the mean number of the expert's own turns; a small mark is a seed,
+and lines go through the means over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from typing import Any
 from turnmix.analysis.divergence import divergence_of
 from turnmix.analysis.ended_rollouts import ended_rollouts, resolved_share
 from turnmix.analysis.judged_turns import label_nll
-from turnmix.analysis.scaling import arm_name, over_seeds
+from turnmix.analysis.scaling import arm_name
 from turnmix.analysis.stored import StoredAnalysis, stored_analyses
-from turnmix.analysis.table import Estimate
 from turnmix.core.terminal import tell
 from turnmix.store.analysis_directory import OWN, TEACHER
 from turnmix.viewing.page.plot import MARKERS, SERIES, Plot, add_legend, drawing, write_plot
@@ -33,9 +32,10 @@ class Point:
 
     method: str
     horizon: float
-    seeds: int
-    resolved: Estimate
-    label_nll: Estimate
+    resolved: tuple[float, ...]
+    """Shares, of a seed each."""
+    label_nll: tuple[float, ...]
+    """On the student's own states, of a seed each, in nats per token."""
 
 
 def points(runs: Iterable[Path]) -> list[Point]:
@@ -58,15 +58,8 @@ def _point(method: str, analyses: Sequence[StoredAnalysis]) -> Point:
             raise SystemExit(f"{analysis.path}: nothing was measured: analyse it again")
         shares.append(share)
         nlls.append(nll.value)
-    resolved, divergence = over_seeds(shares), over_seeds(nlls)
-    assert resolved is not None
-    assert divergence is not None
     return Point(
-        method=method,
-        horizon=statistics.fmean(turns),
-        seeds=len(analyses),
-        resolved=resolved,
-        label_nll=divergence,
+        method=method, horizon=statistics.fmean(turns), resolved=tuple(shares), label_nll=tuple(nlls)
     )
 
 
@@ -85,29 +78,27 @@ def figure_of(found: Sequence[Point]) -> Plot:
     return Plot(
         name="horizon",
         title="Resolved and own-state divergence against the horizon",
-        caption=f"Bars: 95 %, Student's t over {max(point.seeds for point in found)} seeds.",
+        caption=f"Small marks are seeds ({max(len(point.resolved) for point in found)}), lines go through their means.",
         figure=figure,
     )
 
 
 def _draw(axes: Any, drawn: Sequence[Point], name: str, scale: float, place: int) -> None:
-    estimates: list[Estimate] = [getattr(point, name) for point in drawn]
-    values = [scale * each.value for each in estimates]
-    arms = [list(_arms(estimates, scale, end)) for end in ("low", "high")]
-    axes.errorbar(
+    colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
+    values = [[scale * value for value in getattr(point, name)] for point in drawn]
+    axes.plot(
         [point.horizon for point in drawn],
-        values,
-        yerr=arms,
-        color=SERIES[place % len(SERIES)],
-        marker=MARKERS[place % len(MARKERS)],
+        [statistics.fmean(each) for each in values],
+        color=colour,
+        marker=marker,
         label=drawn[0].method,
     )
+    seeds = [(point.horizon, value) for point, each in zip(drawn, values, strict=True) for value in each]
+    axes.plot(*zip(*seeds, strict=True), color=colour, marker=marker, markersize=2.5, linestyle="none")
 
 
-def _arms(estimates: Sequence[Estimate], scale: float, end: str) -> Iterator[float]:
-    for each in estimates:
-        at = getattr(each, end)
-        yield 0.0 if at is None else scale * abs(each.value - at)
+def _told(values: Iterable[float], form: str) -> str:
+    return ", ".join(format(value, form) for value in values)
 
 
 def main() -> None:
@@ -122,8 +113,9 @@ def main() -> None:
         raise SystemExit(f"{arguments.runs}: no run in it was analysed: turnmix analyse RUN")
     for point in found:
         tell(
-            f"{point.method}, T = {point.horizon:.1f}: resolved {100 * point.resolved.value:.0f} %, "
-            f"label NLL {point.label_nll.value:.3f}, seeds {point.seeds}"
+            f"{point.method}, T = {point.horizon:.1f}: "
+            f"resolved {100 * statistics.fmean(point.resolved):.0f} % ({_told(point.resolved, '.0%')}), "
+            f"label NLL {statistics.fmean(point.label_nll):.3f} ({_told(point.label_nll, '.3f')})"
         )
     output = arguments.output or arguments.runs / "plots"
     output.mkdir(parents=True, exist_ok=True)
