@@ -1,6 +1,6 @@
 # make demo     train the embedded student with DAgger; the run lies in runs/demo
 # make shift    the comparison that the README shows: 30 runs and their analyses; hours, and it goes on where it was stopped
-# make worlds   the comparison of resolved tasks in BabyAI: a teacher of logits, then 40 runs and their analyses
+# make worlds   the comparison of resolved tasks in BabyAI: a teacher of logits, then 30 runs and their analyses
 # make test     lint, types and all tests; with TURNMIX_LONG_TESTS=1 also those that take minutes, with =all the longest too
 # make tests    the tests alone
 # make student  make the embedded student's base checkpoint again, from nothing

@@ -7,7 +7,6 @@ environments.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,6 +18,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_value
 from turnmix.core.task import Task
 from turnmix.environments.environment import Environment, Split, TaskParts, TaskSettings
+from turnmix.environments.held_out import held_out
 
 LONGEST_ROW = 16 * MEBIBYTE
 _PROMPTS = ("prompt", "problem_statement")
@@ -55,13 +55,10 @@ class ForeignTasks:
                 f"tasks.holdout = {settings.holdout}: {self._path} holds {len(tasks)} tasks, and one or more must "
                 "be left to train on: lower it"
             )
-        ranked = sorted(
-            tasks, key=lambda task: hashlib.sha256(f"{settings.seed} {task.id}".encode()).digest()
-        )
-        held_out = {task.id for task in ranked[: settings.holdout]}
+        chosen = held_out([task.id for task in tasks], number=settings.holdout, seed=settings.seed)
         self._tasks: dict[Split, list[Task]] = {
-            "train": [task for task in tasks if task.id not in held_out],
-            "holdout": [task for task in tasks if task.id in held_out],
+            "train": [task for task in tasks if task.id not in chosen],
+            "holdout": [task for task in tasks if task.id in chosen],
         }
 
     def tasks(self, split: Split) -> Sequence[Task]:

@@ -6,7 +6,7 @@ Where the agent works is known once the image is there; then it is an environmen
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from turnmix.core.errors import InfrastructureError, UserError
@@ -34,10 +34,9 @@ class HarborEnvironment:
         *,
         sandbox: Sandbox,
         scaffold: ScaffoldSettings,
-        test_variables: Mapping[str, str],
-        reward: str,
-        resolved_at: float,
+        make_verifier: Callable[..., HarborVerifier],
     ) -> None:
+        """`make_verifier`: of this task, for a `directory` where its tests run, whose image `brings_tests` or not."""
         self._task = task
         self._harbor_task = harbor_task
         self._sandbox = sandbox
@@ -45,16 +44,7 @@ class HarborEnvironment:
         self._scaffold = (
             scaffold if seconds is None else scaffold.model_copy(update={"wall_seconds": seconds})
         )
-        self._make_verifier: Callable[[str, bool], HarborVerifier] = lambda directory, brings_tests: (
-            HarborVerifier(
-                harbor_task,
-                variables=test_variables,
-                directory=directory,
-                reward=reward,
-                resolved_at=resolved_at,
-                brings_tests=brings_tests,
-            )
-        )
+        self._make_verifier = make_verifier
         self._brings_tests = False
         self._started: ScaffoldedEnvironment | None = None
 
@@ -130,5 +120,5 @@ class HarborEnvironment:
         self._brings_tests = bool(told)
 
     async def _verify(self, task: Task, sandbox: Sandbox, stop_reason: StopReason) -> Verdict:
-        judge = self._make_verifier(self._environment.working_directory, self._brings_tests)
+        judge = self._make_verifier(directory=self.working_directory, brings_tests=self._brings_tests)
         return await judge(task, sandbox, stop_reason)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -21,8 +21,10 @@ from turnmix.core.trajectory import Action
 from turnmix.environments.environment import Split, TaskParts, TaskSettings
 from turnmix.environments.harbor.environment import HarborEnvironment
 from turnmix.environments.harbor.expert import harbor_expert, solution_steps
+from turnmix.environments.harbor.grading import HarborVerifier
 from turnmix.environments.harbor.task_directory import CONFIGURATION, HarborTask, read_task, resolved
 from turnmix.environments.harbor.task_toml import UnsupportedTask
+from turnmix.environments.held_out import held_out
 from turnmix.policies.scripted import ScriptedPolicy
 from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.sandboxes.settings import SandboxNeeds
@@ -89,12 +91,12 @@ class HarborSource:
         self._steps = BoundedCache[list[Action]](max_bytes=MOST_KEPT)
         given = os.environ.keys() & set(settings.variables)
         self._given = {name: os.environ[name] for name in sorted(given)}
-        held_out = _held_out(settings, list(self._tasks))
+        chosen = _held_out(settings, list(self._tasks))
         for name in self._tasks:  # what a task cannot have here is said before any work
             self.environment(Task(id=name, problem_statement=""))
         self._splits: dict[Split, list[str]] = {
-            "train": [name for name in self._tasks if name not in held_out],
-            "holdout": [name for name in self._tasks if name in held_out],
+            "train": [name for name in self._tasks if name not in chosen],
+            "holdout": [name for name in self._tasks if name in chosen],
         }
 
     def tasks(self, split: Split) -> Sequence[Task]:
@@ -115,9 +117,13 @@ class HarborSource:
             found,
             sandbox=self._sandbox(found, replace(needs, variables=variables)),
             scaffold=self._parts.scaffold,
-            test_variables=resolved(asks.verifier.env, self._given, where=f"{found.directory}: verifier.env"),
-            reward=self._settings.reward,
-            resolved_at=self._settings.resolved_at,
+            make_verifier=partial(
+                HarborVerifier,
+                found,
+                variables=resolved(asks.verifier.env, self._given, where=f"{found.directory}: verifier.env"),
+                reward=self._settings.reward,
+                resolved_at=self._settings.resolved_at,
+            ),
         )
 
     def expert(self) -> ScriptedPolicy | None:
@@ -177,5 +183,4 @@ def _held_out(settings: HarborSettings, names: list[str]) -> set[str]:
         return {*settings.holdout_tasks}
     if settings.holdout == "all":
         return {*names}
-    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{settings.seed} {name}".encode()).digest())
-    return {*ranked[: round(settings.holdout * len(names))]}
+    return held_out(names, number=round(settings.holdout * len(names)), seed=settings.seed)

@@ -6,7 +6,6 @@ A row's repository is an image, or a tar archive beside the task file for code t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.json_text import MOST_BYTES, json_text, json_value
 from turnmix.core.settings import Settings
 from turnmix.environments.environment import Split
+from turnmix.environments.held_out import held_out
 
 IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 MOST_ERRORS_SHOWN = 20
@@ -190,9 +190,8 @@ def write_rows(path: Path, rows: Iterable[TaskRow]) -> None:
 
 def split_rows(rows: Sequence[TaskRow], *, holdout: int, seed: int) -> dict[Split, list[TaskRow]]:
     """Each split's rows, in the file's order. The holdout depends on the ids and the seed, not on the order."""
-    ranked = sorted(rows, key=lambda row: hashlib.sha256(f"{seed} {row.instance_id}".encode()).digest())
-    held_out = {row.instance_id for row in ranked[:holdout]}
+    chosen = held_out([row.instance_id for row in rows], number=holdout, seed=seed)
     return {
-        "train": [row for row in rows if row.instance_id not in held_out],
-        "holdout": [row for row in rows if row.instance_id in held_out],
+        "train": [row for row in rows if row.instance_id not in chosen],
+        "holdout": [row for row in rows if row.instance_id in chosen],
     }

@@ -16,12 +16,13 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason
 from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Step
+from turnmix.environments.planner import Plan
 from turnmix.environments.verifiers.exchange import Exchange
 from turnmix.environments.verifiers.library import Library
 from turnmix.scaffold.observation import observation_text, printable
 
-Plan = Callable[[Sequence[Mapping[str, Any]]], Any]
-"""Given the conversation, what to say or call now."""
+Planner = Callable[[Sequence[Mapping[str, Any]]], Plan]
+"""Asked once in each state, given the conversation."""
 
 
 class VerifiersEnvironment:
@@ -33,25 +34,25 @@ class VerifiersEnvironment:
         task: Task,
         *,
         resolved_above: float,
-        make_plan: Callable[[Mapping[str, Any]], Plan] | None,
+        make_planner: Callable[[Mapping[str, Any]], Planner] | None,
     ) -> None:
         self._library = library
         self._task = task
         self._resolved_above = resolved_above
-        self._make_plan = make_plan
-        self._ask_plan: Plan | None = None
-        self._planned: Any = None
+        self._make_planner = make_planner
+        self._planner: Planner | None = None
+        self._plan: Plan = None
         self._exchange: Exchange | None = None
         self._seen = 0
 
-    def privileged_view(self) -> Any:
+    def privileged_view(self) -> Plan:
         """What the user's expert would do now."""
-        return self._planned
+        return self._plan
 
     async def reset(self) -> State:
         index = self._task.fields["index"]
-        if self._make_plan is not None:
-            self._ask_plan = self._make_plan(self._library.tasks[index].data.model_dump(mode="json"))
+        if self._make_planner is not None:
+            self._planner = self._make_planner(self._library.tasks[index].data.model_dump(mode="json"))
         self._exchange = await self._library.begin(index)
         if not await self._library.asked(self._exchange.asked.get()):
             await self._episode()
@@ -111,8 +112,8 @@ class VerifiersEnvironment:
         """What the conversation has that was not seen before, the agent's own turns left out."""
         messages = self._running().messages[self._seen :]
         self._seen += len(messages)
-        if self._ask_plan is not None:
-            self._planned = self._ask_plan([dict(message) for message in self._running().messages])
+        if self._planner is not None:
+            self._plan = self._planner([dict(message) for message in self._running().messages])
         return [_message(message) for message in messages]
 
     def _running(self) -> Exchange:

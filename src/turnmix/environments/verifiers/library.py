@@ -14,8 +14,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
-from turnmix.core.errors import MissingDependencyError, UserError
+from turnmix.core.errors import UserError
 from turnmix.core.json_text import json_value
+from turnmix.environments.optional_library import optional_library
 from turnmix.environments.verifiers.exchange import EXCHANGES, Exchange
 
 Result = TypeVar("Result")
@@ -25,16 +26,9 @@ _HARNESS = "turnmix_verifiers_harness"
 
 def verifiers_loaders() -> ModuleType:
     """What finds tasksets by their names. Raises MissingDependencyError."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            import verifiers.v1  # noqa: F401
-
-            return importlib.import_module("verifiers.v1.utils.loaders")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"tasks.source: 'verifiers': it needs the package verifiers >= 0.4 ({error}): "
-            "pip install 'turnmix[verifiers]'"
-        ) from error
+    return optional_library(
+        "verifiers.v1.utils.loaders", source="verifiers", extra="verifiers", package="verifiers >= 0.4"
+    )
 
 
 class Library:

@@ -5,23 +5,20 @@ In: an environment's name. Out: a task source; each task of the taskset is in on
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from turnmix.core.doors import own_code
 from turnmix.core.errors import UserError
 from turnmix.core.finding import Finding
-from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, State
 from turnmix.environments.environment import Split, TaskParts, TaskSettings
-from turnmix.environments.verifiers.environment import Plan, VerifiersEnvironment
+from turnmix.environments.held_out import held_out
+from turnmix.environments.planner import OwnExpert, Plan, asked_expert, call_of, planner_policy
+from turnmix.environments.verifiers.environment import VerifiersEnvironment
 from turnmix.environments.verifiers.library import Library, verifiers_loaders
-from turnmix.policies.policy import Episode
-from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
+from turnmix.policies.scripted import ScriptedPolicy
 
 
 class VerifiersSettings(TaskSettings):
@@ -44,15 +41,10 @@ class VerifiersSettings(TaskSettings):
     """Rewards and judges that take longer have failed."""
     resolved_above: float = 0.5
     """A task is resolved where its weighted rewards add up to more than this; their sum is the reward of GRPO."""
-    expert: str | None = None
+    expert: OwnExpert = None
     """Who knows the way, package.module:Name: called with the task's data, as JSON, it returns a function that is
     asked once in each state: given the conversation, as JSON, it returns a text to say, or a tool's name and its
     arguments, or None where nothing helps."""
-
-    @field_validator("expert")
-    @classmethod
-    def _is_there(cls, name: str | None, info: ValidationInfo) -> str | None:
-        return None if name is None else own_code(name, info, section="tasks")
 
     def check(self) -> list[Finding]:
         """Raises UserError: the package is missing."""
@@ -62,20 +54,9 @@ class VerifiersSettings(TaskSettings):
     def make(self, parts: TaskParts) -> VerifiersSource:
         return VerifiersSource(self)
 
-    def plan(self, data: Mapping[str, Any]) -> Plan:
+    def planner(self, data: Mapping[str, Any]) -> Callable[[Any], Plan]:
         """The user's expert for a task."""
-        name = str(self.expert)
-        with telling_faults(name):
-            asked = load_plugin(name, field="tasks.expert")(data)
-
-        def plan(messages: Sequence[Mapping[str, Any]]) -> Any:
-            with telling_faults(name):
-                answer = asked(messages)
-                return (
-                    answer if answer is None or isinstance(answer, str) else (str(answer[0]), dict(answer[1]))
-                )
-
-        return plan
+        return asked_expert(str(self.expert), data, form=_said_or_called)
 
 
 class VerifiersSource:
@@ -97,13 +78,10 @@ class VerifiersSource:
                 f"tasks.holdout = {settings.holdout}: {settings.environment} has {number} tasks, and one or more must "
                 "be left to train on: lower it"
             )
-        ranked = sorted(
-            range(number), key=lambda index: hashlib.sha256(f"{settings.seed} {index}".encode()).digest()
-        )
-        held_out = set(ranked[: settings.holdout])
+        chosen = held_out(range(number), number=settings.holdout, seed=settings.seed)
         self._tasks: dict[Split, list[Task]] = {
-            "train": [self._task(index) for index in range(number) if index not in held_out],
-            "holdout": [self._task(index) for index in sorted(held_out)],
+            "train": [self._task(index) for index in range(number) if index not in chosen],
+            "holdout": [self._task(index) for index in sorted(chosen)],
         }
 
     def tasks(self, split: Split) -> Sequence[Task]:
@@ -115,12 +93,12 @@ class VerifiersSource:
             self._library,
             task,
             resolved_above=settings.resolved_above,
-            make_plan=None if settings.expert is None else settings.plan,
+            make_planner=None if settings.expert is None else settings.planner,
         )
 
     def expert(self) -> ScriptedPolicy | None:
         """Does what the user's own says."""
-        return None if self._settings.expert is None else ScriptedPolicy("planner", _planned)
+        return None if self._settings.expert is None else planner_policy()
 
     def _task(self, index: int) -> Task:
         data = self._library.tasks[index].data
@@ -131,8 +109,5 @@ class VerifiersSource:
         )
 
 
-def _planned(episode: Episode, state: State) -> Action:
-    planned = episode.privileged_view()
-    if planned is None:
-        return text_action("It cannot be done any more.")
-    return text_action(planned) if isinstance(planned, str) else call_action(planned[0], **planned[1])
+def _said_or_called(answer: Any) -> Plan:
+    return answer if isinstance(answer, str) else call_of(answer)

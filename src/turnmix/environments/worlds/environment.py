@@ -17,6 +17,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, StopReason
 from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Step
+from turnmix.environments.planner import Call
 from turnmix.environments.worlds.game import Game, Scene
 from turnmix.scaffold.observation import error, printable
 from turnmix.scaffold.scaffold import NOT_EXECUTED, refused
@@ -42,9 +43,10 @@ class WorldEnvironment:
         self._unplanned = 0
         self._has_given_up = False
 
-    def privileged_view(self) -> str | None:
+    def privileged_view(self) -> Call | None:
         """What the planner would do now: to give up, where it finds no way to win. None: it has nothing to say."""
-        return self._scene.plan or (self._game.gives_up if self._game.has_planner else None)
+        act = self._scene.plan or (self._game.gives_up if self._game.has_planner else None)
+        return None if act is None else (TOOL, {ARGUMENT: act})
 
     def possible_acts(self) -> tuple[str, ...]:
         """What can be done now, as far as the game tells, but to give up."""

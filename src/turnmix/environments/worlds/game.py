@@ -5,13 +5,12 @@ Nothing here is asynchronous: `WorldEnvironment` asks a game outside of the even
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol
 
-from turnmix.core.errors import MissingDependencyError
+from turnmix.environments.optional_library import optional_library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +69,4 @@ class Game(Protocol):
 
 def world_library(name: str, *, source: str) -> ModuleType:
     """A module of an optional library. Raises MissingDependencyError."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise MissingDependencyError(
-            f"tasks.source: {source!r}: it needs the package {package} ({error}): pip install 'turnmix[worlds]'"
-        ) from error
+    return optional_library(name, source=source, extra="worlds")

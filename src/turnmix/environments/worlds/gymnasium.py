@@ -18,6 +18,7 @@ from turnmix.core.finding import Finding
 from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.settings import NAMES
 from turnmix.environments.environment import TaskParts
+from turnmix.environments.planner import OwnExpert, asked_expert
 from turnmix.environments.worlds.game import world_library
 from turnmix.environments.worlds.gymnasium_game import GymnasiumGame, Planner, names_of
 from turnmix.environments.worlds.source import WorldSettings, WorldSource
@@ -44,19 +45,17 @@ class GymnasiumSettings(WorldSettings):
     actions: Annotated[tuple[str, ...], NAMES] = ()
     """Names of its discrete actions, in their order; those after the last are not offered. Left out: their numbers; a
     world of text takes any text of its space."""
-    expert: str | None = None
+    expert: OwnExpert = None
     """Who knows the way, package.module:Name: called with the environment when it has started, it returns a function
     that is asked once in each state: given the agent's last action by name (None at first), it returns the name of what
     to do now, or None where nothing helps."""
     resolved_above: float = 0.0
     """A task is resolved where its rewards add up to more than this."""
 
-    @field_validator("describe", "expert")
+    @field_validator("describe")
     @classmethod
-    def _is_there(cls, name: str | None, info: ValidationInfo) -> str | None:
-        if name is None or (info.field_name == "describe" and name in ("observation", "ansi")):
-            return name
-        return own_code(name, info, section="tasks")
+    def _is_there(cls, name: str, info: ValidationInfo) -> str:
+        return name if name in ("observation", "ansi") else own_code(name, info, section="tasks")
 
     def check(self) -> list[Finding]:
         """Raises UserError: there is no such environment, or none that can be told and acted in by text."""
@@ -107,13 +106,4 @@ class GymnasiumSettings(WorldSettings):
             return str(load_plugin(self.describe, field="tasks.describe")(observation, environment))
 
     def _planner(self, environment: Any) -> Planner:
-        name = str(self.expert)
-        with telling_faults(name):
-            asked = load_plugin(name, field="tasks.expert")(environment)
-
-        def plan(last: str | None) -> str | None:
-            with telling_faults(name):
-                answer = asked(last)
-                return None if answer is None else str(answer)
-
-        return plan
+        return asked_expert(str(self.expert), environment, form=str)

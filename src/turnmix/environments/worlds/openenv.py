@@ -5,24 +5,21 @@ In: an address. Out: a task source; an episode's seed is its task. Each episode 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from turnmix.core.doors import own_code
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.event_loop import run_coroutine
 from turnmix.core.finding import Finding
-from turnmix.core.plugins import load_plugin, telling_faults
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, State
 from turnmix.environments.environment import Split, TaskParts
-from turnmix.environments.worlds.openenv_environment import OpenEnvEnvironment, Plan
+from turnmix.environments.planner import Call, OwnExpert, asked_expert, call_of, planner_policy
+from turnmix.environments.worlds.openenv_environment import OpenEnvEnvironment
 from turnmix.environments.worlds.openenv_session import OpenEnvSession, action_schema, websockets_client
 from turnmix.environments.worlds.source import WorldSettings, WorldTasks
-from turnmix.policies.policy import Episode
-from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
+from turnmix.policies.scripted import ScriptedPolicy
 
 GAME = "openenv"
 
@@ -37,7 +34,7 @@ class OpenEnvSettings(WorldSettings):
     """Further arguments of its reset, beside the task's seed."""
     instructions: str = "You act in a world. Each turn, do one thing with a tool."
     """What the agent is told before everything else."""
-    expert: str | None = None
+    expert: OwnExpert = None
     """Who knows the way, package.module:Name: called with the first observation, as JSON, it returns a function that is
     asked once in each state: given the last observation, it returns the name of a tool (act, where the server has no
     MCP tools) and its arguments, or None where nothing helps."""
@@ -45,11 +42,6 @@ class OpenEnvSettings(WorldSettings):
     """A task is resolved where the rewards of its steps add up to more than this."""
     answer_seconds: float = Field(default=60.0, gt=0)
     """A server that takes longer for one answer has failed."""
-
-    @field_validator("expert")
-    @classmethod
-    def _is_there(cls, name: str | None, info: ValidationInfo) -> str | None:
-        return None if name is None else own_code(name, info, section="tasks")
 
     def check(self) -> list[Finding]:
         """Raises UserError: a package is missing, or no such server answers."""
@@ -64,21 +56,9 @@ class OpenEnvSettings(WorldSettings):
         websockets_client()
         return OpenEnvSource(self, most_characters=parts.scaffold.max_observation_characters)
 
-    def plan(self, first: Mapping[str, Any]) -> Plan:
+    def planner(self, first: Mapping[str, Any]) -> Callable[[Any], Call | None]:
         """The user's expert, from the first observation."""
-        name = str(self.expert)
-        with telling_faults(name):
-            asked = load_plugin(name, field="tasks.expert")(first)
-
-        def plan(observation: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-            with telling_faults(name):
-                answer = asked(observation)
-                if answer is None:
-                    return None
-                tool, arguments = answer
-                return str(tool), dict(arguments)
-
-        return plan
+        return asked_expert(str(self.expert), first, form=call_of)
 
 
 class OpenEnvSource:
@@ -102,23 +82,14 @@ class OpenEnvSource:
             max_turns=settings.max_turns,
             most_characters=self._most_characters,
             resolved_above=settings.resolved_above,
-            make_plan=None if settings.expert is None else settings.plan,
+            make_planner=None if settings.expert is None else settings.planner,
         )
 
     def expert(self) -> ScriptedPolicy | None:
         """Does what the user's own says."""
-        return None if self._settings.expert is None else ScriptedPolicy("planner", _planned)
+        return None if self._settings.expert is None else planner_policy()
 
     async def _action_schema(self) -> Mapping[str, Any]:
         if self._schema is None:
             self._schema = await action_schema(self._settings.url, seconds=self._settings.answer_seconds)
         return self._schema
-
-
-def _planned(episode: Episode, state: State) -> Action:
-    planned = episode.privileged_view()
-    return (
-        text_action("It cannot be done any more.")
-        if planned is None
-        else call_action(planned[0], **planned[1])
-    )

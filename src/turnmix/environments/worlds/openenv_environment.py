@@ -13,13 +13,14 @@ from turnmix.core.message import Message, ToolCall, ToolSpecification
 from turnmix.core.trajectory import Action, State, StopReason
 from turnmix.core.verdict import Verdict
 from turnmix.environments.environment import Step
+from turnmix.environments.planner import Call
 from turnmix.environments.worlds.environment import TOOL
 from turnmix.environments.worlds.openenv_session import OpenEnvSession, Outcome, Refused
 from turnmix.scaffold.observation import error, observation_text, printable, quoted
 from turnmix.scaffold.scaffold import NOT_EXECUTED, refused
 
-Plan = Callable[[Mapping[str, Any]], tuple[str, Mapping[str, Any]] | None]
-"""Asked once in each state: given what was observed, the tool to call and its arguments; None: nothing helps."""
+Planner = Callable[[Mapping[str, Any]], Call | None]
+"""Asked once in each state, given what was observed."""
 _MCP_TITLES = ("Action", "CallToolAction", "ListToolsAction")
 """Schemas of servers whose actions are calls of MCP tools."""
 _NOT_OF_THE_AGENT = ("TIMEOUT", "TRANSPORT_ERROR")
@@ -38,7 +39,7 @@ class OpenEnvEnvironment:
         max_turns: int,
         most_characters: int,
         resolved_above: float,
-        make_plan: Callable[[Mapping[str, Any]], Plan] | None,
+        make_planner: Callable[[Mapping[str, Any]], Planner] | None,
     ) -> None:
         self._session = session
         self._schema = schema
@@ -47,9 +48,9 @@ class OpenEnvEnvironment:
         self._max_turns = max_turns
         self._most_characters = most_characters
         self._resolved_above = resolved_above
-        self._make_plan = make_plan
-        self._ask_plan: Plan | None = None
-        self._plan: tuple[str, Mapping[str, Any]] | None = None
+        self._make_planner = make_planner
+        self._planner: Planner | None = None
+        self._plan: Call | None = None
         self._tools: dict[str, ToolSpecification] = {}
         self._is_mcp = False
         self._turns = 0
@@ -57,7 +58,7 @@ class OpenEnvEnvironment:
         self._unplanned = 0
         self._outcome = Outcome()
 
-    def privileged_view(self) -> tuple[str, Mapping[str, Any]] | None:
+    def privileged_view(self) -> Call | None:
         """The call that the user's expert would make now; None: it has nothing to say."""
         return self._plan
 
@@ -68,8 +69,8 @@ class OpenEnvEnvironment:
         self._is_mcp = schema.get("title") in _MCP_TITLES
         tools = await self._mcp_tools() if self._is_mcp else [_acting(schema)]
         self._tools = {tool.name: tool for tool in tools}
-        if self._make_plan is not None:
-            self._ask_plan = self._make_plan(self._outcome.observation)
+        if self._make_planner is not None:
+            self._planner = self._make_planner(self._outcome.observation)
         self._look()
         told = self._text(self._outcome.observation)
         prompt = (Message(role="system", content=self._system), Message(role="user", content=told))
@@ -77,7 +78,7 @@ class OpenEnvEnvironment:
 
     async def step(self, action: Action) -> Step:
         self._turns += 1
-        self._unplanned += self._ask_plan is not None and self._plan is None
+        self._unplanned += self._planner is not None and self._plan is None
         observation = []
         for call in action.message.tool_calls:
             content = NOT_EXECUTED if self._outcome.is_done else await self._answer(call)
@@ -93,7 +94,7 @@ class OpenEnvEnvironment:
 
     async def verify(self, stop_reason: StopReason) -> Verdict:
         reward = sum(self._rewards)
-        details = {} if self._make_plan is None else {"states_without_plan": self._unplanned}
+        details = {} if self._make_planner is None else {"states_without_plan": self._unplanned}
         return Verdict(resolved=reward > self._resolved_above, reward=reward, details=details)
 
     async def close(self) -> None:
@@ -130,8 +131,8 @@ class OpenEnvEnvironment:
         return tools
 
     def _look(self) -> None:
-        if self._ask_plan is not None:
-            self._plan = None if self._outcome.is_done else self._ask_plan(self._outcome.observation)
+        if self._planner is not None:
+            self._plan = None if self._outcome.is_done else self._planner(self._outcome.observation)
 
     def _text(self, observation: Mapping[str, Any]) -> str:
         if not self._is_mcp or "tool_name" not in observation:

@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from turnmix.core.errors import InfrastructureError, MissingDependencyError, first_line
+from turnmix.core.errors import InfrastructureError, first_line
 from turnmix.core.json_text import json_text, json_value
+from turnmix.environments.optional_library import optional_library
 from turnmix.scaffold.observation import printable
 
 CONNECT_SECONDS = 10.0
@@ -48,14 +49,7 @@ class Connection(Protocol):
 
 def websockets_client() -> ModuleType:
     """The library. Raises MissingDependencyError."""
-    try:
-        import websockets.asyncio.client
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"tasks.source: 'openenv': it needs the package websockets ({error}): pip install 'turnmix[openenv]'"
-        ) from error
-    client: ModuleType = websockets.asyncio.client
-    return client
+    return optional_library("websockets.asyncio.client", source="openenv", extra="openenv")
 
 
 async def action_schema(url: str, *, seconds: float) -> Mapping[str, Any]:

@@ -10,13 +10,12 @@ from pydantic import Field
 
 from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
-from turnmix.core.trajectory import Action, State
 from turnmix.environments.drawn_tasks import DrawnTasks
 from turnmix.environments.environment import Split, TaskSettings
-from turnmix.environments.worlds.environment import ARGUMENT, TOOL, WorldEnvironment
+from turnmix.environments.planner import planner_policy
+from turnmix.environments.worlds.environment import WorldEnvironment
 from turnmix.environments.worlds.game import Game
-from turnmix.policies.policy import Episode
-from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
+from turnmix.policies.scripted import ScriptedPolicy
 
 SEEDS = 2**30
 """Half of the seeds that any library takes: the even ones are for training, the odd ones held out."""
@@ -87,9 +86,4 @@ class WorldSource:
 
     def expert(self) -> ScriptedPolicy | None:
         """Does what the world's planner says."""
-        return ScriptedPolicy("planner", _planned) if self._has_planner else None
-
-
-def _planned(episode: Episode, state: State) -> Action:
-    act = episode.privileged_view()
-    return text_action("It cannot be done any more.") if act is None else call_action(TOOL, **{ARGUMENT: act})
+        return planner_policy() if self._has_planner else None
