@@ -36,7 +36,6 @@ import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
@@ -57,9 +56,6 @@ from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import TeacherMixture
 from turnmix.rollout.plan import make_plans
 from turnmix.store.run_directory import RunDirectory
-
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from ray_machines import PATIENCE
 
 NODES = 4
 MB = 1 << 20
@@ -220,7 +216,7 @@ def main():
     )
     arguments = parser.parse_args()
 
-    os.environ.update(PATIENCE)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(NODES):
         cluster.add_node(num_cpus=2, object_store_memory=100 * MB)

@@ -15,7 +15,6 @@ import pytest
 import yaml
 from long_tests import takes_minutes
 
-from ray_machines import PATIENCE
 from warm_python import MAIN, run_python
 
 ray = pytest.importorskip("ray", reason="needs the package ray: pip install 'turnmix[ray]'")
@@ -60,7 +59,7 @@ class Machines:
         self.ports = {"6379": free_port(), "8265": free_port()}
         paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
         said = dict([command("export")[1].split("=")])
-        self.env = {**os.environ, **PATIENCE, **said, "PATH": os.pathsep.join(paths), "HOME": str(folder)}
+        self.env = {**os.environ, **said, "PATH": os.pathsep.join(paths), "HOME": str(folder)}
         self.env.pop("PYTHONWARNINGS", None)  # of Ray itself
         self.started = []
 
