@@ -13,6 +13,7 @@ from vandal import make_vandal
 
 from turnmix.core.trajectory import Trajectory
 from turnmix.core.verdict import Verdict
+from turnmix.environments.repositories.archive.execution import executing
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.source import TaskFileSettings, TaskFileSource
 from turnmix.rollout.collector import collect
@@ -33,7 +34,7 @@ MAKE_SANDBOX = partial(make_row_sandbox, BubblewrapSettings().make)
 def maker_into(output: Path, **settings: object) -> TaskMaker:
     return TaskMaker(
         settings=MakeSettings.model_validate({"output": output, "python": lean_python(), **settings}),
-        make_sandbox=MAKE_SANDBOX,
+        execute=executing(MAKE_SANDBOX),
         writer=TemplateIssueWriter(),
         progress=lambda line: None,
     )

@@ -56,12 +56,12 @@ class PretendCluster:
     def add_node(self):
         self.nodes.append(self._added())
 
-    def workers(self):
-        """The process ids of workers, by node."""
+    def workers(self, what="RolloutWorker"):
+        """The process ids of workers, by node; `what`: of which kind, and what they do."""
         found = {}
         for node in self.nodes:
             raylet = node.all_processes["raylet"][0].process.pid
-            found[node] = [pid for pid in children(raylet) if command(pid).startswith("ray::RolloutWorker")]
+            found[node] = [pid for pid in children(raylet) if command(pid).startswith(f"ray::{what}")]
             self.seen.update(found[node])
         return found
 
@@ -76,7 +76,7 @@ class PretendCluster:
     def left_running(self, *, seconds=30.0):
         """Workers that were seen and do not end within so long."""
         deadline = time.monotonic() + seconds
-        while left := [pid for pid in self.seen if command(pid).startswith("ray::RolloutWorker")]:
+        while left := [pid for pid in self.seen if command(pid).startswith("ray::")]:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)

@@ -19,8 +19,9 @@ from stored_trajectories import trajectories
 from turnmix.cluster.connection import connected
 from turnmix.cluster.counts import NodeCounts
 from turnmix.cluster.crew import Crew
-from turnmix.cluster.order import Whereabouts, WorkerParts
+from turnmix.cluster.order import ProcessParts, Whereabouts, WorkerParts
 from turnmix.cluster.settings import ClusterSettings
+from turnmix.cluster.worker import RolloutWorker
 from turnmix.core.errors import InfrastructureError, TurnMixError, UserError
 from turnmix.policies.server.transformers import TransformersEngine
 from turnmix.recipe.recipe import recipe_of, recipe_yaml
@@ -135,14 +136,21 @@ def test_a_machine_that_is_left_out_gets_no_worker(cluster, tmp_path):
     settings = ClusterSettings(address=cluster.address, rollout_workers=1)
     parts = WorkerParts(
         recipe_yaml=recipe_yaml(recipe_of(RECIPE_OF_RUNS)),
+        process=ProcessParts.here(),
         moment=None,
-        directory=str(tmp_path),
-        import_path=(),
         logs=tmp_path,
     )
     counts = NodeCounts(tmp_path)
     counts.left_out += ids[:3]
-    crew = Crew(parts, settings, run="left-out", counts=counts, say=print, on_change=lambda: changed.set())
+    crew = Crew(
+        RolloutWorker,
+        parts,
+        settings,
+        run="left-out",
+        counts=counts,
+        say=print,
+        on_change=lambda: changed.set(),
+    )
 
     async def begun():
         await crew.begin()
@@ -162,7 +170,9 @@ def test_trajectories_that_lose_worker_after_worker_end_the_run_which_can_be_gon
     cluster, expected, tmp_path
 ):
     fault = WorkerKilled(cluster, random.Random(0))
-    with pytest.raises(InfrastructureError, match=r"(?s)1 workers were lost while they rolled .*go on with"):
+    with pytest.raises(
+        InfrastructureError, match=r"(?s)trajectories \S+ to \S+: 1 workers were lost at them.*go on with"
+    ):
         run_of(
             tmp_path / "run",
             cluster=section(cluster, worker_failures=1),

@@ -29,12 +29,12 @@ def failing_at(making, *numbers):
     """The making with sandboxes of which those `numbers` do not start."""
     counted = count()
 
-    def make_sandbox(row):
+    async def execute(*given):
         if next(counted) in numbers:
             raise SandboxError("no room")
-        return making.make_sandbox(row)
+        return await making.execute(*given)
 
-    return replace(making, make_sandbox=make_sandbox)
+    return replace(making, execute=execute)
 
 
 @takes_minutes

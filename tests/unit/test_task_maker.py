@@ -24,9 +24,7 @@ def said():
 @pytest.fixture
 def attempt(said):
     """Attempts at candidates, each with what its tries come to, one after the other."""
-    maker = TaskMaker(
-        settings=SETTINGS, make_sandbox=None, writer=TemplateIssueWriter(), progress=said.append
-    )
+    maker = TaskMaker(settings=SETTINGS, execute=None, writer=TemplateIssueWriter(), progress=said.append)
 
     def attempt(*outcomes):
         ahead = iter(outcomes)
@@ -71,7 +69,7 @@ def test_sandboxes_that_fail_at_one_candidate_after_the_other_end_the_making(att
 def test_a_long_step_is_said_to_go_on_and_how_much_is_made(said):
     maker = TaskMaker(
         settings=SETTINGS,
-        make_sandbox=None,
+        execute=None,
         writer=TemplateIssueWriter(),
         progress=said.append,
         heartbeat_seconds=0.01,

@@ -24,7 +24,9 @@ def add_comparing(commands: Any) -> None:
         help="a comparison file; or a recipe, and lists of values",
     )
     sweep.add_argument("--output", metavar="DIR", help="where the runs go; runs/NAME if left out")
-    sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
+    sweep.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time, as a cluster has room (1)"
+    )
 
     compare = commands.add_parser(
         "compare",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from turnmix.cluster.settings import ClusterSettings
 from turnmix.core.doors import check_settings
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.event_loop import run_coroutine
 from turnmix.core.printable import printable_line
+from turnmix.environments.repositories.archive.execution import ExecuteTests, executing
 from turnmix.environments.repositories.row_sandbox import make_row_sandbox
 from turnmix.environments.repositories.task_file import TaskRow, write_rows
 from turnmix.policies.endpoint.check import must_answer
@@ -44,9 +47,7 @@ def make_tasks(options: argparse.Namespace) -> None:
             f"making tasks needs {error.name}: pip install 'turnmix[tasks]'"
         ) from error
     settings = _settings(options)
-    sandbox = BubblewrapSettings()
-    check_settings(sandbox)
-    find_python_environment(settings.python)
+    cluster = _cluster(options)
     console = make_console()
     policy = _endpoint(options)
 
@@ -54,14 +55,17 @@ def make_tasks(options: argparse.Namespace) -> None:
         console.print(printable_line(line))
 
     writer = TemplateIssueWriter() if policy is None else PolicyIssueWriter(policy)
-    maker = TaskMaker(
-        settings=settings,
-        make_sandbox=partial(make_row_sandbox, sandbox.make),
-        writer=writer,
-        progress=progress,
-    )
+    workers = 1 if cluster is None else cluster.rollout_workers
+    made: list[TaskRow] = []
 
-    async def run() -> list[TaskRow]:
+    async def run(execute: ExecuteTests) -> list[TaskRow]:
+        maker = TaskMaker(
+            settings=settings.model_copy(update={"jobs": settings.jobs * workers}),
+            execute=execute,
+            writer=writer,
+            progress=progress,
+            made=made,
+        )
         try:
             if policy is not None:
                 await must_answer(policy)
@@ -76,14 +80,35 @@ def make_tasks(options: argparse.Namespace) -> None:
                 progress(f"{writer.num_replaced} issue texts are by template: the model's would not do")
 
     try:
-        rows = run_coroutine(run())
+        with _executing(settings, cluster, say=progress) as execute:
+            rows = run_coroutine(run(execute))
     except BaseException:
-        _write_unfinished(settings.output, maker.made, progress)
+        _write_unfinished(settings.output, made, progress)
         raise
     write_rows(settings.output, rows)
     console.print(printable_line(f"{len(rows)} tasks in {settings.output}"), style="bold")
     if advice := training_advice(settings.output, len(rows)):
         console.print(printable_line(advice), soft_wrap=True)
+
+
+@contextmanager
+def _executing(
+    settings: MakeSettings, cluster: ClusterSettings | None, *, say: Callable[[str], None]
+) -> Iterator[ExecuteTests]:
+    """Inside, what runs tests."""
+    if cluster is not None:
+        from turnmix.cluster.executions import cluster_executions
+
+        name = f"tasks-{settings.output.stem}"
+        with cluster_executions(
+            cluster, name=name, python=settings.python, concurrency=settings.jobs, say=say
+        ) as execute:
+            yield execute
+        return
+    sandbox = BubblewrapSettings()
+    check_settings(sandbox)
+    find_python_environment(settings.python)
+    yield executing(partial(make_row_sandbox, sandbox.make))
 
 
 def training_advice(path: Path, number: int) -> str:
@@ -121,6 +146,24 @@ def _settings(options: argparse.Namespace) -> MakeSettings:
         fault = error.errors(include_url=False)[0]
         name = str(fault["loc"][0]).removesuffix("_seconds")
         raise UserError(f"--{name} {fault['input']}: {fault['msg']}") from error
+
+
+def _cluster(options: argparse.Namespace) -> ClusterSettings | None:
+    if options.cluster is None:
+        if options.workers is not None:
+            raise UserError(
+                f"--workers {options.workers}: of which cluster? Add --cluster auto, local or host:port"
+            )
+        return None
+    given = {"address": options.cluster, "rollout_workers": options.workers}
+    try:
+        return ClusterSettings.model_validate(
+            {name: value for name, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        name = "--cluster" if fault["loc"] == ("address",) else "--workers"
+        raise UserError(f"{name} {fault['input']}: {fault['msg'].removeprefix('Value error, ')}") from error
 
 
 def _endpoint(options: argparse.Namespace) -> EndpointPolicy | None:

@@ -27,7 +27,15 @@ def add_making_arguments(parser: argparse.ArgumentParser) -> None:
         "--pytest", metavar="WORDS", help="more arguments of pytest, as one word: '-o addopts='"
     )
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds of one run of the tests (300)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="sandboxes at one moment (1)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="candidates at one moment, on each worker if there are any (1)"
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run the tests on workers of a Ray cluster: auto, local or host:port (this machine alone)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="how many, with --cluster (2)")
     parser.add_argument(
         "--issues-endpoint", metavar="URL", help="who writes the issues; a template if left out"
     )

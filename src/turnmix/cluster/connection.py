@@ -9,6 +9,7 @@ import contextlib
 import logging
 import math
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
@@ -60,8 +61,9 @@ def connected(settings: ClusterSettings | None, *, run: str) -> Iterator[None]:
 
 
 def namespace_of(run: str) -> str:
-    """Where the actors of a run have their names."""
-    return f"turnmix-{run}"
+    """Where the actors of a run have their names: apart from those of every other one, also of the same name, and of
+    the same one before it was killed."""
+    return f"turnmix-{run}-{secrets.token_hex(4)}"
 
 
 _LOCAL_ONLY = {"object_store_memory": 1 << 30}

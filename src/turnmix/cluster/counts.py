@@ -1,6 +1,6 @@
 """What a run's workers did, by machine: figures for the run's records, and their logs in its directory.
 
-In: trajectories, losses and pieces of logs. Out: counts, and `workers/<machine>-<number>.log`.
+In: figures, losses and pieces of logs. Out: counts, and `workers/<machine>-<number>.log`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnmix.core.own_file import open_own, open_own_directory
-from turnmix.core.trajectory import StopReason, Trajectory
 
 if TYPE_CHECKING:
     from turnmix.cluster.order import Whereabouts
@@ -24,9 +23,9 @@ MOST_LOG_BYTES = 16 << 20
 class NodeCounts:
     """Called in the thread of the workers, but for `taken`."""
 
-    def __init__(self, logs: Path) -> None:
-        """`logs`: the run's directory."""
-        self._logs = logs / FOLDER
+    def __init__(self, logs: Path | None) -> None:
+        """`logs`: the run's directory; None: no logs are kept."""
+        self._logs = None if logs is None else logs / FOLDER
         self._num_logged: Counter[str] = Counter()
         self._figures: dict[str, Counter[str]] = {}
         self._losses: Counter[str] = Counter()
@@ -35,10 +34,9 @@ class NodeCounts:
         self.left_out: list[str] = []
         """Ray's ids of machines that get no worker any more."""
 
-    def add(self, machine: str, trajectory: Trajectory, *, is_taught: bool) -> None:
-        is_error = trajectory.stop_reason is StopReason.infra_error
+    def add(self, machine: str, figure: str) -> None:
         self._num_unbegun = 0
-        self._count(machine)["infra_errors" if is_error else "rollouts" if is_taught else "evaluated"] += 1
+        self._count(machine)[figure] += 1
 
     def lose(self, place: Whereabouts | None, *, most: int) -> bool:
         """Was it one too many?"""
@@ -71,7 +69,7 @@ class NodeCounts:
         """Keep what came of a worker's log."""
         before = self._num_logged[worker]
         self._num_logged[worker] += len(piece)
-        if kept := piece[: max(0, MOST_LOG_BYTES - before)]:
+        if self._logs is not None and (kept := piece[: max(0, MOST_LOG_BYTES - before)]):
             folder = open_own_directory(self._logs, is_made=True)
             try:
                 path = self._logs / f"{machine}-{worker.rpartition('-')[2]}.log"

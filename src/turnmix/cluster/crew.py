@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from turnmix.cluster.cluster_worker import ClusterWorker
 from turnmix.cluster.connection import namespace_of
 from turnmix.cluster.counts import NodeCounts
-from turnmix.cluster.order import Whereabouts, WorkerParts
+from turnmix.cluster.order import Whereabouts
 from turnmix.cluster.settings import ClusterSettings
-from turnmix.cluster.worker import RolloutWorker
 from turnmix.core.errors import InfrastructureError, TurnMixError, first_line
 
 LIFE = "life"
@@ -53,7 +53,8 @@ class Crew:
 
     def __init__(
         self,
-        parts: WorkerParts,
+        make: type[ClusterWorker],
+        parts: Any,
         settings: ClusterSettings,
         *,
         run: str,
@@ -61,9 +62,11 @@ class Crew:
         say: Callable[[str], None],
         on_change: Callable[[], None],
     ) -> None:
-        """`run`: its name, by which Ray's dashboard shows its workers. `say` is told of losses. `on_change` is called
-        when a worker is ready, or none will be."""
+        """`make`: the class of the actors; `parts`: what each is made of. `run`: its name, by which Ray's dashboard
+        shows its workers. `say` is told of losses. `on_change` is called when a worker is ready, or none will be."""
+        self._make = make
         self._parts = parts
+        self._namespace = namespace_of(run)
         self._settings = settings
         self._run = run
         self._counts = counts
@@ -151,10 +154,10 @@ class Crew:
         settings = self._settings
         left_out = ",".join(self._counts.left_out)
         return (
-            ray.remote(concurrency_groups={LIFE: 1}, max_concurrency=MOST_ORDERS)(RolloutWorker)
+            ray.remote(concurrency_groups={LIFE: 1}, max_concurrency=MOST_ORDERS)(self._make)
             .options(
                 name=name,
-                namespace=namespace_of(self._run),
+                namespace=self._namespace,
                 num_cpus=settings.cpus_per_worker,
                 num_gpus=settings.gpus_per_worker,
                 resources=dict(settings.resources_per_worker),
@@ -192,7 +195,7 @@ class Crew:
 
     def _count_loss(self, place: Whereabouts | None, how: str, *, num_lost: int) -> None:
         """Raises InfrastructureError: no machine is left, or workers do not even begin."""
-        again = f": its {num_lost} trajectories begin again" if num_lost else ""
+        again = f": its {num_lost} {self._make.works_at} begin again" if num_lost else ""
         where = "before it began" if place is None else f"on {place.name}"
         self._say(f"a worker was lost {where} ({how}){again}")
         most = self._settings.worker_failures

@@ -6,8 +6,6 @@ student whose policies act on workers.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -20,8 +18,9 @@ from turnmix.assembly.student import LearningStudent
 from turnmix.cluster.acting import StudentOnWorkers, WeightStore, WorkersPolicy
 from turnmix.cluster.counts import NodeCounts
 from turnmix.cluster.learning import PlacedStudent
-from turnmix.cluster.order import Order, WorkerParts
+from turnmix.cluster.order import Order, ProcessParts, WorkerParts
 from turnmix.cluster.served import SentServed
+from turnmix.cluster.worker import RolloutWorker
 from turnmix.cluster.workers import Workers
 from turnmix.core.trajectory import Trajectory, Unfinished
 from turnmix.environments.environment import TaskSource
@@ -105,7 +104,7 @@ class ClusterRollouts:
             is_taught=is_taught,
         )
         orders = (replace(order, plans=cohort) for cohort in cohorts_of(plans))
-        await self._workers.roll_out(orders, keep=keep, is_first=slots is None or slots.is_first)
+        await self._workers.do(orders, keep=keep, is_first=slots is None or slots.is_first)
         returned = (found[plan.trajectory_id] for plan in plans)
         return [trajectory for trajectory in returned if trajectory is not None]
 
@@ -131,12 +130,12 @@ def cluster_rollouts(
     parts = WorkerParts(
         recipe_yaml=recipe_yaml(recipe),
         moment=moment,
-        directory=os.getcwd(),
-        import_path=[os.path.abspath(each) for each in sys.path],
+        process=ProcessParts.here(),
         logs=directory.absolute(),
     )
     counts = NodeCounts(directory)
     with Workers(
+        RolloutWorker,
         parts,
         recipe.cluster,
         run=directory.name,

@@ -7,11 +7,6 @@ another one for: one that is lost costs the time of what it had under way.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
-import signal
-import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from functools import partial
@@ -24,7 +19,8 @@ from turnmix.assembly.machine import check_machine
 from turnmix.assembly.source import make_source
 from turnmix.assembly.teacher import make_teacher
 from turnmix.cluster.acting import SentStudent, WorkerStudents
-from turnmix.cluster.order import Order, Whereabouts, WorkerParts
+from turnmix.cluster.cluster_worker import ClusterWorker
+from turnmix.cluster.order import Order, WorkerParts
 from turnmix.cluster.served import SentServed
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource, accident_of, expert_of
@@ -34,39 +30,20 @@ from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.recipe.recipe import Recipe, recipe_of
 
-LOG_PIECE = 1 << 16
-"""Bytes of its log that a sign of life takes along."""
-_SET_PARENT_DEATH_SIGNAL = 1
 _NOBODY = ScriptedPolicy.of_actions("nobody", [text_action("")])
 
 
-class RolloutWorker:
+class RolloutWorker(ClusterWorker):
     """An actor."""
 
+    works_at = "trajectories"
+
     def __init__(self, parts: WorkerParts) -> None:
+        super().__init__(parts.process)
         self._parts = parts
         self._source: TaskSource | None = None
         self._teacher: Policy | None = None
         self._served: dict[SentServed, tuple[Policy, TokenCounter]] = {}
-
-    async def whereabouts(self) -> Whereabouts:
-        """Where Ray has begun it."""
-        import ray
-
-        node = ray.get_runtime_context().get_node_id()
-        return Whereabouts(node=node, name=f"{socket.gethostname()}-{node[:8]}")
-
-    async def prepare(self) -> None:
-        """Make ready for orders.
-
-        Raises:
-            TurnMixError: this machine lacks something that the recipe needs.
-        """
-        await asyncio.to_thread(self._prepare)
-
-    async def alive(self, position: int) -> bytes:
-        """A sign of life: what was logged after `position`."""
-        return await asyncio.to_thread(_logged, position)
 
     async def roll_out(self, order: Order) -> AsyncIterator[Trajectory]:
         """The trajectories of a cohort, as they end.
@@ -106,12 +83,7 @@ class RolloutWorker:
         finally:
             collecting.cancel()
 
-    def _prepare(self) -> None:
-        # When its machine's part of Ray is gone nobody else would end this process, nor its sandboxes.
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-        if Path(self._parts.directory).is_dir():
-            os.chdir(self._parts.directory)
-        sys.path.extend(each for each in self._parts.import_path if each not in sys.path)
+    def make_ready(self) -> None:
         self._recipe: Recipe = recipe_of(yaml.safe_load(self._parts.recipe_yaml))
         check_machine(self._recipe)
         self._source = make_source(self._recipe)
@@ -161,13 +133,3 @@ async def _until_done(
         while not ended.empty():
             yield ended.get_nowait()
         return
-
-
-def _logged(position: int) -> bytes:
-    """Ray has a worker write both of its streams to files: a piece of the one that errors go to."""
-    try:
-        with Path("/proc/self/fd/2").resolve().open("rb") as file:
-            file.seek(position)
-            return file.read(LOG_PIECE)
-    except OSError:
-        return b""

@@ -1,6 +1,6 @@
-"""Cohorts dealt out to the workers of a run, and their trajectories taken in.
+"""Orders, of cohorts or of tests, dealt out to workers, and what comes of them taken in.
 
-In: orders, from any thread. Out: their trajectories. Dealing and watching happen in one event loop, in a thread of its
+In: orders, from any thread. Out: their results. Dealing and watching happen in one event loop, in a thread of its
 own. No more is under way than fits into the slots of the workers, so that what the driver holds does not grow with what
 there is to do.
 
@@ -20,14 +20,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from turnmix.cluster.cluster_worker import ClusterWorker
 from turnmix.cluster.counts import NodeCounts
 from turnmix.cluster.crew import Crew, CrewWorker, told_where
-from turnmix.cluster.order import Order, WorkerParts
+from turnmix.cluster.order import Work
 from turnmix.cluster.settings import ClusterSettings
 from turnmix.core.errors import InfrastructureError, first_line
-from turnmix.core.trajectory import Trajectory
 
-Keep = Callable[[Trajectory], Awaitable[None]]
+Keep = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(eq=False, slots=True)
@@ -45,7 +45,8 @@ class Workers:
 
     def __init__(
         self,
-        parts: WorkerParts,
+        make: type[ClusterWorker],
+        parts: Any,
         settings: ClusterSettings,
         *,
         run: str,
@@ -53,13 +54,13 @@ class Workers:
         counts: NodeCounts,
         say: Callable[[str], None],
     ) -> None:
-        """`concurrency`: trajectories that each worker has under way. The others: see `Crew`."""
+        """`concurrency`: trajectories, or test runs, that each worker has under way. The others: see `Crew`."""
         self._most_losses = settings.worker_failures
         self._concurrency = concurrency
         self._counts = counts
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="turnmix-cluster", daemon=True)
-        self._crew = Crew(parts, settings, run=run, counts=counts, say=say, on_change=self._notify)
+        self._crew = Crew(make, parts, settings, run=run, counts=counts, say=say, on_change=self._notify)
         self._num_admitting = 0
         """Collections that come first and have orders left to begin."""
         self._changed = asyncio.Event()
@@ -77,9 +78,9 @@ class Workers:
         self._thread.join()
         self._loop.close()
 
-    async def roll_out(self, orders: Iterable[Order], *, keep: Keep, is_first: bool) -> None:
-        """Have all rolled out; from a loop of any thread, in which `keep` is awaited with each trajectory. One that had
-        ended before its worker was lost comes again. `is_first`: others wait while it has orders left to begin.
+    async def do(self, orders: Iterable[Work], *, keep: Keep, is_first: bool) -> None:
+        """Have all done; from a loop of any thread, in which `keep` is awaited with each result. One that came before
+        its worker was lost comes again. `is_first`: others wait while it has orders left to begin.
 
         Raises:
             InfrastructureError: workers are lost again and again.
@@ -87,10 +88,10 @@ class Workers:
         """
         loop = asyncio.get_running_loop()
 
-        async def keep_there(trajectory: Trajectory) -> None:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(keep(trajectory)), loop))
+        async def keep_there(result: Any) -> None:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(keep(result)), loop))
 
-        await asyncio.wrap_future(self._call(self._roll_out(orders, _Batch(keep_there, is_first))))
+        await asyncio.wrap_future(self._call(self._do(orders, _Batch(keep_there, is_first))))
 
     def _call(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -102,7 +103,7 @@ class Workers:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _roll_out(self, orders: Iterable[Order], batch: _Batch) -> None:
+    async def _do(self, orders: Iterable[Work], batch: _Batch) -> None:
         try:
             with self._admitting(batch):
                 for order in orders:
@@ -126,9 +127,9 @@ class Workers:
             self._num_admitting -= batch.is_first
             self._notify()
 
-    async def _room(self, order: Order, batch: _Batch) -> CrewWorker:
+    async def _room(self, order: Work, batch: _Batch) -> CrewWorker:
         """A worker with free slots, which are taken; a cohort larger than all of them begins where nothing is open."""
-        number = len(order.plans)
+        number = order.size
         while True:
             if batch.is_first or not self._num_admitting:
                 living = (each for each in self._crew.ready if not each.lost.done())
@@ -155,34 +156,30 @@ class Workers:
             batch.failure = batch.failure or task.exception()
         self._notify()
 
-    async def _finish(self, order: Order, worker: CrewWorker, batch: _Batch) -> None:
-        """Roll out one order, on another worker where one is lost."""
+    async def _finish(self, order: Work, worker: CrewWorker, batch: _Batch) -> None:
+        """One order, on another worker where one is lost."""
         lost: list[str] = []
         while True:
             try:
                 if await self._has_streamed(order, worker, batch):
                     return
             finally:
-                worker.num_open -= len(order.plans)
+                worker.num_open -= order.size
                 self._notify()
             lost.append(f"{worker.place.name}: {worker.lost.result()}")
             if len(lost) >= self._most_losses:
-                first, last = order.plans[0].trajectory_id, order.plans[-1].trajectory_id
-                raise InfrastructureError(
-                    f"trajectories {first} to {last}: {len(lost)} workers were lost while they rolled them out",
-                    *lost,
-                )
+                raise InfrastructureError(f"{order.told}: {len(lost)} workers were lost at them", *lost)
             worker = await self._room(order, batch)
 
-    async def _has_streamed(self, order: Order, worker: CrewWorker, batch: _Batch) -> bool:
+    async def _has_streamed(self, order: Work, worker: CrewWorker, batch: _Batch) -> bool:
         """False: the worker was lost meanwhile. Raises what it raised otherwise."""
         from ray.exceptions import RayError, RayTaskError
 
         async def read() -> None:
-            async for reference in worker.actor.roll_out.options(num_returns="streaming").remote(order):
-                trajectory = await reference
-                await batch.keep(trajectory)
-                self._counts.add(worker.place.name, trajectory, is_taught=order.is_taught)
+            async for reference in order.begin(worker.actor):
+                result = await reference
+                await batch.keep(result)
+                self._counts.add(worker.place.name, order.figure(result))
 
         reading = asyncio.create_task(read())
         either: set[asyncio.Future[Any]] = {reading, worker.lost}

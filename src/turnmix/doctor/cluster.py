@@ -10,6 +10,7 @@ from pathlib import Path
 
 from turnmix.cluster.connection import connected
 from turnmix.cluster.examination import OF_EACH_MACHINE, Node, NodeReport, examine_nodes
+from turnmix.cluster.room import claim
 from turnmix.cluster.servers import gpus_of_server
 from turnmix.cluster.settings import LOCAL, ClusterSettings, check_ray_installed
 from turnmix.core.errors import UserError
@@ -76,8 +77,7 @@ def _places(recipe: Recipe, settings: ClusterSettings, nodes: list[Node]) -> Ite
         else:
             each = f"each with {asked}" if asked else "which ask for nothing"
             yield Finding(subject=field, passed=True, detail=f"{number}, {each}")
-    gpus = settings.rollout_workers * settings.gpus_per_worker
-    gpus += settings.learners * settings.gpus_per_learner + settings.servers * gpus_of_server(recipe)
+    gpus = claim(recipe).get("GPU", 0.0)
     here = sum(node.resources.get("GPU", 0.0) for node in nodes)
     if gpus > here:
         detail = (

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from turnmix.cluster.room import ClusterRoom
 from turnmix.core.errors import TurnMixError, UserError
 from turnmix.core.printable import printable_line
 from turnmix.running.child_commands import ChildCommand, stop_all
@@ -71,6 +72,8 @@ class _State:
 def run_sweep(given: GivenComparison, *, output: Path, jobs: int, again: str, reporter: Reporter) -> Sweep:
     """Train and analyse each run of the comparison, `jobs` at a time. `again`: the command that goes on.
 
+    Runs on a cluster begin as it has room for them.
+
     Raises:
         UserError: the comparison cannot be run, or `output` holds something else; nothing was begun.
         TurnMixError: runs failed; the others are complete.
@@ -110,6 +113,8 @@ class _Runner:
         self._jobs = jobs
         self._reporter = reporter
         self._sharing = Sharing(runs, directory=directory.path)
+        self._room = ClusterRoom([run.recipe for run in runs])
+        self._told_to_wait: set[str] = set()
         self._width = max(len(run.name) for run in runs)
         self._began = time.monotonic()
         self._state = _State(waiting=deque((run, self._first_step(run)) for run in runs))
@@ -123,8 +128,8 @@ class _Runner:
         )
         try:
             while state.waiting or state.under_way:
-                while state.waiting and len(state.under_way) < self._jobs:
-                    self._begin(*self._next())
+                while len(state.under_way) < self._jobs and (chosen := self._next()) is not None:
+                    self._begin(*chosen)
                 self._look()
                 time.sleep(POLL_SECONDS)
         finally:
@@ -134,9 +139,11 @@ class _Runner:
     def _first_step(self, run: PlannedRun) -> str:
         return "analyse" if is_complete(self._directory.path / run.name) else "train"
 
-    def _next(self) -> tuple[PlannedRun, str]:
-        """The first that need not wait for what another run is making; else the first."""
+    def _next(self) -> tuple[PlannedRun, str] | None:
+        """The first that need not wait for what another run is making; else the first. None: it waits for room."""
         waiting = self._state.waiting
+        if not waiting:
+            return None
         training = {each.run.name for each in self._state.under_way if each.step == "train"}
         chosen = next(
             (
@@ -146,9 +153,19 @@ class _Runner:
             ),
             0,
         )
-        found = waiting[chosen]
+        run, step = waiting[chosen]
+        if step == "train" and not self._has_room(run):
+            return None
         del waiting[chosen]
-        return found
+        return run, step
+
+    def _has_room(self, run: PlannedRun) -> bool:
+        beside = [each.run.recipe for each in self._state.under_way if each.step == "train"]
+        lacking = self._room.lacking(run.recipe, beside=beside)
+        if lacking is not None and run.name not in self._told_to_wait:
+            self._told_to_wait.add(run.name)
+            self._tell(run, f"waits for room in the cluster: {lacking}")
+        return lacking is None
 
     def _begin(self, run: PlannedRun, step: str) -> None:
         path = self._directory.path / run.name

@@ -120,10 +120,13 @@ def _check_different(recipes: dict[str, Recipe]) -> None:
     """Raises RecipeError: two arms are one."""
     seen: dict[str, str] = {}
     for arm, recipe in recipes.items():
-        first = seen.setdefault(recipe_yaml(recipe), arm)
+        first = seen.setdefault(recipe_yaml(recipe.model_copy(update={"cluster": None})), arm)
         if first != arm:
             raise RecipeError(
-                f"arms.{arm}: its recipe is the same as that of {first}: leave one out, or change it"
+                f"arms.{arm}: its recipe is the same as that of {first}, whatever they say of the cluster: leave one "
+                "out, or change it"
+                if recipes[first].cluster != recipe.cluster
+                else f"arms.{arm}: its recipe is the same as that of {first}: leave one out, or change it"
             )
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import libcst as cst
 
 from turnmix.core.errors import UserError
-from turnmix.environments.repositories.archive.execution import execute_tests
 from turnmix.environments.repositories.archive.files import store_archive, text_files
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
@@ -70,7 +69,7 @@ async def make_from_repository(path: Path, maker: TaskMaker) -> list[TaskRow]:
         draft = draft_row(settings, path=path, archive=name, tree=list(files))
         maker.progress(f"running the tests of {path} as they are, twice …")
         async with maker.said_while("the tests as they are"):
-            fixed = await measure(draft, archive, b"", make_sandbox=maker.make_sandbox)
+            fixed = await measure(draft, archive, b"", execute=maker.execute)
         if isinstance(fixed, Unmeasured):
             raise UserError(f"{path}: {fixed.reason}")
         if not fixed.passing:
@@ -103,7 +102,7 @@ async def _make(workplace: _Workplace, maker: TaskMaker) -> list[TaskRow]:
     for tried in range(0, most, settings.jobs):
         if tried and tried % PROGRESS_EVERY < settings.jobs:
             maker.progress(f"{tried} bugs tried, of {most} at most: {len(rows)} of {settings.number} tasks")
-        batch = [bug for bug, _ in zip(candidates, range(settings.jobs))]
+        batch = [bug for bug, _ in zip(candidates, range(min(settings.jobs, most - tried)))]
         made = await asyncio.gather(
             *(
                 maker.attempt(_told(file, bug), partial(_try, file, bug, workplace, maker))
@@ -162,12 +161,12 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, maker: TaskMa
     row = workplace.draft.model_copy(
         update={"base_patch": workplace.differ.diff({file: source}, {file: wrong})}
     )
-    first = await execute_tests(row, workplace.archive, b"", maker.make_sandbox(row))
+    first = await maker.execute(row, workplace.archive, b"")
     caught = [test for test in workplace.fixed.passing if not first.passes(test)]
     if not first.is_complete or not caught or len(caught) > LARGEST_SHARE * len(workplace.fixed.passing):
         maker.progress(f"dropped: {told}: {len(caught)} tests fail")
         return None
-    broken = await measure(row, workplace.archive, b"", make_sandbox=maker.make_sandbox, first=first)
+    broken = await measure(row, workplace.archive, b"", execute=maker.execute, first=first)
     turned = None if isinstance(broken, Unmeasured) else compare(broken, workplace.fixed)
     if isinstance(broken, Unmeasured) or turned is None or not turned.fail_to_pass:
         maker.progress(f"dropped: {told}: its tests are unstable")
@@ -190,7 +189,7 @@ async def _try(file: str, bug: InjectedBug, workplace: _Workplace, maker: TaskMa
             "problem_statement": await maker.writer.write(failures, random.Random(instance_id)),
         }
     )
-    done = await confirmed(row, workplace.archive, make_sandbox=maker.make_sandbox)
+    done = await confirmed(row, workplace.archive, execute=maker.execute)
     if done is None:
         maker.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None

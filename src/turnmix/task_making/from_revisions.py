@@ -6,7 +6,9 @@ pass; where no single one does, one for the whole difference.
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -42,17 +44,21 @@ async def make_from_revisions(path: Path, old: str, new: str, maker: TaskMaker) 
     old, new = resolve(path, old), resolve(path, new)
     rows: list[TaskRow] = []
 
-    async def attempt(before: str, after: str) -> None:
-        row = await maker.attempt(after[:10], partial(_try, path, before, after, maker))
-        rows.extend([] if row is None else [row])
+    async def attempt(pairs: Sequence[tuple[str, str]]) -> None:
+        made = await asyncio.gather(
+            *(maker.attempt(after[:10], partial(_try, path, before, after, maker)) for before, after in pairs)
+        )
+        rows.extend(row for row in made if row is not None)
 
-    pairs = commits_between(path, old, new)
-    for number, (before, after) in enumerate(pairs, start=1):
-        if len(rows) < maker.settings.number:
-            maker.progress(f"commit {number} of {len(pairs)}: {after[:10]}")
-            await attempt(before, after)
+    pairs, settings = commits_between(path, old, new), maker.settings
+    for first in range(0, len(pairs), settings.jobs):
+        if len(rows) < settings.number:
+            batch = pairs[first : first + settings.jobs]
+            for number, (_, after) in enumerate(batch, start=first + 1):
+                maker.progress(f"commit {number} of {len(pairs)}: {after[:10]}")
+            await attempt(batch)
     if not rows and len(pairs) > 1:
-        await attempt(old, new)
+        await attempt([(old, new)])
     if not rows and maker.failures:
         raise maker.failures[-1]
     if not rows:
@@ -60,7 +66,7 @@ async def make_from_revisions(path: Path, old: str, new: str, maker: TaskMaker) 
             f"{path}: no commit from {old[:10]} to {new[:10]} changes code and makes a test of its own pass: "
             "name other revisions"
         )
-    return rows
+    return rows[: settings.number]
 
 
 async def _try(path: Path, old: str, new: str, maker: TaskMaker) -> TaskRow | None:
@@ -86,14 +92,14 @@ async def _try(path: Path, old: str, new: str, maker: TaskMaker) -> TaskRow | No
             "test_patch": diff_revisions(path, old, new, tests),
         }
     )
-    fixed = await measure(row, archive, gold, make_sandbox=maker.make_sandbox)
+    fixed = await measure(row, archive, gold, execute=maker.execute)
     if isinstance(fixed, Unmeasured):
         maker.progress(f"dropped: {told}: {fixed.reason}")
         return None
     if not fixed.passing:
         maker.progress(f"dropped: {told}: {why_none_pass(fixed)}")
         return None
-    broken = await measure(row, archive, b"", make_sandbox=maker.make_sandbox)
+    broken = await measure(row, archive, b"", execute=maker.execute)
     if isinstance(broken, Unmeasured):
         maker.progress(f"dropped: {told}: without the change, {broken.reason}")
         return None
@@ -115,7 +121,7 @@ async def _try(path: Path, old: str, new: str, maker: TaskMaker) -> TaskRow | No
             "problem_statement": await maker.writer.write(failures, random.Random(row.instance_id)),
         }
     )
-    done = await confirmed(row, archive, make_sandbox=maker.make_sandbox)
+    done = await confirmed(row, archive, execute=maker.execute)
     if done is None:
         maker.progress(f"dropped: {told}: the gold patch does not resolve it, or is no UTF-8")
         return None

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from turnmix.environments.repositories.archive.execution import Execution, execute_tests
+from turnmix.environments.repositories.archive.execution import ExecuteTests, Execution
 from turnmix.environments.repositories.task_file import TaskRow
-from turnmix.sandboxes.sandbox import Sandbox
 from turnmix.task_making.pytest_error import pytest_error
-
-MakeSandbox = Callable[[TaskRow], Sandbox]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +50,7 @@ class Unmeasured:
 
 
 async def measure(
-    row: TaskRow, archive: bytes, patch: bytes, *, make_sandbox: MakeSandbox, first: Execution | None = None
+    row: TaskRow, archive: bytes, patch: bytes, *, execute: ExecuteTests, first: Execution | None = None
 ) -> Measured | Unmeasured:
     """Run the tests of `row` on `patch` twice.
 
@@ -65,7 +62,7 @@ async def measure(
     started = time.monotonic()
     runs = [first] if first is not None else []
     while len(runs) < 2:
-        runs.append(await execute_tests(row, archive, patch, make_sandbox(row)))
+        runs.append(await execute(row, archive, patch))
         if not runs[-1].applied:
             return Unmeasured(reason=f"its code does not apply: {_last_line(runs[-1].log)}")
         if not runs[-1].is_complete:
@@ -128,7 +125,7 @@ def compare(broken: Measured, fixed: Measured) -> TurnedTests:
     )
 
 
-async def confirmed(row: TaskRow, archive: bytes, *, make_sandbox: MakeSandbox) -> TaskRow | None:
+async def confirmed(row: TaskRow, archive: bytes, *, execute: ExecuteTests) -> TaskRow | None:
     """The finished row, with those of its tests alone that its gold patch turns, or leaves, once more; None
     when that is no task: its gold patch would not be resolved, or the empty patch would.
 
@@ -136,9 +133,7 @@ async def confirmed(row: TaskRow, archive: bytes, *, make_sandbox: MakeSandbox) 
         InfrastructureError: a sandbox failed.
     """
     patches = (row.gold_patch.encode(errors="surrogateescape"), b"")
-    gold, empty = await asyncio.gather(
-        *(execute_tests(row, archive, patch, make_sandbox(row)) for patch in patches)
-    )
+    gold, empty = await asyncio.gather(*(execute(row, archive, patch) for patch in patches))
     if not gold.is_complete or not gold.applied or not empty.is_complete:
         return None
     turned = tuple(test for test in row.fail_to_pass if gold.passes(test) and not empty.passes(test))

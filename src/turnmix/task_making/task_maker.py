@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnmix.core.errors import InfrastructureError
-from turnmix.environments.repositories.archive.execution import TEST_REPORT
+from turnmix.environments.repositories.archive.execution import TEST_REPORT, ExecuteTests
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.environments.repositories.test_paths import is_test_path
 from turnmix.task_making.issue import IssueWriter
-from turnmix.task_making.measurement import MakeSandbox
 from turnmix.task_making.settings import MakeSettings
 
 ROOT = "/testbed"
@@ -33,7 +32,7 @@ class TaskMaker:
     """Settings and what does the work."""
 
     settings: MakeSettings
-    make_sandbox: MakeSandbox
+    execute: ExecuteTests
     writer: IssueWriter
     progress: Callable[[str], None]
     """Told in one line what happened to each candidate."""

@@ -8,7 +8,7 @@ Whatever the patched code does is data. Only a failing sandbox, or a task whose 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 
@@ -18,6 +18,7 @@ from turnmix.environments.repositories.commands import must_run, must_write
 from turnmix.environments.repositories.patch_application import BEFORE, GRADING, apply_patch
 from turnmix.environments.repositories.patch_text import encoded
 from turnmix.environments.repositories.protection import Protection, keep_protected
+from turnmix.environments.repositories.repository import MakeSandbox
 from turnmix.environments.repositories.task_file import TaskRow
 from turnmix.sandboxes.sandbox import Sandbox, SandboxEnded
 
@@ -44,6 +45,19 @@ class Execution:
 
     def passes(self, test: str) -> bool:
         return self.outcomes.get(test) in PASSING
+
+
+ExecuteTests = Callable[[TaskRow, bytes, bytes], Awaitable[Execution]]
+"""Runs the tests of a row, whose archive is given, on a patch. Raises SandboxError: see `execute_tests`."""
+
+
+def executing(make_sandbox: MakeSandbox) -> ExecuteTests:
+    """In sandboxes of this machine."""
+
+    async def execute(row: TaskRow, archive: bytes, patch: bytes) -> Execution:
+        return await execute_tests(row, archive, patch, make_sandbox(row))
+
+    return execute
 
 
 async def execute_tests(row: TaskRow, archive: bytes, patch: bytes, sandbox: Sandbox) -> Execution:
