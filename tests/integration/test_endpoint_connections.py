@@ -44,7 +44,7 @@ def asked(behave, *, times=2, certificate=None, verify=None):
             for _ in range(times):
                 response = await connections.exchange("GET", url, httpx.Headers({"Host": "localhost"}), None)
                 found.append((response.status_code, response.content))
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)
         finally:
             await connections.close()
             server.close()

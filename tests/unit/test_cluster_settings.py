@@ -1,11 +1,13 @@
 """The section of a recipe that says on which machines it runs."""
 
+import socket
 import subprocess
 import sys
 
 import pytest
 
-from turnmix.core.errors import RecipeError
+from turnmix.cluster.connection import connected
+from turnmix.core.errors import RecipeError, UserError
 from turnmix.recipe.recipe import load_recipe
 
 
@@ -28,6 +30,18 @@ def test_what_is_no_address_is_refused_with_the_three_that_are():
         RecipeError, match=r"cluster.address: 'head': is neither auto, local nor the host:port"
     ):
         cluster("cluster.address=head")
+    with pytest.raises(RecipeError, match=r"cluster.address: '10.0.0.1:70000': is neither"):
+        cluster("cluster.address=10.0.0.1:70000")
+
+
+def test_a_head_that_takes_no_connection_is_told_at_once():
+    pytest.importorskip("ray", reason="needs the package ray: pip install 'turnmix[ray]'")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        told = rf"cluster.address: '{address}': no Ray cluster can be joined there \(.*[Rr]efused"
+        with pytest.raises(UserError, match=told), connected(cluster(f"cluster.address={address}"), run="run"):
+            pass
 
 
 def test_without_ray_a_recipe_with_a_cluster_is_refused_in_one_line_and_any_other_never_loads_it():

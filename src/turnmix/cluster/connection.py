@@ -11,10 +11,11 @@ import math
 import os
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 
-from turnmix.cluster.settings import LOCAL, ClusterSettings
+from turnmix.cluster.settings import AUTO, LOCAL, ClusterSettings
 from turnmix.core.errors import UserError, first_line
 
 
@@ -38,6 +39,7 @@ def connected(settings: ClusterSettings | None, *, run: str) -> Iterator[None]:
     quietly = {"namespace": namespace_of(run), "log_to_driver": False, "logging_level": logging.ERROR}
     with _signals_kept():
         try:
+            _check_answers(settings.address)
             if settings.address == LOCAL:
                 ray.init(
                     address=LOCAL,
@@ -65,6 +67,15 @@ def namespace_of(run: str) -> str:
     the same one before it was killed."""
     return f"turnmix-{run}-{secrets.token_hex(4)}"
 
+
+def _check_answers(address: str) -> None:
+    """Ray itself tries a head that nobody can reach for two minutes. Raises OSError: nothing takes connections there."""
+    if address not in (AUTO, LOCAL):
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+
+
+_SECONDS_TO_ANSWER = 10.0
 
 _LOCAL_ONLY = {"object_store_memory": 1 << 30}
 """Bytes; Ray would take a share of the machine's memory, and what is more goes to the disk."""

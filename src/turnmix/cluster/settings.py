@@ -47,7 +47,7 @@ class ClusterSettings(Settings):
     @classmethod
     def _is_address(cls, address: str) -> str:
         host, _, port = address.rpartition(":")
-        if address not in (AUTO, LOCAL) and not (host and port.isdecimal()):
+        if address not in (AUTO, LOCAL) and not (host and port.isdecimal() and 0 < int(port) < 65536):
             raise ValueError(
                 f"is neither {AUTO}, {LOCAL} nor the host:port of a Ray cluster's head, such as 10.0.0.1:6379"
             )
