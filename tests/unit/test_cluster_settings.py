@@ -40,7 +40,10 @@ def test_a_head_that_takes_no_connection_is_told_at_once():
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"
         told = rf"cluster.address: '{address}': no Ray cluster can be joined there \(.*[Rr]efused"
-        with pytest.raises(UserError, match=told), connected(cluster(f"cluster.address={address}"), run="run"):
+        with (
+            pytest.raises(UserError, match=told),
+            connected(cluster(f"cluster.address={address}"), run="run"),
+        ):
             pass
 
 

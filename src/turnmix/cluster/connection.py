@@ -69,7 +69,7 @@ def namespace_of(run: str) -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself tries a head that nobody can reach for two minutes. Raises OSError: nothing takes connections there."""
+    """Ray itself tries an unreachable head for two minutes. Raises OSError: nothing takes connections there."""
     if address not in (AUTO, LOCAL):
         host, _, port = address.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
