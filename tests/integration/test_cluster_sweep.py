@@ -42,14 +42,14 @@ def overrides(given, prefix=""):
     return found
 
 
-ARMS = {"sft": ["method=sft"], "dagger": ["method=dagger"], "longer": ["method=dagger", "learner.epochs=2"]}
+ARMS = {"sft": ["method=sft"], "dagger": ["method=dagger"]}
 
 
 def test_runs_of_a_sweep_begin_as_the_cluster_has_room_and_one_that_waits_says_so(tmp_path):
-    with pretend_cluster(nodes=2) as cluster:
+    with pretend_cluster(nodes=1) as cluster:
         section = {"address": cluster.address, "rollout_workers": 1, "cpus_per_worker": 2}
         there = Watching()
-        turnmix.sweep(comparison(ARMS, section), output=str(tmp_path / "there"), jobs=3, reporter=there)
+        turnmix.sweep(comparison(ARMS, section), output=str(tmp_path / "there"), jobs=2, reporter=there)
         told = [line for _, line in there.lines]
         (waiting,) = [line for line in told if "waits for room in the cluster" in line]
         assert "it takes 2 CPU, of which 0 are left beside the others" in waiting

@@ -65,7 +65,7 @@ def outcome(run):
 
 @pytest.mark.parametrize(
     ("method", "num_kills"),
-    [("dagger", 8), ("opd", 8), ("imported", 4)],
+    [("dagger", 8), ("opd", 4), ("imported", 4)],
 )
 def test_a_run_killed_at_random_moments_and_resumed_ends_as_if_never_interrupted(
     method, num_kills, start, tmp_path
