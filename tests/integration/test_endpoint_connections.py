@@ -121,3 +121,34 @@ def test_an_answer_that_is_cut_is_a_lost_connection():
 
     with pytest.raises(LostConnectionError):
         asyncio.run(ask())
+
+
+def test_what_comes_along_with_an_answer_is_no_answer_to_the_next_request():
+    async def ask():
+        async def speak_at_once(reader, writer):
+            try:
+                while head := await reader.readuntil(b"\r\n\r\n"):
+                    path = head.split()[1]
+                    writer.write(ANSWER.replace(b"hi", path) + (TOO_LATE if path == b"/1" else b""))
+            except (asyncio.IncompleteReadError, OSError):
+                writer.close()
+
+        server = await asyncio.start_server(speak_at_once, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        connections = Connections(verify=ssl.create_default_context(), proxy=None, max_idle=4)
+        found = []
+        try:
+            for path in ("/1", "/2", "/3", "/4"):
+                try:
+                    response = await connections.exchange(
+                        "GET", httpx.URL(url + path), httpx.Headers({"Host": "127.0.0.1"}), None
+                    )
+                    found.append(response.text)
+                except LostConnectionError:
+                    found.append("lost")
+        finally:
+            await connections.close()
+            server.close()
+        return found
+
+    assert asyncio.run(ask()) == ["/1", "lost", "/3", "/4"]

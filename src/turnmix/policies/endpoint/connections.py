@@ -108,8 +108,9 @@ class Connections:
 class _Direct:
     """One connection without a proxy."""
 
-    def __init__(self, connection: httpcore.AsyncHTTP11Connection) -> None:
+    def __init__(self, connection: httpcore.AsyncHTTP11Connection, stream: _Stream) -> None:
         self._connection = connection
+        self._stream = stream
 
     @classmethod
     async def to(cls, url: httpx.URL, verify: ssl.SSLContext, check: Callable[[], None]) -> _Direct:
@@ -137,7 +138,7 @@ class _Direct:
             await stream.aclose()
             raise
         origin = _core_url(url).origin
-        return cls(httpcore.AsyncHTTP11Connection(origin, stream, keepalive_expiry=KEPT_SECONDS))
+        return cls(httpcore.AsyncHTTP11Connection(origin, stream, keepalive_expiry=KEPT_SECONDS), stream)
 
     def is_usable(self) -> bool:
         return self._connection.is_idle() and not self._connection.has_expired()
@@ -151,6 +152,8 @@ class _Direct:
             )
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise LostConnectionError(str(error) or type(error).__name__) from error
+        if self._stream.is_unsent:
+            raise LostConnectionError("what came answers no request")
         return _read(response.status, response.headers, response.content)
 
     async def close(self) -> None:
@@ -222,6 +225,11 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._reader = reader
         self._writer = writer
         self._written: list[bytes] = []
+
+    @property
+    def is_unsent(self) -> bool:
+        """Is there a request that nobody has sent, because what came after the last answer was taken for its own?"""
+        return bool(self._written)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
