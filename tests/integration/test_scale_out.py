@@ -157,6 +157,7 @@ def test_the_manifests_volumes_and_versions_agree():
     claims = [each["metadata"]["name"] for each in documents() if each["kind"] == "PersistentVolumeClaim"]
     for pod in pods:
         assert [volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"]] == claims
+        assert "fsGroup" in pod["securityContext"]  # else root alone can write to them
         for container in pod["containers"]:
             mounts = [mount["name"] for mount in container["volumeMounts"]]
             assert mounts == [volume["name"] for volume in pod["volumes"]]
