@@ -134,3 +134,21 @@ def test_a_lone_mark_that_nothing_explains_is_noticed_and_a_quoted_one_is_not():
     assert holds_thinking('It splits at "</think>". </think> Yes.')
     assert not holds_thinking('It splits at "</think>" and goes on.')
     assert not holds_thinking("In prose <think>Hm.</think> is a block.")
+
+
+@pytest.mark.parametrize("leaf", ["1", "NaN", r'"\ud800"'])
+def test_an_answer_that_nests_deeply_is_read_or_refused_however_deep_it_is_read(leaf):
+    function = f'{{"name": "execute_bash", "arguments": {"[" * 600}{leaf}{"]" * 600}}}'
+    message = f'{{"role": "assistant", "tool_calls": [{{"id": "a", "function": {function}}}]}}'
+    body = f'{{"choices": [{{"finish_reason": "stop", "message": {message}}}]}}'.encode()
+
+    def read(frames):
+        if frames:
+            return read(frames - 1)
+        try:
+            return read_answer(body).parse_error
+        except MalformedAnswer as refused:
+            return str(refused)
+
+    for frames in range(0, 600, 20):
+        assert any(told in read(frames) for told in ("not a JSON object", "nested"))

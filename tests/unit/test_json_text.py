@@ -157,6 +157,23 @@ def test_what_is_read_strictly_can_be_stored_and_sent():
             strict_json_value(text)
 
 
+def test_what_is_read_strictly_can_be_written_where_it_was_read():
+    text = "[" * 600 + "]" * 600
+
+    def read(frames):
+        if frames:
+            return read(frames - 1)
+        try:
+            value = strict_json_value(text, levels=700)
+        except ValueError as refused:
+            return str(refused)
+        return json.dumps(value, allow_nan=False)
+
+    assert read(0) == text
+    for frames in range(0, 600, 20):
+        assert read(frames) in (text, "nested too deeply", "nested more than 700 levels deep")
+
+
 def test_a_number_of_endless_digits_is_refused_in_plain_words():
     with pytest.raises(ValueError, match=r"^a number has thousands of digits$"):
         json_value("9" * 5000)

@@ -104,7 +104,8 @@ def strict_json_value(text: str | bytes, *, levels: int = MOST_LEVELS) -> Any:
 
 
 def _read(text: str | bytes, levels: int) -> tuple[Any, bool]:
-    """The value, and whether orjson read it, which takes strict JSON alone."""
+    """The value, and whether it is known to be strict: orjson read it, which takes strict JSON alone, and it does not
+    nest so deep that it may be too deep to be written where it was read."""
     is_strict = True
     try:
         value = _read_by_orjson(text)
@@ -114,9 +115,11 @@ def _read(text: str | bytes, levels: int) -> tuple[Any, bool]:
     opened = (
         text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
     )
-    if opened > levels and nests_over(levels, value):
+    shallow = min(levels, MOST_LEVELS)
+    is_deep = opened > shallow and nests_over(shallow, value)
+    if is_deep and nests_over(levels, value):
         raise ValueError(f"nested more than {levels} levels deep")
-    return value, is_strict
+    return value, is_strict and not is_deep
 
 
 def _read_by_orjson(text: str | bytes) -> Any:

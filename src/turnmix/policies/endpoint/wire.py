@@ -100,7 +100,11 @@ def read_body(body: bytes) -> Any:
     try:
         return read_json(body)
     except ValueError:
-        return read_json(json_text(json_value(body, levels=_LEVELS), ensure_ascii=False))
+        value = json_value(body, levels=_LEVELS)
+    try:
+        return read_json(json_text(value, ensure_ascii=False))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def listed_context(body: bytes, model: str) -> int | None:
