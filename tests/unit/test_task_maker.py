@@ -1,4 +1,4 @@
-"""What becomes of a candidate whose sandbox fails."""
+"""Which candidates are tried, and what becomes of one whose sandbox fails."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 
 pytest.importorskip("libcst", reason="making tasks needs libcst: pip install 'turnmix[tasks]'")
 
-from turnmix.core.errors import SandboxError
+from turnmix.core.errors import SandboxError, UserError
+from turnmix.environments.repositories.archive.execution import Execution
+from turnmix.task_making.from_repository import make_from_repository
 from turnmix.task_making.issue import TemplateIssueWriter
 from turnmix.task_making.settings import MakeSettings
 from turnmix.task_making.task_maker import ATTEMPTS, MOST_FAILURES, TaskMaker, draft_row
@@ -82,3 +84,47 @@ def test_a_long_step_is_said_to_go_on_and_how_much_is_made(said):
     asyncio.run(maker.attempt("candidate", make))
     assert said[0] == "… candidate: 0 s; 0 of 100 tasks made"
     assert said[-1].startswith(f"made {ROW.instance_id} (1 of 100): candidate")
+
+
+CODE = """\
+def take(items, count, start=0):
+    if count < 0 or start < 0:
+        raise ValueError("count")
+    end = start + count
+    return items[start:end]
+
+
+def total(items):
+    result = 0
+    for item in items:
+        result = result + item
+    return max(result, 0)
+"""
+
+
+def tried(folder, jobs):
+    """The bugs of which all tests are run, in this order; no test catches any."""
+    patches = []
+
+    async def execute(row, archive, patch):
+        patches.append(row.base_patch)
+        return Execution(outcomes={"test_shelf.py::test_take": "passed"})
+
+    maker = TaskMaker(
+        settings=MakeSettings(output=folder / "tasks.jsonl", number=1, jobs=jobs),
+        execute=execute,
+        writer=TemplateIssueWriter(),
+        progress=lambda line: None,
+    )
+    with pytest.raises(UserError, match="catch none of the bugs"):
+        asyncio.run(make_from_repository(folder / "shelf", maker))
+    return [patch for patch in patches if patch]
+
+
+def test_the_same_bugs_are_tried_by_however_many_at_a_time(tmp_path):
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / "shelf.py").write_text(CODE)
+    (tmp_path / "shelf" / "test_shelf.py").write_text("def test_take():\n    pass\n")
+    one_by_one = tried(tmp_path, 1)
+    assert len(one_by_one) > 10
+    assert tried(tmp_path, 2) == tried(tmp_path, 7) == one_by_one

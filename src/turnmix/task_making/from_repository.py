@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import libcst as cst
@@ -102,7 +103,7 @@ async def _make(workplace: _Workplace, maker: TaskMaker) -> list[TaskRow]:
     for tried in range(0, most, settings.jobs):
         if tried and tried % PROGRESS_EVERY < settings.jobs:
             maker.progress(f"{tried} bugs tried, of {most} at most: {len(rows)} of {settings.number} tasks")
-        batch = [bug for bug, _ in zip(candidates, range(min(settings.jobs, most - tried)))]
+        batch = [*islice(candidates, min(settings.jobs, most - tried))]
         made = await asyncio.gather(
             *(
                 maker.attempt(_told(file, bug), partial(_try, file, bug, workplace, maker))

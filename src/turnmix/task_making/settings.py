@@ -28,4 +28,4 @@ class MakeSettings(Settings):
     timeout_seconds: PositiveFloat = 300.0
     """For one run of the tests."""
     jobs: int = Field(default=1, ge=1)
-    """Sandboxes at one moment."""
+    """Candidates at one moment; each may need two sandboxes."""
