@@ -47,13 +47,21 @@ ARMS = {"sft": ["method=sft"], "dagger": ["method=dagger"]}
 
 def test_runs_of_a_sweep_begin_as_the_cluster_has_room_and_one_that_waits_says_so(tmp_path):
     with pretend_cluster(nodes=1) as cluster:
-        section = {"address": cluster.address, "rollout_workers": 1, "cpus_per_worker": 2}
+        section = {
+            "address": cluster.address,
+            "rollout_workers": 1,
+            "cpus_per_worker": 2,
+            "heartbeat_seconds": 30,
+        }
         there = Watching()
         turnmix.sweep(comparison(ARMS, section), output=str(tmp_path / "there"), jobs=2, reporter=there)
         told = [line for _, line in there.lines]
         (waiting,) = [line for line in told if "waits for room in the cluster" in line]
         assert "it takes 2 CPU, of which 0 are left beside the others" in waiting
         assert told.index(waiting) < next(number for number, line in enumerate(told) if "trained in" in line)
+    without_cluster = Watching()
+    turnmix.sweep(comparison(ARMS, section), output=str(tmp_path / "there"), reporter=without_cluster)
+    assert sum("complete already" in line for _, line in without_cluster.lines) == len(ARMS)
     turnmix.sweep(comparison(ARMS), output=str(tmp_path / "here"), jobs=2, reporter=Watching())
     for run in (f"{arm}-seed-0" for arm in ARMS):
         logs = [tmp_path / where / run / "trajectories.jsonl" for where in ("here", "there")]

@@ -113,11 +113,12 @@ class _Runner:
         self._jobs = jobs
         self._reporter = reporter
         self._sharing = Sharing(runs, directory=directory.path)
-        self._room = ClusterRoom([run.recipe for run in runs])
         self._told_to_wait: set[str] = set()
         self._width = max(len(run.name) for run in runs)
         self._began = time.monotonic()
         self._state = _State(waiting=deque((run, self._first_step(run)) for run in runs))
+        # Of what is trained nobody asks a cluster, which may be gone.
+        self._room = ClusterRoom([run.recipe for run, step in self._state.waiting if step == "train"])
 
     def run(self) -> dict[str, str]:
         """Names of runs that failed, and why."""
