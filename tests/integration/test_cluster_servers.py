@@ -3,7 +3,9 @@
 import os
 import pickle
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from served_students import BASE, has_sandbox, own_actions, perturbed, rolled_out, visited
@@ -35,7 +37,7 @@ def recipe(number, **server):
             "method": "dagger",
             "student": {"model": str(CHECKPOINT), "max_new_tokens": 48, "server": {**SERVER, **server}},
             "scaffold": {"max_tokens": 4096},
-            "cluster": {"servers": number, "heartbeat_seconds": 5},
+            "cluster": {"servers": number, "heartbeat_seconds": 15},
         }
     )
 
@@ -65,6 +67,7 @@ class Killing:
         self._names = servers._servers
         self._pids = {each.name: pid_of(each) for each in servers._placed}
         self.left = 3
+        self.killed = None
 
     def begin(self, episode):
         session = self._policy.begin(episode)
@@ -73,7 +76,8 @@ class Killing:
         async def killing(state):
             self.left -= 1
             if self.left == 0:
-                os.kill(self._pids[self._names.in_order(episode.trajectory_id)[0]], signal.SIGKILL)
+                self.killed = self._names.in_order(episode.trajectory_id)[0]
+                os.kill(self._pids[self.killed], signal.SIGKILL)
             return await act(state)
 
         session.act = killing
@@ -95,13 +99,31 @@ def comes(condition):
     return condition()
 
 
-def test_two_placed_servers_act_as_each_checkpoint_and_one_that_is_killed_is_replaced(tmp_path):
+def sleeping_later(folder):
+    """A program that is the engine's own until there is `sleeps` beside it; then it serves nothing."""
+    program = folder / "transformers"
+    own = Path(sys.executable).with_name("transformers")
+    program.write_text(f'#!/bin/sh\n[ -e {folder}/sleeps ] && exec {" ".join(SLEEPING)}\nexec {own} "$@"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+SLEEPING = ("sleep", "98765")
+
+
+def sleeping():
+    return processes("\0".join(SLEEPING))
+
+
+def test_two_placed_servers_act_as_each_checkpoint_and_what_is_killed_or_hangs_is_replaced_until_it_is_closed(
+    tmp_path,
+):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     other = perturbed(run / "checkpoints" / "iteration-001")
     told = []
     with machines(2, namespace="test-servers"):
-        servers = placed(2, run)
+        servers = placed(2, run, program=sleeping_later(tmp_path))
         try:
             servers.open(BASE, log=run / "server.log", say=told.append)
             assert acts_as(BASE.location, rolled_out(pickle.loads(pickle.dumps(servers.policy(greedy=True)))))
@@ -113,9 +135,14 @@ def test_two_placed_servers_act_as_each_checkpoint_and_one_that_is_killed_is_rep
             assert [each.error for each in found if each.stop_reason is StopReason.infra_error] == []
             assert acts_as(other.location, found)
             assert not acts_as(BASE.location, found)
+            (tmp_path / "sleeps").touch()
+            [other] = [each for each in servers._placed if each.name != killing.killed]
+            os.kill(pid_of(other), signal.SIGSTOP)
+            assert comes(sleeping), told
         finally:
             servers.close()
-        assert comes(lambda: processes("ServerActor") == [])
+        assert [line for line in told if "did not answer" in line] == []  # nor was that waited for
+        assert comes(lambda: processes("ServerActor") == sleeping() == [])
     assert "Uvicorn running" in (run / "server-0.log").read_text()
     assert "Uvicorn running" in (run / "server-1.log").read_text()
 

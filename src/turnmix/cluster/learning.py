@@ -151,7 +151,7 @@ class PlacedStudent(StudentText):
         (place / MARK).write_text(mark)
         return LearningJob(
             recipe=self._recipe,
-            desk=f"turnmix-{self._run.name}-learning",
+            desk=f"turnmix-{self._run.name}-learning-{mark}",
             namespace=ray.get_runtime_context().namespace,
             directory=Path.cwd(),
             checkpoint=None if self._checkpoint is None else self._checkpoint.absolute(),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from turnmix.core.errors import InfrastructureError, TurnMixError, first_line
 from turnmix.core.own_file import open_own
 
 _CLOSE_SECONDS = 30.0
+_NAME_SECONDS = 30.0
+"""In which Ray gives up the name of an actor that was ended."""
+_LOOK_SECONDS = 0.5
 
 
 class PlacedServer:
@@ -49,7 +53,7 @@ class PlacedServer:
         self._most_failures = most_failures
         self._num_lost = 0
         self._actor: Any = None
-        self._pending: Any = None
+        self._opening: Any = None
         self._changing = threading.RLock()
         """Held while it is replaced or renewed."""
         self._closing = threading.Event()
@@ -57,35 +61,33 @@ class PlacedServer:
 
     def begin_opening(self) -> None:
         """Have it placed and started; others may be at the same time."""
-        self._actor = self._make()
-        self._pending = self._actor.open.remote(self._given())
+        self._actor = self._made()
+        self._opening = self._actor.open.remote(self._given())
 
     def end_opening(self) -> TurnMixError | None:
         """Return once it acts, and watch it from now on; or what it lacks, and why it did not come up."""
         try:
-            _answer(self._pending)
+            _answer(self._opening)
         except TurnMixError as error:
             return error
         self._watching = threading.Thread(target=self._watch, name=self.name, daemon=True)
         self._watching.start()
         return None
 
-    def begin_renewal(self) -> None:
-        self._changing.acquire()
-        self._pending = None if self._actor is None else self._actor.renew.remote(self._given())
-
-    def end_renewal(self) -> None:
-        """Return once it acts with the weights of now. One that is lost meanwhile comes up with them later.
+    @contextlib.contextmanager
+    def renewing(self) -> Iterator[None]:
+        """Inside, it takes the weights of now, as others may at the same time; afterwards it acts with them. One that
+        is lost meanwhile comes up with them later.
 
         Raises:
             RenewalError: it is up and did not take them.
         """
-        try:
+        with self._changing:
+            asked = None if self._actor is None else self._actor.renew.remote(self._given())
+            yield
             with contextlib.suppress(ServerIsDown, LostActor):
-                if self._pending is not None:
-                    _answer(self._pending)
-        finally:
-            self._changing.release()
+                if asked is not None:
+                    _answer(asked)
 
     def close(self) -> None:
         """End it with all that it started. Safe to call twice."""
@@ -99,22 +101,24 @@ class PlacedServer:
                 self._look()
                 with contextlib.suppress(Exception):
                     ray.get(self._actor.close.remote(), timeout=_CLOSE_SECONDS)
-                ray.kill(self._actor)
-            self._actor = None
+            self._end()
 
     def _watch(self) -> None:
+        failure: str | None = None
         while not self._closing.wait(self._heartbeat):
-            problem = self._look()
+            problem = self._look() or failure
             if problem is not None and not self._closing.is_set():
                 with self._changing:
-                    self._replace(problem)
-                if self._actor is None:
+                    failure = self._replace(problem)
+                if self._num_lost > self._most_failures:
                     return
 
     def _look(self) -> str | None:
         """Keep what it logged and said; what is wrong with it, None: nothing."""
         import ray
 
+        if self._actor is None:
+            return None
         try:
             seen = ray.get(self._actor.look.remote(), timeout=2 * self._heartbeat)
         except ray.exceptions.GetTimeoutError:
@@ -129,24 +133,50 @@ class PlacedServer:
             self._say(f"{self.name}: {note}")
         return "its server died again and again" if seen.is_spent else None
 
-    def _replace(self, problem: str) -> None:
+    def _replace(self, problem: str) -> str | None:
+        """Why the one in its place did not come up; None: it did, there is none, or it is closed meanwhile, which waits
+        for no weights."""
         import ray
 
         self._num_lost += 1
-        ray.kill(self._actor)
-        self._actor = None
+        self._end()
         if self._num_lost > self._most_failures:
             self._say(f"{self.name} was lost ({problem}), for the {self._num_lost}th time: it is left out")
-            return
+            return None
         self._say(
             f"{self.name} was lost ({problem}): another one takes its place "
             f"({self._num_lost} of at most {self._most_failures})"
         )
         try:
-            self._actor = self._make()
-            _answer(self._actor.open.remote(self._given()))
-        except TurnMixError as error:
+            self._actor = self._made()
+            opening = self._actor.open.remote(self._given())
+            while not self._closing.is_set():
+                if ray.wait([opening], timeout=_LOOK_SECONDS)[0]:
+                    _answer(opening)
+                    break
+        except Exception as error:  # whatever that machine lacks: another one may do
             self._say(f"{self.name}: {error}")
+            self._look()
+            self._end()
+            return first_line(error)
+        return None
+
+    def _end(self) -> None:
+        import ray
+
+        if self._actor is not None:
+            ray.kill(self._actor)
+        self._actor = None
+
+    def _made(self) -> Any:
+        """A new actor. Raises InfrastructureError: another one keeps its name."""
+        deadline = time.monotonic() + _NAME_SECONDS
+        while True:
+            try:
+                return self._make()
+            except ValueError as error:  # the name of one that was ended a moment ago is taken
+                if time.monotonic() > deadline or self._closing.wait(_LOOK_SECONDS):
+                    raise InfrastructureError(first_line(error)) from error
 
 
 class LostActor(InfrastructureError):

@@ -78,7 +78,8 @@ class Seen:
 
 
 class ServerActor:
-    """An actor's class, with an event loop. Only `act` may be asked for while another call is under way."""
+    """An actor's class, with an event loop. Only `act`, `look` and `close` may be asked for while another call is under
+    way."""
 
     def __init__(self, recipe: Recipe, *, moment: datetime | None, is_tried: bool) -> None:
         """`moment`: what templates show as now. `is_tried`: its log-probabilities will be known of the student's."""

@@ -6,6 +6,7 @@ what `StudentServer` does for one, and each of them is one of those, in an actor
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 from collections.abc import Callable
@@ -123,10 +124,9 @@ class PlacedServers:
             RenewalError: one that is up did not take them.
         """
         self._given = self._told(weights)
-        for server in self._placed:
-            server.begin_renewal()
-        for server in self._placed:
-            server.end_renewal()
+        with contextlib.ExitStack() as all_at_once:
+            for server in self._placed:
+                all_at_once.enter_context(server.renewing())
 
     def policy(self, *, greedy: bool) -> RoutedPolicy:
         """The student as its weights now are, acting."""
