@@ -18,6 +18,7 @@ os.environ.update(
         "RAY_raylet_start_wait_time_s": "300",
         "RAY_agent_register_timeout_ms": "300000",
         "RAY_worker_niceness": "0",
+        "RAY_worker_register_timeout_seconds": "300",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
 )

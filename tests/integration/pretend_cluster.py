@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stored_trajectories import trajectories
 
-from ray_machines import command
+from ray_machines import added, command, started
 from turnmix.recipe.recipe import recipe_of
 from turnmix.running.training import begin_run, resume_run
 from turnmix.store.place import RECIPE
@@ -38,20 +38,18 @@ class PretendCluster:
         from ray.cluster_utils import Cluster
 
         self._cpus = cpus
-        self.ray = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100 << 20},
-        )
+        self.ray = Cluster()
+        added(self.ray, num_cpus=0, include_dashboard=False, object_store_memory=100 << 20)
         self.nodes = [self._added() for _ in range(nodes)]
         self.seen = set()
-        """Process ids of workers."""
+        """Workers: their process ids, and when they began."""
 
     @property
     def address(self):
         return self.ray.address
 
     def _added(self):
-        return self.ray.add_node(num_cpus=self._cpus, object_store_memory=100 << 20)
+        return added(self.ray, num_cpus=self._cpus, object_store_memory=100 << 20)
 
     def add_node(self):
         self.nodes.append(self._added())
@@ -62,7 +60,7 @@ class PretendCluster:
         for node in self.nodes:
             raylet = node.all_processes["raylet"][0].process.pid
             found[node] = [pid for pid in children(raylet) if command(pid).startswith(f"ray::{what}")]
-            self.seen.update(found[node])
+            self.seen.update((pid, started(pid)) for pid in found[node])
         return found
 
     def kill_raylet(self, node):
@@ -73,10 +71,10 @@ class PretendCluster:
         self.ray.remove_node(node, allow_graceful=True)
         self.nodes.remove(node)
 
-    def left_running(self, *, seconds=30.0):
-        """Workers that were seen and do not end within so long."""
-        deadline = time.monotonic() + seconds
-        while left := [pid for pid in self.seen if command(pid).startswith("ray::")]:
+    def left_running(self):
+        """Workers that were seen and do not end within minutes."""
+        deadline = time.monotonic() + 120
+        while left := [pid for pid, moment in self.seen if started(pid) == moment and command(pid)]:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)

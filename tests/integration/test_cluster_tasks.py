@@ -1,9 +1,10 @@
 """Tasks of a user's own code are made on the workers of a cluster: the same file as on this machine alone."""
 
+import itertools
 import os
 import signal
 import threading
-import time
+from contextlib import contextmanager, suppress
 
 import pytest
 from lean_python import lean_python
@@ -44,30 +45,36 @@ def made(folder, way, *words):
     return output.read_bytes()
 
 
-def kill_one_that_works(cluster, killed):
-    """Once there is one."""
-    deadline = time.monotonic() + 120
-    while not killed and time.monotonic() < deadline:
-        for pid in [pid for pids in cluster.workers("ExecutionWorker.execute").values() for pid in pids][:1]:
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
-        time.sleep(0.02)
+@contextmanager
+def one_killed_at_work(cluster):
+    """Inside, a worker is killed, the first that is seen to work; gives a list of it."""
+    killed, is_over = [], threading.Event()
+
+    def kill():
+        while not killed and not is_over.wait(0.02):
+            for pid in [*itertools.chain(*cluster.workers("ExecutionWorker.execute").values())][:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    try:
+        yield killed
+    finally:
+        is_over.set()
+        killing.join()
 
 
 def test_tasks_of_injected_bugs_are_the_same_by_however_many_workers_also_where_one_is_lost(
     cluster, shelf, tmp_path, capsys
 ):
     way = ("--from-repository", shelf[0], "--number", 1)
+    there = ("--cluster", cluster.address, "--workers")
     files = [made(tmp_path / "here", way)]
-    killed = []
-    for number in (1, 2, 4):
-        killing = threading.Thread(target=kill_one_that_works, args=(cluster, killed))
-        if number == 2:
-            killing.start()
-        there = ("--cluster", cluster.address, "--workers", number)
-        files.append(made(tmp_path / f"by-{number}", way, *there))
-        if number == 2:
-            killing.join()
+    files += [made(tmp_path / f"by-{number}", way, *there, number) for number in (1, 4)]
+    with one_killed_at_work(cluster) as killed:
+        files.append(made(tmp_path / "by-2", way, *there, 2))
     assert len(files[0].splitlines()) == 1
     assert files == [files[0]] * 4
     assert len(killed) == 1
