@@ -136,9 +136,10 @@ def test_two_placed_servers_act_as_each_checkpoint_and_what_is_killed_or_hangs_i
             assert acts_as(other.location, found)
             assert not acts_as(BASE.location, found)
             (tmp_path / "sleeps").touch()
-            [other] = [each for each in servers._placed if each.name != killing.killed]
-            os.kill(pid_of(other), signal.SIGSTOP)
-            assert comes(sleeping), told
+            [hanging] = [each for each in servers._placed if each.name != killing.killed]
+            os.kill(pid_of(hanging), signal.SIGSTOP)
+            assert comes(lambda: any(f"{hanging.name} was lost" in line for line in told)), told
+            assert comes(lambda: hanging._actor is not None and sleeping()), told
         finally:
             servers.close()
         assert [line for line in told if "did not answer" in line] == []  # nor was that waited for
