@@ -111,6 +111,11 @@ def sleeping_later(folder):
 SLEEPING = ("sleep", "98765")
 
 
+def are_logged(run):
+    logs = [run / f"server-{number}.log" for number in (0, 1)]
+    return all(log.is_file() and "Uvicorn running" in log.read_text() for log in logs)
+
+
 def sleeping():
     return processes("\0".join(SLEEPING))
 
@@ -127,6 +132,7 @@ def test_two_placed_servers_act_as_each_checkpoint_and_what_is_killed_or_hangs_i
         try:
             servers.open(BASE, log=run / "server.log", say=told.append)
             assert acts_as(BASE.location, rolled_out(pickle.loads(pickle.dumps(servers.policy(greedy=True)))))
+            assert comes(lambda: are_logged(run)), told
             servers.renew(other)
             killing = Killing(servers.policy(greedy=True), servers)
             found = rolled_out(killing)
@@ -144,8 +150,6 @@ def test_two_placed_servers_act_as_each_checkpoint_and_what_is_killed_or_hangs_i
             servers.close()
         assert [line for line in told if "did not answer" in line] == []  # nor was that waited for
         assert comes(lambda: processes("ServerActor") == sleeping() == [])
-    assert "Uvicorn running" in (run / "server-0.log").read_text()
-    assert "Uvicorn running" in (run / "server-1.log").read_text()
 
 
 def test_servers_that_are_given_are_not_placed(tmp_path):
