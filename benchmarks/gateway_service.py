@@ -19,10 +19,10 @@ from tokenizers import Tokenizer
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
 from turnmix.core.verdict import Verdict
-from turnmix.gateway.server import Gateway
-from turnmix.gateway.serving import GatewayServer
-from turnmix.gateway.session_parts import SessionParts
-from turnmix.gateway.sessions import SessionBook
+from turnmix.gateway.serving.gateway_server import GatewayServer
+from turnmix.gateway.serving.server import Gateway
+from turnmix.gateway.serving.sessions import SessionBook
+from turnmix.gateway.session.session_parts import SessionParts
 from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.policies.server.engine import ServerSampling
 from turnmix.policies.server.policy import ServerPolicy

@@ -4,10 +4,10 @@ import asyncio
 
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.environments.oracle.policy import OraclePolicy
-from turnmix.gateway.collecting import ScaffoldCollector
-from turnmix.gateway.scaffold_settings import CommandSettings
+from turnmix.gateway.scaffolds.collecting import ScaffoldCollector
+from turnmix.gateway.scaffolds.settings import CommandSettings
+from turnmix.gateway.session.tokens import RoughTokenCounter
 from turnmix.gateway.settings import GatewaySettings
-from turnmix.gateway.tokens import RoughTokenCounter
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.mixture import DaggerMixture
 from turnmix.rollout.plan import make_plans

@@ -15,11 +15,11 @@ from pathlib import Path
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
 from turnmix.core.verdict import Verdict
-from turnmix.gateway.journal import SessionJournal
-from turnmix.gateway.server import Gateway
-from turnmix.gateway.serving import GatewayServer
-from turnmix.gateway.session_parts import SessionParts
-from turnmix.gateway.sessions import SessionBook, digests_in
+from turnmix.gateway.serving.gateway_server import GatewayServer
+from turnmix.gateway.serving.server import Gateway
+from turnmix.gateway.serving.sessions import SessionBook, digests_in
+from turnmix.gateway.session.journal import SessionJournal
+from turnmix.gateway.session.session_parts import SessionParts
 from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.rollout.plan import RolloutPlan
 from turnmix.store.run_directory import RunDirectory

@@ -11,7 +11,7 @@ from container_runtime import DEBIAN, make_container, needs_containers, settings
 from own_scaffolds import AGENT, PROBE, collected, command
 from turnmix.core.errors import SandboxError, UserError
 from turnmix.core.trajectory import StopReason
-from turnmix.gateway.scaffold_log import FOLDER
+from turnmix.gateway.scaffolds.log import FOLDER
 from turnmix.rollout.mixture import TeacherMixture
 from turnmix.sandboxes.container.listening import listen_in_container
 from turnmix.sandboxes.selection import ContainerSandboxSettings

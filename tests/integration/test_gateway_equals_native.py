@@ -11,7 +11,7 @@ from turnmix.core.trajectory import Action
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.environments.oracle.policy import OraclePolicy
 from turnmix.gateway.model_request import ModelRequest
-from turnmix.gateway.session import Session, SessionParts
+from turnmix.gateway.session.session import Session, SessionParts
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.local.loading import load_student
 from turnmix.policies.local.policy import LocalPolicy

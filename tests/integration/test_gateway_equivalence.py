@@ -15,11 +15,11 @@ from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Action
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
 from turnmix.environments.oracle.policy import OraclePolicy
-from turnmix.gateway.server import Gateway
-from turnmix.gateway.serving import GatewayServer
-from turnmix.gateway.session import Session, SessionParts
-from turnmix.gateway.sessions import SessionBook
-from turnmix.gateway.tokens import RoughTokenCounter
+from turnmix.gateway.serving.gateway_server import GatewayServer
+from turnmix.gateway.serving.server import Gateway
+from turnmix.gateway.serving.sessions import SessionBook
+from turnmix.gateway.session.session import Session, SessionParts
+from turnmix.gateway.session.tokens import RoughTokenCounter
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.local.loading import load_student
 from turnmix.policies.local.policy import LocalPolicy

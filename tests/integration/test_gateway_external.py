@@ -11,8 +11,8 @@ from turnmix.assembly.source import make_source
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
-from turnmix.gateway.external import collect_external
-from turnmix.gateway.external_parts import ExternalParts
+from turnmix.gateway.external.parts import ExternalParts
+from turnmix.gateway.external.rollouts import collect_external
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.recipe.recipe import load_recipe

@@ -16,14 +16,14 @@ import pytest
 from turnmix.core.errors import UserError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
-from turnmix.gateway import responder
 from turnmix.gateway.dialects import DIALECTS
-from turnmix.gateway.keys import digest_of
 from turnmix.gateway.model_request import ModelAnswer, RequestError
-from turnmix.gateway.server import Gateway
-from turnmix.gateway.serving import GatewayServer, check_host
-from turnmix.gateway.session import SessionParts
-from turnmix.gateway.sessions import SessionBook
+from turnmix.gateway.serving import responder
+from turnmix.gateway.serving.gateway_server import GatewayServer, check_host
+from turnmix.gateway.serving.keys import digest_of
+from turnmix.gateway.serving.server import Gateway
+from turnmix.gateway.serving.sessions import SessionBook
+from turnmix.gateway.session.session import SessionParts
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.plan import make_plans

@@ -10,8 +10,8 @@ from turnmix.core.errors import PluginError, UserError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
-from turnmix.gateway.scaffold_log import FOLDER
-from turnmix.gateway.scaffold_settings import FunctionSettings
+from turnmix.gateway.scaffolds.log import FOLDER
+from turnmix.gateway.scaffolds.settings import FunctionSettings
 from turnmix.policies.scripted import text_action
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 

@@ -19,8 +19,8 @@ from turnmix.core.errors import TeacherError
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import StopReason, Trajectory
-from turnmix.gateway.journal import SessionJournal
 from turnmix.gateway.model_request import RequestError
+from turnmix.gateway.session.journal import SessionJournal
 from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
 
 OTHER = ToolSpecification(name="other", description="", parameters={"type": "object"})

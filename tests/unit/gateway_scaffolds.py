@@ -7,7 +7,7 @@ from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
 from turnmix.core.verdict import Verdict
 from turnmix.gateway.model_request import ModelRequest
-from turnmix.gateway.session import Session, SessionParts
+from turnmix.gateway.session.session import Session, SessionParts
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.plan import RolloutPlan
 

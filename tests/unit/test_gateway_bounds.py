@@ -6,9 +6,9 @@ import pytest
 from gateway_scaffolds import end, open_session, request, run, says_where, told, user
 
 from turnmix.core.trajectory import StopReason
-from turnmix.gateway.bounds import SessionBounds
 from turnmix.gateway.model_request import RequestError
-from turnmix.gateway.watched_session import WatchedSession
+from turnmix.gateway.scaffolds.watched_session import WatchedSession
+from turnmix.gateway.session.bounds import SessionBounds
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 
 

@@ -21,7 +21,7 @@ from gateway_scaffolds import (
 from turnmix.core.errors import InfrastructureError, TeacherError, UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.gateway.model_request import RequestError
-from turnmix.gateway.session import Session
+from turnmix.gateway.session.session import Session
 from turnmix.policies.local.lockstep import Lockstep
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 

@@ -19,7 +19,7 @@ from gateway_scaffolds import (
 
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Action
-from turnmix.gateway.journal import SessionJournal
+from turnmix.gateway.session.journal import SessionJournal
 from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
 
 TASK = user("Count.")

@@ -7,10 +7,10 @@ import pytest
 
 from turnmix.core.json_text import json_value
 from turnmix.core.task import Task, Workspace
-from turnmix.gateway.command import CommandOutside
-from turnmix.gateway.report import read_report, verdict_of
-from turnmix.gateway.scaffold_log import FOLDER, HALF, ScaffoldLog, opened_log
-from turnmix.gateway.scaffold_work import ScaffoldWork
+from turnmix.gateway.scaffolds.command import CommandOutside
+from turnmix.gateway.scaffolds.log import FOLDER, HALF, ScaffoldLog, opened_log
+from turnmix.gateway.scaffolds.report import read_report, verdict_of
+from turnmix.gateway.scaffolds.work import ScaffoldWork
 
 KEY = "tmx_0123456789abcdefghijklmnopqrstuvwxyz"
 TASK = Task(id="t-1", problem_statement="Mend it.", workspace=Workspace(working_directory="/testbed"))

@@ -12,9 +12,9 @@ from turnmix.core.errors import UserError
 from turnmix.core.plugins import is_plugin_name
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource
-from turnmix.gateway.external_parts import ExternalParts
-from turnmix.gateway.scaffold_settings import ExternalSettings
-from turnmix.gateway.tokens import TokenCounter
+from turnmix.gateway.external.parts import ExternalParts
+from turnmix.gateway.scaffolds.settings import ExternalSettings
+from turnmix.gateway.session.tokens import TokenCounter
 from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.policies.server.settings import GIVES_TOKENS

@@ -10,7 +10,7 @@ from turnmix.assembly.model_location import model_location
 from turnmix.cluster.settings import check_ray_installed
 from turnmix.core.doors import check_settings
 from turnmix.core.errors import UserError
-from turnmix.gateway.installed import check_gateway_installed
+from turnmix.gateway.serving.installed import check_gateway_installed
 from turnmix.loop.trackers import check_trackers
 from turnmix.policies.teacher import ModelHere
 from turnmix.recipe.recipe import Recipe

@@ -14,7 +14,7 @@ from rich.text import Text
 from turnmix.core.errors import UserError
 from turnmix.core.printable import printable_line
 from turnmix.core.trajectory import StopReason
-from turnmix.gateway.scaffold_log import FOLDER
+from turnmix.gateway.scaffolds.log import FOLDER
 from turnmix.recipe.mistakes import nearest
 from turnmix.store.evaluation_directory import RESULTS
 from turnmix.store.lock import is_locked

@@ -24,7 +24,7 @@ from turnmix.cluster.order import Order, WorkerParts
 from turnmix.cluster.served import SentServed
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource, accident_of, expert_of
-from turnmix.gateway.tokens import RoughTokenCounter, TokenCounter
+from turnmix.gateway.session.tokens import RoughTokenCounter, TokenCounter
 from turnmix.loop.collector_choice import collector_of
 from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action

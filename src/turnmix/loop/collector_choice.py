@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from turnmix.gateway.collecting import ScaffoldCollector
-from turnmix.gateway.tokens import TokenCounter
+from turnmix.gateway.scaffolds.collecting import ScaffoldCollector
+from turnmix.gateway.session.tokens import TokenCounter
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.collector import Collect, collect
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from turnmix.core.trajectory import Action, Trajectory
 from turnmix.core.transition import Transition
-from turnmix.gateway.tokens import TokenCounter
+from turnmix.gateway.session.tokens import TokenCounter
 from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
 from turnmix.rendering.control_text import ControlTextCount

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turnmix.core.seed import derive_seed
 from turnmix.environments.environment import TaskSource
-from turnmix.gateway.scaffold_settings import ExternalSettings
+from turnmix.gateway.scaffolds.settings import ExternalSettings
 from turnmix.loop.task_order import sampled_tasks
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.mixture import make_mixture

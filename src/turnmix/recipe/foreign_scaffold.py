@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from turnmix.environments.environment import TaskSettings
-from turnmix.gateway.scaffold_settings import FIELD, CommandSettings, ExternalSettings
+from turnmix.gateway.scaffolds.settings import FIELD, CommandSettings, ExternalSettings
 from turnmix.recipe.sections import EvaluationSettings, RolloutSettings
 from turnmix.sandboxes.settings import SandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings

@@ -21,7 +21,7 @@ from turnmix.environments.worlds.babyai import BabyAISettings
 from turnmix.environments.worlds.gymnasium import GymnasiumSettings
 from turnmix.environments.worlds.openenv import OpenEnvSettings
 from turnmix.environments.worlds.textworld import TextWorldSettings
-from turnmix.gateway.scaffold_settings import SCAFFOLDS, ForeignScaffoldSettings
+from turnmix.gateway.scaffolds.settings import SCAFFOLDS, ForeignScaffoldSettings
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.methods.filters import FILTERS, find_filter
 from turnmix.policies.teacher import TeacherSettings

@@ -24,7 +24,7 @@ from turnmix.core.seed import derive_seed
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Action, State, Turn
 from turnmix.environments.environment import HasStepKinds, TaskSource, accident_of
-from turnmix.gateway.tokens import RoughTokenCounter
+from turnmix.gateway.session.tokens import RoughTokenCounter
 from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import Keep, roll_out_missing
 from turnmix.policies.policy import Policy

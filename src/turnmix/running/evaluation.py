@@ -23,7 +23,7 @@ from turnmix.environments.environment import TaskSource
 from turnmix.environments.repositories.predictions import PREDICTIONS, predictions_text
 from turnmix.environments.repositories.source import GradesPatches
 from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
-from turnmix.gateway.tokens import RoughTokenCounter
+from turnmix.gateway.session.tokens import RoughTokenCounter
 from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import Keep, roll_out_missing
 from turnmix.policies.policy import Policy

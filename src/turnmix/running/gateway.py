@@ -21,9 +21,9 @@ from turnmix.assembly.teacher import make_teacher
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource, expert_of
-from turnmix.gateway.installed import check_gateway_installed
-from turnmix.gateway.scaffold_settings import ExternalSettings
-from turnmix.gateway.tokens import TokenCounter
+from turnmix.gateway.scaffolds.settings import ExternalSettings
+from turnmix.gateway.serving.installed import check_gateway_installed
+from turnmix.gateway.session.tokens import TokenCounter
 from turnmix.loop.missing_rollouts import roll_out_missing
 from turnmix.loop.plans import rollout_plans
 from turnmix.policies.policy import Policy
@@ -183,8 +183,8 @@ def _rolled_out(
     place: Place,
     reporter: Reporter,
 ) -> Served:
-    from turnmix.gateway.external import collect_external
-    from turnmix.gateway.serving import admin_key, check_host
+    from turnmix.gateway.external.rollouts import collect_external
+    from turnmix.gateway.serving.gateway_server import admin_key, check_host
 
     chosen = recipe.rollouts.scaffold
     external = chosen if isinstance(chosen, ExternalSettings) else ExternalSettings()

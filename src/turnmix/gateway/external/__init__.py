@@ -1,0 +1,1 @@
+"""Scaffolds that start themselves, and take a run's plans."""

@@ -1,0 +1,1 @@
+"""Scaffolds that a run starts itself, and trajectories of what they did."""

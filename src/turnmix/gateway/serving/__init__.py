@@ -1,0 +1,1 @@
+"""The gateway's HTTP: sessions behind keys, requests in, answers out."""
