@@ -1,7 +1,9 @@
 """Scaffolds of the user's own roll tasks out: commands in the task's sandbox and outside of it, and functions."""
 
+import asyncio
 import json
 import os
+import time
 
 import pytest
 
@@ -10,6 +12,7 @@ from turnmix.core.errors import PluginError, UserError
 from turnmix.core.message import Message
 from turnmix.core.task import Task
 from turnmix.core.trajectory import StopReason
+from turnmix.gateway.scaffolds.command import run_watched
 from turnmix.gateway.scaffolds.log import FOLDER
 from turnmix.gateway.scaffolds.settings import FunctionSettings
 from turnmix.policies.scripted import text_action
@@ -109,6 +112,27 @@ def test_a_collection_that_is_given_up_leaves_nothing_running(agent, tmp_path):
         is None
     )
     assert not [pid for pid in pids.read_text().split() if os.path.exists(f"/proc/{pid}")]
+
+
+def test_a_command_that_is_given_up_while_it_is_being_started_leaves_nothing_running(tmp_path):
+    pids = tmp_path / "pids"
+    line = f"sleep 300 & echo $! > {pids}.new; mv {pids}.new {pids}; wait"
+
+    async def given_up():
+        running = asyncio.ensure_future(
+            run_watched(["/bin/sh", "-c", line], directory=tmp_path, environment=os.environ, say=bytes)
+        )
+        while not pids.exists():  # it is so far before its start has been told to whoever asked for it
+            await asyncio.sleep(0)
+            time.sleep(0.5)  # noqa: ASYNC251 (nothing else is to happen meanwhile)
+        running.cancel()
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(given_up())
+    assert not os.path.exists(f"/proc/{pids.read_text().strip()}")
 
 
 def test_the_recipes_turns_bound_a_scaffold_too(agent):

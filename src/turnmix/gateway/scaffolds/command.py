@@ -74,8 +74,27 @@ class CommandOutside:
 async def run_watched(
     command: Sequence[str], *, directory: Path, environment: Mapping[str, str], say: Callable[[bytes], None]
 ) -> int:
-    """The exit status of a program of this machine. Cancelled, it is ended with all that it started. `say` is given
-    what it prints."""
+    """The exit status of a program of this machine. Cancelled, at whatever moment and however often, it is ended with
+    all that it started. `say` is given what it prints."""
+    is_unwanted = asyncio.Event()
+    running = asyncio.ensure_future(_watched(command, directory, environment, say, is_unwanted))
+    try:
+        return await asyncio.shield(running)
+    finally:
+        is_unwanted.set()
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({running})
+
+
+async def _watched(
+    command: Sequence[str],
+    directory: Path,
+    environment: Mapping[str, str],
+    say: Callable[[bytes], None],
+    is_unwanted: asyncio.Event,
+) -> int:
+    """As `run_watched`, until `is_unwanted`. Cancelled itself it would kill the watchdog, which then ends nothing."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", watchdog.__file__, str(given_limit()), *command),
         stdin=asyncio.subprocess.PIPE,
@@ -88,21 +107,23 @@ async def run_watched(
     assert process.stdin is not None
     assert process.stdout is not None
     heard = asyncio.ensure_future(_hear(process.stdout, say))
-    try:
-        return await process.wait()
-    finally:
-        process.stdin.close()  # by which the watchdog knows that nobody wants it any more
-        await asyncio.shield(asyncio.ensure_future(_ended(process)))
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(heard, _LOG_SECONDS)
+    waits = [asyncio.ensure_future(each) for each in (process.wait(), is_unwanted.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
+    process.stdin.close()  # by which the watchdog knows that nobody wants it any more
+    status = await _ended(process)
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(heard, _LOG_SECONDS)
+    return status
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
+async def _ended(process: asyncio.subprocess.Process) -> int:
     try:
-        await asyncio.wait_for(process.wait(), watchdog.GRACE_SECONDS + 10)
+        return await asyncio.wait_for(process.wait(), watchdog.GRACE_SECONDS + 10)
     except asyncio.TimeoutError:
         process.kill()  # what it watched dies with it
-        await process.wait()
+        return await process.wait()
 
 
 async def _hear(stream: asyncio.StreamReader, say: Callable[[bytes], None]) -> None:
