@@ -89,6 +89,7 @@ def test_a_model_is_evaluated_on_workers_as_in_one_process(cluster, tmp_path, mo
     assert results[0] == results[1]
 
 
+@takes_minutes
 def test_a_student_behind_a_given_server_is_asked_by_workers_too(cluster, tmp_path, monkeypatch):
     for package in ("fastapi", "uvicorn", "openai"):
         pytest.importorskip(package, reason=f"{package} is not installed: pip install 'turnmix[serve]'")

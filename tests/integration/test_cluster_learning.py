@@ -171,6 +171,7 @@ def test_machines_that_do_not_see_the_run_are_sent_the_checkpoint_and_send_the_n
     check_is_as_of_one(steps, reports, run / "checkpoint-2", of_one)
 
 
+@takes_minutes
 def test_a_loss_that_is_not_finite_is_told_once_as_in_one_process(taught, cluster, tmp_path):
     student = placed(tmp_path / "run", learning_rate=1e30)
     told = []

@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 import torch
+from long_tests import takes_minutes
 from served_students import (
     BASE,
     STUDENT,
@@ -113,6 +114,7 @@ def test_log_probabilities_of_sampled_tokens_are_those_at_temperature_1_where_no
         assert action.logprobs == pytest.approx(own, abs=1e-3)
 
 
+@takes_minutes
 def test_equal_seeds_sample_equal_tokens(full):
     full.renew(BASE)
     first, second = (
