@@ -486,7 +486,8 @@ def test_the_end_of_an_answer_does_not_wait_until_its_beginning_is_acknowledged(
         """Of the connections that this process has accepted: does the system hold back what is short?"""
         transports = [each for each in gc.get_objects() if isinstance(each, asyncio.Transport)]
         sockets = [each.get_extra_info("socket") for each in transports if not each.is_closing()]
-        accepted = [each for each in sockets if each.getsockname() == address]
+        here = [each for each in sockets if each is not None and each.fileno() >= 0]
+        accepted = [each for each in here if each.getsockname() == address]
         return {not each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in accepted}
 
     async def scenario():
