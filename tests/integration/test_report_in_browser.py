@@ -18,6 +18,15 @@ sync_api = pytest.importorskip(
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 
+# A browser hands out these events when it comes to them: here always late, so that a test that does not wait fails.
+LATE_EVENTS = """
+const listen = EventTarget.prototype.addEventListener;
+EventTarget.prototype.addEventListener = function (type, told, ...rest) {
+  const isLate = ["toggle", "hashchange"].includes(type);
+  return listen.call(this, type, isLate ? (event) => setTimeout(told, 50, event) : told, ...rest);
+};
+"""
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -64,6 +73,7 @@ def opened(browser, reports):
 
     def open_report(name="two runs", *, width=1280, theme="light", behind=""):
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme))
+        contexts[-1].add_init_script(LATE_EVENTS)
         page = contexts[-1].new_page()
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(str(error)))
@@ -89,6 +99,16 @@ def count(page):
 def expect_count(page, number):
     """Search waits for the end of typing."""
     sync_api.expect(page.locator("#count")).to_have_text(re.compile(f"^{number} of "))
+
+
+def follow(link):
+    """A page opens what a link leads to in an event of its own, and marks the link last."""
+    link.click()
+    expect_open(link)
+
+
+def expect_open(link):
+    sync_api.expect(link).to_have_attribute("aria-current", "true")
 
 
 def test_filters_leave_what_is_asked_for(opened):
@@ -128,7 +148,7 @@ def test_search_finds_words_of_labels_and_marks_them_where_they_stand(opened):
     page = opened()
     page.fill("#search", "PYTHON3 run_tests")
     expect_count(page, 5)
-    page.locator("#list a").first.click()
+    follow(page.locator("#list a").first)
     assert set(page.locator("#opened mark").all_inner_texts()) == {"python3 run_tests"}
 
 
@@ -147,7 +167,7 @@ def test_a_trajectory_shows_who_acted_each_turn_and_what_the_teacher_would_have_
     assert "40 lines" in observation.inner_text()
     assert "line 39" not in observation.inner_text()
     observation.locator("summary").click()
-    assert "line 39 of a long answer" in observation.inner_text()
+    sync_api.expect(observation).to_contain_text("line 39 of a long answer")
 
 
 def test_all_can_be_done_by_keyboard(opened):
@@ -163,7 +183,7 @@ def test_all_can_be_done_by_keyboard(opened):
     focused = page.evaluate("document.activeElement.getAttribute('href')")
     assert focused == listed(page)[1]
     page.keyboard.press("Enter")
-    page.wait_for_selector("#opened .turn")
+    expect_open(page.locator("#list a").nth(1))
     assert page.url.endswith(focused)
     page.keyboard.press("d")
     assert page.evaluate("document.activeElement.dataset.differs") == "yes"
@@ -188,14 +208,13 @@ def test_no_page_is_wider_than_its_window(opened, width, name, task):
     page = opened(name, width=width)
     is_wider = "document.documentElement.scrollWidth > window.innerWidth"
     assert not page.evaluate(is_wider)
-    page.locator("#list a", has_text=task).first.click()
-    page.wait_for_selector("#opened .turn")
+    follow(page.locator("#list a", has_text=task).first)
     assert not page.evaluate(is_wider)
 
 
 def test_on_a_narrow_window_an_opened_trajectory_takes_the_place_of_the_list(opened):
     page = opened(width=390)
-    page.locator("#list a").first.click()
+    follow(page.locator("#list a").first)
     assert not page.locator("#list").is_visible()
     page.get_by_role("button", name="All trajectories").click()
     assert page.locator("#list").is_visible()
@@ -218,10 +237,10 @@ def test_the_theme_is_the_systems_until_it_is_chosen_and_plots_follow_it(opened)
 def test_nothing_that_an_agent_wrote_runs_in_it(opened):
     page = opened("hostile")
     title = page.title()
-    for link in listed(page):
-        page.evaluate("href => { location.hash = href }", link)
-    page.locator("#list a", has_text="</script>").click()
-    page.wait_for_selector("#opened .turn")
+    for link in page.locator("#list a").all():
+        page.evaluate("href => { location.hash = href }", link.get_attribute("href"))
+        expect_open(link)
+    follow(page.locator("#list a", has_text="</script>"))
     told = page.locator("#opened").inner_text()
     assert "<script>document.title='ran'</script>" in told
     assert "\\u202e" in told

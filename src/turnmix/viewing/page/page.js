@@ -353,9 +353,9 @@ if (rows.length) {
   offerAll();
   byId("browser").hidden = false;
   for (const id of filters) {
-    byId(id).addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, id === "search" ? 150 : 0); });
+    byId(id).addEventListener("input", () => { clearTimeout(waiting); if (id === "search") waiting = setTimeout(filter, 150); else filter(); });
   }
-  byId("reset").addEventListener("click", () => { for (const id of filters) byId(id).value = ""; filter(); });
+  byId("reset").addEventListener("click", () => { clearTimeout(waiting); for (const id of filters) byId(id).value = ""; filter(); });
   byId("more").addEventListener("click", () => showMore()?.querySelector("a")?.focus());
   window.addEventListener("hashchange", follow);
   filter();
