@@ -16,10 +16,10 @@ TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate"
 
 def asked(behave, *, times=2, certificate=None, verify=None):
     """The statuses of so many requests, one after the other, and how many connections they took. `behave`: what the
-    server does on a connection a moment after each answer that it gave."""
+    server does on a connection after each answer that it gave, and before the next request."""
 
     async def run():
-        taken = []
+        taken, has_behaved = [], asyncio.Semaphore(0)
 
         async def serve(reader, writer):
             taken.append(writer)
@@ -28,6 +28,8 @@ def asked(behave, *, times=2, certificate=None, verify=None):
                 await writer.drain()
                 await asyncio.sleep(0.02)
                 behave(writer)
+                await asyncio.sleep(0)  # in which a connection is closed
+                has_behaved.release()
 
         async def quietly(reader, writer):
             try:
@@ -44,7 +46,8 @@ def asked(behave, *, times=2, certificate=None, verify=None):
             for _ in range(times):
                 response = await connections.exchange("GET", url, httpx.Headers({"Host": "localhost"}), None)
                 found.append((response.status_code, response.content))
-                await asyncio.sleep(0.5)
+                await asyncio.wait_for(has_behaved.acquire(), 60)
+                await asyncio.sleep(0.1)  # in which the client hears of it
         finally:
             await connections.close()
             server.close()

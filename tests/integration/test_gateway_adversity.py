@@ -21,7 +21,7 @@ from turnmix.store.run_directory import RunDirectory
 
 MEGABYTE = 1 << 20
 MOST_TRIES = 50
-LONGEST_SECONDS = 900
+LONGEST_SECONDS = 3600
 
 
 class Client:

@@ -19,6 +19,7 @@ from clients.start import PROGRAMS
 from test_documentation import SMALL, TAKES_LONG, commands_of
 
 import turnmix
+from free_ports import free_port
 from warm_python import run_turnmix, start_turnmix
 
 ROOT = Path(__file__).parents[2]
@@ -152,9 +153,7 @@ def test_the_page_on_scaffolds_does_what_it_says(page_folder, command):
 
 @HAS_CLIENTS
 def test_a_scaffold_of_the_page_that_starts_itself_fills_an_iteration_which_is_learned(page_folder):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     driver = (page_folder / "drive.py").read_text()
     assert "127.0.0.1:8642" in driver
     (page_folder / "drive.py").write_text(driver.replace("127.0.0.1:8642", f"127.0.0.1:{port}"))
@@ -177,7 +176,7 @@ def test_a_scaffold_of_the_page_that_starts_itself_fills_an_iteration_which_is_l
             assert driven.returncode == 0, driven.stderr
             worked_on = re.findall(r"^i\S+(?= (?:un)?resolved)", driven.stdout, flags=re.M)
             assert worked_on == ["i001-00000", "i001-00001"]
-            assert gateway.wait(120) == 0
+            assert gateway.wait(300) == 0
         finally:
             gateway.kill()
     assert "--resume runs/served" in (page_folder / "gateway.txt").read_text()
@@ -187,7 +186,7 @@ def test_a_scaffold_of_the_page_that_starts_itself_fills_an_iteration_which_is_l
 
 
 def wait_until_listening(port, gateway):
-    for _ in range(1200):
+    for _ in range(3000):
         with socket.socket() as asking:
             if asking.connect_ex(("127.0.0.1", port)) == 0:
                 return

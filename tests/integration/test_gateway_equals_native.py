@@ -101,7 +101,7 @@ def token_ids(trajectory):
 )
 def test_a_cohort_through_the_gateway_is_the_native_one(loaded, mixture, label):
     model, renderer = loaded
-    scaffold = ScaffoldSettings(max_turns=6, no_output_seconds=2.0)
+    scaffold = ScaffoldSettings(max_turns=6, no_output_seconds=60.0)
     source = ByTextSource(MinirepoSettings(), make_sandbox=BubblewrapSettings().make, scaffold=scaffold)
     plans = make_plans(source.tasks("train")[:2], iteration=2, seed=3, cohort_size=2, beta=mixture.beta(2))
 
@@ -137,7 +137,7 @@ def test_a_cohort_through_the_gateway_is_the_native_one(loaded, mixture, label):
         await oracle.close()
         return native, driven
 
-    native, driven = asyncio.run(asyncio.wait_for(scenario(), 120))
+    native, driven = asyncio.run(asyncio.wait_for(scenario(), 600))
     assert sum(len(trajectory.turns) for trajectory in native) > 4
     for expected, trajectory in zip(native, driven, strict=True):
         assert comparable(trajectory) == comparable(expected)

@@ -194,7 +194,7 @@ async def asked(client, base, key, dialect, messages, tools, *, is_streamed):
         f"{base}{path}",
         json={**body, "stream": is_streamed},
         headers={"Authorization": f"Bearer {key}"},
-        timeout=60,
+        timeout=600,
     )
     assert answer.status_code == 200, answer.text
     if is_streamed:
@@ -241,7 +241,7 @@ def token_ids(trajectory):
 
 def test_through_each_dialect_streamed_or_not_the_trajectories_are_the_native_ones():
     model, _, renderer = load_student(STUDENT)
-    scaffold = ScaffoldSettings(max_turns=4, no_output_seconds=2.0)
+    scaffold = ScaffoldSettings(max_turns=4, no_output_seconds=60.0)
     source = ByTextSource(MinirepoSettings(), make_sandbox=BubblewrapSettings().make, scaffold=scaffold)
     plans = make_plans(source.tasks("train")[:2], iteration=2, seed=3, cohort_size=2, beta=MIXTURE.beta(2))
     student = LocalPolicy(model, renderer, STUDENT, greedy=False)
@@ -281,7 +281,7 @@ def test_through_each_dialect_streamed_or_not_the_trajectories_are_the_native_on
         await oracle.close()
         return native, by_wire
 
-    native, by_wire = asyncio.run(asyncio.wait_for(scenario(), 200))
+    native, by_wire = asyncio.run(asyncio.wait_for(scenario(), 600))
     assert {turn.actor for trajectory in native for turn in trajectory.turns} == {"student", "teacher"}
     assert all(turn.label is not None for trajectory in native for turn in trajectory.turns)
     assert len(by_wire) == 6

@@ -5,7 +5,7 @@ import contextlib
 
 import httpx
 import pytest
-from test_gateway_server import asked, run, text_of
+from test_gateway_server import SECONDS, asked, run, text_of
 
 from turnmix.assembly.source import make_source
 from turnmix.core.errors import InfrastructureError, UserError
@@ -56,7 +56,7 @@ async def external(plans, *, keep=None, attempts=2, settings=None, **named):
         **{
             "student": says("student"), "teacher": says("teacher"), "mixture": DaggerMixture(),
             "own_mixture": own_mixture, "label": True, "count": Words(),
-            "settings": settings or GatewaySettings(), "label_seconds": 5.0,
+            "settings": settings or GatewaySettings(), "label_seconds": SECONDS,
             "max_turns": 100, "max_tokens": 10_000, **named,
         }
     )  # fmt: skip
@@ -67,9 +67,9 @@ async def external(plans, *, keep=None, attempts=2, settings=None, **named):
         )
     )  # fmt: skip
     try:
-        async with httpx.AsyncClient(base_url=await url, timeout=20, verify=False) as client:
+        async with httpx.AsyncClient(base_url=await url, timeout=SECONDS, verify=False) as client:
             yield client, kept, serving
-        await asyncio.wait_for(serving, 20)
+        await asyncio.wait_for(serving, SECONDS)
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
@@ -225,7 +225,7 @@ def test_a_session_that_is_left_alone_is_given_up():
         settings = GatewaySettings(idle_seconds=0.2)
         async with external(plans_of("a"), attempts=1, settings=settings) as (client, kept, serving):
             await opened(client)
-            await asyncio.wait_for(serving, 10)
+            await asyncio.wait_for(serving, SECONDS)
         assert "asked nothing for 0.2 s" in kept[0].error
 
     run(scenario())
@@ -265,7 +265,7 @@ def test_a_mistake_of_the_users_own_ends_the_whole_gateway_loudly():
             response = await client.post(f"{session['base_url']}/chat/completions", json=asked("hi"))
             assert response.status_code == 500
             with pytest.raises(UserError, match="it is gone"):
-                await asyncio.wait_for(serving, 10)
+                await asyncio.wait_for(serving, SECONDS)
 
     with pytest.raises(UserError, match="it is gone"):
         run(scenario())
@@ -283,7 +283,7 @@ def test_a_trajectory_that_cannot_be_kept_ends_the_whole_gateway():
             status, words = told(response)
             assert (status, "could not be kept" in words) == (500, True)
             with pytest.raises(OSError, match="No space"):
-                await asyncio.wait_for(serving, 10)
+                await asyncio.wait_for(serving, SECONDS)
 
     with pytest.raises(OSError, match="No space"):
         run(scenario())

@@ -2,12 +2,12 @@
 
 import json
 import signal
-import socket
 import time
 
 import httpx
 import pytest
 
+from free_ports import free_port
 from turnmix.cli import main
 from warm_python import run_turnmix, start_turnmix
 
@@ -30,12 +30,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 class Program:
     """A gateway in a process of its own."""
 
@@ -47,16 +41,16 @@ class Program:
             self.process = start_turnmix(*words, cwd=folder, stdout=told, stderr=told)
 
     def ready(self):
-        for _ in range(1200):
+        for _ in range(6000):
             try:
-                return httpx.get(f"{self.url}/ready").json()
+                return httpx.get(f"{self.url}/ready", timeout=60).json()
             except httpx.TransportError:
                 assert self.process.poll() is None, self.text
                 time.sleep(0.05)
         raise AssertionError(self.text)
 
     def ended(self, *, code):
-        assert self.process.wait(60) == code, self.text
+        assert self.process.wait(300) == code, self.text
         return self.text
 
     @property
@@ -66,7 +60,7 @@ class Program:
 
 def post(url, body=None, key=None):
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    return httpx.post(url, json=body or {}, headers=headers, timeout=60)
+    return httpx.post(url, json=body or {}, headers=headers, timeout=300)
 
 
 def opened(program):
