@@ -93,4 +93,4 @@ def in_world(
             await scaffold.close()
             await chosen.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 300))

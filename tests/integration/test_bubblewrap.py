@@ -7,7 +7,15 @@ import sys
 import time
 
 import pytest
-from sandbox_scenarios import interrupt_a_command, read_until, work_beside_a_flood
+from held_things import under_limit
+from sandbox_scenarios import (
+    interrupt_a_command,
+    processes_without,
+    read_until,
+    run_past_its_time,
+    until_in_front,
+    work_beside_a_flood,
+)
 
 from turnmix.core.errors import MissingDependencyError, SandboxError, UserError
 from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
@@ -30,7 +38,7 @@ def inside(scenario, limits=None, sandbox=None):
         chosen = sandbox or BubblewrapSandbox(limits)
         await chosen.start()
         try:
-            return await asyncio.wait_for(scenario(chosen), 30)
+            return await asyncio.wait_for(scenario(chosen), 200)
         finally:
             await chosen.stop()
 
@@ -84,21 +92,19 @@ def test_a_command_gets_its_input_directory_and_environment():
 
 def test_a_command_past_its_time_out_is_killed_with_its_children_and_keeps_its_output():
     async def scenario(sandbox):
-        started = time.monotonic()
-        result = await sandbox.run("echo begun; setsid sleep 71 & sleep 72 | cat", timeout=0.3)
-        listing = await sandbox.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
-        return result, time.monotonic() - started, listing.output
+        result, seconds = await run_past_its_time(sandbox, "echo begun; setsid sleep 710 & sleep 720 | cat")
+        return result, seconds, await processes_without(sandbox, b"sleep 7")
 
     result, seconds, processes = inside(scenario)
     assert (result.exit_code, result.output) == (None, b"begun\n")
-    assert seconds < 30
+    assert seconds < 200
     assert b"sleep 7" not in processes
 
 
 def test_a_command_that_leaves_a_background_process_returns_at_once():
     started = time.monotonic()
-    assert run("sleep 90 & echo started").output == b"started\n"
-    assert time.monotonic() - started < 30
+    assert run("sleep 900 & echo started").output == b"started\n"
+    assert time.monotonic() - started < 200
 
 
 def test_output_beyond_the_limit_is_cut_and_the_command_goes_on():
@@ -227,8 +233,9 @@ def test_an_interrupt_overtakes_input_that_nobody_reads():
         terminal = await sandbox.open_terminal(working_directory="/")
         await terminal.write(b"echo BEGUN; sleep 60\n")
         await read_until(terminal, b"BEGUN")
+        await until_in_front(sandbox, "sleep")
         await terminal.write(b"ignored\n" * 20_000)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # of what is on its way, some is taken
         await terminal.write(b"\x03")
         await terminal.write(b"echo ALIVE\n")
         assert b"ALIVE" in await read_until(terminal, b"ALIVE")
@@ -242,7 +249,7 @@ def test_an_interrupt_reaches_a_terminal_whose_device_the_agent_took_away(act):
         terminal = await sandbox.open_terminal(working_directory="/")
         await terminal.write(f"{act}; echo BEGUN; sleep 60\n".encode())
         await read_until(terminal, b"BEGUN")
-        await asyncio.sleep(0.2)  # until the shell has handed the terminal to `sleep`
+        await until_in_front(sandbox, "sleep")
         await terminal.write(b"\x03")
         await terminal.write(b"echo ALIVE\n")
         assert b"ALIVE" in await read_until(terminal, b"ALIVE")
@@ -282,12 +289,7 @@ def test_closing_a_terminal_kills_what_it_started_and_ends_a_pending_read():
         await terminal.close()
         await terminal.close()
         await asyncio.wait_for(reading, 60)
-        for _ in range(50):  # on a busy machine a killed process takes a moment to go
-            running = (await sandbox.run("cat /proc/[0-9]*/cmdline")).output
-            if b"sleep" not in running:
-                break
-            await asyncio.sleep(0.1)
-        return running
+        return await processes_without(sandbox, b"sleep")
 
     assert b"sleep" not in inside(scenario)
 
@@ -344,32 +346,43 @@ def test_sixty_four_sandboxes_work_at_once():
     assert asyncio.run(all_of_them()) == [b"%d\n" % number for number in range(64)]
 
 
-def test_start_and_stop_leave_no_process_and_no_open_descriptor():
-    def open_descriptors():
-        return len(os.listdir("/proc/self/fd"))
+STARTS_AND_STOPS = """
+import asyncio
+from held_things import expect_nothing_more_than, held_at_rest, own_orphans
+from turnmix.core.errors import SandboxError
+from turnmix.sandboxes.bubblewrap import BubblewrapSandbox
 
-    async def scenario():
+async def refused(awaitable):
+    try:
+        await awaitable
+    except SandboxError:
+        return True
+
+async def one():
+    sandbox = BubblewrapSandbox()
+    await sandbox.stop()
+    await sandbox.start()
+    terminal = await sandbox.open_terminal(working_directory="/")
+    await terminal.write(b"sleep 4321\\n")
+    await sandbox.stop()
+    await sandbox.stop()
+    assert await refused(sandbox.run("true"))
+    assert await refused(terminal.read())
+
+async def scenario():
+    own_orphans()
+    await one()
+    before = await held_at_rest()
+    for _ in range(5):
         await one()
-        before = open_descriptors()
-        for _ in range(5):
-            await one()
-        return before, open_descriptors()
+    await expect_nothing_more_than(before, "starts and stops")
 
-    async def one():
-        sandbox = BubblewrapSandbox()
-        await sandbox.stop()
-        await sandbox.start()
-        terminal = await sandbox.open_terminal(working_directory="/")
-        await terminal.write(b"sleep 4321\n")
-        await sandbox.stop()
-        await sandbox.stop()
-        with pytest.raises(SandboxError):
-            await sandbox.run("true")
-        with pytest.raises(SandboxError):
-            await terminal.read()
+asyncio.run(scenario())
+"""
 
-    before, after = asyncio.run(scenario())
-    assert after == before
+
+def test_start_and_stop_leave_no_process_and_no_open_descriptor():
+    under_limit(STARTS_AND_STOPS, 256)
 
 
 def test_a_command_whose_caller_is_cancelled_is_killed():
@@ -377,12 +390,7 @@ def test_a_command_whose_caller_is_cancelled_is_killed():
         running = asyncio.ensure_future(sandbox.run("sleep 4321"))
         await asyncio.sleep(0.1)
         running.cancel()
-        for _ in range(50):  # on a busy machine a killed process takes a moment to go
-            seen = (await sandbox.run("cat /proc/[0-9]*/cmdline")).output
-            if b"4321" not in seen:
-                break
-            await asyncio.sleep(0.1)
-        return seen
+        return await processes_without(sandbox, b"4321")
 
     assert b"4321" not in inside(scenario)
 
