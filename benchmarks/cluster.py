@@ -55,6 +55,7 @@ from turnmix.recipe.recipe import recipe_of, recipe_yaml
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.store.run_directory import RunDirectory
 
 NODES = 4
@@ -84,14 +85,16 @@ class Case:
         began = time.perf_counter()
         asyncio.run(
             self.collecting(
-                plans,
-                source=self.source,
-                student=NOBODY,
-                teacher=self.teacher,
-                mixture=TeacherMixture(),
-                label=False,
-                concurrency=self.recipe.rollouts.concurrency,
-                on_trajectory=store,
+                RolloutRequest(
+                    plans=plans,
+                    source=self.source,
+                    student=NOBODY,
+                    teacher=self.teacher,
+                    mixture=TeacherMixture(),
+                    label=False,
+                    concurrency=self.recipe.rollouts.concurrency,
+                    on_trajectory=store,
+                )
             )
         )
         seconds = time.perf_counter() - began

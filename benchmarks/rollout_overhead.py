@@ -44,6 +44,7 @@ from turnmix.policies.scripted import call_action
 from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.plan import RolloutPlan, make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.rollout.shares import DaggerMixture
 from turnmix.scaffold.bash import Bash
 from turnmix.store.run_directory import RunDirectory
@@ -219,16 +220,18 @@ def measured(num_trajectories: int, num_turns: int, texts: Texts | None, run: Pa
     wall, cpu = time.perf_counter(), time.process_time()
     trajectories: list[Trajectory] = asyncio.run(
         collect(
-            plans,
-            source=source,
-            student=SimulatedPolicy("student", num_turns, texts),
-            teacher=SimulatedPolicy("teacher", num_turns, texts),
-            mixture=MIXTURE,
-            label=True,
-            concurrency=num_trajectories,
-            on_trajectory=None
-            if stored is None
-            else lambda trajectory: stored.trajectories.append(trajectory),
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=SimulatedPolicy("student", num_turns, texts),
+                teacher=SimulatedPolicy("teacher", num_turns, texts),
+                mixture=MIXTURE,
+                label=True,
+                concurrency=num_trajectories,
+                on_trajectory=None
+                if stored is None
+                else lambda trajectory: stored.trajectories.append(trajectory),
+            )
         )
     )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

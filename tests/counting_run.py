@@ -12,6 +12,7 @@ from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, StudentMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.store.run_directory import RunDirectory
 
 UNREADABLE = Action(
@@ -46,12 +47,18 @@ def counting_run(path, *, num_tasks=4, student_is_readable=False):
         mixture = AggrevateMixture(support=(2, 2))
         accidents = Accidents(policy=source.accident("breaking"), turns=(3, 3), seed=0)
         for each in asyncio.run(
-            collect(plans, teacher=teacher, mixture=mixture, label=True, accidents=accidents, **options)
+            collect(
+                RolloutRequest(
+                    plans=plans, teacher=teacher, mixture=mixture, label=True, accidents=accidents, **options
+                )
+            )
         ):
             run.trajectories.append(each)
         plans, options = rolled_out("holdout", prefix="e")
         for each in asyncio.run(
-            collect(plans, teacher=None, mixture=StudentMixture(), label=False, **options)
+            collect(
+                RolloutRequest(plans=plans, teacher=None, mixture=StudentMixture(), label=False, **options)
+            )
         ):
             run.evaluations.append(each)
         run.record_stage("rollout", 1, {"rollouts": num_tasks})

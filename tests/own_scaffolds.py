@@ -11,6 +11,7 @@ from turnmix.gateway.settings import GatewaySettings
 from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.mixture import DaggerMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -139,16 +140,18 @@ def collected(
         teacher = OraclePolicy(source.solution) if has_sandbox else ScriptedPolicy("teacher", student)
         collecting = asyncio.create_task(
             collector.collect(
-                plans,
-                source=source,
-                student=ScriptedPolicy("student", student),
-                teacher=teacher,
-                mixture=mixture,
-                label=label,
-                concurrency=2,
-                backoff_seconds=0.01,
-                on_trajectory=keep,
-                **options,
+                RolloutRequest(
+                    plans=plans,
+                    source=source,
+                    student=ScriptedPolicy("student", student),
+                    teacher=teacher,
+                    mixture=mixture,
+                    label=label,
+                    concurrency=2,
+                    backoff_seconds=0.01,
+                    on_trajectory=keep,
+                    **options,
+                )
             )
         )
         if cancelled_once is not None:

@@ -19,6 +19,7 @@ from turnmix.environments.repositories.source import TaskFileSettings, TaskFileS
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 from turnmix.task_making.issue import TemplateIssueWriter
@@ -63,13 +64,15 @@ def oracle_trajectories(source: TaskFileSource, mixture: Mixture, *, iteration: 
     plans = make_plans(source.tasks("holdout"), iteration=iteration, seed=0, cohort_size=1, beta=None)
     return asyncio.run(
         collect(
-            plans,
-            source=source,
-            student=make_vandal(0),
-            teacher=source.expert(),
-            mixture=mixture,
-            label=False,
-            concurrency=2,
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=make_vandal(0),
+                teacher=source.expert(),
+                mixture=mixture,
+                label=False,
+                concurrency=2,
+            )
         )
     )
 

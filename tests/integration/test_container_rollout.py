@@ -12,6 +12,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.container.engine import engine_for
 from turnmix.sandboxes.container.owner import RUN_LABEL, labels
 from turnmix.sandboxes.selection import ContainerSandboxSettings
@@ -44,15 +45,17 @@ def roll_out(source, student, mixture, *, num_tasks, concurrency=8, attempts=3):
     plans = make_plans(source.tasks("train")[:num_tasks], iteration=1, seed=0, cohort_size=1, beta=None)
     return asyncio.run(
         collect(
-            plans,
-            source=source,
-            student=student,
-            teacher=source.expert(),
-            mixture=mixture,
-            label=True,
-            concurrency=concurrency,
-            attempts=attempts,
-            backoff_seconds=0.05,
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=student,
+                teacher=source.expert(),
+                mixture=mixture,
+                label=True,
+                concurrency=concurrency,
+                attempts=attempts,
+                backoff_seconds=0.05,
+            )
         )
     )
 

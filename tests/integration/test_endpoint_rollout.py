@@ -18,6 +18,7 @@ from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.training.forest import grow_forest
 from turnmix.training.learner_settings import LearnerSettings
 
@@ -64,15 +65,17 @@ def roll_out(script, *, max_attempts=8, tasks=6, timeout=120):
             )
             teacher = EndpointPolicy(settings, generator=random.Random(0))
             trajectories = await collect(
-                plans,
-                source=source,
-                student=student,
-                teacher=teacher,
-                mixture=DaggerMixture(),
-                label=True,
-                concurrency=6,
-                attempts=2,
-                backoff_seconds=0.01,
+                RolloutRequest(
+                    plans=plans,
+                    source=source,
+                    student=student,
+                    teacher=teacher,
+                    mixture=DaggerMixture(),
+                    label=True,
+                    concurrency=6,
+                    attempts=2,
+                    backoff_seconds=0.01,
+                )
             )
             await teacher.close()
             return trajectories, teacher.counters

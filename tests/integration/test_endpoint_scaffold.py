@@ -13,6 +13,7 @@ from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -66,13 +67,15 @@ def test_repositories_are_repaired_through_every_failure():
             )
             teacher = EndpointPolicy(settings, generator=random.Random(0))
             trajectories = await collect(
-                make_plans(tasks, iteration=1, seed=0, cohort_size=2, beta=1.0),
-                source=source,
-                student=ScriptedPolicy.of_actions("student", [text_action("hm")]),
-                teacher=teacher,
-                mixture=TeacherMixture(),
-                label=True,
-                concurrency=4,
+                RolloutRequest(
+                    plans=make_plans(tasks, iteration=1, seed=0, cohort_size=2, beta=1.0),
+                    source=source,
+                    student=ScriptedPolicy.of_actions("student", [text_action("hm")]),
+                    teacher=teacher,
+                    mixture=TeacherMixture(),
+                    label=True,
+                    concurrency=4,
+                )
             )
             await teacher.close()
             return trajectories, teacher.counters

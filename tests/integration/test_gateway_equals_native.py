@@ -19,6 +19,7 @@ from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture, StudentMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -109,13 +110,15 @@ def test_a_cohort_through_the_gateway_is_the_native_one(loaded, mixture, label):
         oracle = OraclePolicy(source.solution)
         student = LocalPolicy(model, renderer, STUDENT, greedy=False)
         native = await collect(
-            plans,
-            source=source,
-            student=student,
-            teacher=oracle,
-            mixture=mixture,
-            label=label,
-            concurrency=2,
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=student,
+                teacher=oracle,
+                mixture=mixture,
+                label=label,
+                concurrency=2,
+            )
         )
         environments = [source.environment(plan.task) for plan in plans]
         sessions = [

@@ -27,6 +27,7 @@ from turnmix.policies.server.student_settings import StudentSettings
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -259,7 +260,15 @@ def test_through_each_dialect_streamed_or_not_the_trajectories_are_the_native_on
 
     async def scenario():
         native = await collect(
-            plans, source=source, student=student, teacher=oracle, mixture=MIXTURE, label=True, concurrency=2
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=student,
+                teacher=oracle,
+                mixture=MIXTURE,
+                label=True,
+                concurrency=2,
+            )
         )
         book, by_wire = SessionBook(), {}
         async with GatewayServer(Gateway(book)), httpx.AsyncClient(trust_env=False) as client:

@@ -16,6 +16,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -85,13 +86,15 @@ def test_the_oracle_leaves_what_the_image_brought_and_removes_what_the_student_l
     plans = make_plans(source.tasks("holdout"), iteration=1, seed=0, cohort_size=1, beta=None)
     (trajectory,) = asyncio.run(
         collect(
-            plans,
-            source=source,
-            student=student,
-            teacher=source.expert(),
-            mixture=AggrevateMixture(support=(1, 1)),
-            label=False,
-            concurrency=1,
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=student,
+                teacher=source.expert(),
+                mixture=AggrevateMixture(support=(1, 1)),
+                label=False,
+                concurrency=1,
+            )
         )
     )
     told = [turn.action.message.tool_calls[0].arguments.get("command", "") for turn in trajectory.turns[1:]]

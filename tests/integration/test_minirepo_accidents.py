@@ -12,6 +12,7 @@ from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -35,13 +36,15 @@ def collected(source, *, num_tasks, kind="breaking", turns=(4, 8), mixture=None,
         try:
             options = {"student": NOBODY, "label": True, **more}
             return await collect(
-                plans,
-                source=source,
-                teacher=expert,
-                mixture=mixture or TeacherMixture(),
-                concurrency=8,
-                accidents=accidents,
-                **options,
+                RolloutRequest(
+                    plans=plans,
+                    source=source,
+                    teacher=expert,
+                    mixture=mixture or TeacherMixture(),
+                    concurrency=8,
+                    accidents=accidents,
+                    **options,
+                )
             )
         finally:
             await expert.close()

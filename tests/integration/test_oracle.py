@@ -19,6 +19,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import AggrevateMixture, DaggerMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.editor import Editor
 from turnmix.scaffold.scaffold import ScaffoldSettings
@@ -111,14 +112,16 @@ def roll_out(
         oracle = OraclePolicy(solution)
         try:
             return await collect(
-                plans,
-                source=source,
-                student=make_student(source),
-                teacher=oracle,
-                mixture=mixture,
-                label=True,
-                concurrency=8,
-                backoff_seconds=0.01,
+                RolloutRequest(
+                    plans=plans,
+                    source=source,
+                    student=make_student(source),
+                    teacher=oracle,
+                    mixture=mixture,
+                    label=True,
+                    concurrency=8,
+                    backoff_seconds=0.01,
+                )
             )
         finally:
             await oracle.close()

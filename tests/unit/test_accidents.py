@@ -22,6 +22,7 @@ from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture, StudentMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.rollout.teacher_answers import count_teacher_answers
 from turnmix.rollout.teacher_share import teacher_share
 from turnmix.viewing.transcript import transcript
@@ -51,12 +52,14 @@ def rolled_out(befalling=None, *, mixture=None, number=8, samples=1, source=None
     options = {"label": True, "teacher": source.expert(), "concurrency": 8, "backoff_seconds": 0.0, **more}
     return asyncio.run(
         collect(
-            plans,
-            source=source,
-            student=ScriptedPolicy("student", add_one),
-            mixture=mixture or StudentMixture(),
-            accidents=befalling,
-            **options,
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=ScriptedPolicy("student", add_one),
+                mixture=mixture or StudentMixture(),
+                accidents=befalling,
+                **options,
+            )
         )
     )
 

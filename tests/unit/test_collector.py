@@ -13,27 +13,24 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture, StudentMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 
 
 def plans_for(source, *, cohort_size=2, iteration=3):
     return make_plans(source.tasks("train"), iteration=iteration, seed=0, cohort_size=cohort_size, beta=0.6)
 
 
-def collecting(source, *, student=None, teacher=None, plans=None, **changes):
-    arguments = {
+def collecting(source, **changes):
+    usual = {
+        "plans": plans_for(source),
+        "student": RecordingPolicy("student", source),
+        "teacher": RecordingPolicy("teacher", source),
         "mixture": DaggerMixture(),
         "label": True,
         "concurrency": 2,
         "backoff_seconds": 0.0,
-        **changes,
     }
-    return collect(
-        plans_for(source) if plans is None else plans,
-        source=source,
-        student=RecordingPolicy("student", source) if student is None else student,
-        teacher=RecordingPolicy("teacher", source) if teacher is None else teacher,
-        **arguments,
-    )
+    return collect(RolloutRequest(source=source, **{**usual, **changes}))
 
 
 def run(coroutine):
@@ -225,14 +222,15 @@ def test_no_plans_give_no_trajectories():
 
 def test_impossible_requests_are_refused_before_anything_begins():
     source = RecordingSource()
-    student = RecordingPolicy("student", source)
-    common = {"source": source, "student": student, "teacher": None}
-    with pytest.raises(UserError, match="there is no teacher"):
-        run(collect(plans_for(source), mixture=StudentMixture(), label=True, concurrency=1, **common))
-    with pytest.raises(UserError, match="not 0 and 3"):
-        run(collect(plans_for(source), mixture=StudentMixture(), label=False, concurrency=0, **common))
-    with pytest.raises(UserError, match="there is none: set `teacher`"):
-        run(collect(plans_for(source), mixture=TeacherMixture(), label=False, concurrency=1, **common))
+
+    def refused(told, **changes):
+        with pytest.raises(UserError, match=told):
+            run(collecting(source, **changes))
+
+    refused("there is no teacher", mixture=StudentMixture(), teacher=None)
+    refused("not 0 and 3", concurrency=0)
+    refused("not 2 and 0", attempts=0)
+    refused("there is none: set `teacher`", mixture=TeacherMixture(), label=False, teacher=None)
     with pytest.raises(ValueError, match="share a trajectory id"):
         run(collecting(source, plans=plans_for(source) * 2))
 

@@ -18,6 +18,7 @@ from turnmix.rendering.renderer import Renderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 
 HERMES_CALL = '<tool_call>\n{"name": "edit", "arguments": {"path": "a"}}\n</tool_call>'
 CODER_CALL = "<tool_call>\n<function=edit>\n<parameter=path>\na\n</parameter>\n</function>\n</tool_call>"
@@ -91,7 +92,7 @@ def test_a_stored_rollout_of_a_model_is_taught_on_the_prompts_that_the_model_saw
 
     async def rolled_out():
         options = {"teacher": None, "mixture": StudentMixture(), "label": False, "concurrency": 2}
-        trajectories = await collect(plans, source=source, student=policy, **options)
+        trajectories = await collect(RolloutRequest(plans=plans, source=source, student=policy, **options))
         await policy.close()
         return trajectories
 

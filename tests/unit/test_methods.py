@@ -16,6 +16,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixtureSettings, TeacherMixtureSettings
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 
 RESOLVED = patch_verdict(resolved=True, submitted=True, passed=1, failed=0)
 SUBMITTED = patch_verdict(resolved=False, submitted=True, passed=0, failed=1)
@@ -220,13 +221,15 @@ def roll_out(mixture):
     plans = make_plans(source.tasks("train")[:4], iteration=1, seed=0, cohort_size=2, beta=1.0)
     return asyncio.run(
         collect(
-            plans,
-            source=source,
-            student=ScriptedPolicy("student", lambda episode, state: call_action("finish")),
-            teacher=ScriptedPolicy("teacher", teach),
-            mixture=mixture.make(),
-            label=mixture.kind == "dagger",
-            concurrency=4,
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=ScriptedPolicy("student", lambda episode, state: call_action("finish")),
+                teacher=ScriptedPolicy("teacher", teach),
+                mixture=mixture.make(),
+                label=mixture.kind == "dagger",
+                concurrency=4,
+            )
         )
     )
 

@@ -11,6 +11,7 @@ from turnmix.policies.scripted import ScriptedPolicy, call_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.rollout.slots import Slots
 
 
@@ -72,14 +73,16 @@ def test_collectors_in_two_threads_never_open_more_than_their_slots_and_both_end
         )
         trajectories = asyncio.run(
             collect(
-                plans,
-                source=source,
-                student=student,
-                teacher=None,
-                mixture=StudentMixture(),
-                label=False,
-                concurrency=4,
-                slots=slots,
+                RolloutRequest(
+                    plans=plans,
+                    source=source,
+                    student=student,
+                    teacher=None,
+                    mixture=StudentMixture(),
+                    label=False,
+                    concurrency=4,
+                    slots=slots,
+                )
             )
         )
         ended.extend(each.id for each in trajectories)

@@ -79,6 +79,7 @@ class Order:
     mixture: Mixture
     label: bool | LabelGate
     attempts: int
+    backoff_seconds: float
     unfinished: Unfinished
     accidents: Callable[..., Accidents] | None
     """Made with their policy, which is the task source's."""

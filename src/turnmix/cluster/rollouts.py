@@ -1,4 +1,4 @@
-"""Collections on the workers of a cluster, in place of those in this process: plans go in, trajectories come out.
+"""Collections on the workers of a cluster, in place of those in this process: a request goes in, trajectories come out.
 
 In: a recipe with a section `cluster`, and a directory. Out: what the loop and evaluations take for a collector, and a
 student whose policies act on workers.
@@ -6,7 +6,7 @@ student whose policies act on workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import datetime
@@ -22,18 +22,13 @@ from turnmix.cluster.order import Order, ProcessParts, WorkerParts
 from turnmix.cluster.served import SentServed
 from turnmix.cluster.worker import RolloutWorker
 from turnmix.cluster.workers import Workers
-from turnmix.core.trajectory import Trajectory, Unfinished
-from turnmix.environments.environment import TaskSource
+from turnmix.core.trajectory import Trajectory
 from turnmix.loop.parts import Student
-from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe, recipe_yaml
 from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import Collect
-from turnmix.rollout.labels import LabelGate
-from turnmix.rollout.mixture import Mixture, TeacherMixture
-from turnmix.rollout.plan import RolloutPlan, cohorts_of
-from turnmix.rollout.slots import StageSlots
-from turnmix.rollout.turn_recorder import TakesOver
+from turnmix.rollout.mixture import TeacherMixture
+from turnmix.rollout.plan import cohorts_of
+from turnmix.rollout.request import Collect, RolloutRequest
 
 
 class ClusterRollouts:
@@ -60,52 +55,37 @@ class ClusterRollouts:
         """What each machine did since this was last asked."""
         return self._counts.taken()
 
-    async def _collect(
-        self,
-        plans: Sequence[RolloutPlan],
-        *,
-        source: TaskSource,
-        student: Policy,
-        teacher: Policy | None,
-        mixture: Mixture,
-        label: bool | LabelGate,
-        concurrency: int,
-        on_trajectory: Callable[[Trajectory], None] | None = None,
-        attempts: int = 3,
-        unfinished: Unfinished = "unresolved",
-        slots: StageSlots | None = None,
-        accidents: Accidents | None = None,
-        takes_over: TakesOver | None = None,
-        is_taught: bool,
-    ) -> list[Trajectory]:
+    async def _collect(self, request: RolloutRequest, *, is_taught: bool) -> list[Trajectory]:
         """As `rollout.collector.collect`. Source and teacher are each worker's own, of the same recipe. What
         `on_trajectory` is given is held no longer."""
         found: dict[str, Trajectory | None] = {}
+        student, slots = request.student, request.slots
 
         async def keep(trajectory: Trajectory) -> None:
             if trajectory.id in found:
                 return
-            found[trajectory.id] = trajectory if on_trajectory is None else None
-            if on_trajectory is not None:
-                on_trajectory(trajectory)
+            found[trajectory.id] = trajectory if request.on_trajectory is None else None
+            if request.on_trajectory is not None:
+                request.on_trajectory(trajectory)
 
-        is_nobody = isinstance(mixture, TeacherMixture) and not isinstance(student, WorkersPolicy)
+        is_nobody = isinstance(request.mixture, TeacherMixture) and not isinstance(student, WorkersPolicy)
         sent = self._weights.sent(student) if isinstance(student, WorkersPolicy) else SentServed.of(student)
         order = Order(
             plans=(),
             student=None if is_nobody else sent or student,
-            asks_teacher=teacher is not None,
-            mixture=mixture,
-            label=label,
-            attempts=attempts,
-            unfinished=unfinished,
-            accidents=None if accidents is None else _without_policy(accidents),
-            takes_over=takes_over,
+            asks_teacher=request.teacher is not None,
+            mixture=request.mixture,
+            label=request.label,
+            attempts=request.attempts,
+            backoff_seconds=request.backoff_seconds,
+            unfinished=request.unfinished,
+            accidents=None if request.accidents is None else _without_policy(request.accidents),
+            takes_over=request.takes_over,
             is_taught=is_taught,
         )
-        orders = (replace(order, plans=cohort) for cohort in cohorts_of(plans))
+        orders = (replace(order, plans=cohort) for cohort in cohorts_of(request.plans))
         await self._workers.do(orders, keep=keep, is_first=slots is None or slots.is_first)
-        returned = (found[plan.trajectory_id] for plan in plans)
+        returned = (found[plan.trajectory_id] for plan in request.plans)
         return [trajectory for trajectory in returned if trajectory is not None]
 
 

@@ -29,6 +29,7 @@ from turnmix.loop.collector_choice import collector_of
 from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.recipe.recipe import Recipe, recipe_of
+from turnmix.rollout.request import RolloutRequest
 
 _NOBODY = ScriptedPolicy.of_actions("nobody", [text_action("")])
 
@@ -63,18 +64,21 @@ class RolloutWorker(ClusterWorker):
         ended: asyncio.Queue[Trajectory] = asyncio.Queue()
         collecting = asyncio.create_task(
             collect(
-                order.plans,
-                source=self._source,
-                student=student,
-                teacher=await self._opened_teacher() if order.asks_teacher else None,
-                mixture=order.mixture,
-                label=order.label,
-                concurrency=len(order.plans),
-                on_trajectory=ended.put_nowait,
-                attempts=order.attempts,
-                unfinished=order.unfinished,
-                accidents=accidents,
-                takes_over=order.takes_over,
+                RolloutRequest(
+                    plans=order.plans,
+                    source=self._source,
+                    student=student,
+                    teacher=await self._opened_teacher() if order.asks_teacher else None,
+                    mixture=order.mixture,
+                    label=order.label,
+                    concurrency=len(order.plans),
+                    on_trajectory=ended.put_nowait,
+                    attempts=order.attempts,
+                    backoff_seconds=order.backoff_seconds,
+                    unfinished=order.unfinished,
+                    accidents=accidents,
+                    takes_over=order.takes_over,
+                )
             )
         )
         try:

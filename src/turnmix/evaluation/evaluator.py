@@ -20,9 +20,10 @@ from turnmix.evaluation.interval import wilson
 from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import Collect, collect
+from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
+from turnmix.rollout.request import Collect, RolloutRequest
 from turnmix.rollout.slots import StageSlots
 from turnmix.rollout.tool_fault_count import ToolFaultCount
 
@@ -144,18 +145,20 @@ async def evaluate(
     is_student = actor == "student"
     return summarise(
         await collect(
-            plans,
-            source=source,
-            student=policy if is_student else ScriptedPolicy.of_actions("nobody", [text_action("")]),
-            teacher=None if is_student else policy,
-            mixture=StudentMixture() if is_student else TeacherMixture(),
-            label=False,
-            concurrency=concurrency,
-            on_trajectory=on_trajectory,
-            attempts=attempts,
-            unfinished=unfinished,
-            slots=slots,
-            accidents=accidents,
+            RolloutRequest(
+                plans=plans,
+                source=source,
+                student=policy if is_student else ScriptedPolicy.of_actions("nobody", [text_action("")]),
+                teacher=None if is_student else policy,
+                mixture=StudentMixture() if is_student else TeacherMixture(),
+                label=False,
+                concurrency=concurrency,
+                on_trajectory=on_trajectory,
+                attempts=attempts,
+                unfinished=unfinished,
+                slots=slots,
+                accidents=accidents,
+            )
         ),
         unfinished=unfinished,
     )

@@ -22,9 +22,9 @@ from turnmix.methods.registry import label_gate
 from turnmix.policies.policy import Policy
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import Collect
 from turnmix.rollout.mixture import make_mixture
 from turnmix.rollout.plan import RolloutPlan
+from turnmix.rollout.request import Collect, RolloutRequest
 from turnmix.rollout.slots import Slots
 from turnmix.rollout.teacher_answers import count_teacher_answers
 from turnmix.rollout.teacher_share import teacher_share
@@ -77,17 +77,19 @@ class ActingStages:
             accidents = self._accidents(iteration) if befalls.are_on else None
             try:
                 await self._collector(is_taught=True)(
-                    missing,
-                    source=self._source,
-                    student=student,
-                    teacher=teacher,
-                    mixture=self._mixture,
-                    label=self._label,
-                    concurrency=rollouts.concurrency,
-                    attempts=rollouts.attempts,
-                    on_trajectory=keep,
-                    slots=self._slots.first(),
-                    accidents=accidents,
+                    RolloutRequest(
+                        plans=missing,
+                        source=self._source,
+                        student=student,
+                        teacher=teacher,
+                        mixture=self._mixture,
+                        label=self._label,
+                        concurrency=rollouts.concurrency,
+                        attempts=rollouts.attempts,
+                        on_trajectory=keep,
+                        slots=self._slots.first(),
+                        accidents=accidents,
+                    )
                 )
             finally:
                 await student.close()

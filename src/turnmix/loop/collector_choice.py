@@ -8,7 +8,8 @@ from pathlib import Path
 from turnmix.gateway.scaffolds.collecting import ScaffoldCollector
 from turnmix.gateway.session.tokens import TokenCounter
 from turnmix.recipe.recipe import Recipe
-from turnmix.rollout.collector import Collect, collect
+from turnmix.rollout.collector import collect
+from turnmix.rollout.request import Collect
 
 
 def collector_of(

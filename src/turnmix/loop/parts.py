@@ -14,7 +14,7 @@ from turnmix.policies.policy import Policy
 from turnmix.policies.scoring import TokenPath
 from turnmix.rendering.control_text import ControlTextCount
 from turnmix.rendering.drift import Drift
-from turnmix.rollout.collector import Collect
+from turnmix.rollout.request import Collect
 
 if TYPE_CHECKING:
     from turnmix.training.fit_report import FitReport, StepReport

@@ -17,6 +17,7 @@ from turnmix.nano.wanderer import make_wanderer
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import Actors
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -62,13 +63,15 @@ def collect_experience(path: Path, *, num_trajectories: int, teacher_share: floa
 
         run_coroutine(
             collect(
-                plans,
-                source=source,
-                student=make_wanderer("wanderer", seed, source.solution),
-                teacher=source.expert(),
-                mixture=TeacherShareMixture(most=teacher_share),
-                label=True,
-                concurrency=CONCURRENCY,
-                on_trajectory=write,
+                RolloutRequest(
+                    plans=plans,
+                    source=source,
+                    student=make_wanderer("wanderer", seed, source.solution),
+                    teacher=source.expert(),
+                    mixture=TeacherShareMixture(most=teacher_share),
+                    label=True,
+                    concurrency=CONCURRENCY,
+                    on_trajectory=write,
+                )
             )
         )

@@ -24,6 +24,7 @@ from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import TeacherMixture
 from turnmix.rollout.plan import make_plans
+from turnmix.rollout.request import RolloutRequest
 from turnmix.sandboxes.selection import BubblewrapSettings
 
 TASK_SEED = 1_000_003
@@ -80,13 +81,15 @@ def collect_walks(recipe: Recipe, path: Path, *, num_walks: int, turns: int, see
 
         run_coroutine(
             collect(
-                plans,
-                source=source,
-                student=ScriptedPolicy.of_actions("nobody", [text_action("")]),
-                teacher=make_random_walker(seed),
-                mixture=TeacherMixture(),
-                label=False,
-                concurrency=CONCURRENCY,
-                on_trajectory=write,
+                RolloutRequest(
+                    plans=plans,
+                    source=source,
+                    student=ScriptedPolicy.of_actions("nobody", [text_action("")]),
+                    teacher=make_random_walker(seed),
+                    mixture=TeacherMixture(),
+                    label=False,
+                    concurrency=CONCURRENCY,
+                    on_trajectory=write,
+                )
             )
         )

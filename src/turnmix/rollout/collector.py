@@ -1,106 +1,38 @@
-"""Native rollouts, many at once: plans go in, trajectories come out in the same order. `admission` says which begin
-together, and what becomes of failures."""
+"""Native rollouts, many at once: a request goes in, trajectories come out in the order of its plans. `admission` says
+which begin together, and what becomes of failures."""
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
-from turnmix.core.trajectory import Trajectory, Unfinished
-from turnmix.environments.environment import Environment, TaskSource
-from turnmix.policies.policy import Episode, Inspectable, Policy, PolicySession
-from turnmix.rollout.accidents import Accidents, PendingAccident
+from turnmix.core.trajectory import Trajectory
+from turnmix.environments.environment import Environment
+from turnmix.policies.policy import Episode, Inspectable, PolicySession
+from turnmix.rollout.accidents import PendingAccident
 from turnmix.rollout.admission import Member, collect_members
-from turnmix.rollout.labels import LabelGate
-from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
+from turnmix.rollout.request import RolloutRequest
 from turnmix.rollout.rollout import roll_out
-from turnmix.rollout.slots import Slots, StageSlots
-from turnmix.rollout.turn_recorder import Closable, TakesOver, close_quietly
+from turnmix.rollout.slots import Slots
+from turnmix.rollout.turn_recorder import Closable, close_quietly
 
 
-class Collect(Protocol):
-    """Rolls out plans, as `collect` does. What `on_trajectory` was given need not be returned too."""
-
-    async def __call__(
-        self,
-        plans: Sequence[RolloutPlan],
-        *,
-        source: TaskSource,
-        student: Policy,
-        teacher: Policy | None,
-        mixture: Mixture,
-        label: bool | LabelGate,
-        concurrency: int,
-        on_trajectory: Callable[[Trajectory], None] | None = None,
-        attempts: int = 3,
-        unfinished: Unfinished = "unresolved",
-        slots: StageSlots | None = None,
-        accidents: Accidents | None = None,
-        takes_over: TakesOver | None = None,
-    ) -> list[Trajectory]: ...
-
-
-async def collect(
-    plans: Sequence[RolloutPlan],
-    *,
-    source: TaskSource,
-    student: Policy,
-    teacher: Policy | None,
-    mixture: Mixture,
-    label: bool | LabelGate,
-    concurrency: int,
-    on_trajectory: Callable[[Trajectory], None] | None = None,
-    attempts: int = 3,
-    backoff_seconds: float = 1.0,
-    unfinished: Unfinished = "unresolved",
-    clock: Callable[[], float] = time.perf_counter,
-    slots: StageSlots | None = None,
-    accidents: Accidents | None = None,
-    takes_over: TakesOver | None = None,
-) -> list[Trajectory]:
-    """Roll out all plans, at most `concurrency` trajectories at a time (but always at least one cohort). `slots`:
-    those shared with what runs beside; then `concurrency` is not looked at.
-
-    `on_trajectory` is called once for each trajectory as it ends, infra_errors included. `label`: ask the
-    teacher in the student's states too, or in those of them that a gate lets through. `accidents`: what happens once
-    in some of them. `takes_over`: the teacher says first what it would do where the student is to act, and does it
-    where this says so. The pause before attempt n is backoff_seconds · 2^(n−2). The policies stay open; every session
-    and environment is closed, also when this is cancelled or raises (a UserError, or a bug).
-    """
-    if concurrency < 1 or attempts < 1:
-        raise UserError(f"concurrency and attempts must be 1 or more, not {concurrency} and {attempts}")
-    slots = slots or Slots(concurrency).first()
-    if (label or takes_over) and teacher is None:
-        raise UserError("labels are asked for, but there is no teacher: set `teacher`")
+async def collect(request: RolloutRequest) -> list[Trajectory]:
+    """Roll out what is asked for. Every session and environment is closed, also when this is cancelled or raises (a
+    UserError, or a bug)."""
 
     def make(plan: RolloutPlan, cohort: str) -> Member:
-        return _Rollout(
-            plan=plan,
-            cohort=cohort,
-            source=source,
-            student=student,
-            teacher=teacher,
-            mixture=mixture,
-            label=label,
-            unfinished=unfinished,
-            clock=clock,
-            accidents=accidents,
-            takes_over=takes_over,
-        )
+        return _Rollout(plan=plan, cohort=cohort, request=request)
 
     return await collect_members(
-        plans,
+        request.plans,
         make=make,
-        slots=slots,
-        on_trajectory=on_trajectory,
-        attempts=attempts,
-        backoff_seconds=backoff_seconds,
+        slots=request.slots or Slots(request.concurrency).first(),
+        on_trajectory=request.on_trajectory,
+        attempts=request.attempts,
+        backoff_seconds=request.backoff_seconds,
     )
 
 
@@ -110,15 +42,7 @@ class _Rollout:
 
     plan: RolloutPlan
     cohort: str
-    source: TaskSource
-    student: Policy
-    teacher: Policy | None
-    mixture: Mixture
-    label: bool | LabelGate
-    unfinished: Unfinished
-    clock: Callable[[], float]
-    accidents: Accidents | None
-    takes_over: TakesOver | None
+    request: RolloutRequest
     _environment: Environment = field(init=False)
     _student_session: PolicySession = field(init=False)
     _teacher_session: PolicySession | None = None
@@ -126,32 +50,32 @@ class _Rollout:
     _opened: list[Closable] = field(default_factory=list)
 
     def open(self) -> None:
-        environment = self._environment = self.source.environment(self.plan.task)
+        request = self.request
+        environment = self._environment = request.source.environment(self.plan.task)
         self._opened.append(environment)
         seen = environment if isinstance(environment, Inspectable) else None
-        self._student_session = self.student.begin(self._episode(None))
+        self._student_session = request.student.begin(self._episode(None))
         self._opened.append(self._student_session)
-        if self.teacher is not None:
-            self._teacher_session = self.teacher.begin(self._episode(seen))
+        if request.teacher is not None:
+            self._teacher_session = request.teacher.begin(self._episode(seen))
             self._opened.append(self._teacher_session)
-        if self.accidents is not None:
-            self._accident = self.accidents.begin(self._episode(seen))
+        if request.accidents is not None:
+            self._accident = request.accidents.begin(self._episode(seen))
             self._opened += [] if self._accident is None else [self._accident]
 
     async def run(self, attempt: int) -> Trajectory:
-        plan = self.plan
+        plan, request = self.plan, self.request
         return await roll_out(
             plan,
             environment=self._environment,
             student_session=self._student_session,
             teacher_session=self._teacher_session,
-            actors=self.mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
-            label=self.label,
+            actors=request.mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
+            label=request.label,
             accident=self._accident,
-            takes_over=self.takes_over,
+            takes_over=request.takes_over,
             attempt=attempt,
-            unfinished=self.unfinished,
-            clock=self.clock,
+            unfinished=request.unfinished,
         )
 
     async def close(self) -> None:

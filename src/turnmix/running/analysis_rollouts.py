@@ -31,9 +31,9 @@ from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
 from turnmix.recipe.recipe import Recipe
 from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import Collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
+from turnmix.rollout.request import Collect, RolloutRequest
 from turnmix.rollout.turn_recorder import TakesOver
 from turnmix.running.analysed_student import AnalysedStudent, Sampling
 from turnmix.running.analysing_teacher import AnalysingTeacher
@@ -135,18 +135,20 @@ class AnalysisRollouts:
     ) -> None:
         try:
             await collect(
-                plans,
-                source=self.source,
-                student=student,
-                teacher=teacher,
-                mixture=TeacherMixture() if name == TEACHER else StudentMixture(),
-                label=name == OWN,
-                concurrency=self.recipe.rollouts.concurrency,
-                attempts=self.recipe.rollouts.attempts,
-                on_trajectory=keep,
-                unfinished=self.recipe.evaluation.unfinished,
-                accidents=self._accidents(name),
-                takes_over=self._takes_over(name),
+                RolloutRequest(
+                    plans=plans,
+                    source=self.source,
+                    student=student,
+                    teacher=teacher,
+                    mixture=TeacherMixture() if name == TEACHER else StudentMixture(),
+                    label=name == OWN,
+                    concurrency=self.recipe.rollouts.concurrency,
+                    attempts=self.recipe.rollouts.attempts,
+                    on_trajectory=keep,
+                    unfinished=self.recipe.evaluation.unfinished,
+                    accidents=self._accidents(name),
+                    takes_over=self._takes_over(name),
+                )
             )
         finally:
             await student.close()

@@ -1,5 +1,5 @@
-"""Rollouts by a scaffold of the user's own: plans go in, trajectories come out in the same order, as from a native
-collection: the same cohorts, slots and attempts.
+"""Rollouts by a scaffold of the user's own: a request goes in, trajectories come out in the order of its plans, as
+from a native collection: the same cohorts, slots and attempts.
 
 In: what the recipe says of the scaffold, and of its bounds. Out: a gateway for the time of one collection, and in it a
 session for each trajectory, which the scaffold asks.
@@ -8,27 +8,20 @@ session for each trajectory, which the scaffold asks.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from turnmix.core.errors import UserError
-from turnmix.core.trajectory import Trajectory, Unfinished
-from turnmix.environments.environment import TaskSource
+from turnmix.core.trajectory import Trajectory
 from turnmix.gateway.scaffolds.rollout import RolloutParts, ScaffoldRollout
 from turnmix.gateway.scaffolds.settings import ForeignScaffoldSettings
 from turnmix.gateway.serving.sessions import SessionBook
 from turnmix.gateway.session.tokens import TokenCounter
 from turnmix.gateway.settings import GatewaySettings
-from turnmix.policies.policy import Policy
-from turnmix.rollout.accidents import Accidents
 from turnmix.rollout.admission import Member, collect_members
-from turnmix.rollout.labels import LabelGate
-from turnmix.rollout.mixture import Mixture
 from turnmix.rollout.plan import RolloutPlan
-from turnmix.rollout.slots import Slots, StageSlots
-from turnmix.rollout.turn_recorder import TakesOver
+from turnmix.rollout.request import RolloutRequest
+from turnmix.rollout.slots import Slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,34 +40,16 @@ class ScaffoldCollector:
     is_taught: bool
     """Is learned from what comes out? Then a trajectory of which nothing can be is a mistake."""
 
-    async def collect(
-        self,
-        plans: Sequence[RolloutPlan],
-        *,
-        source: TaskSource,
-        student: Policy,
-        teacher: Policy | None,
-        mixture: Mixture,
-        label: bool | LabelGate,
-        concurrency: int,
-        on_trajectory: Callable[[Trajectory], None] | None = None,
-        attempts: int = 3,
-        backoff_seconds: float = 1.0,
-        unfinished: Unfinished = "unresolved",
-        clock: Callable[[], float] = time.perf_counter,
-        slots: StageSlots | None = None,
-        accidents: Accidents | None = None,
-        takes_over: TakesOver | None = None,
-    ) -> list[Trajectory]:
+    async def collect(self, request: RolloutRequest) -> list[Trajectory]:
         """As the native one. Raises UserError, too: the scaffold cannot be started, or asks nothing."""
         from turnmix.gateway.serving.gateway_server import GatewayServer
         from turnmix.gateway.serving.server import Gateway
 
-        if accidents is not None:
+        if request.accidents is not None:
             raise UserError("accidents do not happen to a scaffold of your own")
-        if concurrency > self.gateway.max_sessions:
+        if request.concurrency > self.gateway.max_sessions:
             raise UserError(
-                f"rollouts.concurrency: {concurrency}: more than the gateway's sessions: raise "
+                f"rollouts.concurrency: {request.concurrency}: more than the gateway's sessions: raise "
                 f"rollouts.gateway.max_sessions, which is {self.gateway.max_sessions}"
             )
         book = SessionBook(self.gateway)
@@ -82,14 +57,7 @@ class ScaffoldCollector:
             collector=self,
             scaffold=self.settings.make(has_sandbox=self.has_sandbox),
             book=book,
-            source=source,
-            student=student,
-            teacher=teacher,
-            mixture=mixture,
-            label=label,
-            takes_over=takes_over,
-            unfinished=unfinished,
-            clock=clock,
+            request=request,
         )
 
         def make(plan: RolloutPlan, cohort: str) -> Member:
@@ -98,12 +66,12 @@ class ScaffoldCollector:
         async with GatewayServer(Gateway(book)):
             collecting = asyncio.create_task(
                 collect_members(
-                    plans,
+                    request.plans,
                     make=make,
-                    slots=slots or Slots(concurrency).first(),
-                    on_trajectory=on_trajectory,
-                    attempts=attempts,
-                    backoff_seconds=backoff_seconds,
+                    slots=request.slots or Slots(request.concurrency).first(),
+                    on_trajectory=request.on_trajectory,
+                    attempts=request.attempts,
+                    backoff_seconds=request.backoff_seconds,
                 )
             )
             failing = asyncio.create_task(book.failed())

@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from turnmix.core.errors import InfrastructureError, UserError
 from turnmix.core.seed import derive_seed
-from turnmix.core.trajectory import State, StopReason, Trajectory, Unfinished
+from turnmix.core.trajectory import State, StopReason, Trajectory
 from turnmix.core.verdict import Verdict
-from turnmix.environments.environment import Environment, HasSandbox, TaskSource
+from turnmix.environments.environment import Environment, HasSandbox
 from turnmix.gateway.model_request import ModelRequest
 from turnmix.gateway.scaffolds.learnable import is_learnable
 from turnmix.gateway.scaffolds.log import ScaffoldLog, opened_log
@@ -30,12 +29,11 @@ from turnmix.gateway.scaffolds.work import Place, RunScaffold, ScaffoldEnd, Scaf
 from turnmix.gateway.serving.sessions import OpenedSession, SessionBook
 from turnmix.gateway.session.bounds import SessionBounds
 from turnmix.gateway.session.session import Session, SessionParts
-from turnmix.policies.policy import Inspectable, Policy
-from turnmix.rollout.labels import LabelGate
-from turnmix.rollout.mixture import Mixture
+from turnmix.policies.policy import Inspectable
 from turnmix.rollout.plan import RolloutPlan
+from turnmix.rollout.request import RolloutRequest
 from turnmix.rollout.rollout import judged
-from turnmix.rollout.turn_recorder import TakesOver, close_quietly
+from turnmix.rollout.turn_recorder import close_quietly
 from turnmix.sandboxes.sandbox import SandboxEnded, SandboxLimitExceeded
 
 if TYPE_CHECKING:
@@ -51,14 +49,7 @@ class RolloutParts:
     collector: ScaffoldCollector
     scaffold: RunScaffold
     book: SessionBook
-    source: TaskSource
-    student: Policy
-    teacher: Policy | None
-    mixture: Mixture
-    label: bool | LabelGate
-    takes_over: TakesOver | None
-    unfinished: Unfinished
-    clock: Callable[[], float]
+    request: RolloutRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,22 +78,23 @@ class ScaffoldRollout:
         self._log = ScaffoldLog(None)
 
     def open(self) -> None:
-        parts, plan = self._parts, self._plan
+        parts, plan, request = self._parts, self._plan, self._parts.request
         if parts.collector.has_sandbox:
-            self._environment = parts.source.environment(plan.task)
+            self._environment = request.source.environment(plan.task)
         seen = self._environment if isinstance(self._environment, Inspectable) else None
         self._session = Session(
             replace(plan, cohort=self._cohort),
             SessionParts(
-                student=parts.student,
-                teacher=parts.teacher,
-                actors=parts.mixture.actors(plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))),
-                label=parts.label,
+                student=request.student,
+                teacher=request.teacher,
+                actors=request.mixture.actors(
+                    plan.iteration, random.Random(derive_seed(plan.seed, "mixture"))
+                ),
+                label=request.label,
                 count=parts.collector.count,
                 inspectable=seen,
-                takes_over=parts.takes_over,
+                takes_over=request.takes_over,
                 bounds=self._bounds,
-                clock=parts.clock,
             ),
         )
 
@@ -230,7 +222,7 @@ class ScaffoldRollout:
         if ended.has_lost_world:
             return _NOTHING_LEFT
         assert self._environment is not None
-        return await judged(self._environment, ended.stop_reason, self._parts.unfinished)
+        return await judged(self._environment, ended.stop_reason, self._parts.request.unfinished)
 
     def _reported(self, end: ScaffoldEnd | None) -> Verdict:
         """What the scaffold says; where it says nothing, what the rule does."""
@@ -251,7 +243,7 @@ class ScaffoldRollout:
         told = f"rollouts.scaffold: trajectory {trajectory.id}: "
         if not trajectory.turns:
             raise UserError(f"{told}{self._why_nothing(watched)}", *self._log.tail())
-        if self._parts.collector.is_taught and not is_learnable(trajectory, label=self._parts.label):
+        if self._parts.collector.is_taught and not is_learnable(trajectory, label=self._parts.request.label):
             raise UserError(
                 f"{told}nothing of it can be learned: the student's tokens were not kept, and there is no label: let "
                 "the student act in this process or through vllm, or choose a method with labels"
