@@ -11,11 +11,11 @@ import pytest
 from served_students import BASE, has_sandbox, own_actions, perturbed, rolled_out, visited
 
 from ray_machines import machines, processes
+from turnmix.assembly.served_student import load_served_student
 from turnmix.cluster.servers import PlacedServers
 from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.nano import CHECKPOINT
-from turnmix.policies.local.loading import load_renderer
 from turnmix.recipe.recipe import recipe_of
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'turnmix[ray]'")
@@ -43,8 +43,9 @@ def recipe(number, **server):
 
 
 def placed(number, run, **server):
-    _, renderer = load_renderer(CHECKPOINT)
-    return PlacedServers(recipe(number, **server), run=run, moment=None, renderer=renderer)
+    asked = recipe(number, **server)
+    student = load_served_student(asked, location=str(CHECKPOINT), moment=None)
+    return PlacedServers(asked, student, run=run, moment=None)
 
 
 def messages(actions):

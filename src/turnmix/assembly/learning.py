@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnmix.assembly.machine import is_follower, prepare_tensor_code
+from turnmix.assembly.served_student import ServedStudent
 from turnmix.assembly.server import MakeServing, make_student_server
 from turnmix.assembly.student import LearningStudent, frozen_base, student_location
 from turnmix.assembly.student_text import StudentText
@@ -123,15 +124,17 @@ def load_learning_student(
     if not is_follower():
         server = make_server(
             recipe,
-            renderer=renderer,
-            tokenizer=tokenizer,
-            model_configuration=learner.model.config,
-            own_logprobs=partial(token_logprobs, learner.acting_model),
-            trial=partial(
-                trial_weights,
-                learner.acting_model,
+            ServedStudent(
+                renderer=renderer,
                 tokenizer=tokenizer,
-                dtype=getattr(torch, recipe.student.dtype),
+                model_configuration=learner.model.config,
+                own_logprobs=partial(token_logprobs, learner.acting_model),
+                trial=partial(
+                    trial_weights,
+                    learner.acting_model,
+                    tokenizer=tokenizer,
+                    dtype=getattr(torch, recipe.student.dtype),
+                ),
             ),
         )
     return LearningStudent(

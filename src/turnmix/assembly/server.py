@@ -11,12 +11,14 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from turnmix.assembly.model_location import model_location
+from turnmix.assembly.served_student import ServedStudent, load_served_student
 from turnmix.assembly.token_counter import StudentTokenCounter
 from turnmix.core.errors import UserError
 from turnmix.core.seed import derive_seed
@@ -29,9 +31,7 @@ from turnmix.rendering.check import check_tools
 if TYPE_CHECKING:
     from turnmix.core.finding import Finding
     from turnmix.policies.server.engine import Engine, Weights
-    from turnmix.policies.server.held_weights import Trial
     from turnmix.policies.server.student_server import StudentServer
-    from turnmix.policies.server.verification import OwnLogprobs
 
 SERVER_LOG = "student-server.log"
 """In a run's directory: what a started server printed."""
@@ -64,32 +64,12 @@ class Serving(Protocol):
         ...
 
 
-class MakeServing(Protocol):
-    """Makes what a student acts through, as `make_student_server` does."""
-
-    def __call__(
-        self,
-        recipe: Recipe,
-        *,
-        renderer: Any,
-        tokenizer: Any,
-        model_configuration: Any,
-        own_logprobs: OwnLogprobs | None = None,
-        trial: Trial | None = None,
-    ) -> Serving | None: ...
+MakeServing = Callable[[Recipe, ServedStudent], Serving | None]
+"""Makes what a student acts through, as `make_student_server` does."""
 
 
-def make_student_server(
-    recipe: Recipe,
-    *,
-    renderer: Any,
-    tokenizer: Any,
-    model_configuration: Any,
-    own_logprobs: OwnLogprobs | None = None,
-    trial: Trial | None = None,
-) -> StudentServer | None:
-    """The server, not opened yet; None: the student acts in this process. `own_logprobs`: of the student in this
-    process, to which the server is held. `trial`: see `StudentServer`.
+def make_student_server(recipe: Recipe, student: ServedStudent) -> StudentServer | None:
+    """The server, not opened yet; None: the student acts in this process.
 
     Raises:
         UserError: the engine cannot serve this student, or its program is not here.
@@ -99,18 +79,18 @@ def make_student_server(
         return None
     from turnmix.policies.server.student_server import StudentServer
 
-    model_context = getattr(model_configuration, "max_position_embeddings", None)
+    model_context = getattr(student.model_configuration, "max_position_embeddings", None)
     return StudentServer(
         settings,
         make_engine(recipe, settings, model_context=model_context),
         student=recipe.student,
-        renderer=renderer,
-        tokenizer=tokenizer,
+        renderer=student.renderer,
+        tokenizer=student.tokenizer,
         model_context=model_context,
         needed_context=recipe.conversation_limit,
         generator=random.Random(derive_seed(recipe.seed, "server")),
-        own_logprobs=own_logprobs,
-        trial=trial,
+        own_logprobs=student.own_logprobs,
+        trial=student.trial,
     )
 
 
@@ -147,6 +127,30 @@ def weights_of(recipe: Recipe, *, checkpoint: Path | None) -> Weights:
     checkpoint = checkpoint.resolve()
     adapter = str(checkpoint / ADAPTER) if recipe.learner.lora is not None else None
     return Weights(location=str(checkpoint), base=base, adapter=adapter)
+
+
+@contextmanager
+def serving(
+    server: Serving | None,
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None,
+    log: Path,
+    say: Callable[[str], None],
+) -> Iterator[None]:
+    """Inside, `server`, if there is one, is open: tried, with the weights of `checkpoint`.
+
+    Raises:
+        UserError: the server lacks something that the run needs.
+        InfrastructureError: it did not come up.
+    """
+    try:
+        if server is not None:
+            server.open(weights_of(recipe, checkpoint=checkpoint), log=log, say=say)
+        yield
+    finally:
+        if server is not None:
+            server.close()
 
 
 def check_student_server(recipe: Recipe) -> tuple[Finding, ...]:
@@ -209,22 +213,13 @@ def served_alone(
         UserError: see `make_student_server` and `StudentServer.open`.
         InfrastructureError: it did not come up.
     """
-    from turnmix.policies.local.loading import load_configuration, load_renderer
     from turnmix.policies.server.engine import Weights
 
-    tokenizer, renderer = load_renderer(
-        location,
-        tool_calls=recipe.scaffold.tool_calls,
-        moment=moment,
-        takes_tokens=recipe.student.takes_tokens,
-    )
-    check_tools(renderer, recipe.offered_tools)
+    student = load_served_student(recipe, location=location, moment=moment)
+    check_tools(student.renderer, recipe.offered_tools)
     # What is evaluated is all weights, merged: an adapter is a matter of training.
     merged = recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"lora": None})})
-    configuration = load_configuration(location, location=location)
-    server = make_student_server(
-        merged, renderer=renderer, tokenizer=tokenizer, model_configuration=configuration
-    )
+    server = make_student_server(merged, student)
     assert server is not None
     where = _absolute(location)
     log = Path(tempfile.mkdtemp(prefix="turnmix-")) / SERVER_LOG
@@ -233,7 +228,7 @@ def served_alone(
     except BaseException:
         server.close()
         raise
-    counter = StudentTokenCounter(renderer, tokenizer)
+    counter = StudentTokenCounter(student.renderer, student.tokenizer)
     return ServedAlone(server, log=log, greedy=greedy, token_counter=counter)
 
 

@@ -6,15 +6,15 @@ In: a recipe, and the checkpoint at which it stands. Out: what the loop asks of 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnmix.assembly.machine import prepare_tensor_code
 from turnmix.assembly.model_location import model_location
-from turnmix.assembly.server import Serving, served_alone, weights_of
+from turnmix.assembly.server import Serving, served_alone, serving, weights_of
 from turnmix.assembly.student_text import StudentText
 from turnmix.assembly.token_counter import StudentTokenCounter
 from turnmix.core.transition import Transition
@@ -66,21 +66,9 @@ class LearningStudent(StudentText):
         self._recipe = recipe
         self._checkpoint = checkpoint
 
-    @contextmanager
-    def serving(self, *, log: Path, say: Callable[[str], None]) -> Iterator[None]:
-        """Its server, if it has one, is open inside: tried, with the student's weights.
-
-        Raises:
-            UserError: the server lacks something that the run needs.
-            InfrastructureError: it did not come up.
-        """
-        try:
-            if self.server is not None:
-                self.server.open(weights_of(self._recipe, checkpoint=self._checkpoint), log=log, say=say)
-            yield
-        finally:
-            if self.server is not None:
-                self.server.close()
+    def serving(self, *, log: Path, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Its server is open inside, with the student's weights: see `turnmix.assembly.server.serving`."""
+        return serving(self.server, self._recipe, checkpoint=self._checkpoint, log=log, say=say)
 
     @property
     def has_room_beside_learning(self) -> bool:

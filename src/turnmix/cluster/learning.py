@@ -16,7 +16,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnmix.assembly.server import MakeServing, Serving, make_student_server, weights_of
+from turnmix.assembly.served_student import load_served_student
+from turnmix.assembly.server import MakeServing, Serving, make_student_server, serving, weights_of
 from turnmix.assembly.student import frozen_base, student_location
 from turnmix.assembly.student_text import StudentText
 from turnmix.cluster.learning_desk import LearningDesk, News
@@ -74,12 +75,9 @@ class PlacedStudent(StudentText):
         """As that of `LearningStudent`. `say` is also told of learners that were lost."""
         self._say = say
         try:
-            if self.server is not None:
-                self.server.open(weights_of(self._recipe, checkpoint=self._checkpoint), log=log, say=say)
-            yield
+            with serving(self.server, self._recipe, checkpoint=self._checkpoint, log=log, say=say):
+                yield
         finally:
-            if self.server is not None:
-                self.server.close()
             shutil.rmtree(self._run / LEARNED, ignore_errors=True)
 
     def policy(self, *, greedy: bool) -> Policy:
@@ -188,30 +186,22 @@ def place_student(
         UserError: it cannot be a student, or not that of the recipe's teacher.
     """
     from turnmix.assembly.machine import prepare_tensor_code
-    from turnmix.policies.local.loading import load_configuration, load_renderer
     from turnmix.training.forest import context_limit
 
     prepare_tensor_code(recipe)
-    base = student_location(recipe.student)
-    tokenizer, renderer = load_renderer(
-        base,
-        tool_calls=recipe.scaffold.tool_calls,
-        moment=moment,
-        takes_tokens=recipe.student.takes_tokens,
-    )
+    student = load_served_student(recipe, location=student_location(recipe.student), moment=moment)
     if recipe.acts:
-        check_tools(renderer, recipe.offered_tools)
+        check_tools(student.renderer, recipe.offered_tools)
     teacher.load()
-    configuration = load_configuration(base, location=base)
     return PlacedStudent(
         recipe=recipe,
         run=run,
         checkpoint=checkpoint,
         moment=moment,
-        server=make_server(recipe, renderer=renderer, tokenizer=tokenizer, model_configuration=configuration),
-        renderer=renderer,
-        tokenizer=tokenizer,
-        max_context=context_limit(configuration, recipe.learner.max_context),
+        server=make_server(recipe, student),
+        renderer=student.renderer,
+        tokenizer=student.tokenizer,
+        max_context=context_limit(student.model_configuration, recipe.learner.max_context),
     )
 
 

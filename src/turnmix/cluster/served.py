@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from turnmix.assembly.served_student import load_served_student
 from turnmix.assembly.server import ServedAlone, make_student_server
 from turnmix.assembly.student import student_location
 from turnmix.assembly.token_counter import StudentTokenCounter
@@ -36,23 +37,11 @@ class SentServed:
 
     def opened(self, recipe: Recipe, moment: datetime | None) -> tuple[Policy, StudentTokenCounter]:
         """On a worker. Raises UserError: the student's tokenizer is not there."""
-        from turnmix.policies.local.loading import load_configuration, load_renderer
         from turnmix.policies.server.student_server import StudentServer
 
-        location = student_location(recipe.student)
-        tokenizer, renderer = load_renderer(
-            location,
-            tool_calls=recipe.scaffold.tool_calls,
-            moment=moment,
-            takes_tokens=recipe.student.takes_tokens,
-        )
-        check_tools(renderer, recipe.offered_tools)
-        server = make_student_server(
-            recipe,
-            renderer=renderer,
-            tokenizer=tokenizer,
-            model_configuration=load_configuration(location, location=location),
-        )
+        student = load_served_student(recipe, location=student_location(recipe.student), moment=moment)
+        check_tools(student.renderer, recipe.offered_tools)
+        server = make_student_server(recipe, student)
         assert isinstance(server, StudentServer)
         server.join(model=self.model, context=self.context)
-        return server.policy(greedy=self.greedy), StudentTokenCounter(renderer, tokenizer)
+        return server.policy(greedy=self.greedy), StudentTokenCounter(student.renderer, student.tokenizer)

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnmix.assembly.served_student import load_served_student
 from turnmix.assembly.server import SERVER_LOG, make_student_server
 from turnmix.assembly.student import student_location
 from turnmix.cluster.transfer import fetch_directory, sees
@@ -138,22 +139,10 @@ class ServerActor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self, given: GivenWeights) -> None:
-        from turnmix.policies.local.loading import load_configuration, load_renderer
-
-        base = student_location(self._recipe.student)
-        tokenizer, renderer = load_renderer(
-            base,
-            tool_calls=self._recipe.scaffold.tool_calls,
-            moment=self._moment,
-            takes_tokens=self._recipe.student.takes_tokens,
-        )
-        server = make_student_server(
-            self._recipe,
-            renderer=renderer,
-            tokenizer=tokenizer,
-            model_configuration=load_configuration(base, location=base),
-            own_logprobs=(lambda prompt: self._logprobs) if self._is_tried else None,
-        )
+        location = student_location(self._recipe.student)
+        student = load_served_student(self._recipe, location=location, moment=self._moment)
+        own_logprobs = (lambda prompt: self._logprobs) if self._is_tried else None
+        server = make_student_server(self._recipe, replace(student, own_logprobs=own_logprobs))
         if server is None:
             raise UserError(
                 "cluster.servers: student.server is left out: say which server, such as {engine: vllm}"

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnmix.assembly.served_student import ServedStudent
 from turnmix.cluster.placed_server import PlacedServer
 from turnmix.cluster.placement import beside_this
 from turnmix.cluster.routing import RoutedPolicy, Servers
@@ -27,7 +28,6 @@ from turnmix.training.checkpoint_files import LEARNER_FILE
 
 if TYPE_CHECKING:
     from turnmix.policies.server.engine import Weights
-    from turnmix.policies.server.verification import OwnLogprobs
 
 SERVED = ".served"
 """In a run's directory, while its student is served: by it a process elsewhere knows the directory."""
@@ -47,18 +47,9 @@ def servers_of(recipe: Recipe, *, run: str, namespace: str) -> Servers:
 class PlacedServers:
     """Made before the run, opened, closed at its end. It speaks for all servers as `StudentServer` does for one."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        *,
-        run: Path,
-        moment: datetime | None,
-        renderer: Any,
-        own_logprobs: OwnLogprobs | None = None,
-        **_: Any,
-    ) -> None:
-        """`run`: its directory. `moment`: what templates show as now. `own_logprobs`: of the student in this process,
-        to which each server is held. What else `StudentServer` is made of each server makes itself.
+    def __init__(self, recipe: Recipe, student: ServedStudent, *, run: Path, moment: datetime | None) -> None:
+        """`run`: its directory. `moment`: what templates show as now. Each server loads the student itself; those of
+        its log-probabilities that `student` tells it is held to.
 
         Raises:
             UserError: there is no server for Ray to place.
@@ -76,8 +67,8 @@ class PlacedServers:
         self.takes_many_requests = settings.engine != "transformers"
         self._run = run
         self._moment = moment
-        self._own_logprobs = own_logprobs
-        self._probe = renderer.prompt_ids(probe.AFTER_TWO_ANSWERS)
+        self._own_logprobs = student.own_logprobs
+        self._probe = student.renderer.prompt_ids(probe.AFTER_TWO_ANSWERS)
         self._given: GivenWeights | None = None
         self._placed: list[PlacedServer] = []
 
