@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from process_table import is_running
 from turnmix.sandboxes.memory_group import _place
 
 CHILD_SUBREAPER = 36
@@ -33,7 +34,7 @@ def _run(program, soft, hard, temporary, **options):
         [*words, sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         env={**os.environ, "TMPDIR": temporary, "PYTHONPATH": os.pathsep.join([str(DIRECTORY), *sys.path])},
         **options,
     )
@@ -50,9 +51,8 @@ def held():
     """Descriptors by what they lead to; children; directories of sandboxes."""
     links = []
     for name in os.listdir("/proc/self/fd"):
-        path = f"/proc/self/fd/{name}"
-        if os.path.lexists(path):
-            links.append(os.readlink(path).partition(":")[0])
+        with suppress(OSError):  # another thread has closed it meanwhile
+            links.append(os.readlink(f"/proc/self/fd/{name}").partition(":")[0])
     return {
         "descriptors": sorted(links),
         "children": [child for task in os.listdir("/proc/self/task") for child in children_of(task)],
@@ -69,10 +69,13 @@ def directories():
 
 
 def children_of(task):
-    """Those that live; an orphan that has ended waits for this process, which does not wait for it."""
-    pids = Path(f"/proc/self/task/{task}/children").read_text().split()
-    states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")") for pid in pids]
-    return [name for name, _, fields in states if fields.split()[0] != "Z"]
+    """Of a thread, if there still is one: those that live. An orphan that has ended waits for this process, which does
+    not wait for it."""
+    with suppress(OSError):
+        return [
+            pid for pid in Path(f"/proc/self/task/{task}/children").read_text().split() if is_running(pid)
+        ]
+    return []
 
 
 async def held_at_rest():

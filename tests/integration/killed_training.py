@@ -9,6 +9,8 @@ from stored_trajectories import trajectories
 from warm_python import start_turnmix
 
 MOST_SECONDS = 300
+ATTEMPTS = 5
+"""A run that has ended before it could be killed is begun anew so often."""
 SMALL = [
     *("iterations=1", "tasks.max_turns=3", "student.cohort_size=2", "student.max_new_tokens=8"),
     *(
@@ -30,20 +32,27 @@ def trained_whole_and_killed(recipe, words, folder, start=start_turnmix):
     """Trains twice in `folder`, the second time killed at its first stored trajectory, and resumed: both runs hold the
     same trajectories, whose labels were taught. `start`: as `start_turnmix`."""
     run(start, folder, "train", recipe, *words, "--run", "whole")
-    process = begin(start, folder, "train", recipe, *words, "--run", "killed")
-    log, deadline = folder / "killed" / "trajectories.jsonl", time.monotonic() + MOST_SECONDS
-    while not (log.exists() and b"\n" in log.read_bytes()) and time.monotonic() < deadline:
-        assert process.poll() is None, (folder / "log").read_text()
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    run(start, folder, "train", "--resume", "killed")
-    killed, whole = (trajectories(folder / name / "trajectories.jsonl") for name in ("killed", "whole"))
+    names = (f"killed-{number}" for number in range(ATTEMPTS))
+    name = next(name for name in names if is_killed(start, folder, "train", recipe, *words, "--run", name))
+    run(start, folder, "train", "--resume", name)
+    killed, whole = (trajectories(folder / each / "trajectories.jsonl") for each in (name, "whole"))
     assert killed == whole
-    (row,) = json.loads((folder / "killed" / "summary.json").read_text())["iterations"]
+    (row,) = json.loads((folder / name / "summary.json").read_text())["iterations"]
     assert row["infra_errors"] == 0
     assert row["rollouts"] == len(whole) == 4
     assert row["labels"] > 0
+
+
+def is_killed(start, folder, *words):
+    """Begins a run, and kills it at its first stored trajectory. False: it had ended by then."""
+    process = begin(start, folder, *words)
+    log, deadline = folder / words[-1] / "trajectories.jsonl", time.monotonic() + MOST_SECONDS
+    while not (log.exists() and b"\n" in log.read_bytes()):
+        assert process.poll() in (None, 0), (folder / "log").read_text()
+        assert time.monotonic() < deadline, (folder / "log").read_text()
+        time.sleep(0.005)
+    process.kill()
+    return process.wait() == -signal.SIGKILL
 
 
 def begin(start, folder, *words):

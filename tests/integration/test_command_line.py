@@ -210,7 +210,7 @@ def test_a_shell_is_offered_commands_recipes_settings_values_runs_and_trajectori
         "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "offered"),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "turnmix"], cwd=tmp_path, env={**os.environ, **shell}, timeout=60
+        [sys.executable, "-m", "turnmix"], cwd=tmp_path, env={**os.environ, **shell}, timeout=400
     )
     assert done.returncode == 0
     found = [word.strip() for word in (tmp_path / "offered").read_text().split("\n")]

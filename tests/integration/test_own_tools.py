@@ -62,7 +62,7 @@ def in_environment(test, *tools, **settings):
         finally:
             await environment.close()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 400))
 
 
 def test_the_example_of_the_docs_reads_in_the_sandbox(own):
@@ -84,8 +84,16 @@ def test_a_failing_tool_is_told_without_paths_of_the_host_and_the_trajectory_goe
         assert str(tmp_path) not in told
         assert step.stop_reason is None
         assert [fault.place for fault in step.tool_faults] == ["my_broken.py:12 (my_broken:Broken)"]
+        assert (await environment.step(call("finish", message=""))).stop_reason is StopReason.finished
+
+    in_environment(test, "my_broken:Broken")
+
+
+def test_a_tool_that_hangs_is_given_up_and_the_trajectory_goes_on(own):
+    async def test(environment):
         hung = await environment.step(call("broken", hang="true"))
         assert "gave no answer within 0.3 seconds" in hung.observation[0].content
+        assert hung.stop_reason is None
         assert (await environment.step(call("finish", message=""))).stop_reason is StopReason.finished
 
     in_environment(test, "my_broken:Broken", hard_timeout_seconds=0.3)

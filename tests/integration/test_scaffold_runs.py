@@ -1,13 +1,13 @@
 """A run whose rollouts and evaluations are a scaffold's of the user's own: trained, killed, resumed."""
 
 import json
-import os
 import time
 
 import pytest
 from stored_trajectories import trajectories
 
 from own_scaffolds import AGENT
+from process_table import is_running
 from turnmix.cli import main
 from warm_python import run_turnmix, start_turnmix
 
@@ -36,6 +36,11 @@ def recipe(tmp_path):
     return tmp_path
 
 
+def pids_in(folder):
+    path = folder / "pids"
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
 def logs(run):
     return [trajectories(run / name) for name in ("trajectories.jsonl", "evaluations.jsonl")]
 
@@ -57,13 +62,15 @@ def test_a_run_killed_amid_a_scaffolds_rollouts_leaves_nothing_running_and_goes_
     assert f"Whatitsscaffoldprinted:{recipe}/whole/scaffold-logs/i001-00000.log" in shown
 
     (recipe / "pids").unlink()
-    process = start_turnmix("train", "outside.yaml", "--run", "killed", cwd=recipe)
-    while not (recipe / "pids").exists():
+    with (recipe / "log").open("wb") as log:
+        process = start_turnmix("train", "outside.yaml", "--run", "killed", cwd=recipe, stderr=log)
+    while not pids_in(recipe):
+        assert process.poll() is None, (recipe / "log").read_text()
         time.sleep(0.02)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while alive := [pid for pid in (recipe / "pids").read_text().split() if os.path.exists(f"/proc/{pid}")]:
+    deadline = time.monotonic() + 120
+    while alive := [pid for pid in pids_in(recipe) if is_running(pid)]:
         assert time.monotonic() < deadline, alive
         time.sleep(0.05)
     resumed = run_turnmix("train", "--resume", "killed", cwd=recipe)

@@ -13,6 +13,7 @@ import yaml
 from scaffold_in_sandbox import needs_sandbox
 
 import turnmix
+from process_table import is_running
 from strict_environment import strict_environment
 
 pytestmark = needs_sandbox
@@ -57,14 +58,6 @@ def sweeping(folder, *words):
 
 def children_of(process):
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
-def is_running(pid):
-    """A zombie, which nobody here waits for, is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
