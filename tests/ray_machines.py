@@ -3,19 +3,14 @@
 import logging
 import os
 import signal
-import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from turnmix.policies.server.process import free_port
 
 _SMALL = {"object_store_memory": 80 << 20}
 _PROGRAMS = "/core/src/ray/"
 """In the command lines of what a node is made of."""
-
-
-def _free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def command(pid):
@@ -75,7 +70,7 @@ def machines(number, *, namespace, **resources):
     try:
         for index in range(number):
             # Ray Train asks the first one's dashboard which of its actors are there, and waits where there is none.
-            given = {"num_cpus": 2, "include_dashboard": index == 0, "dashboard_port": _free_port()}
+            given = {"num_cpus": 2, "include_dashboard": index == 0, "dashboard_port": free_port(None)}
             added(cluster, **{**given, **_SMALL, **resources})
         ray.init(
             address=cluster.address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR

@@ -61,34 +61,41 @@ def figures_in(said):
     ]
 
 
-def test_an_evaluation_stopped_and_gone_on_with_comes_to_the_same_as_one_that_was_not(folder, whole):
-    command = ("evaluate", "nano-student", "small.yaml", "--output", "cut")
-    log = folder / "cut" / "evaluations.jsonl"
+def stopped_thrice(folder, output):
+    """What an evaluation said each time, and how it ended; None: it had come to its end before it was stopped."""
+    log = folder / output / LOG
     ends = []
     # Each is stopped with at least one trajectory more than the one before it.
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         wanted = log.read_bytes().count(b"\n") + 1 if log.exists() else 1
-        process = start(folder, *command)
+        process = start(folder, "evaluate", "nano-student", "small.yaml", "--output", output)
         deadline = time.monotonic() + 400
-        while not log.exists() or log.read_bytes().count(b"\n") < wanted:
-            assert process.poll() is None, (folder / "err").read_text()
+        while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < wanted):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(number)
         code = process.wait(timeout=300)
+        if (folder / output / "results.json").exists():
+            return None
         ends.append(((folder / "err").read_text(), code))
-    assert not (folder / "cut" / "results.json").exists()
+    return ends
+
+
+def test_an_evaluation_stopped_and_gone_on_with_comes_to_the_same_as_one_that_was_not(folder, whole):
+    outputs = ((output, stopped_thrice(folder, output)) for output in ("cut", "cut-again", "cut-once-more"))
+    cut, ends = next(found for found in outputs if found[1] is not None)
+    log = folder / cut / LOG
     stopped = ("turnmix: stopped; the same command goes on where this one stopped\n", 1)
     assert ends == [("", -signal.SIGKILL), stopped, stopped]
-    assert "not complete" in turnmix(folder, "show", "cut")
+    assert "not complete" in turnmix(folder, "show", cut)
 
     held = log.read_bytes()
-    said = turnmix(folder, *command)
+    said = turnmix(folder, "evaluate", "nano-student", "small.yaml", "--output", cut)
     assert "found on disk" in said
     assert figures_in(said) == figures_in(whole[1])
     assert log.read_bytes().startswith(held[: held.rindex(b"\n") + 1])
-    assert trajectories(folder / "cut" / LOG) == trajectories(whole[0] / LOG)
-    assert (folder / "cut" / "results.json").read_bytes() == (whole[0] / "results.json").read_bytes()
+    assert trajectories(log) == trajectories(whole[0] / LOG)
+    assert (folder / cut / "results.json").read_bytes() == (whole[0] / "results.json").read_bytes()
     verdicts = [record["verdict"]["resolved"] for record in trajectories(whole[0] / LOG).values()]
     assert len(verdicts) == 12
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from long_tests import takes_minutes
 from safetensors.torch import load_file
 
 from strict_environment import strict_environment
+from turnmix.policies.server.process import free_port
 from turnmix.training.ranks import Ranks
 from warm_python import run_turnmix, start_python
 
@@ -77,10 +77,8 @@ def directories(tmp_path_factory):
 
 def on_two_ranks(program, *words, folder):
     """The exit codes of two processes that join each other, and what they wrote to standard error."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    env = {**strict_environment(), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port(None))}
+    env = {**strict_environment(), "WORLD_SIZE": "2", **here}
     started = []
     for rank in range(2):
         env |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}

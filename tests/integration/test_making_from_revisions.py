@@ -1,6 +1,7 @@
 """Tasks of a repository's history where pytest cannot run everything: what fails is measured, or the reason told."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -89,10 +90,16 @@ def test_where_pytest_cannot_start_its_own_error_is_shown(tmp_path):
 
 def test_tests_that_do_not_end_in_time_are_told_with_how_far_they_came(tmp_path):
     revisions(
-        tmp_path, BEFORE, {"tests/test_slow.py": "import time\n\n\ndef test_z():\n    time.sleep(60)\n"}
+        tmp_path, BEFORE, {"tests/test_slow.py": "import time\n\n\ndef test_z():\n    time.sleep(999)\n"}
     )
-    maker = maker_into(tmp_path / "tasks.jsonl", timeout_seconds=8)
-    with pytest.raises(
-        UserError, match=r"within 8 s \(--timeout\): 2 had ended, the last of them .*::test_b"
-    ):
-        asyncio.run(make_from_repository(tmp_path / "shelf", maker))
+
+    def told(seconds):
+        maker = maker_into(tmp_path / "tasks.jsonl", timeout_seconds=seconds)
+        with pytest.raises(UserError) as raised:
+            asyncio.run(make_from_repository(tmp_path / "shelf", maker))
+        assert f"its tests do not come to an end within {seconds} s (--timeout): " in str(raised.value)
+        return str(raised.value)
+
+    # How long a busy machine takes to come to the test that never ends, nobody knows.
+    said = (told(seconds) for seconds in (8, 40, 200))
+    assert any(re.search(r"\): 2 had ended, the last of them .*::test_b: ", each) for each in said)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from long_tests import takes_minutes
 
+from turnmix.policies.server.process import free_port
 from warm_python import MAIN, run_python
 
 ray = pytest.importorskip("ray", reason="needs the package ray: pip install 'turnmix[ray]'")
@@ -40,12 +41,6 @@ def command(beginning):
     return shlex.split(line)
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
-
-
 def answers(port):
     with socket.socket() as asked:
         return asked.connect_ex(("127.0.0.1", int(port))) == 0
@@ -56,7 +51,7 @@ class Machines:
 
     def __init__(self, folder):
         self.folder = folder
-        self.ports = {"6379": free_port(), "8265": free_port()}
+        self.ports = {"6379": str(free_port(None)), "8265": str(free_port(None))}
         paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
         said = dict([command("export")[1].split("=")])
         self.env = {**os.environ, **said, "PATH": os.pathsep.join(paths), "HOME": str(folder)}
@@ -98,7 +93,7 @@ class Machines:
         for process in reversed(self.started):
             process.send_signal(signal.SIGTERM)
         for process in self.started:
-            process.wait(60)
+            process.wait(300)
 
 
 @pytest.fixture
@@ -106,9 +101,13 @@ def machines(tmp_path):
     machines = Machines(tmp_path)
     try:
         machines.run("ray get-auth-token").check_returncode()
-        machines.start("ray start --head", "--num-cpus", "1", "--dashboard-agent-listen-port", free_port())
+        machines.start(
+            "ray start --head", "--num-cpus", "1", "--dashboard-agent-listen-port", str(free_port(None))
+        )
         machines.wait_for("6379")
-        machines.start("ray start --address", "--num-cpus", "2", "--dashboard-agent-listen-port", free_port())
+        machines.start(
+            "ray start --address", "--num-cpus", "2", "--dashboard-agent-listen-port", str(free_port(None))
+        )
         machines.wait_for("8265")
         yield machines
     finally:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -164,6 +165,15 @@ def test_a_port_that_is_taken_is_refused_by_name():
         port = listener.getsockname()[1]
         with pytest.raises(UserError, match=rf"student\.server\.port: {port}"):
             free_port(port)
+
+
+def test_a_free_port_is_none_that_the_machine_gives_to_connections_until_the_server_listens():
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if lowest < 13_000:
+        pytest.skip("this machine gives all ports to connections")
+    ports = {free_port(None) for _ in range(20)}
+    assert max(ports) < lowest
+    assert len(ports) > 10
 
 
 def test_an_engine_that_is_not_installed_is_named_with_the_ways_out(monkeypatch):

@@ -1,13 +1,17 @@
 """TextWorld: its planner as the expert, games made once and by their seed, whatever an agent says, and in the loop."""
 
 import asyncio
+import fcntl
+import gc
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import termios
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,7 @@ from pydantic import ValidationError
 from strict_environment import strict_environment
 from turnmix.core.errors import MissingDependencyError, UserError
 from turnmix.core.trajectory import StopReason
+from turnmix.environments.worlds import textworld_makers
 from turnmix.environments.worlds.textworld import TextWorldSettings
 from turnmix.environments.worlds.textworld_cache import made_game
 from turnmix.policies.scripted import call_action
@@ -171,6 +176,7 @@ def test_games_that_were_played_hold_no_files_and_no_copy_of_the_interpreter():
     worlds = source(TREASURE)
 
     def held():
+        gc.collect()  # what earlier tests left is not held
         copies = [line for line in Path("/proc/self/maps").read_text().splitlines() if "frotz" in line]
         return len(os.listdir("/proc/self/fd")), len(copies)
 
@@ -178,7 +184,8 @@ def test_games_that_were_played_hold_no_files_and_no_copy_of_the_interpreter():
     before = held()
     for _ in range(20):
         played(worlds, worlds.tasks("train")[:1])
-    assert held() == before
+    after = held()
+    assert all(now <= then for now, then in zip(after, before)), (before, after)
 
 
 def test_a_task_is_made_by_its_seed_and_no_holdout_task_is_trained_on():
@@ -206,6 +213,22 @@ def test_a_game_is_made_once_and_again_where_it_was_damaged():
     assert logic.read_bytes() == whole
 
 
+def test_a_maker_that_ends_as_it_is_asked_is_replaced():
+    """As one may that has had nothing to do for long."""
+    made_game({**ORDER, "seed": 20})
+    maker = textworld_makers._idle[-1]
+    maker.send_signal(signal.SIGSTOP)
+
+    def is_asked():
+        return fcntl.ioctl(maker.stdin, termios.FIONREAD, bytes(4)) != bytes(4)
+
+    with ThreadPoolExecutor(1) as other:
+        making = other.submit(made_game, {**ORDER, "seed": 21})
+        assert until(is_asked)
+        maker.kill()
+        assert making.result().stat().st_size > 100_000
+
+
 ASKING = (
     "import sys, json; from turnmix.environments.worlds.textworld_cache import made_game; "
     "print(made_game(json.loads(sys.argv[1])).stat().st_mtime_ns)"
@@ -229,11 +252,12 @@ def makers(folder):
     return found
 
 
-def until(happens, seconds=60):
+def until(happens, seconds=300):
+    """Whether it does."""
     deadline = time.monotonic() + seconds
-    while not happens() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return happens()
+    while not (has_happened := happens()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return has_happened
 
 
 def test_two_processes_that_want_one_game_make_it_once():
@@ -243,38 +267,38 @@ def test_two_processes_that_want_one_game_make_it_once():
 
 
 def test_who_is_killed_while_a_game_is_made_leaves_no_process_and_no_half_of_a_game(games):
-    order = {**ORDER, "seed": 7}
-    asking = asks(order)
-    assert until(lambda: makers(games))
-    asking.send_signal(signal.SIGKILL)
-    asking.communicate()
+    def is_killed_amid(order):
+        asking = asks(order)
+        assert until(lambda: makers(games) or asking.poll() is not None)
+        asking.send_signal(signal.SIGKILL)
+        return asking.communicate()[0] == b""  # else it had the game by then
+
+    orders = ({**ORDER, "seed": seed} for seed in range(7, 12))
+    order = next(each for each in orders if is_killed_amid(each))
     assert until(lambda: not makers(games))
     assert made_game(order).stat().st_size > 100_000
 
 
-def test_a_game_is_made_beside_what_else_the_loop_does_and_once_for_all_who_wait():
+def test_a_game_is_made_beside_what_else_the_loop_does_and_once_for_all_who_wait(games):
     async def started():
-        worlds, ticks = source(TREASURE), []
+        worlds = source(TREASURE)
         task = worlds.tasks("holdout")[0]
 
-        async def tick():
-            while True:
-                ticks.append(time.monotonic())
+        async def look():
+            while not makers(games):  # noqa: ASYNC110 (nothing tells of it)
                 await asyncio.sleep(0.01)
 
-        ticking = asyncio.create_task(tick())
+        looking = asyncio.create_task(look())
         plays = [worlds.environment(task) for _ in range(3)]
-        begun = time.monotonic()
         first, *others = await asyncio.gather(*(play.reset() for play in plays))
-        seconds = time.monotonic() - begun
-        ticking.cancel()
+        has_seen_it_made = looking.done()
+        looking.cancel()
         for play in plays:
             await play.close()
         assert others == [first, first]
-        return seconds, len([at for at in ticks if at - begun < seconds])
+        return has_seen_it_made
 
-    seconds, ticks = asyncio.run(started())
-    assert ticks > 10 * min(seconds, 1)
+    assert asyncio.run(started())
 
 
 def make_writable(folder):

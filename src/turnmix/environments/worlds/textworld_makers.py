@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,16 +36,32 @@ _idle: list[subprocess.Popen[bytes]] = []
 
 def make_game(order: Mapping[str, Any], work: Path) -> None:
     """Returns when the game lies in `work`. Raises InfrastructureError: there is no such game, or it took too long."""
+    line = json_text({"order": dict(order), "work": str(work)})
     with _processors:
-        maker = _taken()
-        try:
-            failure = _asked(maker, json_text({"order": dict(order), "work": str(work)}))
-        except BaseException:
-            _end(maker)
-            raise
-        _idle.append(maker)
+        failure = _answered(line)
+        if failure is None:  # one that had nothing to do for long ended as it was asked
+            shutil.rmtree(work)
+            work.mkdir()
+            failure = _answered(line, is_new=True)
+    if failure is None:
+        raise InfrastructureError("the process that makes TextWorld's games ended without an answer")
     if failure:
         raise InfrastructureError(f"TextWorld made no game of {dict(order)}: {failure}")
+
+
+def _answered(line: str, *, is_new: bool = False) -> str | None:
+    """What went wrong, in a line; empty: nothing; None: the maker ended without an answer."""
+    maker = _begun() if is_new else _taken()
+    try:
+        failure = _asked(maker, line)
+    except BaseException:
+        _end(maker)
+        raise
+    if failure is None:
+        _end(maker)
+    else:
+        _idle.append(maker)
+    return failure
 
 
 def _taken() -> subprocess.Popen[bytes]:
@@ -54,6 +71,10 @@ def _taken() -> subprocess.Popen[bytes]:
             if maker.poll() is None:
                 return maker
             _end(maker)
+    return _begun()
+
+
+def _begun() -> subprocess.Popen[bytes]:
     paths = "\n".join(os.path.abspath(path) for path in sys.path)
     return subprocess.Popen(
         [sys.executable, "-c", _MAKER, paths],
@@ -67,8 +88,8 @@ def _taken() -> subprocess.Popen[bytes]:
     )
 
 
-def _asked(maker: subprocess.Popen[bytes], line: str) -> str:
-    """What went wrong, in a line; empty: nothing. Raises InfrastructureError: it does not answer."""
+def _asked(maker: subprocess.Popen[bytes], line: str) -> str | None:
+    """As `_answered`. Raises InfrastructureError: it takes too long."""
     assert maker.stdin is not None
     assert maker.stdout is not None
     try:
@@ -77,10 +98,8 @@ def _asked(maker: subprocess.Popen[bytes], line: str) -> str:
         if not select.select([maker.stdout], [], [], MOST_SECONDS)[0]:
             raise InfrastructureError(f"TextWorld made no game within {MOST_SECONDS:.0f} seconds")
         return str(json_value(maker.stdout.readline()))
-    except (OSError, ValueError) as error:
-        raise InfrastructureError(
-            "the process that makes TextWorld's games ended without an answer"
-        ) from error
+    except (OSError, ValueError):
+        return None
 
 
 def _end(maker: subprocess.Popen[bytes]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -31,7 +32,8 @@ _POLL_SECONDS = 0.2
 _LOG_SECONDS = 5.0
 """For the last of a log, once its server has ended."""
 _LONGEST_LINE = 1 << 20
-
+_GIVEN_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT, _PORTS_TRIED = 12_000, 100
 
 _LEARNERS = frozenset({"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"})
 """How memory is laid out for learning: in segments that grow, which a server of several cards cannot share between its
@@ -154,17 +156,37 @@ def log_tail(log: Path) -> list[str]:
 
 
 def free_port(wanted: int | None) -> int:
-    """`wanted`, or a free port of this machine.
+    """`wanted`, or a port of this machine that is free, and stays so until a server listens there.
 
     Raises:
         UserError: something listens there already, which would answer in the server's place.
     """
+    if wanted is None:
+        for port in _given_to_nobody():
+            with contextlib.suppress(OSError):
+                return _bound(port)
+    try:
+        return _bound(wanted or 0)
+    except OSError as error:
+        raise UserError(
+            f"student.server.port: {wanted}: {error.strerror}; name another, or leave it out for a free one"
+        ) from error
+
+
+def _given_to_nobody() -> list[int]:
+    """Some of the ports that the kernel gives to no connection: a server takes seconds until it listens, and many a
+    connection is made meanwhile."""
+    try:
+        lowest = int(_GIVEN_PORTS.read_text().split()[0])
+    except (OSError, ValueError):
+        return []
+    ports = range(_LOWEST_PORT, lowest)
+    return random.SystemRandom().sample(ports, min(len(ports), _PORTS_TRIED))
+
+
+def _bound(port: int) -> int:
+    """The port, which can be listened to. Raises OSError: it cannot."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", wanted or 0))
-        except OSError as error:
-            raise UserError(
-                f"student.server.port: {wanted}: {error.strerror}; name another, or leave it out for a free one"
-            ) from error
+        listener.bind(("127.0.0.1", port))
         return int(listener.getsockname()[1])
