@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def run_on():
     time.sleep({token})
 threading.Thread(target=run_on).start()
 ctypes.CDLL(None).pthread_exit(None)'"""
+
+
+def new_token():
+    """Seconds to sleep for, by which processes are known on the whole machine."""
+    return str(random.SystemRandom().randrange(10**9, 9 * 10**9))
 
 
 def processes_with(token):
@@ -56,14 +62,16 @@ async def open_terminal(sandbox):
     return terminal, (await read_until(terminal, b".\n")).rpartition(b"JOB ")[2].strip(b".\n").decode()
 
 
-def wait_until_gone(token):
+def wait_for_processes(token, number):
     deadline = time.monotonic() + 60
-    while (left := processes_with(token)) and time.monotonic() < deadline:
+    while len(found := processes_with(token)) != number:
+        assert time.monotonic() < deadline, found
         time.sleep(0.02)
-    assert not left
 
 
 def test_unsandboxed_is_chosen_by_name_and_cleans_up():
+    token = new_token()
+
     async def scenario():
         sandbox = UnsandboxedSettings().make()
         await sandbox.start()
@@ -72,14 +80,15 @@ def test_unsandboxed_is_chosen_by_name_and_cleans_up():
             assert await sandbox.read_file("/testbed/file") == b"here"
             assert (await sandbox.run("cat file", working_directory="/testbed")).output == b"here"
             terminal = await sandbox.open_terminal(working_directory="/testbed")
-            await terminal.write(b"(setsid sleep 4329 &) ; echo DONE\n")
+            await terminal.write(f"(setsid sleep {token} &) ; echo DONE\n".encode())
             await read_until(terminal, b"DONE\n")
+            wait_for_processes(token, 1)
         finally:
             await sandbox.stop()
         return sandbox.root
 
     assert not Path(asyncio.run(scenario())).exists()
-    assert not processes_with("4329")
+    assert not processes_with(token)
 
 
 @BOTH
@@ -139,10 +148,10 @@ def test_a_job_that_is_killed_takes_its_daemons_and_what_runs_on_without_its_fir
             threads = WITHOUT_FIRST_THREAD.format(token=token)
             await terminal.write(f"(setsid sleep {token} &)\n(trap '' HUP; exec {threads})\n".encode())
             await read_until(terminal, b"BEGUN\n")
-            assert len(processes_with(token)) == 2
+            wait_for_processes(token, 2)
             await terminal.close()
-            wait_until_gone(token)
+            wait_for_processes(token, 0)
         finally:
             await sandbox.stop()
 
-    asyncio.run(scenario(str(10_000_000 + time.monotonic_ns() % 1_000_000)))
+    asyncio.run(scenario(new_token()))
