@@ -146,8 +146,11 @@ def test_whatever_a_message_a_tool_or_a_choice_is_it_is_read_or_refused(path, me
     cuts=st.lists(st.integers(1, 8), min_size=1, max_size=5),
     odd=st.none() | half_known,
     value=st.sampled_from([1, 1.0, True, "1"]),
+    offers=st.lists(
+        st.sampled_from([1, 1.0, True, "twice", "none", "chosen", "odd"]), min_size=5, max_size=5
+    ),
 )
-def test_what_was_read_of_the_requests_before_makes_no_difference(path, request, cuts, odd, value):
+def test_what_was_read_of_the_requests_before_makes_no_difference(path, request, cuts, odd, value, offers):
     where = "input" if path == "/responses" else "messages"
     body = sent(request, path)
     known = Known()
@@ -157,7 +160,7 @@ def test_what_was_read_of_the_requests_before_makes_no_difference(path, request,
     other = sent(replace(request, messages=(called, *request.messages)), path)[where]
     for number, cut in enumerate(cuts):
         said = (body[where] if number % 2 else other)[:cut]
-        asked = {**body, where: [*said, *([] if odd is None else [odd])]}
+        asked = {**body, where: [*said, *([] if odd is None else [odd])], **_offer(path, offers[number], odd)}
         alone, beside = _read_or_refused(path, asked), _read_or_refused(path, asked, known)
         assert repr(alone) == repr(beside)
 
@@ -185,6 +188,20 @@ def _read_or_refused(path, body, known=None):
         return DIALECTS[path].read(body, known)[0]
     except RequestError as error:
         return error
+
+
+def _offer(path, kind, odd):
+    """Tools whose schema holds a number, or a list that is refused, or a choice that is."""
+    tool = ToolSpecification(
+        name="f", description="", parameters={"type": "object", "maxProperties": 1 if kind == "odd" else kind}
+    )
+    request = ModelRequest(model="s", messages=(Message(role="user", content="Go on."),), tools=(tool,))
+    (written,) = sent(request, path)["tools"]
+    more = {"twice": [written], "odd": [odd]}
+    choice = {"tool_choice": {"type": "tool" if path == "/messages" else "function", "name": "g"}}
+    return {"none": {}, "chosen": {"tools": [written], **choice}}.get(
+        kind, {"tools": [written, *more.get(kind, [])]}
+    )
 
 
 def _said(text):

@@ -25,11 +25,11 @@ from turnmix.gateway.dialects.chat_request import (
     ToolMessage,
 )
 from turnmix.gateway.dialects.history import History, SentCall
-from turnmix.gateway.dialects.known import Known, checked_behind
+from turnmix.gateway.dialects.known import TOOLS, Known, checked_behind
 from turnmix.gateway.dialects.openai_errors import error_object, error_reply
 from turnmix.gateway.dialects.parameters import stop_texts
 from turnmix.gateway.dialects.server_sent import COMMENT, event, pieces, token_pieces
-from turnmix.gateway.dialects.tools import INPUT, Choice, arguments_text, input_text, offered
+from turnmix.gateway.dialects.tools import INPUT, Choice, arguments_text, input_text, offered, specified
 from turnmix.gateway.model_request import AnswerToken, ModelAnswer, ModelRequest, RequestError
 
 
@@ -42,7 +42,8 @@ class ChatCompletions:
         PARAMETERS.refuse(body)
         known = Known() if known is None else known
         number, before = known.shared(body.get("messages"))
-        asked = checked_behind(ChatBody, body, "messages", number)
+        tools = None if body.get("functions") else known.tools(body.get(TOOLS))
+        asked = checked_behind(ChatBody, body, "messages", number, has_known_tools=tools is not None)
         history = History(before)
         for message in asked.messages:
             if isinstance(message, AssistantMessage):
@@ -54,14 +55,18 @@ class ChatCompletions:
             else:
                 history.say("user" if message.role == "user" else "system", message.content)
         known.keep(body["messages"], history)
-        given = [
-            tool.function if isinstance(tool, FunctionTool) else tool.custom for tool in asked.tools or ()
-        ]
-        tools, tool_choice = offered([*given, *(asked.functions or ())], _choice(asked), inside="function.")
+        if tools is None:
+            given = [
+                tool.function if isinstance(tool, FunctionTool) else tool.custom for tool in asked.tools or ()
+            ]
+            tools = specified([*given, *(asked.functions or ())], inside="function.")
+            if not asked.functions:
+                known.keep_tools(body.get(TOOLS), tools)
+        on_offer, tool_choice = offered(tools, _choice(asked))
         request = ModelRequest(
             model=asked.model,
             messages=tuple(history.messages),
-            tools=tools,
+            tools=on_offer,
             form=AnswerForm(
                 tool_choice=tool_choice,
                 parallel_tool_calls=_parallel(asked),

@@ -1,6 +1,8 @@
-"""What was read of a session's last request: the history of the next one repeats most of it, and is checked once.
+"""What was read of a session's last request: the next one repeats its tools and most of its history, which are checked
+once.
 
-In: lists of raw messages. Out: how many of a list's first messages were read before, and what was made of them.
+In: lists of raw messages and of raw tools. Out: how many of the first messages were read before, and what was made of
+them; and what was made of the same tools.
 """
 
 from __future__ import annotations
@@ -10,19 +12,23 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from turnmix.gateway.dialects.shape import AnyShape, checked
+from turnmix.gateway.dialects.tools import Specifications
 from turnmix.gateway.model_request import RequestError
 
 Made = TypeVar("Made")
 _MOST_BYTES = 1 << 22
 """Of a list that is kept to be compared: what is longer is read anew each time."""
+TOOLS = "tools"
+"""Where all dialects have them."""
 
 
 class Known(Generic[Made]):
-    """The messages of the last request, and what came of them."""
+    """The messages and the tools of the last request, and what came of them."""
 
     def __init__(self) -> None:
         self._kept: tuple[int, bytes, Made | None] = (0, b"", None)
-        """As one value: bodies may be read in threads."""
+        """As one value: bodies may be read in threads. So too below."""
+        self._kept_tools: tuple[bytes, Specifications] = (b"", {})
 
     def shared(self, messages: Any) -> tuple[int, Made | None]:
         """How many messages a list and the last one have in common, all of the last one's or none; and what was made
@@ -39,17 +45,33 @@ class Known(Generic[Made]):
         is_kept = len(written) <= _MOST_BYTES
         self._kept = (len(messages), written, made) if is_kept else (0, b"", None)
 
+    def tools(self, tools: Any) -> Specifications | None:
+        """What was made of these tools; None: they are not those of the last request."""
+        written, made = self._kept_tools
+        return made if tools and made and _bytes(tools) == written else None
 
-def checked_behind(shape: type[AnyShape], body: Mapping[str, Any], name: str, number: int) -> AnyShape:
-    """The body as its shape, less the first `number` members of the list `name`, which were checked before.
+    def keep_tools(self, tools: Any, made: Specifications) -> None:
+        """`made` is what these come to. It must not change any more."""
+        written = _bytes(tools)
+        self._kept_tools = (written, made) if len(written) <= _MOST_BYTES else (b"", {})
+
+
+def checked_behind(
+    shape: type[AnyShape], body: Mapping[str, Any], name: str, number: int, *, has_known_tools: bool = False
+) -> AnyShape:
+    """The body as its shape, less the first `number` members of the list `name`, and less its tools if they are known:
+    these were checked before.
 
     Raises:
         RequestError: as of the whole body.
     """
-    if not number:
+    if not number and not has_known_tools:
         return checked(shape, body)
+    new = {key: value for key, value in body.items() if not (has_known_tools and key == TOOLS)}
+    if number:
+        new[name] = body[name][number:]
     try:
-        return checked(shape, {**body, name: body[name][number:]})
+        return checked(shape, new)
     except RequestError:
         checked(shape, body)  # says where in the whole list
         raise

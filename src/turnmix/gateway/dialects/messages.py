@@ -10,7 +10,7 @@ from turnmix.core.json_text import json_text
 from turnmix.core.message import Message
 from turnmix.gateway.dialects.dialect import STATUSES, error_headers
 from turnmix.gateway.dialects.history import History, SentCall
-from turnmix.gateway.dialects.known import Known, checked_behind
+from turnmix.gateway.dialects.known import TOOLS, Known, checked_behind
 from turnmix.gateway.dialects.messages_request import (
     PARAMETERS,
     AssistantMessage,
@@ -23,7 +23,7 @@ from turnmix.gateway.dialects.messages_request import (
 )
 from turnmix.gateway.dialects.parameters import stop_texts
 from turnmix.gateway.dialects.server_sent import event, pieces
-from turnmix.gateway.dialects.tools import Choice, Function, offered
+from turnmix.gateway.dialects.tools import Choice, Function, offered, specified
 from turnmix.gateway.model_request import Fault, Finish, ModelAnswer, ModelRequest, RequestError
 
 _STOP_REASONS: Mapping[Finish, str] = {"stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens"}
@@ -46,7 +46,8 @@ class Messages:
         PARAMETERS.refuse(body)
         known = Known() if known is None else known
         number, before = known.shared(body.get("messages"))
-        asked = checked_behind(MessagesBody, body, "messages", number)
+        tools = known.tools(body.get(TOOLS))
+        asked = checked_behind(MessagesBody, body, "messages", number, has_known_tools=tools is not None)
         history = History(before)
         for message in asked.messages:
             if isinstance(message, AssistantMessage):
@@ -61,16 +62,19 @@ class Messages:
             raise RequestError("invalid_request", f"{where}: 'assistant': {fix}", parameter=where)
         known.keep(body["messages"], history)
         system = [Message(role="system", content=asked.system)] if asked.system else []
-        functions = [
-            Function(name=tool.name, description=tool.description, parameters=tool.input_schema)
-            for tool in asked.tools or ()
-        ]
-        tools, tool_choice = offered(functions, _choice(asked), schema="input_schema")
+        if tools is None:
+            functions = [
+                Function(name=tool.name, description=tool.description, parameters=tool.input_schema)
+                for tool in asked.tools or ()
+            ]
+            tools = specified(functions, schema="input_schema")
+            known.keep_tools(body.get(TOOLS), tools)
+        on_offer, tool_choice = offered(tools, _choice(asked))
         is_alone = asked.tool_choice is not None and asked.tool_choice.disable_parallel_tool_use
         request = ModelRequest(
             model=asked.model,
             messages=(*system, *history.messages),
-            tools=tools,
+            tools=on_offer,
             form=AnswerForm(
                 tool_choice=tool_choice,
                 parallel_tool_calls=False if is_alone else None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from turnmix.core.answer_form import AnswerForm
 from turnmix.core.message import Message
-from turnmix.gateway.dialects.known import Known, checked_behind
+from turnmix.gateway.dialects.known import TOOLS, Known, checked_behind
 from turnmix.gateway.dialects.openai_errors import error_object, error_reply
 from turnmix.gateway.dialects.responses_history import ReadItems, read_items
 from turnmix.gateway.dialects.responses_output import response_body, response_events
@@ -19,7 +19,7 @@ from turnmix.gateway.dialects.responses_request import (
     SchemaFormat,
 )
 from turnmix.gateway.dialects.server_sent import COMMENT, event
-from turnmix.gateway.dialects.tools import Choice, offered
+from turnmix.gateway.dialects.tools import Choice, offered, specified
 from turnmix.gateway.model_request import ModelAnswer, ModelRequest, RequestError
 
 _ID = "resp_"
@@ -36,18 +36,22 @@ class Responses:
         PARAMETERS.refuse(body)
         known = Known() if known is None else known
         number, before = known.shared(body.get("input"))
-        asked = checked_behind(ResponsesBody, body, "input", number)
+        tools = known.tools(body.get(TOOLS))
+        asked = checked_behind(ResponsesBody, body, "input", number, has_known_tools=tools is not None)
         if not asked.input and asked.previous_response_id is None:
             raise RequestError("invalid_request", "input: missing: give a text or items", parameter="input")
         items = read_items(asked.input, before)
         if isinstance(body.get("input"), list):
             known.keep(body["input"], items)
         system = [Message(role="system", content=asked.instructions)] if asked.instructions else []
-        tools, tool_choice = offered(asked.tools or (), _choice(asked))
+        if tools is None:
+            tools = specified(asked.tools or ())
+            known.keep_tools(body.get(TOOLS), tools)
+        on_offer, tool_choice = offered(tools, _choice(asked))
         request = ModelRequest(
             model=asked.model,
             messages=(*system, *items.history.messages),
-            tools=tools,
+            tools=on_offer,
             form=AnswerForm(
                 tool_choice=tool_choice,
                 parallel_tool_calls=False if asked.parallel_tool_calls is False else None,

@@ -64,16 +64,19 @@ class Choice:
     """Those that it may; None: all."""
 
 
-def offered(
-    tools: Sequence[Function | Custom], choice: Choice, *, inside: str = "", schema: str = "parameters"
-) -> tuple[tuple[ToolSpecification, ...], str | Mapping[str, Any] | None]:
-    """The tools of the state, and `tool_choice`, where it is not left open.
+Specifications = Mapping[str, ToolSpecification]
+"""Of all tools that a request gives, by name."""
 
+
+def specified(
+    tools: Sequence[Function | Custom], *, inside: str = "", schema: str = "parameters"
+) -> Specifications:
+    """
     inside: what holds a tool's name, as a path of the dialect has it
     schema: the dialect's name for the parameters
 
     Raises:
-        RequestError: the choice names a tool that is not there, or two have one name, or a schema is none of an object.
+        RequestError: two have one name, or a schema is none of an object.
     """
     specifications: dict[str, ToolSpecification] = {}
     for number, tool in enumerate(tools):
@@ -84,6 +87,17 @@ def offered(
             told = specification.parameters["type"]
             raise _refused(f"tools[{number}].{inside}{schema}.type", told, "give 'object'")
         specifications[tool.name] = specification
+    return specifications
+
+
+def offered(
+    specifications: Specifications, choice: Choice
+) -> tuple[tuple[ToolSpecification, ...], str | Mapping[str, Any] | None]:
+    """The tools of the state, and `tool_choice`, where it is not left open.
+
+    Raises:
+        RequestError: the choice names a tool that is not there, or there is none.
+    """
     names = [*(choice.allowed or ()), *([] if choice.name is None else [choice.name])]
     if unknown := [name for name in names if name not in specifications]:
         raise _refused("tool_choice", unknown[0], "no tool has this name: give one of `tools`")

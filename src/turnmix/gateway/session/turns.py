@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from turnmix.core.answer_form import AnswerForm
-from turnmix.core.json_text import json_bytes
 from turnmix.core.message import Message, ToolSpecification
 from turnmix.core.recent_cache import RecentCache
 from turnmix.gateway.model_request import ModelRequest, RequestError
@@ -20,8 +19,8 @@ from turnmix.gateway.session.line import GivenAnswer, Line, SessionTurn
 from turnmix.gateway.session.lines import Lines
 from turnmix.gateway.session.normal_form import tools_digest, wishes_digest
 
-_MOST_KEPT = 1 << 20
-"""Bytes of tools whose digests are kept: a session offers few different ones."""
+_MOST_KEPT = 64
+"""Lists of tools whose digests are kept: a session offers few different ones."""
 
 
 class SessionTurns:
@@ -37,8 +36,10 @@ class SessionTurns:
         self._by_request: dict[tuple[Node[SessionTurn], bytes, bytes], SessionTurn] = {}
         self._by_answer: dict[str, SessionTurn] = {}
         self._tools: dict[bytes, tuple[ToolSpecification, ...]] = {}
-        self._digests = RecentCache[bytes, bytes](most=_MOST_KEPT)
-        """Of tools, by their JSON."""
+        self._digests = RecentCache[tuple[int, ...], tuple[tuple[ToolSpecification, ...], bytes]](
+            most=_MOST_KEPT
+        )
+        """Of tools, by which objects they are; these are held, so that no others get their identity."""
 
     @property
     def answered(self) -> list[SessionTurn]:
@@ -75,13 +76,13 @@ class SessionTurns:
         return turn
 
     def _digest(self, tools: tuple[ToolSpecification, ...]) -> bytes:
-        """Of the tools on offer, which are the same in most requests."""
-        written = json_bytes([tool.to_json() for tool in tools])
-        found = self._digests.get(written)
+        """Of the tools on offer, which are the same objects in most requests."""
+        key = tuple(map(id, tools))
+        found = self._digests.get(key)
         if found is None:
-            found = tools_digest(tools)
-            self._digests.put(written, found, size=len(written))
-        return found
+            found = (tools, tools_digest(tools))
+            self._digests.put(key, found, size=1)
+        return found[1]
 
     def forget(self, turn: SessionTurn) -> None:
         """It could not be noted, and was not begun."""
