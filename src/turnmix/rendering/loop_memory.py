@@ -20,6 +20,7 @@ from jinja2.runtime import LoopContext, Undefined
 from jinja2.utils import Namespace
 
 from turnmix.rendering.loop_rewriting import EACH, LoopReads, rewrite_loops
+from turnmix.rendering.message_memory import NUM_FIRST
 
 _MOST_BEGINNINGS = 256
 _MOST_CHARACTERS = 1 << 23
@@ -39,8 +40,8 @@ class _Place:
     texts: dict[tuple[int, ...], tuple[str, tuple[dict[str, Any], ...]]] = field(default_factory=dict)
     """By what stands ahead: what was written of `item`, and the namespaces as they were behind it."""
     next: dict[int, _Place] = field(default_factory=dict)
-    latest: _Run | None = None
-    """Of a beginning: how the last conversation went from here."""
+    latest: dict[tuple[int, ...], _Run] = field(default_factory=dict)
+    """Of a beginning: how conversations went from here when they were last written, by their first messages."""
     kept: list[Any] = field(default_factory=list)
     """So that no other object gets the identity of one that was compared."""
 
@@ -153,7 +154,7 @@ class _Writing:
     def behind(self, beginning: _Place) -> str:
         """All that the loop writes."""
         ahead, wrapping, ids = self._reads.ahead, self._reads.wrapping, self._ids
-        run = self._shared(beginning.latest)
+        run = self._shared(beginning.latest.get(tuple(ids[:NUM_FIRST])))
         place = run.places[-1] if run.places else beginning
         held = run.held[-1] if run.held else None
         is_known = True
@@ -178,7 +179,7 @@ class _Writing:
             run.held.append(held)
         run.ids.extend(ids[len(run.ids) :])
         if is_known and not wrapping:
-            beginning.latest = run
+            beginning.latest[tuple(ids[:NUM_FIRST])] = run
         self._restore(held)
         return "".join(run.texts)
 

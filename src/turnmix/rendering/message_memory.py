@@ -15,8 +15,12 @@ from turnmix.core.recent_cache import RecentCache
 from turnmix.rendering.control_text import ControlTexts, MarkedMessages, free_marks, marks_in
 
 _MOST_CHARACTERS = 1 << 23
+_MOST_BEGINNINGS = 1 << 15
+"""Messages of conversations that go on."""
 _PER_MESSAGE = 200
 """Characters' worth of what a short message takes."""
+NUM_FIRST = 3
+"""Messages by which conversations are told apart: in most the third is the first answer."""
 _PLAIN = (str, int, float, bool, type(None))
 _Key = tuple[int, str | None]
 """Which message, and the name of the tool that it answers for."""
@@ -47,6 +51,9 @@ class _Shown:
     kept: tuple[_Kept, ...]
 
 
+_NOTHING = _Shown((), (), ())
+
+
 class MessageMemory:
     """Threads may share it."""
 
@@ -63,7 +70,8 @@ class MessageMemory:
         self._see = see
         self._control = control
         self._kept = RecentCache[_Key, _Kept](most=_MOST_CHARACTERS)
-        self._latest = _Shown((), (), ())
+        self._latest = RecentCache[tuple[int, ...], _Shown](most=_MOST_BEGINNINGS)
+        """By the first messages of a conversation: a system prompt may begin many."""
 
     def shown(self, messages: Sequence[Message], names: Sequence[str | None]) -> MarkedMessages:
         """What a template sees of `messages`, with marks around what spells control tokens; `names`: see `show`.
@@ -79,11 +87,12 @@ class MessageMemory:
         return MarkedMessages(messages=seen, marks=marks)
 
     def _all_kept(self, messages: Sequence[Message], names: Sequence[str | None]) -> list[_Kept]:
-        latest = self._latest
+        first = tuple(map(id, messages[:NUM_FIRST]))
+        latest = self._latest.get(first) or _NOTHING
         size = len(latest.messages)
         is_longer = size <= len(messages) and all(map(operator.is_, latest.messages, messages))
         if not is_longer or latest.names != tuple(names[:size]):
-            latest, size = _Shown((), (), ()), 0
+            latest, size = _NOTHING, 0
         keys = list(zip(map(id, messages[size:]), names[size:], strict=True))
         found = list(map(self._kept.get, keys))
         new = self._new(
@@ -95,7 +104,9 @@ class MessageMemory:
         )
         kept = [*latest.kept, *(each or new[key] for key, each in zip(keys, found, strict=True))]
         # Less the last one: instead of a target, what was done follows.
-        self._latest = _Shown(tuple(messages[:-1]), tuple(names[:-1]), tuple(kept[:-1]))
+        if len(messages) > NUM_FIRST:
+            shown = _Shown(tuple(messages[:-1]), tuple(names[:-1]), tuple(kept[:-1]))
+            self._latest.put(first, shown, size=len(messages))
         return kept
 
     def _new(self, messages: Mapping[_Key, Message]) -> dict[_Key, _Kept]:

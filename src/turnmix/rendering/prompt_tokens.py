@@ -186,7 +186,10 @@ class PromptTokens:
 
 
 def _list(shared: list[int] | Array, more: list[int]) -> list[int]:
-    return (shared if isinstance(shared, list) else shared.tolist()) + more
+    """`shared` is the caller's own, and goes on: a copy would touch each token once more."""
+    joined = shared if isinstance(shared, list) else shared.tolist()
+    joined += more
+    return joined
 
 
 def _array(shared: list[int] | Array, more: list[int]) -> Array:

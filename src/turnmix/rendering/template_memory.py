@@ -16,6 +16,7 @@ from turnmix.rendering.message_memory import MessageMemory, NotPlainError, is_pl
 from turnmix.rendering.system_message import without_system
 
 _MOST_TOOLS = 64
+_MOST_FORMS = 1024
 _AS_JSON = "{{ messages | tojson }}"
 _TOOLS_AS_JSON = "{{ tools | tojson }}"
 
@@ -56,6 +57,8 @@ class TemplateMemory:
         self._loops = LoopMemory(_compile_jinja_template(template).environment, template, given=names)
         self._messages = MessageMemory(show=show, see=self._seen, control=control)
         self._tools: dict[tuple[int, ...], tuple[Sequence[ToolSpecification], Any]] = {}
+        self._unchanged: set[Any] = set()
+        """Forms of messages that transformers leaves as they are."""
         self._joined: dict[tuple[int, ...], tuple[Sequence[Message], Message]] = {}
 
     def written(
@@ -112,7 +115,31 @@ class TemplateMemory:
         return self._tools[key][1]
 
     def _seen(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What transformers shows a template of messages."""
+        """What transformers shows a template of messages. It looks at their keys and at the types of what they hold:
+        where it left one as it was, it is not asked about the next one of the same form."""
         given = messages if self._finish is None else list(map(self._finish, messages))
-        text = self._tokenizer.apply_chat_template(given, chat_template=_AS_JSON, tokenize=False)
-        return list(map(dict, json_value(text)))
+        forms = [(each["role"], _form(each)) for each in given]
+        are_known = [form in self._unchanged for form in forms]
+        asked = [each for each, is_known in zip(given, are_known, strict=True) if not is_known]
+        if not asked:
+            return given
+        text = self._tokenizer.apply_chat_template(asked, chat_template=_AS_JSON, tokenize=False)
+        answers = iter(map(dict, json_value(text)))
+        seen = [each if is_known else next(answers) for each, is_known in zip(given, are_known, strict=True)]
+        if len(self._unchanged) > _MOST_FORMS:
+            self._unchanged.clear()
+        self._unchanged.update(
+            form
+            for each, form, told in zip(given, forms, seen, strict=True)
+            if told == each and _form(told) == form[1]
+        )
+        return seen
+
+
+def _form(value: Any) -> Any:
+    """The keys in a JSON value, in their order, and the types of what stands there."""
+    if type(value) is dict:
+        return tuple([(name, _form(item)) for name, item in value.items()])
+    if type(value) is list:
+        return (list, *map(_form, value))
+    return type(value)
