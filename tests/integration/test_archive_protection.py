@@ -56,7 +56,7 @@ def row_of(content, **changes):
         "fail_to_pass": (f"{tests}::test_add",),
         "test_command": "python -m pytest",
         "evaluation_script": SCRIPT.format(" ".join(sources), tests),
-        "timeout_seconds": 60.0,
+        "timeout_seconds": 300.0,
         **changes,
     }
     return TaskRow.model_validate(fields)

@@ -18,6 +18,8 @@ from turnmix.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys; from turnmix.cli import main; sys.exit(main())"
+PATIENT = f"from turnmix.doctor import checks; checks.run_checks.__kwdefaults__['seconds'] = 300.0\n{MAIN}"
+"""What a check has not answered in time counts as failed, and another program's load may make one late."""
 
 
 def doctor(folder, *words, **environment):
@@ -30,12 +32,12 @@ def doctor(folder, *words, **environment):
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", MAIN, "doctor", *words],
+        [sys.executable, "-c", PATIENT, "doctor", *words],
         cwd=folder,
         env={**os.environ, **nowhere, **environment},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     assert done.returncode in (0, 1), done.stderr
     return done.returncode, done.stdout.splitlines()
@@ -100,10 +102,7 @@ def test_the_papers_recipe_on_a_bare_machine_fails_line_by_line_and_waits_for_no
 
 def test_the_embedded_recipe_has_nothing_to_mend(tmp_path):
     recipe = str(ROOT / "recipes" / "minirepo_dagger.yaml")
-    for _ in range(3):  # another program's load may make a check late, and late is a failure
-        code, lines = doctor(tmp_path, recipe, "sandbox.kind=none", PATH=os.environ["PATH"])
-        if not any("no answer in" in line for line in lines):
-            break
+    code, lines = doctor(tmp_path, recipe, "sandbox.kind=none", PATH=os.environ["PATH"])
     assert (code, lines[-1]) == (0, "nothing stands in the way")
     assert [line for line in lines if line.startswith("ok")]
 
@@ -132,11 +131,13 @@ def test_a_check_that_hangs_or_breaks_is_a_line_and_holds_up_nobody(monkeypatch)
     def broken(recipe):
         raise RuntimeError("oh")
 
-    monkeypatch.setitem(CHECKS, "tasks", lambda recipe: time.sleep(120) or [])
+    for name in CHECKS:  # those of the machine itself may be late
+        monkeypatch.setitem(CHECKS, name, lambda recipe: [])
+    monkeypatch.setitem(CHECKS, "tasks", lambda recipe: time.sleep(600) or [])
     monkeypatch.setitem(CHECKS, "model", broken)
     started = time.monotonic()
     found = [(name, finding.subject, finding.passed) for name, finding in run_checks(recipe, seconds=2.0)]
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300
     assert ("tasks", "time", False) in found
     assert ("model", "error", False) in found
 

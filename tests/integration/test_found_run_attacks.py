@@ -62,7 +62,7 @@ def thief(tmp_path):
 )
 def test_the_program_of_a_found_recipe_is_not_started(command, tmp_path, spy, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    server = {"engine": "vllm", "program": str(spy), "start_timeout_seconds": 5}
+    server = {"engine": "vllm", "program": str(spy), "start_timeout_seconds": 300}
     run = strangers_run(tmp_path, student={"server": server})
     shutil.copytree(embedded_student(), run / "checkpoints" / "iteration-001")
     (tmp_path / "over.yaml").write_text("extends: strangers/recipe.yaml\n")
@@ -79,7 +79,7 @@ def test_arguments_and_variables_of_a_found_recipe_reach_no_program(tmp_path, sp
         "engine": "vllm",
         "arguments": ["--trust-remote-code"],
         "environment": {"LD_PRELOAD": "/tmp/x.so"},
-        "start_timeout_seconds": 5,
+        "start_timeout_seconds": 300,
     }
     run = strangers_run(tmp_path, student={"server": server})
     code, said = turnmix(capsys, "evaluate", run, f"student.server.program={spy}")

@@ -22,6 +22,7 @@ from strict_environment import strict_environment
 from turnmix.cli import main
 from turnmix.core.message import Message, ToolCall
 from turnmix.core.trajectory import Action, StopReason, Trajectory, Turn
+from turnmix.doctor.checks import run_checks
 from turnmix.environments.patch_verdict import patch_verdict
 from turnmix.recipe.recipe import load_recipe, recipe_yaml
 from turnmix.store.run_directory import RunDirectory
@@ -267,7 +268,8 @@ def test_what_an_endpoint_answers_is_told(tmp_path, attack, status):
         server.server_close()
 
 
-def test_what_a_models_template_says_is_told(tmp_path, attack):
+def test_what_a_models_template_says_is_told(tmp_path, attack, monkeypatch):
+    monkeypatch.setitem(run_checks.__kwdefaults__, "seconds", 300.0)
     spelled = json.dumps(f"says{attack}")
     tokenizer = make_tokenizer(f"{{{{ raise_exception({spelled}) }}}}")
     tokenizer.save_pretrained(tmp_path / "model")
@@ -311,7 +313,7 @@ def on_a_terminal(folder, *words):
     )
     os.close(follower)
     content = b""
-    while select.select([leader], [], [], 60)[0]:
+    while select.select([leader], [], [], 300)[0]:
         try:
             piece = os.read(leader, 65536)
         except OSError:  # the other end was closed
@@ -319,7 +321,7 @@ def on_a_terminal(folder, *words):
         if not piece:
             break
         content += piece
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     os.close(leader)
     return content.decode()
 
@@ -355,7 +357,7 @@ def test_the_tab_key_offers_nothing_that_cannot_be_shown(tmp_path, attack):
             "COMP_POINT": str(len(line)),
             "COMP_TYPE": "9",
         }
-        subprocess.run([sys.executable, "-c", MAIN], cwd=tmp_path, env=environment, timeout=60)
+        subprocess.run([sys.executable, "-c", MAIN], cwd=tmp_path, env=environment, timeout=300)
         offered = (tmp_path / "offered").read_text()
         assert "run" in offered or "i001-00000" in offered
         for each in offered.split("\x1f"):

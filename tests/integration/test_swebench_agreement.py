@@ -240,11 +240,13 @@ def test_rows_of_before_are_completed_by_swebench_4_whose_scripts_for_swe_gym_me
         "download",
         "-q",
         "--no-deps",
+        "--retries",
+        "1",
         "swebench==4.1.0",
         "-d",
         str(tmp_path),
     ]
-    done = subprocess.run(download, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(download, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("no package index gives swebench 4.1.0")
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:

@@ -15,6 +15,8 @@ from turnmix.policies.server.settings import ServerSettings
 from turnmix.recipe.recipe import Recipe
 
 QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,memory.free", "--format=csv,noheader,nounits"]
+ANSWER_SECONDS = 20.0
+"""Cards that nothing holds open are woken first, one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ def read_gpus() -> list[Gpu]:
     """Those that this process may use, in its order."""
     try:
         told = subprocess.run(
-            QUERY, capture_output=True, text=True, timeout=5, check=True, env=child_environment()
+            QUERY, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=True, env=child_environment()
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return []
