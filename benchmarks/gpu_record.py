@@ -167,7 +167,8 @@ def run_all(options):
         for place, name in enumerate(names):
             record = Record(options.out / "record.jsonl", name)
             following = start(names[place + 1], options, log) if place + 1 < len(names) else None
-            limit = min(STEPS[name].seconds, end - time.monotonic())
+            left = end - time.monotonic()
+            limit = left if options.small else min(STEPS[name].seconds, left)
             began = time.monotonic()
             try:
                 if limit < 5:
@@ -202,7 +203,9 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("runs/gpu-record"))
     parser.add_argument("--steps", help=f"of {','.join(STEPS)}: those to run, in this order; left out: all")
     parser.add_argument("--seconds", type=float, default=480, help="no step goes on after so many")
-    parser.add_argument("--small", action="store_true", help="tiny shapes on the CPU")
+    parser.add_argument(
+        "--small", action="store_true", help="tiny shapes on the CPU, which may take their time"
+    )
     parser.add_argument("--table", action="store_true", help="write the table of the record, measure nothing")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,6 +1,7 @@
 """Harbor task directories made for tests, as Harbor's own docs describe them, and what plays them."""
 
 import asyncio
+import os
 import subprocess
 import textwrap
 
@@ -13,8 +14,9 @@ from turnmix.policies.scripted import call_action
 from turnmix.sandboxes.selection import ContainerSandboxSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
-SERVED = "localhost/turnmix-test-served:1"
-"""A name of its own for an image: Harbor removes the images of a task that it has played."""
+SERVED = f"localhost/turnmix-test-served-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}:1"
+"""A name of its own for an image: Harbor removes the images of a task that it has played, also where other tests play
+at the same time."""
 TOML = """\
 schema_version = "1.1"
 [task]
@@ -107,13 +109,17 @@ def three_tasks(folder):
             "environment/Dockerfile": None,
             "environment/page.txt": "a page",
             "instruction.md": "Serve /srv on port 8123.\n",
-            "solution/solve.sh": "#!/bin/bash\nnohup python3 -m http.server $PORT > /dev/null 2>&1 &\nsleep 1\n",
+            "solution/solve.sh": """\
+                #!/bin/bash
+                nohup python3 -m http.server $PORT > /dev/null 2>&1 &
+                until (: < /dev/tcp/127.0.0.1/$PORT) 2> /dev/null; do sleep 0.1; done
+                """,
             "tests/test.sh": """\
                 #!/bin/bash
                 python3 - <<'END'
                 import urllib.request
                 try:
-                    page = urllib.request.urlopen("http://127.0.0.1:8123/page.txt", timeout=5).read()
+                    page = urllib.request.urlopen("http://127.0.0.1:8123/page.txt", timeout=50).read()
                 except OSError:
                     page = b""
                 open("/logs/verifier/reward.txt", "w").write("1.0\\n" if page == b"a page" else "0.0\\n")
@@ -137,7 +143,7 @@ def source_of(path, *, container=None, **said):
     """The source of a recipe whose containers have no network, but for what is said."""
     chosen = ContainerSandboxSettings(container=container or settings())
     harbor = HarborSettings(path=path, **{"without_network": True, "holdout": "all", **said})
-    parts = TaskParts(make_sandbox=chosen.make, scaffold=ScaffoldSettings(no_output_seconds=5.0), seed=0)
+    parts = TaskParts(make_sandbox=chosen.make, scaffold=ScaffoldSettings(no_output_seconds=60.0), seed=0)
     return harbor.make(parts)
 
 

@@ -39,7 +39,7 @@ class Guessing(Environment[Guess, Told, State]):
         if action.note == "crash":
             raise RuntimeError("the dice are gone")
         if action.note == "sleep":
-            time.sleep(3)
+            time.sleep(6)
         if action.number == self._secret:
             return Told(told="right", reward=1.0, done=True)
         return Told(told="higher" if action.number < self._secret else "lower", reward=-0.125)

@@ -25,16 +25,13 @@ runpy.run_path({0!r}, run_name="__main__")
 """
 
 
+MOST_SECONDS = 3000
 AT_MOST = {
     "gradient_difference_16": 2e-6,
     "half_budget_rows_16": 1.25,
     "weight_difference": 1e-3,
     "rows_ratio": 1.25,
     "peak_mb_growth": 60,
-    "render_seconds_per_trajectory": 0.6,
-    "render_over_tokenizing": 3.5,
-    "open_seconds_per_gb": 1,
-    "look_ratio": 0.5,
 }
 
 
@@ -47,7 +44,8 @@ def needs(package, extra):
 
 def printed(name, *options):
     """The output of a benchmark."""
-    done = run_python(PROGRAM.format(str(BENCHMARKS / f"{name}.py")), *options, cwd=BENCHMARKS.parent)
+    program = PROGRAM.format(str(BENCHMARKS / f"{name}.py"))
+    done = run_python(program, *options, cwd=BENCHMARKS.parent, timeout=MOST_SECONDS)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -113,7 +111,8 @@ def test_the_sandboxes_are_compared_with_a_peers():
 
 def recorded(tmp_path, *options):
     """The figures that the record on a GPU writes of tiny shapes on the CPU, by step and part."""
-    table = printed("gpu_record", "--small", "--out", str(tmp_path), *options)
+    time = ("--seconds", str(MOST_SECONDS))
+    table = printed("gpu_record", "--small", *time, "--out", str(tmp_path), *options)
     lines = [json.loads(line) for line in (tmp_path / "record.jsonl").read_text().splitlines()]
     assert not [line for line in lines if "error" in line]
     assert table.endswith((tmp_path / "table.md").read_text() + "\n")
@@ -147,7 +146,7 @@ def test_the_record_on_a_gpu_takes_its_other_steps(tmp_path):
 def test_a_step_of_the_record_that_fails_or_has_no_time_left_is_told_and_the_next_one_begins(tmp_path):
     program = (sys.executable, str(BENCHMARKS / "gpu_record.py"), "--out", str(tmp_path))
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    options = {"env": env, "capture_output": True, "text": True, "timeout": 120}
+    options = {"env": env, "capture_output": True, "text": True, "timeout": MOST_SECONDS}
     subprocess.run([*program, "--steps", "lora,head"], check=True, **options)
     subprocess.run([*program, "--steps", "full", "--seconds", "1"], check=True, **options)
     lines = [json.loads(line) for line in (tmp_path / "record.jsonl").read_text().splitlines()]

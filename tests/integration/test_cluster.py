@@ -213,7 +213,7 @@ class WorkerKilled(Fault):
 
 
 class WorkerHangs(Fault):
-    heartbeat = 6.0
+    heartbeat = 10.0
 
     def befall(self, node, pid):
         os.kill(pid, signal.SIGSTOP)

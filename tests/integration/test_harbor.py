@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import secrets
 from pathlib import Path
 
 import pytest
@@ -150,22 +151,21 @@ REWARDLESS = {
     "echo '[1]' > $R.json; echo 1 > $R.txt": "give an object of numbers by name",
     """echo '{"reward": "1"}' > $R.json""": "'1' is no finite number",
     "mkdir $R.txt": "/logs/verifier/reward.txt: Is a directory",
-    "sleep 60; echo 1 > $R.txt": "its tests were not done in verifier.timeout_sec = 9 s",
 }
+LATE = {"sleep 60; echo 1 > $R.txt": "its tests were not done in verifier.timeout_sec = 3 s"}
 
 
 @needs_containers
-def test_a_reward_that_is_missing_garbled_or_late_is_a_failure_and_never_0(tmp_path):
+@pytest.mark.parametrize(("cases", "seconds"), [(REWARDLESS, 300), (LATE, 3)], ids=["none", "late"])
+def test_a_reward_that_is_missing_garbled_or_late_is_a_failure_and_never_0(tmp_path, cases, seconds):
     """One container: the tests of each case are run in the state that the others left."""
-    scripts = {
-        f"{number}.sh": f"R=/logs/verifier/reward\n{script}\n" for number, script in enumerate(REWARDLESS)
-    }
+    scripts = {f"{number}.sh": f"R=/logs/verifier/reward\n{script}\n" for number, script in enumerate(cases)}
     which = 'n=$(cat /tmp/n); echo $((n + 1)) > /tmp/n; . "/tests/$n.sh"'
     laid(
         tmp_path,
         "rewardless",
         files={
-            "task.toml": "[verifier]\ntimeout_sec = 9\n",
+            "task.toml": f"[verifier]\ntimeout_sec = {seconds}\n",
             "tests/test.sh": f"#!/bin/sh\n{which}\n",
             **{f"tests/{name}": script for name, script in scripts.items()},
         },
@@ -178,7 +178,7 @@ def test_a_reward_that_is_missing_garbled_or_late_is_a_failure_and_never_0(tmp_p
         try:
             await world.reset()
             await world.step(bash("echo 0 > /tmp/n")[0])
-            for script, told in REWARDLESS.items():
+            for script, told in cases.items():
                 with pytest.raises(InfrastructureError) as raised:
                     await world.verify(StopReason.finished)
                 assert told in str(raised.value), script
@@ -206,24 +206,28 @@ def test_what_an_agent_lays_where_tests_and_rewards_belong_decides_nothing(tmp_p
 
 @needs_containers
 def test_time_is_over_as_the_task_says_and_what_was_done_counts_all_the_same(tmp_path):
-    laid(tmp_path, "slow", files={"task.toml": "[agent]\ntimeout_sec = 8\n"})
-    messages, verdict = played(
-        source_of(tmp_path), bash("echo hello > hello.txt; while sleep 1; do echo .; done")
-    )
+    for seconds in (8, 90):  # what a busy machine takes to begin at all, nobody knows
+        laid(tmp_path, "slow", files={"task.toml": f"[agent]\ntimeout_sec = {seconds}\n"})
+        messages, verdict = played(
+            source_of(tmp_path), bash("echo hello > hello.txt; while sleep 1; do echo .; done")
+        )
+        if verdict.reward == 1:
+            break
     assert "The time for this task is over" in messages[-1].content
     assert (verdict.reward, verdict.details["submitted"]) == (1, False)
 
 
 @needs_containers
 def test_an_image_is_made_once_within_its_time_and_one_that_cannot_be_is_a_failure(tmp_path, capsys):
-    one = laid(tmp_path, "one", files={"environment/stamp": str(tmp_path)})  # nobody has made it before
+    stamp = secrets.token_hex(16)  # nobody has made it before
+    one = laid(tmp_path, "one", files={"environment/stamp": stamp})
     for _ in range(2):
         played(source_of(one), NOTHING)
     assert capsys.readouterr().err.count(": made\n") == 1
-    (one / "environment" / "stamp").write_text(f"{tmp_path} again")
+    (one / "environment" / "stamp").write_text(f"{stamp} again")
     played(source_of(one), NOTHING)
     assert capsys.readouterr().err.count(": made\n") == 1
-    failing = f"FROM {DEBIAN}\nRUN echo no such luck {tmp_path}; exit 7\n"
+    failing = f"FROM {DEBIAN}\nRUN echo no such luck {stamp}; exit 7\n"
     with pytest.raises(SandboxError, match=r"its image cannot be made: .*no such luck"):
         played(source_of(laid(tmp_path, "failing", files={"environment/Dockerfile": failing})), NOTHING)
     late = laid(
@@ -231,7 +235,7 @@ def test_an_image_is_made_once_within_its_time_and_one_that_cannot_be_is_a_failu
         "late",
         files={
             "task.toml": "[environment]\nbuild_timeout_sec = 3\n",
-            "environment/Dockerfile": f"FROM {DEBIAN}\nRUN sleep 12; echo {tmp_path}\n",
+            "environment/Dockerfile": f"FROM {DEBIAN}\nRUN sleep 12; echo {stamp}\n",
         },
     )
     with pytest.raises(SandboxError, match="its image was not made in 3 s"):

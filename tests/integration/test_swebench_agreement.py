@@ -254,7 +254,7 @@ def test_rows_of_before_are_completed_by_swebench_4_whose_scripts_for_swe_gym_me
     tests = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'older'}{os.pathsep}{tests}"}
     done = subprocess.run(
-        [sys.executable, "-c", OLDER], capture_output=True, text=True, timeout=300, env=environment
+        [sys.executable, "-c", OLDER], capture_output=True, text=True, timeout=600, env=environment
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
