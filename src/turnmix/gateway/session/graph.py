@@ -148,7 +148,8 @@ class _Walk(Generic[Owner]):
         if message.role == "tool":
             message = self._answering(message)
         # What goes on from the last request is most of every history: one look tells that it is known.
-        if (newest := node.newest) is not None and newest.sent == message:
+        newest = node.newest
+        if newest is not None and (newest.sent is message or newest.sent == message):
             if message.role == "assistant":
                 self._unanswered = [call.id for call in message.tool_calls]
             return newest

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_bytes
 from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
+from turnmix.core.time_bound import within
 from turnmix.policies.endpoint.connections import Connections, LostConnectionError, NotConnectedError
 from turnmix.policies.endpoint.retry import TIMEOUT, Fault
 from turnmix.policies.endpoint.route import certificates, proxy_for
@@ -102,9 +103,7 @@ class EndpointClient:
         if self._guard is not None and (refusal := self._guard()) is not None:
             return Fault(remedy="retry", cause="connect", detail=refusal)
         try:
-            response = await asyncio.wait_for(
-                self._connections.exchange(method, url, self._headers, content), timeout
-            )
+            response = await within(timeout, self._connections.exchange(method, url, self._headers, content))
         except asyncio.TimeoutError:
             return Fault(remedy="retry", cause=TIMEOUT, detail=f"no whole answer within {timeout:g} s")
         except _Refused as error:

@@ -2,7 +2,8 @@
 
 In: a request. Out: its whole response. A pool of httpx's looks through all its connections for each request that comes
 or goes: with 64 in use that takes several times as long as the rest of an exchange. Where no proxy stands between,
-httpcore speaks HTTP over a stream of asyncio's own; layers that also serve other event loops take longer than both.
+h11, which httpx speaks HTTP with, does so over a stream of asyncio's own; the layers between the two, which also serve
+other event loops, take longer than both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import httpcore
+import h11
 import httpx
 
 KEPT_SECONDS = 5.0
@@ -23,6 +24,9 @@ KEPT_SECONDS = 5.0
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_SECONDS)
 _NEXT_ADDRESS_SECONDS = 0.25
 """Until the next address of a host is tried beside the one that has not answered."""
+_MOST_HEAD = 100 * 1024
+"""Bytes of an answer's status and headers, as httpx bounds them."""
+_MOST_READ = 64 * 1024
 
 
 class NotConnectedError(Exception):
@@ -106,11 +110,14 @@ class Connections:
 
 
 class _Direct:
-    """One connection without a proxy."""
+    """One connection without a proxy. h11 speaks HTTP; whoever asks bounds the time of the whole."""
 
-    def __init__(self, connection: httpcore.AsyncHTTP11Connection, stream: _Stream) -> None:
-        self._connection = connection
-        self._stream = stream
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+        self._http = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
+        self._reader = reader
+        self._writer = writer
+        self._kept_until = 0.0
+        """0: it serves no further request."""
 
     @classmethod
     async def to(cls, url: httpx.URL, verify: ssl.SSLContext, check: Callable[[], None]) -> _Direct:
@@ -131,33 +138,70 @@ class _Direct:
             )
         except (OSError, UnicodeError) as error:  # a name that cannot be one is refused as the latter
             raise NotConnectedError(str(error) or type(error).__name__) from error
-        stream = _Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        connection = cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
         try:
             check()
         except BaseException:
-            await stream.aclose()
+            await connection.close()
             raise
-        origin = _core_url(url).origin
-        return cls(httpcore.AsyncHTTP11Connection(origin, stream, keepalive_expiry=KEPT_SECONDS), stream)
+        return connection
 
     def is_usable(self) -> bool:
-        return self._connection.is_idle() and not self._connection.has_expired()
+        """Has it neither ended, nor has anything come that answers no request, as the word of a server that waited
+        too long?"""
+        has_ended = self._reader.at_eof() or self._reader.exception() is not None or self._writer.is_closing()
+        return time.monotonic() < self._kept_until and not has_ended and not self._reader.num_unread
 
     async def exchange(
         self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None
     ) -> httpx.Response:
+        self._kept_until = 0.0
         try:
-            response = await self._connection.request(
-                method, _core_url(url), headers=headers.raw, content=content
-            )
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            await self._send(method, url, headers, content)
+            head = await self._next()
+            while isinstance(head, h11.InformationalResponse):
+                head = await self._next()
+            if not isinstance(head, h11.Response):
+                raise LostConnectionError("the server ended the connection without an answer")
+            pieces: list[bytes] = []
+            while isinstance(piece := await self._next(), h11.Data):
+                pieces.append(bytes(piece.data))
+        except (OSError, h11.ProtocolError) as error:
             raise LostConnectionError(str(error) or type(error).__name__) from error
-        if self._stream.is_unsent:
-            raise LostConnectionError("what came answers no request")
-        return _read(response.status, response.headers, response.content)
+        http = self._http
+        # What came along with an answer is not taken for the next one.
+        if http.our_state is h11.DONE and http.their_state is h11.DONE and not http.trailing_data[0]:
+            http.start_next_cycle()
+            self._kept_until = time.monotonic() + KEPT_SECONDS
+        return _read(head.status_code, head.headers.raw_items(), b"".join(pieces))
 
     async def close(self) -> None:
-        await self._connection.aclose()
+        self._kept_until = 0.0
+        self._writer.transport.abort()
+        await asyncio.sleep(0)  # in which its descriptor is given back
+
+    async def _send(self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None) -> None:
+        """Head and body at once, so that a server is woken once."""
+        fields = headers.raw if "host" in headers else [(b"host", url.netloc), *headers.raw]
+        if content is not None:
+            fields = [*fields, (b"content-length", b"%d" % len(content))]
+        request = h11.Request(method=method, target=url.raw_path, headers=fields)
+        written = self._http.send_with_data_passthrough(request) or []
+        for event in (h11.Data(data=content or b""), h11.EndOfMessage()):
+            written += self._http.send_with_data_passthrough(event) or []
+        # A server that has refused what was being sent may have answered all the same.
+        with contextlib.suppress(OSError):
+            self._writer.write(b"".join(written))
+            await self._writer.drain()
+
+    async def _next(self) -> object:
+        """The next event of the answer. Raises LostConnectionError, OSError, h11.ProtocolError."""
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            data = await self._reader.read(_MOST_READ)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise LostConnectionError("the server ended the connection without an answer")
+            self._http.receive_data(data)
+        return event
 
 
 class _Proxied:
@@ -213,58 +257,6 @@ class _Reader(asyncio.StreamReader):
         data = await super().read(n)
         self.num_unread -= len(data)
         return data
-
-
-class _Stream(httpcore.AsyncNetworkStream):
-    """A stream of asyncio's, as httpcore takes it. Whoever asks bounds the time of the whole.
-
-    What is written is sent where an answer to it is read: head and body at once, so that a server is woken once.
-    """
-
-    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._written: list[bytes] = []
-
-    @property
-    def is_unsent(self) -> bool:
-        """Is there a request that nobody has sent, because what came after the last answer was taken for its own?"""
-        return bool(self._written)
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            if self._written:
-                await self._send()
-            return await self._reader.read(max_bytes)
-        except OSError as error:
-            raise httpcore.ReadError(str(error)) from error
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._written.append(buffer)
-
-    async def _send(self) -> None:
-        whole = b"".join(self._written)
-        self._written.clear()
-        # A server that has refused what was being sent may have answered all the same.
-        with contextlib.suppress(OSError):
-            self._writer.write(whole)
-            await self._writer.drain()
-
-    async def aclose(self) -> None:
-        self._writer.transport.abort()
-        await asyncio.sleep(0)  # in which its descriptor is given back
-
-    def get_extra_info(self, info: str) -> Any:
-        """`is_readable`, of a connection on which nothing is awaited: has it ended, or has anything come that answers
-        no request, as the word of a server that waited too long?"""
-        if info == "is_readable":
-            has_ended = self._reader.at_eof() or self._reader.exception() is not None
-            return has_ended or self._reader.num_unread > 0 or self._writer.is_closing()
-        return None
-
-
-def _core_url(url: httpx.URL) -> httpcore.URL:
-    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 def _read(status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> httpx.Response:
