@@ -20,8 +20,9 @@ sockets (as `ss` counts them; what it shares with the head's raylet on its own m
 latencies longer, so that more trajectories may be under way at once; `peak_mb` is the most that the driver ever held.
 
 Before that `--memory` trajectories are rolled out that take no time, as fast as they come: `rss_growth_mb` is how much
-the driver's memory grew from the first tenth of them to the last, `trajectories_per_second` how many it took in, and
-`busy_driver_cpu_ms` what each then cost it.
+the driver's memory grew from the first tenth of them to the last, `late_bytes_each` how much by each one of the second
+half, when buffers are as large as they get; `trajectories_per_second` is how many it took in, and `busy_driver_cpu_ms`
+what each then cost it.
 
     OMP_NUM_THREADS=1 python benchmarks/cluster.py [--each N] [--concurrency N] [--rounds N] [--memory N]
 """
@@ -172,6 +173,7 @@ def memory_figures(each, number):
         "busy_driver_cpu_ms": 1000 * (time.process_time() - cpu) / number,
         "rss_mb": found[0],
         "rss_growth_mb": found[-1] - found[0],
+        "late_bytes_each": (found[-1] - found[len(found) // 2 - 1]) * MB / (number / 2),
         "trajectories_per_second": number / seconds,
     }
 

@@ -216,9 +216,16 @@ def measured(num_trajectories: int, num_turns: int, texts: Texts | None, run: Pa
             for turn in range(num_turns):
                 texts.sampled(plan.task.id, turn)
     stored = RunDirectory.create(run, recipe_yaml="method: dagger\n") if texts is not None else None
+    trajectories: list[Trajectory] = []
+
+    def store(trajectory: Trajectory) -> None:
+        trajectories.append(trajectory)
+        if stored is not None:
+            stored.trajectories.append(trajectory)
+
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
-    trajectories: list[Trajectory] = asyncio.run(
+    asyncio.run(
         collect(
             RolloutRequest(
                 plans=plans,
@@ -228,9 +235,7 @@ def measured(num_trajectories: int, num_turns: int, texts: Texts | None, run: Pa
                 mixture=MIXTURE,
                 label=True,
                 concurrency=num_trajectories,
-                on_trajectory=None
-                if stored is None
-                else lambda trajectory: stored.trajectories.append(trajectory),
+                on_trajectory=store,
             )
         )
     )

@@ -12,7 +12,7 @@ import torch
 from turnmix.core.message import Message
 from turnmix.core.trajectory import State
 from turnmix.environments.minirepo.source import MinirepoSettings, MinirepoSource
-from turnmix.evaluation.evaluator import evaluate, evaluation_plans
+from turnmix.evaluation.evaluator import evaluation_plans, evaluation_request
 from turnmix.nano import CHECKPOINT
 from turnmix.policies.local.loading import load_renderer, load_student
 from turnmix.policies.local.policy import LocalPolicy
@@ -21,6 +21,7 @@ from turnmix.policies.server.engine import Weights
 from turnmix.policies.server.settings import ServerSettings
 from turnmix.policies.server.student_server import StudentServer
 from turnmix.policies.server.student_settings import StudentSettings
+from turnmix.rollout.collector import collect
 from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import ScaffoldSettings
 
@@ -72,14 +73,15 @@ def rolled_out(policy, *, turns=4, attempts=1, on_turn=None):
 
     async def run():
         try:
-            await evaluate(
-                plans,
+            asked = evaluation_request(
+                policy,
+                plans=plans,
                 source=source,
-                policy=policy,
                 concurrency=NUM_TASKS,
                 attempts=attempts,
                 on_trajectory=found.append,
             )
+            await collect(asked)
         finally:
             await policy.close()
 

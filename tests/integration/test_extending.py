@@ -79,16 +79,17 @@ from my_agents.slips import SlipperyNumbers
 from my_agents.teachers import Halving
 from turnmix.environments.environment import accident_of
 from turnmix.environments.plugin_source import PluginSource
-from turnmix.evaluation.evaluator import evaluate, evaluation_plans
+from turnmix.evaluation.evaluator import evaluation_plans, evaluation_request
 from turnmix.rollout.accidents import Accidents
+from turnmix.rollout.collector import collect
 
 source = PluginSource(SlipperyNumbers(60), name="my_agents.slips:Slippery")
 accidents = Accidents(policy=accident_of(source, "harmless"), turns=(1, 1), seed=0)
-found = []
-asyncio.run(evaluate(
-    evaluation_plans(source.tasks("train")[:4], iteration=1, seed=0, cohort_size=1),
-    source=source, policy=Halving().policy(), concurrency=1, accidents=accidents, on_trajectory=found.append,
-))
+found = asyncio.run(collect(evaluation_request(
+    Halving().policy(),
+    plans=evaluation_plans(source.tasks("train")[:4], iteration=1, seed=0, cohort_size=1),
+    source=source, concurrency=1, accidents=accidents,
+)))
 print(json.dumps([[(turn.actor, source.step_kind(turn.action)) for turn in each.turns[:3]] for each in found]))
 """
 

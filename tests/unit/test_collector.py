@@ -1,5 +1,6 @@
 import asyncio
 import random
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from turnmix.core.errors import UserError
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.counting import CountingSource
 from turnmix.environments.environment import expert_of
-from turnmix.policies.scripted import ScriptedPolicy, call_action
+from turnmix.policies.scripted import ScriptedPolicy, call_action, text_action
 from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import DaggerMixture, StudentMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
@@ -37,15 +38,39 @@ def run(coroutine):
     return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
-def test_trajectories_come_in_plan_order_and_are_told_as_they_finish():
+def test_trajectories_come_in_plan_order_or_are_given_away_as_they_finish():
     # The first task's steps take the longest.
     source = RecordingSource(rounds=lambda task_id: 40 if task_id.endswith("-0") else 1)
+    ids = [plan.trajectory_id for plan in plans_for(source)]
+    assert [trajectory.id for trajectory in run(collecting(source, concurrency=4))] == ids
     told = []
-    trajectories = run(collecting(source, concurrency=4, on_trajectory=lambda one: told.append(one.id)))
-    ids = [trajectory.id for trajectory in trajectories]
-    assert ids == [plan.trajectory_id for plan in plans_for(source)]
+    assert run(collecting(source, concurrency=4, on_trajectory=lambda one: told.append(one.id))) == []
     assert sorted(told) == ids
     assert told[-1] == ids[0]
+
+
+def test_of_trajectories_that_are_given_away_none_is_held():
+    source = CountingSource(num_train=40, max_turns=1)
+    student = ScriptedPolicy("student", lambda episode, state: text_action("x" * 250_000))
+    ended = []
+    tracemalloc.start()
+    try:
+        run(
+            collecting(
+                source,
+                plans=plans_for(source, cohort_size=1),
+                student=student,
+                teacher=None,
+                mixture=StudentMixture(),
+                label=False,
+                on_trajectory=lambda one: ended.append(one.id),
+            )
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(ended) == 40
+    assert peak < 3_000_000  # the texts of all take 10 MB
 
 
 def test_all_members_of_a_cohort_begin_before_any_of_them_runs():
@@ -80,24 +105,22 @@ def test_an_infra_error_is_tried_again_alone_from_its_start():
     source = RecordingSource(fail="step", failures=1, num_train=2)
     student = RecordingPolicy("student", source)
     told = []
-    trajectories = run(collecting(source, student=student, on_trajectory=told.append))
-    assert sorted(trajectory.attempts for trajectory in trajectories) == [1, 2]
-    assert all(trajectory.verdict is not None and trajectory.error is None for trajectory in trajectories)
-    assert len(told) == 2
+    run(collecting(source, student=student, on_trajectory=told.append))
+    assert sorted(trajectory.attempts for trajectory in told) == [1, 2]
+    assert all(trajectory.verdict is not None and trajectory.error is None for trajectory in told)
     again = student.episodes[2]
     first = next(one for one in student.episodes if one.trajectory_id == again.trajectory_id)
     assert again.seed == first.seed
     assert again.cohort not in {plan.cohort for plan in plans_for(source)}
 
 
-def test_an_infra_error_that_stays_is_returned_with_its_attempts_and_no_verdict():
+def test_an_infra_error_that_stays_is_told_once_with_its_attempts_and_no_verdict():
     source = RecordingSource(fail="act student", num_train=2)
     told = []
-    trajectories = run(collecting(source, mixture=StudentMixture(), attempts=3, on_trajectory=told.append))
-    assert [trajectory.stop_reason for trajectory in trajectories] == [StopReason.infra_error] * 2
-    assert [trajectory.attempts for trajectory in trajectories] == [3, 3]
-    assert all(trajectory.verdict is None for trajectory in trajectories)
-    assert len(told) == 2
+    run(collecting(source, mixture=StudentMixture(), attempts=3, on_trajectory=told.append))
+    assert [trajectory.stop_reason for trajectory in told] == [StopReason.infra_error] * 2
+    assert [trajectory.attempts for trajectory in told] == [3, 3]
+    assert all(trajectory.verdict is None for trajectory in told)
 
 
 def test_a_trajectory_tried_again_is_the_one_it_would_have_been():

@@ -8,13 +8,21 @@ from recording_world import RecordingPolicy, RecordingSource
 from turnmix.core.trajectory import StopReason
 from turnmix.environments.counting import CountingSource
 from turnmix.environments.patch_verdict import patch_verdict
-from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.evaluation.evaluator import evaluation_plans, evaluation_request, summarise
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.scripted import ScriptedPolicy, call_action, turn_number
+from turnmix.rollout.collector import collect
 from turnmix.store.append_log import TrajectoryLog
 from turnmix.viewing.report import evaluation_lines
 
 UNRESOLVED = patch_verdict(resolved=False, submitted=True, passed=0, failed=1)
+
+
+def rolled_out(policy, source, tasks, **asked):
+    plans = evaluation_plans(tasks, iteration=0, seed=0, cohort_size=8)
+    return asyncio.run(
+        collect(evaluation_request(policy, plans=plans, source=source, concurrency=8, **asked))
+    )
 
 
 def test_infra_errors_are_excluded_and_counted():
@@ -51,17 +59,9 @@ def test_what_an_unfinished_agent_left_counts_as_is_asked_and_is_never_submitted
         return call_action("add", amount=1)
 
     source = CountingSource(num_holdout=20, max_turns=4)
-    told = []
-    evaluation = asyncio.run(
-        evaluate(
-            evaluation_plans(source.tasks("holdout"), iteration=0, seed=0, cohort_size=8),
-            source=source,
-            policy=ScriptedPolicy("student", add_for_ever),
-            concurrency=8,
-            on_trajectory=told.append,
-            unfinished=unfinished,
-        )
-    )
+    policy = ScriptedPolicy("student", add_for_ever)
+    told = rolled_out(policy, source, source.tasks("holdout"), unfinished=unfinished)
+    evaluation = summarise(told, unfinished=unfinished)
     of_four = sum("to 4," in task.problem_statement for task in source.tasks("holdout"))
     assert (evaluation.resolved, evaluation.submitted) == (of_four if resolves else 0, 0)
     assert (evaluation.unfinished, evaluation.unfinished_are) == (20, unfinished)
@@ -85,16 +85,8 @@ def test_the_student_alone_is_evaluated_on_every_task():
     def add_up_to_four(episode, state):
         return call_action("finish") if turn_number(state) == 4 else call_action("add", amount=1)
 
-    told = []
-    evaluation = asyncio.run(
-        evaluate(
-            evaluation_plans(tasks, iteration=0, seed=0, cohort_size=8),
-            source=source,
-            policy=ScriptedPolicy("student", add_up_to_four),
-            concurrency=8,
-            on_trajectory=told.append,
-        )
-    )
+    told = rolled_out(ScriptedPolicy("student", add_up_to_four), source, tasks)
+    evaluation = summarise(told)
     of_four = sum("to 4," in task.problem_statement for task in tasks)
     assert 0 < of_four < 20
     assert (evaluation.resolved, evaluation.n, evaluation.mean_turns) == (of_four, 20, 5)
@@ -106,14 +98,7 @@ def test_the_student_alone_is_evaluated_on_every_task():
 
 def test_an_evaluation_whose_world_fails_counts_no_task_as_unresolved():
     source = RecordingSource(fail="verify", failures=1)
-    evaluation = asyncio.run(
-        evaluate(
-            evaluation_plans(source.tasks("train"), iteration=1, seed=0, cohort_size=4),
-            source=source,
-            policy=RecordingPolicy("student", source),
-            concurrency=4,
-            attempts=1,
-        )
-    )
+    policy = RecordingPolicy("student", source)
+    evaluation = summarise(rolled_out(policy, source, source.tasks("train"), attempts=1))
     assert (evaluation.n, evaluation.infra_errors) == (3, 1)
     assert evaluation.to_json()["stop_reasons"] == {"max_turns": 3}

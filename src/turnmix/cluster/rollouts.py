@@ -56,8 +56,7 @@ class ClusterRollouts:
         return self._counts.taken()
 
     async def _collect(self, request: RolloutRequest, *, is_taught: bool) -> list[Trajectory]:
-        """As `rollout.collector.collect`. Source and teacher are each worker's own, of the same recipe. What
-        `on_trajectory` is given is held no longer."""
+        """As `rollout.collector.collect`. Source and teacher are each worker's own, of the same recipe."""
         found: dict[str, Trajectory | None] = {}
         student, slots = request.student, request.slots
 

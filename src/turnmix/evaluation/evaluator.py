@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from turnmix.core.task import Task
 from turnmix.core.trajectory import Actor, StopReason, Trajectory, Unfinished
 from turnmix.core.usage import Usage, total_usage
-from turnmix.environments.environment import TaskSource
 from turnmix.evaluation.interval import wilson
 from turnmix.policies.policy import Policy
 from turnmix.policies.scripted import ScriptedPolicy, text_action
-from turnmix.rollout.accidents import Accidents
-from turnmix.rollout.collector import collect
 from turnmix.rollout.mixture import StudentMixture, TeacherMixture
 from turnmix.rollout.plan import RolloutPlan, make_plans
-from turnmix.rollout.request import Collect, RolloutRequest
-from turnmix.rollout.slots import StageSlots
+from turnmix.rollout.request import RolloutRequest
 from turnmix.rollout.tool_fault_count import ToolFaultCount
 
 
@@ -126,39 +122,14 @@ def evaluation_plans(
     return make_plans(tasks, iteration=iteration, seed=seed, cohort_size=cohort_size, beta=0.0, prefix="e")
 
 
-async def evaluate(
-    plans: Sequence[RolloutPlan],
-    *,
-    source: TaskSource,
-    policy: Policy,
-    concurrency: int,
-    on_trajectory: Callable[[Trajectory], None] | None = None,
-    attempts: int = 3,
-    unfinished: Unfinished = "unresolved",
-    actor: Actor = "student",
-    slots: StageSlots | None = None,
-    accidents: Accidents | None = None,
-    collect: Collect = collect,
-) -> Evaluation:
-    """Roll out `plans` with one policy on every turn, as `actor`; but for `accidents`. Whether it decodes greedily is
-    its own to set. `collect`: who rolls them out."""
+def evaluation_request(policy: Policy, *, actor: Actor = "student", **asked: Any) -> RolloutRequest:
+    """One policy on every turn, as `actor`, without labels. Whether it decodes greedily is its own to set. `asked`: the
+    other fields of a `RolloutRequest`."""
     is_student = actor == "student"
-    return summarise(
-        await collect(
-            RolloutRequest(
-                plans=plans,
-                source=source,
-                student=policy if is_student else ScriptedPolicy.of_actions("nobody", [text_action("")]),
-                teacher=None if is_student else policy,
-                mixture=StudentMixture() if is_student else TeacherMixture(),
-                label=False,
-                concurrency=concurrency,
-                on_trajectory=on_trajectory,
-                attempts=attempts,
-                unfinished=unfinished,
-                slots=slots,
-                accidents=accidents,
-            )
-        ),
-        unfinished=unfinished,
+    return RolloutRequest(
+        student=policy if is_student else ScriptedPolicy.of_actions("nobody", [text_action("")]),
+        teacher=None if is_student else policy,
+        mixture=StudentMixture() if is_student else TeacherMixture(),
+        label=False,
+        **asked,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from turnmix.core.seed import derive_seed
 from turnmix.core.trajectory import Trajectory
 from turnmix.environments.environment import TaskSource, accident_of
-from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.evaluation.evaluator import evaluation_plans, evaluation_request, summarise
 from turnmix.loop.branch import Branch
 from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import roll_out_missing
@@ -162,16 +162,17 @@ class ActingStages:
             is_base_late = iteration == 0 and self._recipe.evaluation.base == "late"
             student = self._student.base_policy() if is_base_late else self._student.policy(greedy=True)
             try:
-                await evaluate(
-                    missing,
-                    source=self._source,
-                    policy=student,
-                    concurrency=self._recipe.rollouts.concurrency,
-                    attempts=self._recipe.rollouts.attempts,
-                    on_trajectory=keep,
-                    unfinished=self._recipe.evaluation.unfinished,
-                    slots=self._slots.beside(),
-                    collect=self._collector(is_taught=False),
+                await self._collector(is_taught=False)(
+                    evaluation_request(
+                        student,
+                        plans=missing,
+                        source=self._source,
+                        concurrency=self._recipe.rollouts.concurrency,
+                        attempts=self._recipe.rollouts.attempts,
+                        on_trajectory=keep,
+                        unfinished=self._recipe.evaluation.unfinished,
+                        slots=self._slots.beside(),
+                    )
                 )
             finally:
                 await student.close()

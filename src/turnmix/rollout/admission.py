@@ -52,18 +52,18 @@ async def collect_members(
 ) -> list[Trajectory]:
     """Roll out all plans, as many at a time as `slots` says.
 
-    `on_trajectory` is called once for each trajectory as it ends, infra_errors included. The pause before attempt n is
-    backoff_seconds · 2^(n−2). All that began is closed, also when this is cancelled or raises (a UserError, or a bug).
+    `on_trajectory` is given each trajectory once, as it ends, infra_errors included: then none is held or returned. The
+    pause before attempt n is backoff_seconds · 2^(n−2). All that began is closed, also when this is cancelled or raises
+    (a UserError, or a bug).
     """
     if attempts < 1:
         raise UserError(f"attempts must be 1 or more, not {attempts}")
     finished: dict[str, Trajectory] = {}
 
-    def keep(trajectory: Trajectory) -> None:
-        if on_trajectory is not None:
-            on_trajectory(trajectory)
+    def hold(trajectory: Trajectory) -> None:
         finished[trajectory.id] = trajectory
 
+    keep = hold if on_trajectory is None else on_trajectory
     members = _Members(make=make, attempts=attempts, backoff_seconds=backoff_seconds, keep=keep)
     running = _Running(slots)
     try:
@@ -76,7 +76,7 @@ async def collect_members(
     finally:
         await running.cancel()
         await members.close()
-    return [finished[plan.trajectory_id] for plan in plans]
+    return [finished[plan.trajectory_id] for plan in plans] if on_trajectory is None else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

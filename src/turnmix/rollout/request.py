@@ -51,7 +51,7 @@ class RolloutRequest:
     takes_over: TakesOver | None = None
     """The teacher says first what it would do where the student is to act, and does it where this says so."""
     on_trajectory: Callable[[Trajectory], None] | None = None
-    """Called once for each trajectory as it ends, infra_errors included."""
+    """Given each trajectory once, as it ends, infra_errors included: then none is held or returned."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.attempts < 1:
@@ -63,4 +63,4 @@ class RolloutRequest:
 
 
 Collect = Callable[[RolloutRequest], Coroutine[Any, Any, list[Trajectory]]]
-"""A request -> its trajectories, in the order of its plans. What `on_trajectory` was given need not be returned too."""
+"""A request -> its trajectories, in the order of its plans; none, where `on_trajectory` was given them."""

@@ -22,7 +22,7 @@ from turnmix.core.trajectory import Actor, Trajectory
 from turnmix.environments.environment import TaskSource
 from turnmix.environments.repositories.predictions import PREDICTIONS, predictions_text
 from turnmix.environments.repositories.source import GradesPatches
-from turnmix.evaluation.evaluator import evaluate, evaluation_plans, summarise
+from turnmix.evaluation.evaluator import evaluation_plans, evaluation_request, summarise
 from turnmix.gateway.session.tokens import RoughTokenCounter
 from turnmix.loop.collector_choice import collector_of
 from turnmix.loop.missing_rollouts import Keep, roll_out_missing
@@ -134,20 +134,22 @@ def _complete(
 
     async def evaluating(missing: list[RolloutPlan], keep: Keep, opened: Policy) -> None:
         try:
-            await evaluate(
-                missing,
-                source=source,
-                policy=opened,
-                actor=actor,
-                concurrency=recipe.rollouts.concurrency,
-                attempts=recipe.rollouts.attempts,
-                on_trajectory=keep,
-                unfinished=recipe.evaluation.unfinished,
-                collect=(
-                    collector_of(recipe, count=RoughTokenCounter, logs=directory.path, is_taught=False)
-                    if workers is None
-                    else workers.collector(is_taught=False)
-                ),
+            collect = (
+                collector_of(recipe, count=RoughTokenCounter, logs=directory.path, is_taught=False)
+                if workers is None
+                else workers.collector(is_taught=False)
+            )
+            await collect(
+                evaluation_request(
+                    opened,
+                    plans=missing,
+                    source=source,
+                    actor=actor,
+                    concurrency=recipe.rollouts.concurrency,
+                    attempts=recipe.rollouts.attempts,
+                    on_trajectory=keep,
+                    unfinished=recipe.evaluation.unfinished,
+                )
             )
         finally:
             await opened.close()
