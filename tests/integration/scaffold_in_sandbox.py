@@ -21,6 +21,8 @@ from turnmix.sandboxes.selection import BubblewrapSettings
 from turnmix.scaffold.scaffold import Scaffold, ScaffoldSettings
 
 WORKSPACE = "/testbed"
+PATIENT = 120
+"""Seconds in which whatever comes at all has come, also where this machine has much else to do."""
 try:
     BubblewrapSettings().check()
     MISSING = ""
@@ -64,6 +66,14 @@ class World:
     async def bash(self, command: str, **arguments: Any) -> str:
         return await self._call("execute_bash", command=command, **arguments)
 
+    async def bash_until(self, said: str, command: str, **arguments: Any) -> str:
+        """A command that does not end, waited for until it has `said` something; the observation with that in it."""
+        observation = await self.bash(command, **arguments)
+        while said not in observation:
+            assert "still running" in observation, observation
+            observation = await self.bash("")
+        return observation
+
     async def edit(self, command: str, path: str, **arguments: Any) -> str:
         return await self._call("str_replace_editor", command=command, path=path, **arguments)
 
@@ -93,4 +103,4 @@ def in_world(
             await scaffold.close()
             await chosen.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 300))
+    asyncio.run(asyncio.wait_for(run(), 5 * PATIENT))

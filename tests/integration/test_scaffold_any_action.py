@@ -71,7 +71,7 @@ def world(request):
     quick = ScaffoldSettings(no_output_seconds=0.02, hard_timeout_seconds=0.2)
     scaffold = Scaffold(settings=quick, sandbox=sandbox, working_directory=WORKSPACE)
     yield SimpleNamespace(
-        execute=lambda action: loop.run_until_complete(asyncio.wait_for(scaffold.execute(action), 30))
+        execute=lambda action: loop.run_until_complete(asyncio.wait_for(scaffold.execute(action), 300))
     )
     loop.run_until_complete(scaffold.close())
     loop.run_until_complete(sandbox.stop())

@@ -5,13 +5,14 @@ import gc
 import shlex
 
 import pytest
-from scaffold_in_sandbox import any_sandbox, in_world  # noqa: F401 (any_sandbox: every test, in each kind)
+from scaffold_in_sandbox import PATIENT, any_sandbox, in_world  # noqa: F401 (any_sandbox: every test, in each kind)
 
 from turnmix.sandboxes.sandbox import Limits
-from turnmix.scaffold import shell
+from turnmix.scaffold import bash, shell
 from turnmix.scaffold.bash import LONGEST_COMMAND
 from turnmix.scaffold.shell_line import MARKER
 
+STILL_RUNNING = "ERROR: The previous command is still running"
 FOOTER = "[Current working directory: {}]\n[Command finished with exit code {}]"
 
 
@@ -100,8 +101,8 @@ def test_a_command_that_prints_nothing_is_reported_as_running_and_takes_input():
     async def test(world):
         observation = await world.bash("read line; echo got $line")
         assert "still running" in observation
-        assert (await world.bash("ls")).startswith("ERROR: The previous command is still running")
-        assert await world.bash("word", is_input="true") == ended("got word\n")
+        assert (await world.bash("ls")).startswith(STILL_RUNNING)
+        assert await world.bash("word", is_input="true", timeout=PATIENT) == ended("got word\n")
         assert (await world.bash("word", is_input="true")).startswith("ERROR: No command is running")
         assert (await world.bash("")).startswith("ERROR: No command is running")
 
@@ -110,8 +111,8 @@ def test_a_command_that_prints_nothing_is_reported_as_running_and_takes_input():
 
 def test_a_question_without_a_newline_is_shown_while_it_waits():
     async def test(world):
-        assert (await world.bash("read -p 'Password: ' word")).startswith("Password: \n")
-        assert await world.bash("C-c", is_input="true") == ended("\n", code=130)
+        assert (await world.bash_until("Password", "read -p 'Password: ' word")).startswith("Password: \n")
+        assert await world.bash("C-c", is_input="true", timeout=PATIENT) == ended("\n", code=130)
 
     in_world(test, no_output_seconds=0.2)
 
@@ -119,8 +120,8 @@ def test_a_question_without_a_newline_is_shown_while_it_waits():
 def test_a_program_that_reads_all_its_input_cannot_swallow_the_report():
     async def test(world):
         assert "still running" in await world.bash("cat")
-        assert "still running" in await world.bash("text", is_input="true")
-        assert await world.bash("C-d", is_input="true") == ended()
+        assert "still running" in await world.bash_until("text", "text", is_input="true")
+        assert await world.bash("C-d", is_input="true", timeout=PATIENT) == ended()
 
     in_world(test, no_output_seconds=0.2)
 
@@ -128,38 +129,47 @@ def test_a_program_that_reads_all_its_input_cannot_swallow_the_report():
 def test_a_stopped_program_can_be_continued():
     async def test(world):
         assert "still running" in await world.bash("cat; echo after")
-        assert "exit code" in await world.bash("C-z", is_input="true")
-        assert "still running" in await world.bash("fg")
-        assert (await world.bash("word", is_input="true")).startswith("word\n")
-        assert "exit code 0]" in await world.bash("C-d", is_input="true")
+        assert "still running" in await world.bash_until("begun", "begun", is_input="true")
+        assert "exit code" in await world.bash("C-z", is_input="true", timeout=PATIENT)
+        assert "still running" in await world.bash_until("cat", "fg")
+        assert (await world.bash_until("word", "word", is_input="true")).startswith("word\n")
+        assert "exit code 0]" in await world.bash("C-d", is_input="true", timeout=PATIENT)
 
     in_world(test, no_output_seconds=0.2)
 
 
 def test_an_empty_command_asks_for_further_output():
     async def test(world):
-        assert "still running" in await world.bash("sleep 0.5; echo done")
-        assert await world.bash("") == ended("done\n")
+        assert "still running" in await world.bash("until [ -e go ]; do sleep 0.05; done; echo done")
+        waiting = asyncio.ensure_future(world.bash("", timeout=PATIENT))
+        await asyncio.sleep(0.2)  # after which it has seen that the command runs on
+        await world.sandbox.write_file("/testbed/go", b"")
+        assert await waiting == ended("done\n")
 
-    in_world(test, no_output_seconds=0.3)
+    in_world(test, no_output_seconds=0.2)
 
 
 def test_a_command_that_ended_meanwhile_is_told_before_the_next():
     async def test(world):
-        assert "still running" in await world.bash("sleep 0.3; echo late")
-        await world.sandbox.run("sleep 0.4")
-        assert await world.bash("echo next") == (
+        assert "still running" in await world.bash("until [ -e go ]; do sleep 0.05; done; echo late")
+        await world.sandbox.write_file("/testbed/go", b"")
+        observation = STILL_RUNNING
+        while observation.startswith(STILL_RUNNING):
+            observation = await world.bash("echo next", timeout=PATIENT)
+        assert observation == (
             f"[The previous command has ended.]\n{ended('late' + chr(10))}\n{ended('next' + chr(10))}"
         )
 
     in_world(test, no_output_seconds=0.1)
 
 
-def test_a_command_over_its_time_is_interrupted_and_the_shell_lives_on():
+def test_a_command_over_its_time_is_interrupted_and_the_shell_lives_on(monkeypatch):
+    monkeypatch.setattr(bash, "INTERRUPT_SECONDS", PATIENT)
+
     async def test(world):
         await world.bash("X=kept")
-        observation = await world.bash("echo begun; sleep 30", timeout="0.3")
-        assert observation == "begun\n\n[Current working directory: /testbed]\n[Stopped after 0.3 seconds.]"
+        observation = await world.bash("echo begun; sleep 600", timeout="1.5")
+        assert observation == "begun\n\n[Current working directory: /testbed]\n[Stopped after 1.5 seconds.]"
         assert await world.bash("echo $X") == ended("kept\n")
 
     in_world(test)
@@ -167,7 +177,7 @@ def test_a_command_over_its_time_is_interrupted_and_the_shell_lives_on():
 
 def test_a_command_that_ignores_interrupts_loses_its_shell():
     async def test(world):
-        observation = await world.bash("trap '' INT; while :; do :; done", timeout=0.3)
+        observation = await world.bash("trap '' INT; while :; do :; done", timeout=1.5)
         assert "did not react to C-c. A new shell was opened." in observation
         assert await world.bash("pwd") == ended("/testbed\n")
 
@@ -176,10 +186,10 @@ def test_a_command_that_ignores_interrupts_loses_its_shell():
 
 def test_an_agent_whose_interrupt_ends_nothing_is_told_what_does():
     async def test(world):
-        assert "still running" in await world.bash("trap '' INT; cat >/dev/null")
+        assert "still running" in await world.bash_until("deaf", "trap '' INT; echo deaf; cat >/dev/null")
         assert "C-c did not end it. q ends a pager" in await world.bash("C-c", is_input="true")
         assert "A new shell was opened" in await world.bash("", timeout=0.1)
-        assert await world.bash("echo hi") == ended("hi\n")
+        assert await world.bash("echo hi", timeout=PATIENT) == ended("hi\n")
 
     in_world(test, no_output_seconds=0.2)
 
@@ -255,6 +265,7 @@ def test_an_act_after_which_answers_would_be_wrong_is_told_and_a_new_shell_opene
         assert observation.startswith("out\n")
         assert f"exit code {code}]\n[What the shell reports by was changed" in observation
         assert observation.endswith("A new shell was opened.]")
+        monkeypatch.setattr(shell, "_PROMPT_SECONDS", PATIENT)
         assert await world.bash("echo hi; (exit 3)") == ended("hi\n", code=3)
 
     in_world(test)
@@ -283,8 +294,10 @@ def test_a_first_command_that_cannot_be_parsed_costs_no_shell(command):
 
 def test_a_shell_that_ended_between_two_commands_is_replaced_before_the_second():
     async def test(world):
-        await world.bash("(sleep 0.2; kill -9 $$) & disown")
-        await world.sandbox.run("sleep 0.5")
+        await world.bash("(until [ -e go ]; do sleep 0.05; done; kill -9 $$) & disown; echo $$ > pid")
+        gone = "touch go; while [ -e /proc/$(cat pid) ]; do sleep 0.05; done"
+        assert (await world.sandbox.run(gone, working_directory="/testbed", timeout=PATIENT)).exit_code == 0
+        await asyncio.sleep(0.5)  # in which the scaffold hears of it
         assert await world.bash("echo hi") == (
             f"[The shell had ended. A new shell was opened.]\n{ended('hi' + chr(10))}"
         )
@@ -325,7 +338,9 @@ def test_a_flood_is_cut_in_the_middle():
     in_world(test)
 
 
-def test_an_endless_flood_is_stopped():
+def test_an_endless_flood_is_stopped(monkeypatch):
+    monkeypatch.setattr(bash, "INTERRUPT_SECONDS", PATIENT)
+
     async def test(world):
         observation = await world.bash("yes", timeout=0.5)
         assert "[Stopped after 0.5 seconds.]" in observation
@@ -337,8 +352,8 @@ def test_an_endless_flood_is_stopped():
 
 def test_background_output_does_not_pass_for_an_ending():
     async def test(world):
-        await world.bash("(sleep 0.2; echo later) &")
-        observation = await world.bash("sleep 0.4; echo now")
+        await world.bash("(until [ -e go ]; do sleep 0.05; done; echo later; touch said) &")
+        observation = await world.bash("touch go; until [ -e said ]; do sleep 0.05; done; echo now")
         assert observation.startswith("later\n")
         assert observation.endswith(ended("now\n"))
 

@@ -5,7 +5,7 @@ import functools
 from dataclasses import dataclass, field
 
 import pytest
-from scaffold_in_sandbox import any_sandbox, call, new_sandbox  # noqa: F401 (any_sandbox: every test, in each kind)
+from scaffold_in_sandbox import PATIENT, any_sandbox, call, new_sandbox  # noqa: F401 (any_sandbox: every test, in each kind)
 
 from turnmix.core.errors import SandboxError
 from turnmix.core.message import Message, ToolCall
@@ -54,7 +54,11 @@ def in_environment(test, *, limits=None, prepare=write_workspace, task=TASK, clo
             await environment.close()
             await environment.close()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 5 * PATIENT))
+
+
+async def lay_nothing(task, sandbox):
+    """For a sandbox of so short a life that laying files could take all of it."""
 
 
 def say(text, **keywords):
@@ -239,7 +243,7 @@ def test_a_model_that_is_asked_for_longer_than_a_sandbox_lives_costs_no_sandbox(
         step = await environment.step(call("execute_bash", command="sleep 30"))
         assert step.stop_reason is StopReason.wall_time
 
-    in_environment(test, limits=Limits(wall_seconds=2))
+    in_environment(test, limits=Limits(wall_seconds=2), prepare=lay_nothing)
 
 
 def test_an_agent_whose_sandbox_is_killed_for_its_time_ends_as_data():
@@ -251,7 +255,7 @@ def test_an_agent_whose_sandbox_is_killed_for_its_time_ends_as_data():
         assert (verdict.resolved, verdict.details["submitted"]) == (False, False)
         assert verifier.asked == []
 
-    in_environment(test, limits=Limits(wall_seconds=0.5))
+    in_environment(test, limits=Limits(wall_seconds=0.5), prepare=lay_nothing)
 
 
 @pytest.mark.parametrize(
