@@ -24,7 +24,7 @@ def post(url, body):
 
 def bash(command):
     if os.environ.get("OUTSIDE"):
-        done = post(os.environ["TURNMIX_RUN_URL"], {"command": command, "timeout": 15})
+        done = post(os.environ["TURNMIX_RUN_URL"], {"command": command, "timeout": 120})
         return done["output"], done["exit_code"]
     done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.stdout.decode(errors="replace"), done.returncode
@@ -165,7 +165,7 @@ def collected(
         finally:
             await teacher.close()
 
-    return asyncio.run(asyncio.wait_for(scenario(), 100))
+    return asyncio.run(asyncio.wait_for(scenario(), 600))
 
 
 def command(line, **settings):

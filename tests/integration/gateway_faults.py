@@ -8,7 +8,7 @@ from pathlib import Path
 
 from failing_endpoint import Reply, completion
 
-from free_ports import free_port
+from turnmix.policies.server.process import free_port
 
 PROGRAM = Path(__file__).with_name("gateway_program.py")
 
@@ -18,7 +18,7 @@ class Gateway:
 
     def __init__(self, model, directory):
         self._model, self._directory = model, directory
-        self.port = str(free_port())
+        self.port = str(free_port(None))
         self.peak = 0
 
     async def __aenter__(self):

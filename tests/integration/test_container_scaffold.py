@@ -62,7 +62,7 @@ def test_inside_a_container_a_scaffold_solves_tasks_and_reaches_its_own_session_
 
 
 def test_a_scaffold_inside_a_container_that_takes_too_long_is_ended_and_what_it_did_is_judged(agent):
-    late = command("python3 $TURNMIX_FILES/agent.py; sleep 300", files=agent, seconds=4)
+    late = command("python3 $TURNMIX_FILES/agent.py; sleep 300", files=agent, seconds=10)
     (only,) = in_containers(late, num_tasks=1, mixture=TeacherMixture())
     assert (only.stop_reason, only.verdict.resolved) == (StopReason.wall_time, False)
     assert only.turns
@@ -91,4 +91,4 @@ def test_where_a_container_runs_on_another_machine_nothing_is_taken_for_a_way_in
     async def told(*_):
         return {"State": {"Pid": process}}
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    asyncio.run(asyncio.wait_for(scenario(), 600))

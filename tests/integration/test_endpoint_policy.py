@@ -13,7 +13,6 @@ from dataclasses import replace
 import pytest
 from failing_endpoint import FailingEndpoint, Reply, completion, refusal
 
-from free_ports import free_port
 from turnmix.core.answer_form import AnswerForm
 from turnmix.core.errors import TeacherError, UserError
 from turnmix.core.message import Message, ToolCall, ToolSpecification
@@ -23,6 +22,7 @@ from turnmix.policies.endpoint.check import check_endpoint
 from turnmix.policies.endpoint.policy import EndpointPolicy, EndpointSettings
 from turnmix.policies.endpoint.wire import request_seed
 from turnmix.policies.policy import Episode
+from turnmix.policies.server.process import free_port
 from turnmix.rendering.arguments import MAX_DEPTH
 
 KEY = "sk-very-secret-key"
@@ -184,7 +184,7 @@ def test_what_lasts_is_an_infrastructure_error_after_bounded_attempts(cause):
 
 
 def test_a_server_that_is_not_there_is_an_infrastructure_error():
-    policy = policy_for(f"http://127.0.0.1:{free_port()}/v1", max_attempts=3)
+    policy = policy_for(f"http://127.0.0.1:{free_port(None)}/v1", max_attempts=3)
     with pytest.raises(TeacherError, match="cannot connect"):
         asyncio.run(policy.begin(episode()).act(STATE))
     assert policy.counters.retries == {"connect": 2}
@@ -656,7 +656,7 @@ def test_a_conversation_that_backs_off_gives_its_slot_to_others():
 
 
 def test_one_policy_serves_several_event_loops_one_after_the_other():
-    policies, port = [], free_port()
+    policies, port = [], free_port(None)
 
     async def run():
         async with FailingEndpoint(lambda *_: GOOD, port=port) as server:

@@ -26,6 +26,19 @@ MAIN = (
     "from turnmix.cli import main; code = main(); "
     "print('tensor code was loaded' if 'torch' in sys.modules else 'no tensor code'); sys.exit(code)"
 )
+UNENDED = """
+import asyncio
+from turnmix.environments.scaffolded import ScaffoldedEnvironment
+verify, one_at_a_time, verdicts = ScaffoldedEnvironment.verify, asyncio.Lock(), []
+async def verified(self, stop_reason):
+    async with one_at_a_time:
+        if not verdicts:
+            verdicts.append(await verify(self, stop_reason))
+            return verdicts[0]
+    await asyncio.sleep(3600)
+ScaffoldedEnvironment.verify = verified
+"""
+"""Before `MAIN`: one trajectory comes to its end, and no other one."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +57,7 @@ def whole(folder):
 
 def start(folder, *words):
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        return start_python(MAIN, *words, cwd=folder, stdout=out, stderr=err)
+        return start_python(UNENDED + MAIN, *words, cwd=folder, stdout=out, stderr=err)
 
 
 def turnmix(folder, *words, code=0, is_warm=True):
@@ -65,7 +78,7 @@ def stopped_thrice(folder, output):
     """What an evaluation said each time, and how it ended; None: it had come to its end before it was stopped."""
     log = folder / output / LOG
     ends = []
-    # Each is stopped with at least one trajectory more than the one before it.
+    # Each is stopped with one trajectory more than the one before it.
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         wanted = log.read_bytes().count(b"\n") + 1 if log.exists() else 1
         process = start(folder, "evaluate", "nano-student", "small.yaml", "--output", output)

@@ -19,7 +19,7 @@ from clients.start import PROGRAMS
 from test_documentation import SMALL, TAKES_LONG, commands_of
 
 import turnmix
-from free_ports import free_port
+from turnmix.policies.server.process import free_port
 from warm_python import run_turnmix, start_turnmix
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def test_the_page_on_scaffolds_does_what_it_says(page_folder, command):
 
 @HAS_CLIENTS
 def test_a_scaffold_of_the_page_that_starts_itself_fills_an_iteration_which_is_learned(page_folder):
-    port = free_port()
+    port = free_port(None)
     driver = (page_folder / "drive.py").read_text()
     assert "127.0.0.1:8642" in driver
     (page_folder / "drive.py").write_text(driver.replace("127.0.0.1:8642", f"127.0.0.1:{port}"))

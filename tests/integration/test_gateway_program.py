@@ -7,8 +7,8 @@ import time
 import httpx
 import pytest
 
-from free_ports import free_port
 from turnmix.cli import main
+from turnmix.policies.server.process import free_port
 from warm_python import run_turnmix, start_turnmix
 
 RECIPE = """
@@ -88,7 +88,7 @@ def drive(program, session, reward):
 
 
 def test_a_killed_gateway_comes_back_and_its_run_is_learned_from(folder):
-    port = free_port()
+    port = free_port(None)
     first = Program(folder, "own.yaml", port=port)
     try:
         first.ready()
@@ -133,7 +133,7 @@ def test_gateway_and_train_take_turns_until_the_last_iteration_and_each_names_th
     assert not (folder / "runs/x").exists()
     given = words
     for iteration in (1, 2):
-        program = Program(folder, *given, port=free_port())
+        program = Program(folder, *given, port=free_port(None))
         try:
             program.ready()
             if iteration == 1:
@@ -144,7 +144,7 @@ def test_gateway_and_train_take_turns_until_the_last_iteration_and_each_names_th
                 told = capsys.readouterr().err
                 assert "iteration 1 lacks 3 trajectories" in told
                 assert "serve them with `turnmix gateway --run runs/x`" in told
-                program = Program(folder, port=free_port())
+                program = Program(folder, port=free_port(None))
                 program.ready()
             for number in range(3 if iteration == 1 else 4):
                 drive(program, opened(program), float(number % 2))
@@ -161,7 +161,7 @@ def test_gateway_and_train_take_turns_until_the_last_iteration_and_each_names_th
 
 
 def test_a_terminated_gateway_tells_how_to_go_on_and_its_clients_that_it_ends(folder):
-    program = Program(folder, "own.yaml", port=(port := free_port()))
+    program = Program(folder, "own.yaml", port=(port := free_port(None)))
     program.ready()
     session = opened(program)
     answer(program, session, "Say it.")

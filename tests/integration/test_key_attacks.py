@@ -133,7 +133,7 @@ def served(program, tmp_path, **settings):
         VllmEngine(dtype="float32", lora_rank=None),
         program=str(program),
         environment={"STAND_IN": str(folder)},
-        start_timeout_seconds=60.0,
+        start_timeout_seconds=300.0,
         **settings,
     ), folder
 
@@ -155,7 +155,7 @@ def test_whoever_takes_the_port_of_a_started_server_is_sent_nothing_and_named(pr
 
     def start_behind_the_thief():
         thief.__enter__()
-        assert thief.listens.wait(10)
+        assert thief.listens.wait(120)
         start()
 
     server._start = start_behind_the_thief
@@ -189,7 +189,7 @@ def test_whoever_takes_the_port_of_a_server_that_died_is_sent_nothing(program, t
         pid = json.loads((folder / "environment.json").read_text()) and _listening_process(server)
         with Thief(port) as thief:
             os.kill(pid, signal.SIGKILL)
-            assert thief.listens.wait(10)
+            assert thief.listens.wait(120)
             with pytest.raises(TurnMixError, match=f"{port}"):
                 asyncio.run(act())
         assert [part for part in thief.taken if part] == []
@@ -273,7 +273,7 @@ def test_a_server_that_is_given_is_sent_a_key_only_where_one_is_named(
     words = [str(program), "serve", "x", "--host", "127.0.0.1", "--port", str(port)]
     running = subprocess.Popen(words, env={**os.environ, "STAND_IN": str(folder)}, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not listeners(port):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -303,7 +303,7 @@ def shown_by(sandbox):
     async def run():
         await sandbox.start()
         try:
-            result = await sandbox.run(command, working_directory="/testbed", timeout=20)
+            result = await sandbox.run(command, working_directory="/testbed", timeout=120)
             return (
                 result.output.decode("utf-8", "replace")
                 if isinstance(result.output, bytes)
@@ -346,7 +346,7 @@ def test_programs_that_are_asked_something_get_no_key(tmp_path, keys, monkeypatc
         "[each() for name, each in vars(m).items() if name in ('_cards', 'cards')]; m.subprocess",
         "from pathlib import Path; from turnmix.task_making.version_control import git; git(Path('.'), 'status')",
     ):
-        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
     noted = (tmp_path / "noted").read_text()
     assert "PATH=" in noted
     assert leaks(noted) == set()
@@ -476,7 +476,7 @@ def test_a_key_is_not_sent_on_where_an_endpoint_redirects(tmp_path, monkeypatch)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     (tmp_path / "small.yaml").write_text(RECIPE)
     with Thief(free_port(None)) as thief:
-        thief.listens.wait(10)
+        assert thief.listens.wait(120)
         reply = Reply(status=307, headers={"Location": f"http://127.0.0.1:{thief.port}/v1/chat/completions"})
 
         def work(url):
@@ -656,7 +656,7 @@ def test_an_error_that_nobody_expects_shows_no_key(tmp_path):
         env={**strict_environment(), "OPENAI_API_KEY": KEY},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert "RuntimeError: it said ***" in done.stderr
     # The line of the program itself is not printed for code that was given as a word.

@@ -80,7 +80,7 @@ def test_inside_a_sandbox_a_scaffold_reaches_its_own_session_and_nothing_else(ag
 
 def test_a_scaffold_that_fails_is_unresolved_or_an_infra_error_by_the_rule(agent, tmp_path):
     line = "python3 $TURNMIX_FILES/agent.py; echo broken >&2; exit 3"
-    failed, _ = collected(command(line, files=agent, seconds=60), mixture=TeacherMixture())
+    failed, _ = collected(command(line, files=agent, seconds=600), mixture=TeacherMixture())
     assert (failed.stop_reason, failed.verdict.resolved) == (StopReason.scaffold_error, False)
     tried = []
     rule = command(line, files=agent, failure="infra_error")
@@ -95,7 +95,7 @@ def test_a_scaffold_that_takes_too_long_is_ended_with_all_that_it_started(agent,
     pids = tmp_path / "pids"
     line = f"(sleep 300 & echo $! >> {pids}); OUTSIDE=1 python3 $TURNMIX_FILES/agent.py; echo $$ >> {pids}; sleep 300"
     for trajectory in collected(
-        command(line, files=agent, where="outside", seconds=3), mixture=TeacherMixture()
+        command(line, files=agent, where="outside", seconds=8), mixture=TeacherMixture()
     ):
         assert (trajectory.stop_reason, trajectory.verdict.resolved) == (StopReason.wall_time, False)
         assert trajectory.turns
@@ -175,7 +175,7 @@ async def adds(call):
     """A function that is a scaffold."""
     import httpx
 
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=600) as client:
         body = {"model": call.model, "messages": [{"role": "user", "content": call.task.problem_statement}]}
         url, headers = f"{call.base_url}/chat/completions", {"Authorization": f"Bearer {call.key}"}
         answer = await client.post(url, json=body, headers=headers)
@@ -190,9 +190,8 @@ def waits(call):
     shown = call.run("ls").output.decode()
     body = {"model": call.model, "messages": [{"role": "user", "content": shown}]}
     headers = {"x-api-key": call.key}
-    answer = httpx.post(
-        f"{call.anthropic_base_url}/v1/messages", json={**body, "max_tokens": 9}, headers=headers
-    )
+    body = {**body, "max_tokens": 9}
+    answer = httpx.post(f"{call.anthropic_base_url}/v1/messages", json=body, headers=headers, timeout=600)
     assert answer.status_code == 200, answer.text
 
 
