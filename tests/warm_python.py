@@ -131,7 +131,7 @@ def start_turnmix(*words, cwd, **options):
     return start_python(MAIN, *words, cwd=cwd, **options)
 
 
-def run_python(program, *words, cwd, env=None, timeout=400, is_warm=True):
+def run_python(program, *words, cwd, env=None, timeout=1500, is_warm=True):
     """What `python -c PROGRAM WORDS…` comes to: `returncode`, `stdout` and `stderr`, which are text."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = start_python(program, *words, cwd=cwd, env=env, stdout=out, stderr=err, is_warm=is_warm)

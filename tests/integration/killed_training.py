@@ -8,7 +8,7 @@ from stored_trajectories import trajectories
 
 from warm_python import start_turnmix
 
-MOST_SECONDS = 300
+MOST_SECONDS = 1500
 ATTEMPTS = 5
 """A run that has ended before it could be killed is begun anew so often."""
 SMALL = [

@@ -42,7 +42,7 @@ def maker_into(output: Path, **settings: object) -> TaskMaker:
 
 
 def source_of(path: Path, *, max_turns: int = 100) -> TaskFileSource:
-    scaffold = ScaffoldSettings(max_turns=max_turns, max_tokens=1_000_000)
+    scaffold = ScaffoldSettings(max_turns=max_turns, max_tokens=1_000_000, no_output_seconds=100.0)
     return TaskFileSource(
         TaskFileSettings(path=path, holdout="all"), make_sandbox=MAKE_SANDBOX, scaffold=scaffold
     )

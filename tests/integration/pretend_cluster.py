@@ -73,7 +73,7 @@ class PretendCluster:
 
     def left_running(self):
         """Workers that were seen and do not end within minutes."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while left := [pid for pid, moment in self.seen if started(pid) == moment and command(pid)]:
             if time.monotonic() > deadline:
                 break

@@ -265,19 +265,20 @@ def killed(path, cluster, *, after):
     """Begin a run, and kill its process once so many trajectories are stored."""
     code = "import json, pathlib, sys; sys.path[:0] = sys.argv[3:]; from pretend_cluster import run_of; "
     code += "run_of(pathlib.Path(sys.argv[1]), cluster=json.loads(sys.argv[2]))"
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code, str(path), json.dumps(section(cluster)), *sys.path],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    said = path.with_name("said")
+    with said.open("wb") as err:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", code, str(path), json.dumps(section(cluster)), *sys.path],
+            stdout=subprocess.DEVNULL,
+            stderr=err,
+        )
     log = path / "trajectories.jsonl"
     while not log.is_file() or log.read_bytes().count(b"\n") < after:
-        assert driver.poll() is None, driver.stderr.read().decode()
+        assert driver.poll() in (None, 0), said.read_text()
         time.sleep(0.05)
     cluster.workers()
     driver.kill()
     driver.wait()
-    driver.stderr.close()
 
 
 def test_a_driver_that_is_killed_leaves_nothing_running_and_resumes_to_the_same_end(

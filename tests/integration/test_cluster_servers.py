@@ -94,7 +94,7 @@ def pid_of(server):
 
 def comes(condition):
     """Whether it comes to this within minutes."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.2)
     return condition()

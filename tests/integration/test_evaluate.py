@@ -82,12 +82,12 @@ def stopped_thrice(folder, output):
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         wanted = log.read_bytes().count(b"\n") + 1 if log.exists() else 1
         process = start(folder, "evaluate", "nano-student", "small.yaml", "--output", output)
-        deadline = time.monotonic() + 400
+        deadline = time.monotonic() + 1500
         while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < wanted):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(number)
-        code = process.wait(timeout=300)
+        code = process.wait(timeout=1500)
         if (folder / output / "results.json").exists():
             return None
         ends.append(((folder / "err").read_text(), code))

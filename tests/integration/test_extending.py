@@ -103,7 +103,7 @@ def test_a_run_of_ones_own_parts_that_is_killed_goes_on_to_the_same_end(folder):
     turnmix(folder, "train", "guessing.yaml", "iterations=2", "--run", "runs/whole")
     begun = start_turnmix("train", "guessing.yaml", "iterations=2", "--run", "runs/killed", cwd=folder)
     metrics = folder / "runs" / "killed" / "metrics.jsonl"
-    until = time.monotonic() + 400
+    until = time.monotonic() + 1500
     while not (metrics.is_file() and b"rollout" in metrics.read_bytes()):
         assert time.monotonic() < until
         time.sleep(0.02)

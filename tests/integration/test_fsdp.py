@@ -51,7 +51,7 @@ def launched(*command, writes_to):
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1500,
         )
         if GLOO_CRASHED not in finished.stderr:
             break
@@ -84,7 +84,7 @@ def on_two_ranks(program, *words, folder):
         env |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
         with (folder / f"err-{rank}").open("wb") as err:
             started.append(start_python(program, *words, cwd=folder, env=env, stderr=err))
-    codes = [process.wait(timeout=600) for process in started]
+    codes = [process.wait(timeout=1500) for process in started]
     return codes, [(folder / f"err-{rank}").read_text() for rank in range(2)]
 
 

@@ -31,7 +31,7 @@ SMALL = [
     "student.max_new_tokens=8",
     "cluster.heartbeat_seconds=30",
 ]
-SECONDS = 240
+SECONDS = 1500
 
 
 def command(beginning):

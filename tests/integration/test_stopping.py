@@ -25,7 +25,7 @@ def started(folder, program):
 
 
 def wait_for(text, process, folder):
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 1500
     while text not in (folder / "out").read_text():
         assert process.poll() is None, (folder / "err").read_text()
         assert time.monotonic() < deadline
@@ -52,7 +52,7 @@ def test_a_run_stops_when_asked_and_says_how_to_go_on(tmp_path, program, number,
     try:
         wait_for(f"iteration 1   {stage}", process, tmp_path)
         process.send_signal(number)
-        assert process.wait(timeout=300) == 1
+        assert process.wait(timeout=1500) == 1
     finally:
         process.kill()
     said = (tmp_path / "err").read_text()

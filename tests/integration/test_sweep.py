@@ -68,11 +68,11 @@ def test_a_sweep_that_ends_however_it_ends_leaves_no_process_behind(folder, numb
     children = children_of(process)
     assert len(children) == 2
     os.kill(process.pid, number)
-    error = process.communicate(timeout=120)[1]
+    error = process.communicate(timeout=600)[1]
     if number is not signal.SIGKILL:
         assert process.returncode == 1
         assert "stopped; go on with: turnmix sweep tiny.yaml --output out --jobs 2" in error
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while any(map(is_running, children)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -106,14 +106,14 @@ def swept(tmp_path_factory):
     begun = first.stdout.readline()
     blocked.mkdir()
     (blocked / "thesis.tex").write_text("years")
-    told, error = first.communicate(timeout=480)
+    told, error = first.communicate(timeout=3000)
     failed = (first.returncode, begun + told, error)
     weights = folder / "out" / "sft-seed-3" / "checkpoints" / "iteration-002" / "model.safetensors"
     written = [weights.stat().st_mtime_ns]
 
     (blocked / "thesis.tex").unlink()
     second = sweeping(folder)
-    told, error = second.communicate(timeout=480)
+    told, error = second.communicate(timeout=3000)
     written.append(weights.stat().st_mtime_ns)
     return folder, failed, (second.returncode, told, error), written
 

@@ -143,7 +143,7 @@ def test_a_run_evaluates_each_iteration_with_the_weights_it_has_just_learned(tmp
         "evaluation.every=1",
     ]
     recipe = Path(__file__).parents[2] / "recipes" / "minirepo_dagger.yaml"
-    done = run_turnmix("train", str(recipe), *overrides, "--run", "run", cwd=tmp_path, timeout=500)
+    done = run_turnmix("train", str(recipe), *overrides, "--run", "run", cwd=tmp_path, timeout=1500)
     assert done.returncode == 0, done.stderr
     run = RunDirectory.read(tmp_path / "run")
     assert yaml.safe_load(run.recipe_path.read_text())["student"]["server"]["engine"] == "transformers"

@@ -29,7 +29,7 @@ def run(*words, cwd):
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=1500,
         env={**environment, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
