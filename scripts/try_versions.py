@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 TESTED = ROOT / "constraints.txt"
 TORCH_BRINGS = re.compile(r"(cuda|nvidia)-|triton==")
 """What torch itself asks for by exact version, or not at all on a CPU."""
+APART = "verifiers"
+"""An extra that wants an older openai than the tests do: its own tests have an environment of their own."""
 HEAD = """\
 # The versions on which TurnMix was last tested as a whole. `make newest` writes this file; do not edit it.
 """
@@ -68,7 +70,7 @@ def run(command: list[str]) -> str:
 def resolved(environment: Path, *, newest: bool, torch: str | None) -> list[str]:
     """The lines of a constraints file. The newest hold for every Python that is supported, the oldest for this one."""
     command = [str(environment / "bin" / "uv"), "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
-    command += ["--all-extras", "pyproject.toml"]
+    command += [f"--extra={name}" for name in extras() if name != APART] + ["pyproject.toml"]
     if newest:
         version = torch or pins(TESTED.read_text(encoding="utf-8").splitlines())["torch"]
         pinned = environment / "torch.txt"
@@ -81,6 +83,13 @@ def resolved(environment: Path, *, newest: bool, torch: str | None) -> list[str]
         command, cwd=ROOT, check=True, capture_output=True, text=True, env=environment_variables
     )
     return [line for line in done.stdout.splitlines() if line and not TORCH_BRINGS.match(line)]
+
+
+def extras() -> list[str]:
+    """The names under [project.optional-dependencies]."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.split("[project.optional-dependencies]\n", 1)[1].split("\n[", 1)[0]
+    return re.findall(r"^([\w-]+) = \[", section, flags=re.MULTILINE)
 
 
 def pins(lines: list[str]) -> dict[str, str]:
