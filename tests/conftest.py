@@ -8,10 +8,19 @@ import os
 import shutil
 import tempfile
 
+from hypothesis import HealthCheck, settings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="turnmix-state-")
 """Which runs were made here is noted apart from the user's own."""
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
+settings.register_profile(
+    "the same each time", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("the same each time")
+"""A property is tried on the same examples each time, however slow the machine. With `--hypothesis-profile default`
+others are tried."""
 
 os.environ.update(
     {

@@ -71,7 +71,7 @@ async def resolved():
     return Verdict(resolved=True)
 
 
-async def end(session, stop_reason=StopReason.finished, verdict=resolved, label_seconds=10, **more):
+async def end(session, stop_reason=StopReason.finished, verdict=resolved, label_seconds=300, **more):
     return await session.end(stop_reason, verdict, label_seconds=label_seconds, **more)
 
 
@@ -94,7 +94,7 @@ def told(answer, text):
 
 def run(coroutine):
     """A session that waits for something that never comes fails instead of hanging."""
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
+    return asyncio.run(asyncio.wait_for(coroutine, 300))
 
 
 def open_session(*, journal=None, **parts):

@@ -35,7 +35,7 @@ def collecting(source, **changes):
 
 
 def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
+    return asyncio.run(asyncio.wait_for(coroutine, 300))
 
 
 def test_trajectories_come_in_plan_order_or_are_given_away_as_they_finish():

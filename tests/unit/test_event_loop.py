@@ -50,7 +50,7 @@ def test_ctrl_c_in_a_notebook_ends_the_coroutine_before_it_is_told(moment):
 
         def wait(self, timeout=None):
             super().wait(timeout)
-            begun.wait(10)
+            begun.wait(300)
             raise KeyboardInterrupt
 
     begun = threading.Event()
@@ -60,7 +60,7 @@ def test_ctrl_c_in_a_notebook_ends_the_coroutine_before_it_is_told(moment):
         if moment == "as it waits":
             signal.pthread_kill(waits, signal.SIGINT)
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(3600)
         finally:
             ended.append("in order")
 
@@ -77,7 +77,7 @@ def test_ctrl_c_in_a_notebook_ends_the_coroutine_before_it_is_told(moment):
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended == ["in order"]
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 1800
 
 
 CLEANING_UP = """
@@ -96,7 +96,7 @@ async def main():
     await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGTERM)
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(3600)
     finally:
         asked.set()
         await answered.wait()
@@ -114,7 +114,9 @@ except KeyboardInterrupt:
 def test_a_termination_lets_what_it_ends_clean_up_also_where_interrupts_are_ignored(interrupts):
     before = signal.signal(signal.SIGINT, interrupts)
     try:
-        done = subprocess.run([sys.executable, "-c", CLEANING_UP], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", CLEANING_UP], capture_output=True, text=True, timeout=300
+        )
     finally:
         signal.signal(signal.SIGINT, before)
     assert done.stdout == "cleaned up\ninterrupted\n", done.stderr

@@ -200,7 +200,7 @@ def test_labels_are_waited_for_at_the_end_but_not_forever():
 
         return await end(session, verdict=verdict, label_seconds=label_seconds)
 
-    assert run(scenario(10, opens=True)).turns[0].label is not None
+    assert run(scenario(300, opens=True)).turns[0].label is not None
     late = run(scenario(0.01, opens=False))
     assert late.stop_reason is StopReason.infra_error
     assert "label_seconds" in late.error

@@ -19,7 +19,7 @@ from turnmix.core.errors import UserError
 from turnmix.policies.local.loading import load_model, load_renderer
 
 ROOT = Path(turnmix.__file__).parent
-SECONDS, BYTES = 10, 1 << 30
+SECONDS, BYTES = 60, 1 << 30
 DEEP = "[" * 100_000 + "]" * 100_000
 OWN_CODE = "from pathlib import Path\nPath({proof!r}).touch()\nclass Own: pass\n"
 

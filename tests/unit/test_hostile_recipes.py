@@ -11,7 +11,7 @@ from peak_memory import MAIN, peak_bytes
 from strict_environment import strict_environment
 from turnmix.core.yaml_text import MOST_LEVELS, MOST_VALUES, yaml_value
 
-SECONDS, BYTES = 10, 1 << 30
+SECONDS, BYTES = 60, 1 << 30
 
 
 def bomb(kind, factor=9):

@@ -135,6 +135,6 @@ def test_a_module_nested_without_end_is_refused_and_ends_nothing(source):
         "try:\n    find_bugs(sys.stdin.read())\nexcept UNREADABLE:\n    print('refused')\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", script], input=source, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", script], input=source, capture_output=True, text=True, timeout=300
     )
     assert ended.stdout == "refused\n", ended.stderr[-500:]

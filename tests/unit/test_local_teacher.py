@@ -38,7 +38,7 @@ def answers(teacher, plan):
     async def ask_all():
         sessions = {number: teacher.begin(episode(number)) for number in range(3)}
         asked = [(number, sessions[number].act(conversation())) for number in plan]
-        actions = await asyncio.wait_for(asyncio.gather(*(answer for _, answer in asked)), 20)
+        actions = await asyncio.wait_for(asyncio.gather(*(answer for _, answer in asked)), 300)
         for session in sessions.values():
             await session.close()
         await teacher.close()

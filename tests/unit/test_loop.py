@@ -188,7 +188,7 @@ def test_the_base_student_may_be_measured_after_the_first_iteration_to_the_same_
     assert [step for step, _ in points] == sorted(step for step, _ in points)
 
 
-WAIT = 30.0
+WAIT = 300.0
 """Seconds after which what is waited for will not come."""
 
 

@@ -45,7 +45,7 @@ def rollout_of(source, student, teacher, *, actors=student_only, label=True, **m
 
 def run(coroutine):
     """A rollout that waits for something that never comes fails instead of hanging."""
-    return asyncio.run(asyncio.wait_for(coroutine, 10))
+    return asyncio.run(asyncio.wait_for(coroutine, 300))
 
 
 def recorded(actors=student_only, label=True, **source_arguments):

@@ -95,7 +95,7 @@ def test_collectors_in_two_threads_never_open_more_than_their_slots_and_both_end
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(300)
     assert sorted(ended) == sorted({f"{prefix}001-{number:05d}" for prefix in "ei" for number in range(12)})
     assert max(most) == 4
     assert open_now == []

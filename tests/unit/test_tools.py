@@ -276,7 +276,8 @@ def test_a_tool_without_a_description_or_with_the_name_of_another_is_refused(own
 )
 def test_a_tool_that_fails_is_told_to_the_agent_and_counted_with_its_file_and_line(own, way, told, counted):
     own(FAULTY)
-    answer, content = executed(scaffold("my_tools:Faulty", hard_timeout_seconds=0.1), "faulty", way=way)
+    seconds = 0.1 if way == "hang" else 300
+    answer, content = executed(scaffold("my_tools:Faulty", hard_timeout_seconds=seconds), "faulty", way=way)
     assert content == f"ERROR: The tool faulty failed: {told}"
     (fault,) = answer.tool_faults
     assert fault.tool == "faulty"
@@ -302,7 +303,7 @@ def test_a_call_that_will_not_stop_is_left_behind(own, monkeypatch):
     began = time.monotonic()
     loop = asyncio.new_event_loop()
     answers = loop.run_until_complete(both())  # not run: that waits for every task
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 900
     assert [answer.tool_faults[0].error.partition(":")[0] for answer in answers] == ["ToolTimeout"] * 2
 
 

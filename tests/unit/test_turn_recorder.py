@@ -44,7 +44,7 @@ def drive(recorder, num_turns):
             await recorder.close()
         return recorder.turns
 
-    return asyncio.run(asyncio.wait_for(run(), 10))
+    return asyncio.run(asyncio.wait_for(run(), 300))
 
 
 def test_states_that_somebody_else_makes_are_acted_in_labelled_and_observed():
