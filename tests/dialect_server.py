@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 
 import uvicorn
 from starlette.applications import Starlette
@@ -63,13 +64,16 @@ def served_dialects():
     dialects = DialectServer()
     routes = [Route(f"/v1{path}", dialects.handle, methods=["POST"]) for path in DIALECTS]
     routes += [Route("/v1/models", dialects.models), Route("/v1/models/{name}", dialects.model)]
-    config = uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_level="error")
+    # No connection is closed as the next request is sent on it.
+    kept = {"timeout_keep_alive": 3600, "log_level": "error"}
+    config = uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, **kept)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
+            time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield dialects, f"http://127.0.0.1:{port}"
     finally:

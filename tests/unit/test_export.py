@@ -169,7 +169,7 @@ for each in sorted(list_eval_logs("logs"), key=lambda info: info.name):
         [call.arguments for message in sample.messages for call in getattr(message, "tool_calls", None) or []],
     ]))
 """
-    done = subprocess.run([INSPECT, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([INSPECT, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     evaluation, rollouts = map(json.loads, done.stdout.splitlines())
     trajectories = stored(counted)
