@@ -15,9 +15,12 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from turnmix.sandboxes.container.engine import engine_for
+from turnmix.sandboxes.container.owner import RUN_LABEL, labels
 from turnmix.sandboxes.container.sandbox import ContainerSandbox
 from turnmix.sandboxes.container.settings import CONTAINER_LIMITS, ContainerSettings
 from turnmix.sandboxes.sandbox import Limits
@@ -63,7 +66,7 @@ def start_podman(directory: Path, **environment: str) -> tuple[str, subprocess.P
             stderr=log,
             env={**os.environ, **environment},
         )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not answers(path):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError((directory / "podman.log").read_text())
@@ -79,11 +82,28 @@ def settings() -> ContainerSettings:
 
     def end() -> None:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
         shutil.rmtree(directory, ignore_errors=True)
 
     atexit.register(end)
     return ContainerSettings(socket=address, pull="never")
+
+
+def left_behind() -> list[dict[str, Any]]:
+    """This process's containers, running or not."""
+    api = engine_for(settings()).api
+    found: list[dict[str, Any]] = api.containers(
+        all=True, filters={"label": f"{RUN_LABEL}={labels()[RUN_LABEL]}"}
+    )
+    return found
+
+
+def expect_none_left_behind() -> None:
+    """The runtime itself removes one that has ended, which may take it a moment."""
+    deadline = time.monotonic() + 60
+    while left_behind() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left_behind() == []
 
 
 def make_container(limits: Limits | None = None, *, image: str = DEBIAN) -> ContainerSandbox:

@@ -38,7 +38,7 @@ def small_disk(tmp_path):
     finally:
         if process is not None:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=120)
         subprocess.run(["umount", "--lazy", f"{graph}/overlay"], capture_output=True)
         subprocess.run(["umount", "--lazy", str(graph)], capture_output=True)
 
@@ -60,7 +60,7 @@ def test_a_file_for_which_there_is_no_room_is_the_file_systems_error(small_disk)
         finally:
             await sandbox.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 300))
 
 
 @pytest.mark.parametrize("names", [1, 2])
@@ -87,4 +87,4 @@ def test_a_file_whose_new_content_has_no_room_stays_what_it_was(small_disk, name
         finally:
             await sandbox.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 300))

@@ -76,7 +76,7 @@ class Registry:
             return self._send(request, 200, self.blobs[found[2]], "application/octet-stream")
         self.num_asked += 1
         self.is_asked.set()
-        self.gate.wait(60)
+        self.gate.wait(600)
         times, status = self.refusals
         if self.num_asked <= times:
             return self._send(request, status, json.dumps(RATE_LIMIT if status == 429 else {}).encode())
@@ -126,7 +126,7 @@ def runtime(tmp_path_factory):
         yield registry, Engine(ContainerSettings(socket=address))
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
         registry.server.shutdown()
 
 
@@ -232,8 +232,8 @@ def test_many_images_that_are_slow_to_come_hold_up_no_container(pull):
         try:
             assert await asyncio.to_thread(pull.registry.is_asked.wait, 60)
             # Input is laid as a file, which takes a call to the daemon.
-            assert (await asyncio.wait_for(running.run("cat", stdin=b"still"), 20)).output == b"still"
-            assert await asyncio.wait_for(printed(sandbox_of(pull, 1)), 20) == b"works\n"
+            assert (await asyncio.wait_for(running.run("cat", stdin=b"still"), 120)).output == b"still"
+            assert await asyncio.wait_for(printed(sandbox_of(pull, 1)), 120) == b"works\n"
         finally:
             for task in waiting:
                 task.cancel()

@@ -62,8 +62,11 @@ def test_inside_a_container_a_scaffold_solves_tasks_and_reaches_its_own_session_
 
 
 def test_a_scaffold_inside_a_container_that_takes_too_long_is_ended_and_what_it_did_is_judged(agent):
-    late = command("python3 $TURNMIX_FILES/agent.py; sleep 300", files=agent, seconds=10)
-    (only,) = in_containers(late, num_tasks=1, mixture=TeacherMixture())
+    for seconds in (4, 100):  # a busy machine may need longer for the first turn
+        late = command("python3 $TURNMIX_FILES/agent.py; sleep 900", files=agent, seconds=seconds)
+        (only,) = in_containers(late, num_tasks=1, mixture=TeacherMixture())
+        if only.turns:
+            break
     assert (only.stop_reason, only.verdict.resolved) == (StopReason.wall_time, False)
     assert only.turns
 
@@ -91,4 +94,4 @@ def test_where_a_container_runs_on_another_machine_nothing_is_taken_for_a_way_in
     async def told(*_):
         return {"State": {"Pid": process}}
 
-    asyncio.run(asyncio.wait_for(scenario(), 600))
+    asyncio.run(asyncio.wait_for(scenario(), 300))

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("swebench", reason="grading in images needs swebench: pip install 'turnmix[swe]'")
 
-from container_runtime import needs_containers, settings
+from container_runtime import expect_none_left_behind, left_behind, needs_containers, settings
 from shelf_image import base_commit, shelf_image, shelf_row
-from test_image_grading import WRONG, left_behind
+from test_image_grading import WRONG
 
 from published_rows import GOLD, gym_row
 from turnmix.cli.grade import grade_predictions
@@ -107,7 +107,7 @@ def test_two_iterations_of_dagger_and_an_evaluation_on_tasks_in_images(recipe):
     assert "of 5 tasks, 2 were predicted" in turnmix(
         recipe.parent, "grade", f"{evaluation}/predictions.jsonl", f"{evaluation}/recipe.yaml"
     )
-    assert left_behind() == []
+    expect_none_left_behind()
 
 
 def test_any_file_of_predictions_is_graded_also_one_made_elsewhere(tmp_path):
@@ -137,10 +137,17 @@ def test_any_file_of_predictions_is_graded_also_one_made_elsewhere(tmp_path):
     assert "model_patch: Field required" in turnmix(tmp_path, *words, code=2)
 
 
+def inside(container, command):
+    """Whether a command succeeds there."""
+    words = ["podman", "exec", container["Id"], "sh", "-c", command]
+    return subprocess.run(words, capture_output=True).returncode == 0
+
+
 @pytest.mark.parametrize("deaths", [1, 9], ids=["once", "at every attempt"])
 def test_a_patch_whose_container_dies_is_graded_again_and_never_called_unresolved(tmp_path, deaths, capsys):
     row = shelf_row("Shelf__a-1")
-    slow = row.evaluation_script.replace("\n", "\nsleep 4\n", 1)
+    waits = "touch /begun; while [ ! -e /go ]; do sleep 0.1; done 2>/dev/null"
+    slow = row.evaluation_script.replace("\n", f"\n{waits}\n", 1)
     write_rows(tmp_path / "tasks.jsonl", [row.model_copy(update={"evaluation_script": slow})])
     file = tmp_path / "predictions.jsonl"
     line = {"instance_id": "Shelf__a-1", "model_name_or_path": "somebody", "model_patch": GOLD}
@@ -151,10 +158,13 @@ def test_a_patch_whose_container_dies_is_graded_again_and_never_called_unresolve
         grading = pool.submit(grade_predictions, str(file), words=words)
         while not grading.done():
             for container in left_behind():
-                if container["State"] == "running" and len(killed) < deaths and container["Id"] not in killed:
-                    time.sleep(1.5)
+                if container["Id"] in killed or not inside(container, "test -e /begun"):
+                    continue
+                if len(killed) < deaths:
                     subprocess.run(["podman", "kill", container["Id"]], check=True, capture_output=True)
                     killed.add(container["Id"])
+                else:
+                    inside(container, "touch /go")
             time.sleep(0.05)
     said = " ".join(capsys.readouterr().out.split())
     book = tmp_path / "predictions.jsonl.verdicts.jsonl"
@@ -166,7 +176,7 @@ def test_a_patch_whose_container_dies_is_graded_again_and_never_called_unresolve
         assert "Shelf__a-1: not graded" in said
         assert not book.exists()
         assert len(killed) == 3
-    assert left_behind() == []
+    expect_none_left_behind()
 
 
 def to_grade(folder, rows, patches):
