@@ -1,13 +1,22 @@
 """What a container does for an agent that means well, and where it ends for one that does not."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import time
 
 import pytest
 from container_runtime import DEBIAN, TINY, make_container, needs_containers, settings
-from sandbox_scenarios import interrupt_a_command, read_until, work_beside_a_flood
+from sandbox_scenarios import (
+    few_processes,
+    interrupt_a_command,
+    processes,
+    processes_without,
+    read_until,
+    run_past_its_time,
+    work_beside_a_flood,
+)
 from scaffold_in_sandbox import in_world
 
 from turnmix.core.errors import MissingDependencyError, SandboxError, UserError
@@ -31,7 +40,7 @@ def inside(scenario, limits=None, *, sandbox=None, image=DEBIAN):
         chosen = sandbox or make_container(limits, image=image)
         await chosen.start()
         try:
-            return await asyncio.wait_for(scenario(chosen), 60)
+            return await asyncio.wait_for(scenario(chosen), 300)
         finally:
             await chosen.stop()
 
@@ -50,12 +59,6 @@ def containers():
 
 def kill(name):
     subprocess.run(["podman", "kill", name], check=True, capture_output=True)
-
-
-async def processes(sandbox):
-    """The command lines of all processes inside."""
-    script = "for f in /proc/[0-9]*/cmdline; do cat $f; echo; done 2>/dev/null | cat -v"
-    return (await sandbox.run(script)).output.replace(b"^@", b" ")
 
 
 @IMAGES
@@ -93,26 +96,27 @@ def test_a_command_of_any_bytes_arrives_as_it_is(image):
 @IMAGES
 def test_a_command_past_its_time_out_is_killed_with_its_children_and_keeps_its_output(image):
     async def scenario(sandbox):
-        started = time.monotonic()
         detach = "busybox setsid" if image == TINY else "setsid"
         nap = "busybox sleep" if image == TINY else "sleep"
-        result = await sandbox.run(f"echo begun; {detach} {nap} 71 & {nap} 72 | cat", timeout=0.5)
-        return result, time.monotonic() - started, await processes(sandbox)
+        command = f"echo begun; {detach} {nap} 710 & {nap} 720 | cat"
+        result, seconds = await run_past_its_time(sandbox, command)
+        return result, seconds, await processes_without(sandbox, b"sleep 7")
 
     result, seconds, seen = inside(scenario, image=image)
     assert (result.exit_code, result.output) == (None, b"begun\n")
-    assert seconds < 30
+    assert seconds < 200
     assert b"sleep 7" not in seen
 
 
 def test_a_command_that_leaves_a_background_process_returns_at_once():
     async def scenario(sandbox):
         started = time.monotonic()
-        assert (await sandbox.run("sleep 90 & echo started")).output == b"started\n"
-        assert (await sandbox.run("(sleep 0.1; echo late) & echo two")).output == b"two\n"
-        assert (await sandbox.run("yes & sleep 0.1; exit 5")).exit_code == 5
+        assert (await sandbox.run("sleep 900 & echo started")).output == b"started\n"
+        late = "(until [ -e /over ]; do sleep 0.02; done; echo late) & echo two"
+        assert (await sandbox.run(late)).output == b"two\n"
+        assert (await sandbox.run("touch /over; yes & sleep 0.1; exit 5")).exit_code == 5
         assert (await sandbox.run("echo three")).output == b"three\n"
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 200
 
     inside(scenario)
 
@@ -272,7 +276,7 @@ def test_closing_a_terminal_kills_what_it_started_and_ends_a_pending_read():
         await terminal.close()
         await terminal.close()
         await asyncio.wait_for(reading, 60)
-        return await processes(sandbox)
+        return await processes_without(sandbox, b"sleep")
 
     assert b"sleep" not in inside(scenario)
 
@@ -305,12 +309,7 @@ def test_processes_and_memory_are_limited_and_the_sandbox_lives_on():
             126,
             254,
         )  # 126: it left no room for the shell that was to run it
-        for _ in range(50):  # on a busy machine the killed processes take a moment to go
-            counted = (await sandbox.run("ls /proc | grep -c '^[0-9]'")).output
-            if counted.strip().isdigit() and int(counted) < 30:
-                break
-            await asyncio.sleep(0.1)
-        assert int(counted) < 30
+        await few_processes(sandbox, 30)
         assert (await sandbox.run("echo alive")).output == b"alive\n"
 
     inside(scenario, Limits(memory_bytes=256 << 20, processes=40, disk_bytes=1 << 30, file_bytes=1 << 30))
@@ -331,7 +330,8 @@ def test_a_container_that_writes_too_much_is_ended(monkeypatch):
 
     async def scenario(sandbox):
         with pytest.raises(SandboxLimitExceeded) as caught:
-            await sandbox.run("head -c 30000000 /dev/zero > /testbed/big; sleep 90")
+            # The longer a look takes on a busy machine, the longer the pause to the next one.
+            await sandbox.run("head -c 30000000 /dev/zero > /testbed/big; sleep 900", timeout=250)
         assert caught.value.limit == "disk_bytes"
 
     inside(scenario, Limits(disk_bytes=20 << 20))
@@ -351,7 +351,7 @@ def test_the_wall_time_ends_the_sandbox_and_says_so():
 )
 def test_an_agent_that_kills_all_it_can_loses_its_own_processes_alone(act):
     async def scenario(sandbox):
-        result = await sandbox.run(f"{act}; echo after", timeout=5)
+        result = await sandbox.run(f"{act}; echo after", timeout=120)
         assert result.exit_code is not None
         assert (await sandbox.run("echo alive")).output == b"alive\n"
 
@@ -360,6 +360,7 @@ def test_an_agent_that_kills_all_it_can_loses_its_own_processes_alone(act):
 
 def test_an_agent_that_stops_every_process_is_undone(monkeypatch):
     monkeypatch.setattr("turnmix.sandboxes.container.line.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("turnmix.sandboxes.container.line.ANSWER_ATTEMPTS", 100)  # it does answer in the end
 
     async def scenario(sandbox):
         assert (await sandbox.run("kill -STOP -1; sleep 30", timeout=1)).exit_code is None
@@ -390,12 +391,14 @@ def test_a_command_whose_caller_is_cancelled_is_killed():
         running = asyncio.ensure_future(sandbox.run("sleep 4321"))
         await asyncio.sleep(0.2)
         running.cancel()
-        return await processes(sandbox)
+        return await processes_without(sandbox, b"4321")
 
     assert b"4321" not in inside(scenario)
 
 
-def test_start_and_stop_leave_no_container_no_thread_in_use_and_no_open_descriptor():
+def test_start_and_stop_leave_no_container_no_thread_in_use_and_no_open_descriptor(monkeypatch):
+    monkeypatch.setattr("turnmix.sandboxes.container.watches.DISK_SECONDS", 600.0)  # it would ask beside
+
     async def one():
         sandbox = make_container()
         await sandbox.stop()
@@ -413,6 +416,7 @@ def test_start_and_stop_leave_no_container_no_thread_in_use_and_no_open_descript
 
     async def scenario():
         await one()
+        gc.collect()
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             await one()
@@ -499,9 +503,8 @@ def test_a_command_without_a_time_out_runs_beside_others_and_ends_with_what_it_s
             await asyncio.sleep(0.05)
         endless.cancel()
         await asyncio.gather(endless, return_exceptions=True)
-        left = await processes(sandbox)
-        assert b"sleep 4321" not in left
-        assert b"sleep 1234" not in left
+        for word in (b"sleep 4321", b"sleep 1234"):
+            assert word not in await processes_without(sandbox, word)
         flood = await sandbox.run(
             "head -c 300000 /dev/zero | tr '\\0' x", timeout=float("inf"), output_limit=1 << 17
         )
