@@ -31,6 +31,14 @@ async def processes_without(sandbox, word):
     return seen
 
 
+async def until_runs(sandbox, word):
+    """Wait until a process has `word` in its command line."""
+    deadline = time.monotonic() + SECONDS
+    while word not in (seen := await processes(sandbox)):
+        assert time.monotonic() < deadline, seen
+        await asyncio.sleep(0.02)
+
+
 async def few_processes(sandbox, number):
     """Wait until there are fewer than `number`, of which some were killed and some take room for this to run in."""
     deadline = time.monotonic() + SECONDS

@@ -11,13 +11,13 @@ from container_runtime import DEBIAN, TINY, make_container, needs_containers, se
 from sandbox_scenarios import (
     few_processes,
     interrupt_a_command,
-    processes,
     processes_without,
     read_until,
     run_past_its_time,
+    until_runs,
     work_beside_a_flood,
 )
-from scaffold_in_sandbox import in_world
+from scaffold_in_sandbox import PATIENT, in_world
 
 from turnmix.core.errors import MissingDependencyError, SandboxError, UserError
 from turnmix.recipe.recipe import Recipe
@@ -231,32 +231,42 @@ def test_a_terminal_keeps_its_directory_and_variables_and_echoes_nothing(image):
     inside(scenario, image=image)
 
 
-def test_a_terminal_works_where_the_image_has_no_stty():
+def test_a_terminal_works_where_the_image_has_no_stty(monkeypatch):
+    monkeypatch.setattr("turnmix.scaffold.bash.INTERRUPT_SECONDS", PATIENT)
+
     async def test(world):
+        def ended(command, **arguments):
+            return world.bash(command, timeout=PATIENT, **arguments)
+
         await world.sandbox.run("rm /bin/stty /usr/bin/stty")
-        assert (await world.bash("cd /tmp; X=1")).endswith("/tmp]\n[Command finished with exit code 0]")
-        assert (await world.bash("echo $X; (exit 3)")).startswith("1\n")
-        assert "Stopped after" in await world.bash("sleep 60", timeout=0.5)
-        assert (await world.bash("echo $X")).startswith("1\n")
-        assert "No output" in await world.bash("sleep 61; echo after")
-        assert "exit code 130" in await world.bash("C-c", is_input="true")
+        assert (await ended("cd /tmp; X=1")).endswith("/tmp]\n[Command finished with exit code 0]")
+        assert (await ended("echo $X; (exit 3)")).startswith("1\n")
+        assert "Stopped after" in await world.bash("sleep 600", timeout=2)
+        assert (await ended("echo $X")).startswith("1\n")
+        assert "No output" in await world.bash("sleep 601; echo after")
+        await until_runs(world.sandbox, b"sleep 601")
+        assert "exit code 130" in await ended("C-c", is_input="true")
         assert "No output" in await world.bash("read line; echo got $line")
-        assert (await world.bash("word", is_input="true")).startswith("got word\n")
+        assert (await ended("word", is_input="true")).startswith("got word\n")
 
     in_world(test, sandbox=make_container(), no_output_seconds=0.3)
 
 
 def test_the_scaffold_works_where_there_is_a_posix_shell_alone():
     async def test(world):
-        assert (await world.bash("cd /tmp; X=1; f() { echo f$X; }")).endswith("exit code 0]")
-        assert (await world.bash("f; (exit 3)")).startswith("f1\n")
-        assert "exit code 3]" in await world.bash("(exit 3)")
+        def ended(command, **arguments):
+            return world.bash(command, timeout=PATIENT, **arguments)
+
+        assert (await ended("cd /tmp; X=1; f() { echo f$X; }")).endswith("exit code 0]")
+        assert (await ended("f; (exit 3)")).startswith("f1\n")
+        assert "exit code 3]" in await ended("(exit 3)")
         assert "No output" in await world.bash("read line; echo got $line")
-        assert (await world.bash("word", is_input="true")).startswith("got word\n")
-        assert "No output" in await world.bash("busybox sleep 60")
-        assert "exit code 130" in await world.bash("C-c", is_input="true")
-        assert "exit code 2]" in await world.bash("if true; then")
-        assert (await world.bash("echo $X")).startswith("1\n")
+        assert (await ended("word", is_input="true")).startswith("got word\n")
+        assert "No output" in await world.bash("busybox sleep 600")
+        await until_runs(world.sandbox, b"sleep 600")
+        assert "exit code 130" in await ended("C-c", is_input="true")
+        assert "exit code 2]" in await ended("if true; then")
+        assert (await ended("echo $X")).startswith("1\n")
         path = "/testbed/pkg/a.py"
         assert await world.edit("create", path, file_text="x = 1\ny = 2\n") == f"Created {path}."
         assert (await world.edit("str_replace", path, old_str="x = 1", new_str="x = 3")).startswith("Edited")
@@ -499,8 +509,7 @@ def test_a_command_without_a_time_out_runs_beside_others_and_ends_with_what_it_s
         result = await long
         assert (result.exit_code, result.output) == (7, b"out\nerr")
         endless = asyncio.ensure_future(sandbox.run("sleep 4321 & sleep 1234", timeout=float("inf")))
-        while b"sleep 4321" not in await processes(sandbox):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        await until_runs(sandbox, b"sleep 4321")
         endless.cancel()
         await asyncio.gather(endless, return_exceptions=True)
         for word in (b"sleep 4321", b"sleep 1234"):
