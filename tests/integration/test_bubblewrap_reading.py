@@ -69,8 +69,9 @@ def test_the_deepest_tree_and_the_widest_directory_come_to_an_end():
 
 
 def test_a_large_tree_keeps_no_command_waiting():
-    async def test(sandbox):
-        await run(sandbox, "seq 16000 | xargs touch")
+    """It would answer one of each kind, were they kept waiting; how many it does, a busy machine says too."""
+
+    async def answered(sandbox):
         reading = asyncio.ensure_future(read_workspace(sandbox, WORKSPACE))
 
         async def ended_meanwhile(make):
@@ -84,6 +85,14 @@ def test_a_large_tree_keeps_no_command_waiting():
             ended_meanwhile(lambda: sandbox.run("echo 1")),
             ended_meanwhile(lambda: sandbox.read_file("/testbed/1")),
         )
+
+    async def test(sandbox):
+        await run(sandbox, "seq 16000 | xargs touch")
+        for _ in range(20):
+            commands, files = await answered(sandbox)
+            if commands > 2 and files > 4:
+                break
+        return commands, files
 
     commands, files = read(test)
     assert commands > 2
