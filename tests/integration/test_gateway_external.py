@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 
 import httpx
 import pytest
+from gateway_clients import Gone, post
 from test_gateway_server import SECONDS, asked, run, text_of
 
 from turnmix.assembly.source import make_source
@@ -15,6 +17,7 @@ from turnmix.gateway.external.parts import ExternalParts
 from turnmix.gateway.external.rollouts import collect_external
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.policies.scripted import ScriptedPolicy, text_action
+from turnmix.policies.server.process import free_port
 from turnmix.recipe.recipe import load_recipe
 from turnmix.rollout.mixture import DaggerMixture, StudentMixture, TeacherMixture
 from turnmix.rollout.plan import make_plans
@@ -48,11 +51,8 @@ def own_mixture(given):
     raise UserError(f"mixture.kind: {given['kind']!r}: not for this method")
 
 
-@contextlib.asynccontextmanager
-async def external(plans, *, keep=None, attempts=2, settings=None, **named):
-    """Rollouts that are served, their trajectories, and a client. At the end all plans must be filled."""
-    kept, url = [], asyncio.get_running_loop().create_future()
-    parts = ExternalParts(
+def parts_of(*, settings=None, **named):
+    return ExternalParts(
         **{
             "student": says("student"), "teacher": says("teacher"), "mixture": DaggerMixture(),
             "own_mixture": own_mixture, "label": True, "count": Words(),
@@ -60,6 +60,13 @@ async def external(plans, *, keep=None, attempts=2, settings=None, **named):
             "max_turns": 100, "max_tokens": 10_000, **named,
         }
     )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def external(plans, *, keep=None, attempts=2, **named):
+    """Rollouts that are served, their trajectories, and a client. At the end all plans must be filled."""
+    kept, url = [], asyncio.get_running_loop().create_future()
+    parts = parts_of(**named)
     serving = asyncio.create_task(
         collect_external(
             plans, parts=parts, keep=keep or kept.append, attempts=attempts,
@@ -138,6 +145,35 @@ def test_plans_are_taken_in_their_order_or_by_their_task_until_all_are_filled():
         assert by_id["i001-00001"].stop_reason is StopReason.max_turns
         assert [by_id["i001-00000"].seed, by_id["i001-00000"].beta] == [plans_of("abc")[0].seed, 1.0]
         assert all(turn.label is not None for each in kept for turn in each.turns)
+
+    run(scenario())
+
+
+def test_a_gateway_that_comes_back_knows_who_asks_in_its_first_moment_and_has_plans_from_it_on(tmp_path):
+    port = free_port(None)
+
+    async def first_answer(path, body, key):
+        """Of a gateway that begins meanwhile, and ends then."""
+        parts = parts_of(journals=tmp_path / "sessions")
+        serving = asyncio.create_task(
+            collect_external(
+                plans_of("ab"), parts=parts, keep=print, attempts=1,
+                host="127.0.0.1", port=port, admin_key=None, listening=str,
+            )
+        )  # fmt: skip
+        answer = None
+        while answer is None:
+            with contextlib.suppress(Gone):
+                answer = await post(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), key)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        return answer
+
+    async def scenario():
+        status, session = await first_answer("/sessions", {}, "-")
+        assert status == 201, session
+        status, answer = await first_answer("/v1/chat/completions", asked("hi"), json.loads(session)["key"])
+        assert status == 200, answer
 
     run(scenario())
 

@@ -26,6 +26,7 @@ from turnmix.gateway.serving.sessions import SessionBook
 from turnmix.gateway.session.session import SessionParts
 from turnmix.gateway.settings import GatewaySettings
 from turnmix.policies.scripted import ScriptedPolicy, text_action
+from turnmix.policies.server.process import free_port
 from turnmix.rollout.plan import make_plans
 
 ADMIN = "an-admin-key-of-the-test"
@@ -543,6 +544,29 @@ def test_a_port_that_is_taken_and_a_host_that_is_not_here_are_told_in_a_line():
         run(scenario(host="no-such-host.invalid"))
     with pytest.raises(UserError, match="--port 99999"):
         check_host("127.0.0.1", admin_key=None, port=99999)
+
+
+def test_a_gateway_that_is_given_up_in_its_first_moment_listens_no_more():
+    port = free_port(None)
+
+    async def serve():
+        async with GatewayServer(Gateway(SessionBook()), port=port):
+            await asyncio.Event().wait()
+
+    async def scenario():
+        for _ in range(3):
+            serving = asyncio.create_task(serve())
+            connected = None
+            while connected is None:
+                with contextlib.suppress(OSError):
+                    connected = await asyncio.open_connection("127.0.0.1", port)
+            serving.cancel()
+            connected[1].close()
+            await asyncio.gather(serving, return_exceptions=True)
+            with pytest.raises(OSError):
+                await asyncio.open_connection("127.0.0.1", port)
+
+    run(scenario())
 
 
 def test_it_listens_on_a_socket_of_the_file_system_besides(tmp_path):

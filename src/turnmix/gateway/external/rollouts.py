@@ -55,33 +55,47 @@ async def collect_external(
         book, opener=rollouts.open, admin_digest=None if admin_key is None else digest_of(admin_key)
     )
     try:
-        async with GatewayServer(gateway, host=host, port=port) as server:
-            rollouts.restore(plans)
-            collecting = asyncio.create_task(
-                collect_members(
-                    plans,
-                    make=rollouts.member,
-                    slots=Slots(len(plans)).first(),
-                    on_trajectory=rollouts.keep,
-                    attempts=attempts,
-                )
+        rollouts.restore(plans)
+        collecting = asyncio.create_task(
+            collect_members(
+                plans,
+                make=rollouts.member,
+                slots=Slots(len(plans)).first(),
+                on_trajectory=rollouts.keep,
+                attempts=attempts,
             )
-            beside = [asyncio.create_task(each) for each in (book.failed(), rollouts.give_up_idle())]
-            listening(server.url)
-            try:
-                await asyncio.wait({collecting, *beside}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (collecting, *beside):
-                    if task.done():
-                        task.result()
-                rollouts.forget()
-            finally:
-                if not collecting.done():
-                    gateway.responder.close()
-                for task in (collecting, *beside):
-                    task.cancel()
-                await asyncio.gather(collecting, *beside, return_exceptions=True)
+        )
+        try:
+            # Whoever asks in the first moment finds its session, and plans to take.
+            await rollouts.until_given_out(collecting)
+            async with GatewayServer(gateway, host=host, port=port) as server:
+                listening(server.url)
+                await _until_filled(collecting, rollouts, gateway)
+        finally:
+            await _ended(collecting)
     finally:
         await book.close()
+
+
+async def _until_filled(collecting: asyncio.Task[Any], rollouts: ExternalRollouts, gateway: Gateway) -> None:
+    """Raises what ends the gateway before all plans have their trajectories."""
+    beside = [asyncio.create_task(each) for each in (rollouts.book.failed(), rollouts.give_up_idle())]
+    try:
+        await asyncio.wait({collecting, *beside}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (collecting, *beside):
+            if task.done():
+                task.result()
+        rollouts.forget()
+    finally:
+        if not collecting.done():
+            gateway.responder.close()
+        await _ended(collecting, *beside)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class ExternalRollouts:
@@ -108,6 +122,7 @@ class ExternalRollouts:
         """By trajectory, in the order in which they are given out."""
         self._taken: dict[str, ExternalMember] = {}
         self._kept: dict[str, asyncio.Future[None]] = {}
+        self._are_given_out = asyncio.Event()
 
     def member(self, plan: RolloutPlan, cohort: str) -> ExternalMember:
         """As a collector makes one. Each generates alone: scaffolds begin when they like."""
@@ -115,12 +130,19 @@ class ExternalRollouts:
 
     def offer(self, member: ExternalMember) -> None:
         """It may be taken from now on; where a session of it was open when the gateway was stopped, it is."""
+        self._are_given_out.set()
         trajectory_id = member.plan.trajectory_id
         if (journal := self._stopped.pop(trajectory_id, None)) is not None:
             self._taken[trajectory_id] = member
             member.restore(journal)
         else:
             self._free[trajectory_id] = member
+
+    async def until_given_out(self, collecting: asyncio.Task[Any]) -> None:
+        """Until the plans that a collector begins can be taken, or nothing comes of it."""
+        waiting = asyncio.create_task(self._are_given_out.wait())
+        await asyncio.wait({waiting, collecting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
 
     def restore(self, plans: Sequence[RolloutPlan]) -> None:
         """The sessions of earlier processes: those that were open go on, of others the keys are remembered. Raises

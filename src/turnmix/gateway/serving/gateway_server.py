@@ -82,12 +82,15 @@ class GatewayServer:
         )
         await self._collecting.enter_async_context(seldom_collected())
         self._serving = asyncio.create_task(self._server.serve(sockets))
-        while not self._server.started:
-            if self._serving.done():
-                await self._collecting.aclose()
-                self._serving.result()
-                raise UserError(f"the gateway cannot listen on {self._host}, port {self._port}")
-            await asyncio.sleep(0.005)
+        try:
+            while not self._server.started:
+                if self._serving.done():
+                    self._serving.result()
+                    raise UserError(f"the gateway cannot listen on {self._host}, port {self._port}")
+                await asyncio.sleep(0.005)
+        except BaseException:  # it may be cancelled here, and listens already
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
