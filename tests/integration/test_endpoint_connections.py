@@ -46,7 +46,7 @@ def asked(behave, *, answer=ANSWER, times=2, certificate=None, verify=None):
             found = []
             for _ in range(times):
                 response = await connections.exchange("GET", url, httpx.Headers({"Host": "localhost"}), None)
-                found.append((response.status_code, response.content))
+                found.append((response.status, response.content))
                 await asyncio.wait_for(has_behaved.acquire(), 60)
                 await asyncio.sleep(0.1)  # in which the client hears of it
         finally:
@@ -132,7 +132,7 @@ def test_a_refusal_that_comes_before_the_request_was_read_is_the_answer():
         finally:
             await connections.close()
             server.close()
-        return response.status_code, response.content
+        return response.status, response.content
 
     assert asyncio.run(ask()) == (408, b"late")
 
@@ -200,7 +200,7 @@ def test_what_comes_along_with_an_answer_is_no_answer_to_the_next_request():
                 response = await connections.exchange(
                     "GET", httpx.URL(url + path), httpx.Headers({"Host": "127.0.0.1"}), None
                 )
-                found.append(response.text)
+                found.append(response.content.decode())
         finally:
             await connections.close()
             server.close()

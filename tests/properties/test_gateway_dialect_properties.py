@@ -165,7 +165,9 @@ def test_what_was_read_of_the_requests_before_makes_no_difference(path, request,
         assert repr(alone) == repr(beside)
 
 
-def test_an_argument_that_became_another_value_is_read_again():
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_argument_that_became_another_value_is_read_again(number):
+    """`number`: of messages that an earlier request had sent already."""
     known = Known()
     first, second = (
         [
@@ -178,6 +180,8 @@ def test_an_argument_that_became_another_value_is_read_again():
         ]
         for value in (1, True)
     )
+    if number:
+        _read_or_refused("/messages", {"model": "s", "max_tokens": 9, "messages": first[:number]}, known)
     for messages, value in ((first, 1), ([*second, _said("Further.")], True)):
         found = _read_or_refused("/messages", {"model": "s", "max_tokens": 9, "messages": messages}, known)
         assert found.messages[1].tool_calls[0].arguments["a"] is value

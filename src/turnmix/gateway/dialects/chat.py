@@ -41,10 +41,10 @@ class ChatCompletions:
     def read(self, body: Mapping[str, Any], known: Known[History] | None = None) -> tuple[ModelRequest, bool]:
         PARAMETERS.refuse(body)
         known = Known() if known is None else known
-        number, before = known.shared(body.get("messages"))
+        before = known.before(body.get("messages"))
         tools = None if body.get("functions") else known.tools(body.get(TOOLS))
-        asked = checked_behind(ChatBody, body, "messages", number, has_known_tools=tools is not None)
-        history = History(before)
+        asked = checked_behind(ChatBody, body, "messages", before.number, has_known_tools=tools is not None)
+        history = History(before.made)
         for message in asked.messages:
             if isinstance(message, AssistantMessage):
                 history.answer(message.content or message.refusal or "", _sent_calls(message))
@@ -54,7 +54,7 @@ class ChatCompletions:
                 history.result("", message.content)
             else:
                 history.say("user" if message.role == "user" else "system", message.content)
-        known.keep(body["messages"], history)
+        known.keep(body["messages"], history, before=before)
         if tools is None:
             given = [
                 tool.function if isinstance(tool, FunctionTool) else tool.custom for tool in asked.tools or ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from turnmix.gateway.dialects.shape import AnyShape, checked
@@ -22,28 +23,42 @@ TOOLS = "tools"
 """Where all dialects have them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Before(Generic[Made]):
+    """Messages that were read before."""
+
+    number: int = 0
+    parts: tuple[tuple[int, bytes], ...] = ()
+    """As the requests added them: how many there were then, and the bytes of the new ones."""
+    made: Made | None = None
+    """What came of them; None: there are none."""
+
+
 class Known(Generic[Made]):
     """The messages and the tools of the last request, and what came of them."""
 
     def __init__(self) -> None:
-        self._kept: tuple[int, bytes, Made | None] = (0, b"", None)
+        self._kept: Before[Made] = Before()
         """As one value: bodies may be read in threads. So too below."""
         self._kept_tools: tuple[bytes, Specifications] = (b"", {})
 
-    def shared(self, messages: Any) -> tuple[int, Made | None]:
-        """How many messages a list and the last one have in common, all of the last one's or none; and what was made
-        of those."""
-        number, written, made = self._kept
-        if not number or not isinstance(messages, list) or len(messages) <= number:
-            return 0, None
-        # Not `==`, by which 1 is True.
-        return (number, made) if _bytes(messages[:number]) == written else (0, None)
+    def before(self, messages: Any) -> Before[Made]:
+        """What a list begins with: all messages of the last one, or nothing."""
+        kept = self._kept
+        if not isinstance(messages, list) or len(messages) <= kept.number:
+            return Before()
+        start = 0
+        for stop, written in kept.parts:  # not `==`, by which 1 is True
+            if _bytes(messages[start:stop]) != written:
+                return Before()
+            start = stop
+        return kept
 
-    def keep(self, messages: list[Any], made: Made) -> None:
-        """`made` is what these come to. It must not change any more."""
-        written = _bytes(messages)
-        is_kept = len(written) <= _MOST_BYTES
-        self._kept = (len(messages), written, made) if is_kept else (0, b"", None)
+    def keep(self, messages: list[Any], made: Made, *, before: Before[Made]) -> None:
+        """`made` is what these come to, which begin with those `before`. It must not change any more."""
+        parts = (*before.parts, (len(messages), _bytes(messages[before.number :])))
+        is_kept = sum(len(written) for _, written in parts) <= _MOST_BYTES
+        self._kept = Before(len(messages), parts, made) if is_kept else Before()
 
     def tools(self, tools: Any) -> Specifications | None:
         """What was made of these tools; None: they are not those of the last request."""

@@ -45,10 +45,12 @@ class Messages:
     def read(self, body: Mapping[str, Any], known: Known[History] | None = None) -> tuple[ModelRequest, bool]:
         PARAMETERS.refuse(body)
         known = Known() if known is None else known
-        number, before = known.shared(body.get("messages"))
+        before = known.before(body.get("messages"))
         tools = known.tools(body.get(TOOLS))
-        asked = checked_behind(MessagesBody, body, "messages", number, has_known_tools=tools is not None)
-        history = History(before)
+        asked = checked_behind(
+            MessagesBody, body, "messages", before.number, has_known_tools=tools is not None
+        )
+        history = History(before.made)
         for message in asked.messages:
             if isinstance(message, AssistantMessage):
                 _add_answer(history, message)
@@ -60,7 +62,7 @@ class Messages:
             where = f"messages[{len(body['messages']) - 1}].role"
             fix = "the gateway does not go on with an answer that was begun: end with a user message"
             raise RequestError("invalid_request", f"{where}: 'assistant': {fix}", parameter=where)
-        known.keep(body["messages"], history)
+        known.keep(body["messages"], history, before=before)
         system = [Message(role="system", content=asked.system)] if asked.system else []
         if tools is None:
             functions = [

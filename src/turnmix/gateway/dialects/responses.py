@@ -35,14 +35,14 @@ class Responses:
     ) -> tuple[ModelRequest, bool]:
         PARAMETERS.refuse(body)
         known = Known() if known is None else known
-        number, before = known.shared(body.get("input"))
+        before = known.before(body.get("input"))
         tools = known.tools(body.get(TOOLS))
-        asked = checked_behind(ResponsesBody, body, "input", number, has_known_tools=tools is not None)
+        asked = checked_behind(ResponsesBody, body, "input", before.number, has_known_tools=tools is not None)
         if not asked.input and asked.previous_response_id is None:
             raise RequestError("invalid_request", "input: missing: give a text or items", parameter="input")
-        items = read_items(asked.input, before)
+        items = read_items(asked.input, before.made)
         if isinstance(body.get("input"), list):
-            known.keep(body["input"], items)
+            known.keep(body["input"], items, before=before)
         system = [Message(role="system", content=asked.instructions)] if asked.instructions else []
         if tools is None:
             tools = specified(asked.tools or ())

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from turnmix.core.errors import TurnMixError, first_line
 from turnmix.gateway.dialects import DIALECTS
@@ -41,6 +42,18 @@ _PATHS = "/v1/chat/completions, /v1/responses, /v1/messages, /v1/models, /sessio
 Opener = Callable[[Mapping[str, Any], str], Awaitable[dict[str, Any]]]
 """A request to open a session, and the URL by which it came -> what is told of the session."""
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class _Application:
+    """An endpoint as Starlette calls whole applications. Around a function it puts two more, of which one tells it what
+    failed: here nothing does."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 class Gateway:
@@ -86,7 +99,7 @@ class Gateway:
             routes.append(Route(f"{prefix}/models/{{model:path}}", self._told(self._model), methods=["GET"]))
         return routes
 
-    def _told(self, endpoint: Endpoint, dialect: Dialect | None = None) -> Endpoint:
+    def _told(self, endpoint: Endpoint, dialect: Dialect | None = None) -> _Application:
         """`endpoint`, of which every failure is told in the dialect's shape."""
 
         async def told(request: Request) -> Response:
@@ -100,7 +113,7 @@ class Gateway:
                 self.book.note_failure(error)
                 return self._refusal(_internal(error), dialect)
 
-        return told
+        return _Application(told)
 
     def _asked(self, dialect: Dialect) -> Endpoint:
         async def asked(request: Request) -> Response:

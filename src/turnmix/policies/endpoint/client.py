@@ -20,7 +20,12 @@ from turnmix.core.file_descriptors import shortage
 from turnmix.core.json_text import json_bytes
 from turnmix.core.redaction import HIDDEN, keep_secret, redacted, redacted_bytes
 from turnmix.core.time_bound import within
-from turnmix.policies.endpoint.connections import Connections, LostConnectionError, NotConnectedError
+from turnmix.policies.endpoint.connections import (
+    Connections,
+    LostConnectionError,
+    NotConnectedError,
+    Response,
+)
 from turnmix.policies.endpoint.retry import TIMEOUT, Fault
 from turnmix.policies.endpoint.route import certificates, proxy_for
 from turnmix.policies.endpoint.settings import redacted_url, secrets_of
@@ -117,8 +122,8 @@ class EndpointClient:
         said = redacted_bytes(response.content)
         text = said[:65536].decode("utf-8", "replace")
         return Reply(
-            status=response.status_code,
-            headers={name.lower(): redacted(value) for name, value in response.headers.items()},
+            status=response.status,
+            headers={name: redacted(value) for name, value in response.headers.items()},
             body=said,
             excerpt=self._redact(" ".join(text.split()))[:500],
             location=self._location(url, response),
@@ -129,9 +134,9 @@ class EndpointClient:
         if self._guard is not None and (refusal := self._guard()) is not None:
             raise _Refused(refusal)
 
-    def _location(self, url: httpx.URL, response: httpx.Response) -> str | None:
+    def _location(self, url: httpx.URL, response: Response) -> str | None:
         location = response.headers.get("location")
-        if location is None or response.status_code // 100 != 3:
+        if location is None or response.status // 100 != 3:
             return None
         try:
             return self._redact(redacted_url(str(url.join(location))))

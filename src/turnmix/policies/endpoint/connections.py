@@ -13,7 +13,8 @@ import contextlib
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import h11
@@ -37,6 +38,16 @@ class LostConnectionError(Exception):
     """A connection that was made gave no whole response."""
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    content: bytes
+
+
 class _Connection(Protocol):
     def is_usable(self) -> bool:
         """May a further request be sent on it?"""
@@ -44,7 +55,7 @@ class _Connection(Protocol):
 
     async def exchange(
         self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None
-    ) -> httpx.Response:
+    ) -> Response:
         """Raises NotConnectedError, LostConnectionError."""
         ...
 
@@ -74,7 +85,7 @@ class Connections:
 
     async def exchange(
         self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None
-    ) -> httpx.Response:
+    ) -> Response:
         """The response, read whole. Raises NotConnectedError, LostConnectionError, or what `check` raises."""
         connection = await self._usable(url)
         self._used.add(connection)
@@ -154,7 +165,7 @@ class _Direct:
 
     async def exchange(
         self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None
-    ) -> httpx.Response:
+    ) -> Response:
         self._kept_until = 0.0
         try:
             await self._send(method, url, headers, content)
@@ -218,7 +229,7 @@ class _Proxied:
 
     async def exchange(
         self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None
-    ) -> httpx.Response:
+    ) -> Response:
         request = httpx.Request(
             method, url, headers=headers, content=content, extensions={"trace": self._traced}
         )
@@ -230,7 +241,8 @@ class _Proxied:
             raise NotConnectedError(str(error) or type(error).__name__) from error
         except httpx.RequestError as error:
             raise LostConnectionError(str(error) or type(error).__name__) from error
-        return response
+        read = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status_code, read, response.content)
 
     async def close(self) -> None:
         await self._transport.aclose()
@@ -259,11 +271,16 @@ class _Reader(asyncio.StreamReader):
         return data
 
 
-def _read(status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> httpx.Response:
+def _read(status: int, raw: list[tuple[bytes, bytes]], content: bytes) -> Response:
     """Decoded, where it was compressed. Raises LostConnectionError: it cannot be."""
-    response = httpx.Response(status, headers=headers, stream=httpx.ByteStream(content))
-    try:
-        response.read()
-    except httpx.DecodingError as error:
-        raise LostConnectionError(str(error)) from error
-    return response
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("utf-8", "replace")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if "content-encoding" in headers:
+        response = httpx.Response(status, headers=raw, stream=httpx.ByteStream(content))
+        try:
+            content = response.read()
+        except httpx.DecodingError as error:
+            raise LostConnectionError(str(error)) from error
+    return Response(status, headers, content)
