@@ -1,6 +1,7 @@
 """Trackers: tensorboard always, others by name, and a resumed run gives no point another value."""
 
 import sys
+import time
 
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
@@ -60,6 +61,9 @@ def test_numbers_at_any_depth_reach_tensorboard_at_their_step(tmp_path):
 
 def test_points_are_on_disk_before_the_run_ends_and_a_resumed_run_goes_on_beside_them(tmp_path):
     Trackers((), run=tmp_path).log({"loss": 0.5}, step=1)  # killed: never closed
+    begun = int(time.time())
+    while int(time.time()) == begun:  # files are read in the order of the seconds in their names
+        time.sleep(0.01)
     resumed = Trackers((), run=tmp_path)
     resumed.log({"loss": 0.25}, step=2)
     resumed.close()
