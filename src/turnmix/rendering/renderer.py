@@ -178,7 +178,8 @@ class Renderer:
 
     def spelled(self, token_ids: Sequence[int]) -> str:
         """The text of sampled tokens, less the one that ended the turn."""
-        return self._decode(self._less_end(tuple(token_ids)))
+        # Kept: the next prompt of the conversation looks for this text.
+        return self._decode_cached(self._less_end(tuple(token_ids)))
 
     def parse_text(self, text: str, tools: Sequence[ToolSpecification]) -> Action:
         """The action that an answer is whose tokens are not known, less the one that ended it. Never raises.
