@@ -1,9 +1,16 @@
 """A scaffold asks a session: who acts is mixed, labels are asked for beside, and its turns are one trajectory."""
 
+import asyncio
+from dataclasses import replace
+
+import pytest
 from gateway_scaffolds import (
+    PLAN,
     TOOL,
+    LetterCounter,
     end,
     open_session,
+    parts_of,
     request,
     run,
     system,
@@ -12,6 +19,8 @@ from gateway_scaffolds import (
 )
 
 from turnmix.core.trajectory import StopReason
+from turnmix.gateway.session.session import Session
+from turnmix.policies.scripted import call_action
 
 
 async def linear(session, num_turns):
@@ -48,3 +57,56 @@ def test_a_scaffold_that_keeps_its_history_makes_a_plain_trajectory():
     assert [message.role for message in trajectory.state(3).messages] == (
         ["system", "user"] + ["assistant", "tool"] * 3
     )
+
+
+class CountingCounter(LetterCounter):
+    """Counts how often it counts a prompt; the first times it fails."""
+
+    def __init__(self, num_failures):
+        self.num_failures = num_failures
+        self.num_counted = 0
+        self.was_asked = asyncio.Event()
+
+    def prompt(self, state):
+        self.num_counted += 1
+        self.was_asked.set()
+        if self.num_counted <= self.num_failures:
+            raise ValueError("not now")
+        return super().prompt(state)
+
+
+class PatientTeacher:
+    """Answers once the prompt was counted."""
+
+    name = "teacher"
+
+    def __init__(self, counter):
+        self.counter = counter
+
+    def begin(self, episode):
+        return self
+
+    async def look(self):
+        pass
+
+    async def act(self, state):
+        await asyncio.wait_for(self.counter.was_asked.wait(), 60)
+        return call_action("add")
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize("num_failures", [0, 1])
+def test_the_prompt_of_a_teachers_turn_is_counted_while_the_teacher_is_asked(num_failures):
+    async def scenario():
+        counter = CountingCounter(num_failures)
+        parts = parts_of(teacher=PatientTeacher(counter), actors=lambda turn, state: "teacher")
+        session = Session(PLAN, replace(parts, count=counter))
+        answer = await session.answer(request(user("Count.")))
+        await end(session)
+        return answer, counter.num_counted
+
+    answer, num_counted = run(scenario())
+    assert answer.prompt_tokens == len("Count.")
+    assert num_counted == 1 + num_failures

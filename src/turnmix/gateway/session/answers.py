@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 
@@ -29,14 +30,24 @@ class Answers:
             told = "logprobs: the models behind this gateway do not tell them: leave it out"
             raise RequestError("invalid_request", told, parameter="logprobs")
 
+    def count_ahead(self, turn: SessionTurn, state: State) -> None:
+        """Count the prompt while the teacher is asked, which tells none of the student's tokens. What is long is
+        counted in a thread, behind the answer."""
+        if turn.actor == "teacher" and turn.prompt_tokens is None and not is_long_work(state):
+            # Whoever waits for the answer hears why it cannot be counted.
+            with contextlib.suppress(Exception):
+                turn.prompt_tokens = self._parts.count.prompt(state)
+
     async def given(self, turn: SessionTurn, state: State, action: Action) -> GivenAnswer:
         """What goes out for `action` in `state`."""
         count = self._parts.count
         if action.token_ids is not None and action.prompt_tokens is not None:
             prompt_tokens, completion_tokens = action.prompt_tokens, len(action.token_ids)
         else:
+            known = turn.prompt_tokens
             prompt_tokens, completion_tokens = await in_thread_if(
-                is_long_work(state), lambda: (count.prompt(state), count.answer(action))
+                known is None and is_long_work(state),
+                lambda: (count.prompt(state) if known is None else known, count.answer(action)),
             )
         finish: Finish = "tool_calls" if action.message.tool_calls else "stop"
         return GivenAnswer(

@@ -107,6 +107,8 @@ class SessionTurn:
     """Of what else its request wants."""
     actor: Actor | None = None
     """Who acts, once it is drawn."""
+    prompt_tokens: int | None = None
+    """Of its state, in the student's tokens; None: nobody has counted them."""
     task: asyncio.Task[None] | None = None
     """That takes it; None: it is answered, or failed and is taken where the request comes again."""
     is_begun: bool = False

@@ -165,6 +165,7 @@ class Session:
     async def _take(self, turn: SessionTurn, line: Line) -> None:
         """Take a turn; then its answer is there. Raises RequestError."""
         state = turn.state
+        asyncio.get_running_loop().call_soon(self._answers.count_ahead, turn, state)
         try:
             await self._turns.lines.make_room(line)
             action = await line.recorder.act(state)
