@@ -94,7 +94,7 @@ class Service:
         return {"url": opened.session_url, "key": opened.key}
 
     async def _finish(self, name):
-        trajectory = await self._sessions[name].end(StopReason.finished, resolved, label_seconds=60)
+        trajectory = await self._sessions[name].end(StopReason.finished, resolved, label_seconds=600)
         if name not in self._run.trajectories:
             self._run.trajectories.append(trajectory)
             await self.book.end(name)

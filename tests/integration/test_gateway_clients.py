@@ -63,7 +63,7 @@ def run(tmp_path_factory):
         *("mixture.start=0.6", "student.cohort_size=1", "student.max_new_tokens=24", "learner.epochs=1"),
         *("rollouts.scaffold.command=python3 $TURNMIX_FILES/start.py", f"rollouts.scaffold.files={CLIENTS}"),
         *(
-            "rollouts.scaffold.seconds=300",
+            "rollouts.scaffold.seconds=1200",
             "scaffold.max_tokens=8000",
             "sandbox.memory_bytes=2000000000",
             "sandbox.processes=256",
@@ -172,7 +172,7 @@ def test_a_scaffold_of_the_page_that_starts_itself_fills_an_iteration_which_is_l
         try:
             wait_until_listening(port, gateway)
             drive = [CLIENTS_PYTHON, "drive.py"]
-            driven = subprocess.run(drive, cwd=page_folder, capture_output=True, text=True, timeout=300)
+            driven = subprocess.run(drive, cwd=page_folder, capture_output=True, text=True, timeout=1200)
             assert driven.returncode == 0, driven.stderr
             worked_on = re.findall(r"^i\S+(?= (?:un)?resolved)", driven.stdout, flags=re.M)
             assert worked_on == ["i001-00000", "i001-00001"]

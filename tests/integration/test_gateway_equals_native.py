@@ -72,7 +72,7 @@ async def through_gateway(plan, session, environment):
         step = await environment.step(Action(message=answer.message))
         history += [answer.message, *step.observation]
         stop_reason = step.stop_reason
-    trajectory = await session.end(stop_reason, lambda: environment.verify(stop_reason), label_seconds=60)
+    trajectory = await session.end(stop_reason, lambda: environment.verify(stop_reason), label_seconds=600)
     await environment.close()
     return trajectory
 

@@ -221,7 +221,7 @@ async def driven(client, plan, session, environment, book, dialect, *, is_stream
         step = await environment.step(Action(message=message))
         history += [message, *step.observation]
         stop_reason = step.stop_reason
-    trajectory = await session.end(stop_reason, lambda: environment.verify(stop_reason), label_seconds=60)
+    trajectory = await session.end(stop_reason, lambda: environment.verify(stop_reason), label_seconds=600)
     await environment.close()
     return trajectory
 
