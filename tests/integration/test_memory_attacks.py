@@ -160,7 +160,7 @@ def shared():
 async def taken_by(sandbox, program, held=held_by_kernel):
     """How much more was held at the worst moment, and the command."""
     before = most = held()
-    running = asyncio.ensure_future(sandbox.run("python3 -", stdin=(HOLD + program).encode(), timeout=60))
+    running = asyncio.ensure_future(sandbox.run("python3 -", stdin=(HOLD + program).encode(), timeout=30))
     while not running.done():
         await asyncio.sleep(0.05)
         most = max(most, held())
@@ -174,7 +174,7 @@ def test_memory_that_the_kernel_holds_for_a_sandbox(attack, kind):  # noqa: F811
         taken, running = await taken_by(sandbox, ATTACKS[kind])
         try:
             output = (await running).output
-            assert (await sandbox.run("echo on")).output.endswith(b"on\n")
+            assert (await sandbox.run("echo on", timeout=200)).output.endswith(b"on\n")
         except SandboxLimitExceeded:  # of all that could be killed, its supervisor was the last
             assert not is_spared
             output = b""

@@ -94,7 +94,7 @@ def shell(attack, command, limits=SMALL, **options):
 
     async def scenario(sandbox):
         result = await sandbox.run(command, **options)
-        assert (await sandbox.run("echo still here")).output == b"still here\n"
+        assert (await sandbox.run("echo still here", timeout=200)).output == b"still here\n"
         return result
 
     return attack(scenario, limits)
@@ -361,7 +361,7 @@ def test_a_fork_bomb_in_a_terminal_leaves_the_shell_alive(attack):
             with contextlib.suppress(asyncio.TimeoutError):
                 output += await asyncio.wait_for(terminal.read(), 1)
         assert b"ALIVE" in output
-        assert (await sandbox.run("echo on")).output == b"on\n"
+        assert (await sandbox.run("echo on", timeout=200)).output == b"on\n"
 
     attack(scenario)
 
@@ -370,7 +370,7 @@ def test_a_fork_bomb_whose_children_leave_every_session(attack):
     async def scenario(sandbox):
         program = FORK_BOMB.replace("os.fork()", "os.fork() or os.setsid()")
         await sandbox.run("python3 -", stdin=program.encode(), timeout=2)
-        assert (await sandbox.run("echo on")).output.endswith(b"on\n")
+        assert (await sandbox.run("echo on", timeout=200)).output.endswith(b"on\n")
 
     attack(scenario)
 
