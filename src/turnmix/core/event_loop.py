@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -24,14 +25,17 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def _ended_in_order(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Where interrupts are ignored, as of what a shell runs in the background, asyncio looks at none, and what SIGTERM
-    raises would cancel all tasks at once, also those that the cleaning up of others waits for. So the first one cancels
-    the coroutine alone, as an interrupt does; the next is what it was."""
-    previous = signal.getsignal(signal.SIGTERM)
+    """asyncio has an interrupt cancel the coroutine alone, but not before Python 3.11 nor where interrupts are ignored,
+    as of what a shell runs in the background, and SIGTERM comes instead. What these raise would cancel all tasks at
+    once, also those that the cleaning up of others waits for. So here the first one cancels the coroutine alone; the
+    next is what it was."""
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    asks = signal.SIGTERM if is_ignored else signal.SIGINT
+    previous = signal.getsignal(asks)
     is_main = threading.current_thread() is threading.main_thread()
     loop, task, is_asked = asyncio.get_running_loop(), asyncio.current_task(), False
-    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if not (is_main and is_ignored and callable(previous)) or task is None:
+    is_asyncios = not is_ignored and sys.version_info >= (3, 11)
+    if is_asyncios or not is_main or not callable(previous) or task is None:
         return await coroutine
     cancel = task.cancel
 
@@ -42,7 +46,7 @@ async def _ended_in_order(coroutine: Coroutine[Any, Any, Result]) -> Result:
         is_asked = True
         loop.call_soon_threadsafe(cancel)
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(asks, end)
     try:
         return await coroutine
     except asyncio.CancelledError:
@@ -50,7 +54,7 @@ async def _ended_in_order(coroutine: Coroutine[Any, Any, Result]) -> Result:
             raise KeyboardInterrupt from None
         raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.signal(asks, previous)
 
 
 class _Beside:

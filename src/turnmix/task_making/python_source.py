@@ -11,8 +11,9 @@ import libcst as cst
 UNREADABLE = (cst.ParserSyntaxError, SyntaxError, ValueError, RecursionError, MemoryError)
 """What reading, changing or compiling a stranger's module may raise."""
 LONGEST_SOURCE = 2 << 20
-MOST_OPERANDS = 1000
-"""Of one `and` or `or`: Python's parser, which counts its recursion, reads these in a loop, and libcst's does not."""
+MOST_NESTED = 1000
+"""Levels of nesting, and operands of one `and` or `or`: Python's parser bounds the former in some of its releases and
+reads the latter in a loop, and libcst takes the square of both."""
 
 
 def parse_source(source: str) -> cst.Module:
@@ -21,8 +22,14 @@ def parse_source(source: str) -> cst.Module:
         raise ValueError(f"a module of {len(source)} characters is too long to be taken apart")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.BoolOp) and len(node.values) > MOST_OPERANDS:
-            raise ValueError(f"an expression of {len(node.values)} operands is too long to be taken apart")
-    return cst.parse_module(source)
+        level: list[ast.AST] = [ast.parse(source)]
+    for _ in range(MOST_NESTED):
+        for node in level:
+            if isinstance(node, ast.BoolOp) and len(node.values) > MOST_NESTED:
+                raise ValueError(
+                    f"an expression of {len(node.values)} operands is too long to be taken apart"
+                )
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return cst.parse_module(source)
+    raise ValueError(f"a module of more than {MOST_NESTED} levels is nested too deeply to be taken apart")
