@@ -27,18 +27,25 @@ MAIN = (
     "print('tensor code was loaded' if 'torch' in sys.modules else 'no tensor code'); sys.exit(code)"
 )
 UNENDED = """
-import asyncio
+import asyncio, json
+from pathlib import Path
 from turnmix.environments.scaffolded import ScaffoldedEnvironment
-verify, one_at_a_time, verdicts = ScaffoldedEnvironment.verify, asyncio.Lock(), []
+log = Path("cut/evaluations.jsonl")
+lines = log.read_text().split("\\n")[:-1] if log.exists() else []
+ended = {json.loads(line)["task_id"] for line in lines}
+verify, one_at_a_time, further = ScaffoldedEnvironment.verify, asyncio.Lock(), []
 async def verified(self, stop_reason):
+    if self._task.id in ended:
+        return await verify(self, stop_reason)
     async with one_at_a_time:
-        if not verdicts:
-            verdicts.append(await verify(self, stop_reason))
-            return verdicts[0]
+        if not further:
+            further.append(await verify(self, stop_reason))
+            return further[0]
     await asyncio.sleep(3600)
 ScaffoldedEnvironment.verify = verified
 """
-"""Before `MAIN`: one trajectory comes to its end, and no other one."""
+"""Before `MAIN`: one trajectory that is not on disk comes to its end, and no other such one. A cohort of which some are
+there is rolled out whole again."""
 
 
 @pytest.fixture(scope="module")
