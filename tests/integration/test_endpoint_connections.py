@@ -1,6 +1,7 @@
 """Connections to an endpoint, kept between requests, against real servers."""
 
 import asyncio
+import contextlib
 import gzip
 import shutil
 import ssl
@@ -116,25 +117,45 @@ def test_an_answer_is_read_in_whatever_form_it_comes(form):
     assert asked(behave, answer=answer) == ([(200, b"hi")] * 2, num_connections)
 
 
-def test_a_refusal_that_comes_before_the_request_was_read_is_the_answer():
+@pytest.mark.parametrize(
+    ("size", "seconds"),
+    [(200_000, 0), (8_000_000, 0.3), (40_000_000, 0.3), (40_000_000, 3600)],
+)
+def test_a_refusal_that_comes_before_the_request_was_read_is_the_answer(size, seconds):
+    """`seconds`: until the server closes the connection, of which it reads nothing more."""
+
     async def ask():
+        leaving, gone = asyncio.Event(), asyncio.Semaphore(0)
+
         async def refuse(reader, writer):
             await reader.readuntil(b"\r\n\r\n")
+            writer.transport.pause_reading()
             writer.write(TOO_LATE)
-            await writer.drain()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(leaving.wait(), seconds)
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            gone.release()
 
         server = await asyncio.start_server(refuse, "127.0.0.1", 0)
         url = httpx.URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         connections = Connections(verify=ssl.create_default_context(), proxy=None, max_idle=4)
+        found = []
         try:
-            response = await connections.exchange("POST", url, httpx.Headers(), b"x" * 200_000)
+            for _ in range(2):  # the second on a connection of its own
+                response = await connections.exchange("POST", url, httpx.Headers(), b"x" * size)
+                found.append((response.status, response.content))
+                if seconds < 3600:
+                    await gone.acquire()
+                    await asyncio.sleep(0.1)  # in which the client hears of it
         finally:
+            leaving.set()
             await connections.close()
             server.close()
-        return response.status, response.content
+        return found
 
-    assert asyncio.run(ask()) == (408, b"late")
+    assert asyncio.run(asyncio.wait_for(ask(), 300)) == [(408, b"late")] * 2
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

@@ -110,13 +110,42 @@ except KeyboardInterrupt:
 """
 
 
+TWICE = """
+import asyncio, os, signal
+from turnmix.cli.command_line import _terminated_as_interrupted
+from turnmix.core.event_loop import run_coroutine
+
+async def main():
+    async def beside():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.05)
+            print("cleaned up", flush=True)
+
+    other = asyncio.create_task(beside())
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(3600)
+
+try:
+    with _terminated_as_interrupted():
+        run_coroutine(main())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
 @pytest.mark.parametrize("interrupts", [signal.SIG_IGN, signal.default_int_handler])
-def test_a_termination_lets_what_it_ends_clean_up_also_where_interrupts_are_ignored(interrupts):
+@pytest.mark.parametrize("script", [CLEANING_UP, TWICE], ids=["once", "twice"])
+def test_a_termination_lets_what_it_ends_clean_up_also_where_interrupts_are_ignored(script, interrupts):
     before = signal.signal(signal.SIGINT, interrupts)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", CLEANING_UP], capture_output=True, text=True, timeout=300
-        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert done.stdout == "cleaned up\ninterrupted\n", done.stderr
+    assert (done.stdout, done.stderr) == ("cleaned up\ninterrupted\n", "")

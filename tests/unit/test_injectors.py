@@ -123,6 +123,7 @@ NESTED = {
     "sums": "x = " + "1 + " * 100_000 + "1",
     "attributes": "x = a" + ".b" * 100_000,
     "conditions": "x = " + "1 and " * 100_000 + "1",
+    "patterns": "match x:\n    case " + "[" * 60 + "]" * 60 + ": pass",
 }
 
 

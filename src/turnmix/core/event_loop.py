@@ -33,26 +33,26 @@ async def _ended_in_order(coroutine: Coroutine[Any, Any, Result]) -> Result:
     asks = signal.SIGTERM if is_ignored else signal.SIGINT
     previous = signal.getsignal(asks)
     is_main = threading.current_thread() is threading.main_thread()
-    loop, task, is_asked = asyncio.get_running_loop(), asyncio.current_task(), False
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     is_asyncios = not is_ignored and sys.version_info >= (3, 11)
     if is_asyncios or not is_main or not callable(previous) or task is None:
         return await coroutine
-    cancel = task.cancel
+    cancel, times = task.cancel, 0
 
     def end(number: int, frame: Any) -> None:
-        nonlocal is_asked
-        if is_asked:
+        nonlocal times
+        times += 1
+        if times > 1:
             previous(number, frame)
-        is_asked = True
         loop.call_soon_threadsafe(cancel)
 
     signal.signal(asks, end)
     try:
         return await coroutine
     except asyncio.CancelledError:
-        if is_asked:
+        if times == 1:
             raise KeyboardInterrupt from None
-        raise
+        raise  # of all tasks, after what the second one raised
     finally:
         signal.signal(asks, previous)
 

@@ -15,8 +15,8 @@ from turnmix.core.recent_cache import RecentCache
 from turnmix.rendering.control_text import ControlTexts, MarkedMessages, free_marks, marks_in
 
 _MOST_CHARACTERS = 1 << 23
-_MOST_BEGINNINGS = 1 << 15
-"""Messages of conversations that go on."""
+_MOST_GOING_ON = 1 << 26
+"""Characters of conversations that go on."""
 _PER_MESSAGE = 200
 """Characters' worth of what a short message takes."""
 NUM_FIRST = 3
@@ -49,9 +49,10 @@ class _Shown:
     messages: tuple[Message, ...]
     names: tuple[str | None, ...]
     kept: tuple[_Kept, ...]
+    size: int
 
 
-_NOTHING = _Shown((), (), ())
+_NOTHING = _Shown((), (), (), 0)
 
 
 class MessageMemory:
@@ -70,7 +71,7 @@ class MessageMemory:
         self._see = see
         self._control = control
         self._kept = RecentCache[_Key, _Kept](most=_MOST_CHARACTERS)
-        self._latest = RecentCache[tuple[int, ...], _Shown](most=_MOST_BEGINNINGS)
+        self._latest = RecentCache[tuple[int, ...], _Shown](most=_MOST_GOING_ON)
         """By the first messages of a conversation: a system prompt may begin many."""
 
     def shown(self, messages: Sequence[Message], names: Sequence[str | None]) -> MarkedMessages:
@@ -105,8 +106,9 @@ class MessageMemory:
         kept = [*latest.kept, *(each or new[key] for key, each in zip(keys, found, strict=True))]
         # Less the last one: instead of a target, what was done follows.
         if len(messages) > NUM_FIRST:
-            shown = _Shown(tuple(messages[:-1]), tuple(names[:-1]), tuple(kept[:-1]))
-            self._latest.put(first, shown, size=len(messages))
+            more = latest.size + sum(map(_size, messages[size:-1]))
+            shown = _Shown(tuple(messages[:-1]), tuple(names[:-1]), tuple(kept[:-1]), more)
+            self._latest.put(first, shown, size=more)
         return kept
 
     def _new(self, messages: Mapping[_Key, Message]) -> dict[_Key, _Kept]:

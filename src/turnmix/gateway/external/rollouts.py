@@ -141,8 +141,10 @@ class ExternalRollouts:
     async def until_given_out(self, collecting: asyncio.Task[Any]) -> None:
         """Until the plans that a collector begins can be taken, or nothing comes of it."""
         waiting = asyncio.create_task(self._are_given_out.wait())
-        await asyncio.wait({waiting, collecting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        try:
+            await asyncio.wait({waiting, collecting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
 
     def restore(self, plans: Sequence[RolloutPlan]) -> None:
         """The sessions of earlier processes: those that were open go on, of others the keys are remembered. Raises

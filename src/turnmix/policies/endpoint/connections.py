@@ -9,7 +9,6 @@ other event loops, take longer than both.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import time
 from collections import deque
@@ -168,7 +167,7 @@ class _Direct:
     ) -> Response:
         self._kept_until = 0.0
         try:
-            await self._send(method, url, headers, content)
+            self._send(method, url, headers, content)
             head = await self._next()
             while isinstance(head, h11.InformationalResponse):
                 head = await self._next()
@@ -180,8 +179,14 @@ class _Direct:
         except (OSError, h11.ProtocolError) as error:
             raise LostConnectionError(str(error) or type(error).__name__) from error
         http = self._http
+        is_sent = not self._writer.transport.get_write_buffer_size()
         # What came along with an answer is not taken for the next one.
-        if http.our_state is h11.DONE and http.their_state is h11.DONE and not http.trailing_data[0]:
+        if (
+            http.our_state is h11.DONE
+            and http.their_state is h11.DONE
+            and not http.trailing_data[0]
+            and is_sent
+        ):
             http.start_next_cycle()
             self._kept_until = time.monotonic() + KEPT_SECONDS
         return _read(head.status_code, head.headers.raw_items(), b"".join(pieces))
@@ -191,7 +196,7 @@ class _Direct:
         self._writer.transport.abort()
         await asyncio.sleep(0)  # in which its descriptor is given back
 
-    async def _send(self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None) -> None:
+    def _send(self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes | None) -> None:
         """Head and body at once, so that a server is woken once."""
         fields = headers.raw if "host" in headers else [(b"host", url.netloc), *headers.raw]
         if content is not None:
@@ -200,10 +205,8 @@ class _Direct:
         written = self._http.send_with_data_passthrough(request) or []
         for event in (h11.Data(data=content or b""), h11.EndOfMessage()):
             written += self._http.send_with_data_passthrough(event) or []
-        # A server that has refused what was being sent may have answered all the same.
-        with contextlib.suppress(OSError):
-            self._writer.write(b"".join(written))
-            await self._writer.drain()
+        # Nobody waits until it is sent: a server that refuses it may answer before, and read no further.
+        self._writer.write(b"".join(written))
 
     async def _next(self) -> object:
         """The next event of the answer. Raises LostConnectionError, OSError, h11.ProtocolError."""
@@ -257,9 +260,16 @@ class _Proxied:
 
 
 class _Reader(asyncio.StreamReader):
-    """Knows how much has come and was not read."""
+    """Knows how much has come and was not read. That is read too where the connection was lost behind it: to a server
+    that has refused and gone, sending on is an error."""
 
     num_unread = 0
+
+    def set_exception(self, exc: Exception) -> None:
+        if self.num_unread:
+            self.feed_eof()
+        else:
+            super().set_exception(exc)
 
     def feed_data(self, data: Any) -> None:
         self.num_unread += len(data)

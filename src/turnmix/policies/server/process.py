@@ -33,7 +33,8 @@ _LOG_SECONDS = 5.0
 """For the last of a log, once its server has ended."""
 _LONGEST_LINE = 1 << 20
 _GIVEN_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_LOWEST_PORT, _PORTS_TRIED = 12_000, 100
+_PORTS, _PORTS_TRIED = range(20_000, 30_000), 100
+"""Above those that Ray gives its workers, below those that Kubernetes gives its nodes."""
 
 _LEARNERS = frozenset({"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"})
 """How memory is laid out for learning: in segments that grow, which a server of several cards cannot share between its
@@ -180,7 +181,7 @@ def _given_to_nobody() -> list[int]:
         lowest = int(_GIVEN_PORTS.read_text().split()[0])
     except (OSError, ValueError):
         return []
-    ports = range(_LOWEST_PORT, lowest)
+    ports = range(_PORTS.start, min(_PORTS.stop, lowest))
     return random.SystemRandom().sample(ports, min(len(ports), _PORTS_TRIED))
 
 
