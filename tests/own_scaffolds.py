@@ -24,6 +24,8 @@ def post(url, body):
 
 def bash(command):
     if os.environ.get("OUTSIDE"):
+        # A student that was never trained says this, and an editor of that name never ends.
+        command = "view() { :; }\\n" + command
         done = post(os.environ["TURNMIX_RUN_URL"], {"command": command, "timeout": 120})
         return done["output"], done["exit_code"]
     done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
